@@ -1,0 +1,77 @@
+//! What to rotate and how: the validated wishes for one secret, as plain data. The schedule is not here; when a secret is due is
+//! decided outside and handed to the machine as an instant.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything the machine must know of one configured secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// The secret's name in configuration, logs and journal.
+    pub name: String,
+    /// Where its value lives and which environment issues it.
+    pub coordinates: Coordinates,
+    /// The old token works on for this long after the switch.
+    pub grace: Duration,
+    /// The longest that `still_used = "hold"` may extend the grace to, counted from the switch.
+    pub max_grace: Duration,
+    /// Then it stands disabled for this long.
+    pub quarantine: Duration,
+    /// What to do when the old token is still used at the end of its grace.
+    pub still_used: StillUsed,
+    /// How long a new token lives.
+    pub lifetime: Lifetime,
+    /// How long an effect may take to become visible at this environment.
+    pub settle: Duration,
+    /// A foreign claim that stood unchanged for this long, on our monotonic clock, may be taken over.
+    pub claim_timeout: Duration,
+    /// This secret is the environment's management token: only it may be given rights to manage tokens.
+    pub manages_tokens: bool,
+}
+
+/// Where a secret's value lives and who issues it. A change of these makes the secret `moved`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Coordinates {
+    /// KV mount.
+    pub mount: String,
+    /// Path below the mount.
+    pub path: String,
+    /// The fields that hold the value, all written in one check-and-set; the first one is read. Never empty.
+    pub fields: Vec<String>,
+    /// The environment's name in the configuration.
+    pub environment: String,
+    /// The environment's canonical base URL, without a trailing slash.
+    pub base_url: String,
+    /// The kind of token.
+    pub kind: Kind,
+}
+
+/// The kind of token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// An API (access) token, `dt0c01` or a legacy opaque one.
+    Api,
+}
+
+/// What to do when the old token was used after the new one was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StillUsed {
+    /// Extend its grace until it has been quiet for `grace`, at most to `max_grace`; then disable it with a WARN.
+    Hold,
+    /// Disable it at the end of the grace, with a WARN.
+    Warn,
+}
+
+/// How long a new token lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lifetime {
+    /// As long as the old one did in all, counted from now.
+    Inherit,
+    /// For ever.
+    Never,
+    /// This long.
+    For(Duration),
+}

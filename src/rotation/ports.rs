@@ -1,0 +1,172 @@
+//! What the centre needs from the outside. Adapters implement these; nothing here knows HTTP, a runtime or a clock.
+//!
+//! Every call answers within a bounded time. An error's kind must be honest: an adapter that cannot tell whether a write happened
+//! says [`ErrorKind::Unclear`](super::error::ErrorKind::Unclear).
+
+use std::future::Future;
+
+use serde_json::{Map, Value};
+use zeroize::Zeroize;
+
+use super::error::CallError;
+use super::record::Record;
+use super::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+
+/// One Dynatrace environment's way to make and end tokens.
+pub trait TokenIssuer: Send + Sync {
+    /// What this kind of token can do.
+    fn abilities(&self) -> Abilities;
+
+    /// Tells about the token whose value this is. `Gone` = the environment does not know it.
+    fn look_up_value(
+        &self,
+        value: &TokenValue,
+    ) -> impl Future<Output = Result<TokenInfo, CallError>> + Send;
+
+    /// Tells about the token with this id. `Gone` = the environment does not know it.
+    fn look_up(&self, id: &TokenId) -> impl Future<Output = Result<TokenInfo, CallError>> + Send;
+
+    /// Makes a new token. `Unclear` = there may be one more token now, whose value nobody has.
+    fn mint(&self, order: &MintOrder) -> impl Future<Output = Result<Minted, CallError>> + Send;
+
+    /// Authenticates with the value itself, on a connection of its own, and tells what it finds.
+    /// `Gone` = the value is not (yet) accepted (401 or 404 for a new token).
+    fn verify(
+        &self,
+        value: &TokenValue,
+    ) -> impl Future<Output = Result<TokenInfo, CallError>> + Send;
+
+    /// Enables or disables a token.
+    fn set_enabled(
+        &self,
+        id: &TokenId,
+        enabled: bool,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Deletes a token. `Gone` = it is not there.
+    fn delete(&self, id: &TokenId) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// All tokens of the environment whose name bears any dtrotate marker: the whole listing, every page, or an error.
+    fn list_marked(&self) -> impl Future<Output = Result<Vec<TokenInfo>, CallError>> + Send;
+
+    /// Proves that this environment answers 200 for a token that is known to exist, so that a 404 of the same run can be believed.
+    fn witness(&self) -> impl Future<Output = Result<(), CallError>> + Send;
+}
+
+/// Where a secret stands in a KV engine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SecretPath {
+    /// The mount.
+    pub mount: String,
+    /// The path below it.
+    pub path: String,
+}
+
+/// The whole map of a secret, other people's fields included. No `Debug`; strings are wiped when dropped.
+#[derive(Clone, PartialEq)]
+pub struct SecretData(pub Map<String, Value>);
+
+impl SecretData {
+    /// The token value in `field`, if it is a string that is not blank (surrounding white space is not part of it).
+    pub fn value(&self, field: &str) -> Option<TokenValue> {
+        let text = self.0.get(field)?.as_str()?.trim();
+        (!text.is_empty()).then(|| TokenValue::new(text))
+    }
+
+    /// Puts `value` into every one of `fields` and leaves all others as they are.
+    pub fn set(&mut self, fields: &[String], value: &TokenValue) {
+        for field in fields {
+            self.0
+                .insert(field.clone(), Value::String(value.expose().to_owned()));
+        }
+    }
+}
+
+impl Drop for SecretData {
+    fn drop(&mut self) {
+        for value in self.0.values_mut() {
+            if let Value::String(text) = value {
+                text.zeroize();
+            }
+        }
+    }
+}
+
+/// What a read of one version (or of the latest one) found.
+pub enum SecretRead {
+    /// The version is there.
+    Present {
+        /// Its number. Without history (KV v1) a fingerprint of the content.
+        version: u64,
+        /// Its whole map.
+        data: SecretData,
+    },
+    /// The version was deleted or destroyed; the counter stands at `version`.
+    Deleted {
+        /// Its number.
+        version: u64,
+    },
+    /// Nothing was ever there, or this version was pruned.
+    Absent,
+}
+
+/// The secrets' store: KV v2 (with history) or v1 (without).
+pub trait SecretStore: Send + Sync {
+    /// Reads the latest version, at least as new as every write that this process had acknowledged.
+    fn read(&self, at: &SecretPath) -> impl Future<Output = Result<SecretRead, CallError>> + Send;
+
+    /// Reads one version.
+    fn read_version(
+        &self,
+        at: &SecretPath,
+        version: u64,
+    ) -> impl Future<Output = Result<SecretRead, CallError>> + Send;
+
+    /// Writes the whole map if the latest version is `cas`, and tells the new version.
+    /// `Conflict` = somebody else's version is there (or a node lagged behind: read and compare).
+    fn write(
+        &self,
+        at: &SecretPath,
+        cas: u64,
+        data: &SecretData,
+    ) -> impl Future<Output = Result<u64, CallError>> + Send;
+
+    /// Versions are kept and numbered (KV v2). Without that nothing can be proved about the past.
+    fn has_history(&self, at: &SecretPath) -> impl Future<Output = Result<bool, CallError>> + Send;
+}
+
+/// What a read of a journal document found.
+#[derive(Clone, Debug)]
+pub enum JournalRead {
+    /// The document and its version.
+    Present {
+        /// The version to check-and-set against.
+        version: u64,
+        /// The document.
+        record: Box<Record>,
+    },
+    /// There is none; create it with this `cas` (0, or the version of a deleted one).
+    Absent {
+        /// The version to check-and-set against.
+        cas: u64,
+    },
+    /// There is one that this version of dtrotate cannot read. A human must look.
+    Unreadable {
+        /// Why, with the place in the document.
+        why: String,
+    },
+}
+
+/// The journal: one document per secret, every write check-and-set.
+pub trait Journal: Send + Sync {
+    /// Reads the document of the secret named `name`, at least as new as every write that this process had acknowledged.
+    fn read(&self, name: &str) -> impl Future<Output = Result<JournalRead, CallError>> + Send;
+
+    /// Writes the document if its version is `cas`, and tells the new version.
+    fn write(
+        &self,
+        name: &str,
+        cas: u64,
+        record: &Record,
+    ) -> impl Future<Output = Result<u64, CallError>> + Send;
+}
