@@ -1,7 +1,18 @@
 //! The rotation of one secret.
 
+mod claim;
 pub mod error;
+pub mod event;
+pub mod facts;
+pub mod machine;
 pub mod plan;
 pub mod ports;
 pub mod record;
+mod retire;
+pub mod retry;
+mod rotate;
+pub mod runner;
+mod tidy;
 pub mod token;
+
+pub use tidy::concerns;

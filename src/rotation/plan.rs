@@ -47,6 +47,35 @@ pub struct Coordinates {
     pub kind: Kind,
 }
 
+impl Coordinates {
+    /// The same secret at the same environment. The environment's name in the configuration may change freely.
+    pub fn same_place(&self, other: &Coordinates) -> bool {
+        let key = |c: &Coordinates| {
+            (
+                c.mount.clone(),
+                c.path.clone(),
+                c.fields.clone(),
+                c.base_url.clone(),
+                c.kind,
+            )
+        };
+        key(self) == key(other)
+    }
+}
+
+impl std::fmt::Display for Coordinates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}/{}#{} (environment {})",
+            self.mount,
+            self.path,
+            self.fields.join(","),
+            self.environment
+        )
+    }
+}
+
 /// The kind of token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

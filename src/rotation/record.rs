@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::event::{Level, Report};
 use super::plan::Coordinates;
-use super::token::{Epoch, TokenId};
+use super::token::{Epoch, Marker, TokenId, TokenInfo};
 
 /// The newest document layout that this version understands.
 pub const SCHEMA: u32 = 1;
@@ -322,4 +323,45 @@ pub struct Event {
     /// More, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+}
+
+impl Record {
+    /// Keeps the events worth keeping, the last [`EVENTS`] of them.
+    pub fn remember(&mut self, reports: &[Report], at: Timestamp) {
+        for report in reports.iter().filter(|report| report.level > Level::Debug) {
+            self.events.push_back(report.entry(at));
+        }
+        while self.events.len() > EVENTS {
+            self.events.pop_front();
+        }
+    }
+
+    /// The entry of a token on its way out.
+    pub fn retiring(&self, id: &TokenId) -> Option<&Retiring> {
+        self.retiring.iter().find(|entry| entry.id == *id)
+    }
+
+    /// The token is the current one as far as the journal knows.
+    pub fn is_current(&self, id: &TokenId) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|current| current.id == *id)
+    }
+}
+
+impl Current {
+    /// From what the environment tells of the token in `version` of the secret.
+    pub fn new(info: &TokenInfo, version: u64, epoch: &Epoch) -> Self {
+        let (name_base, marker) = Marker::split(&info.name);
+        Current {
+            id: info.id.clone(),
+            name_base,
+            scopes: info.scopes.clone(),
+            owner: info.owner.clone(),
+            created: info.created,
+            expires: info.expires,
+            version,
+            marked: marker.is_some_and(|marker| marker.epoch == *epoch),
+        }
+    }
 }

@@ -190,6 +190,13 @@ pub struct Abilities {
     pub last_used: bool,
 }
 
+/// The rights include managing tokens: `apiTokens.write` (v2) or `TenantTokenManagement` (v1) can mint any other token.
+pub fn manages_tokens(scopes: &[String]) -> bool {
+    scopes
+        .iter()
+        .any(|scope| scope == "apiTokens.write" || scope == "TenantTokenManagement")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

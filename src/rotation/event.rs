@@ -1,0 +1,153 @@
+//! The vocabulary of what happens: one stable word per event, the same in log, journal, metrics and status.
+
+use jiff::Timestamp;
+
+use super::record::{Event, Trigger};
+use super::token::TokenId;
+
+/// How loud an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// A step, for the curious.
+    Debug,
+    /// Worth one line.
+    Info,
+    /// It heals by itself or is already settled, but somebody may want to know.
+    Warn,
+    /// A human is needed.
+    Error,
+}
+
+macro_rules! vocabulary {
+    ($($variant:ident $word:literal $level:ident $meaning:literal,)*) => {
+        /// A stable event identifier.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventName { $(#[doc = $meaning] $variant,)* }
+
+        impl EventName {
+            /// Every event there is.
+            pub const ALL: &'static [EventName] = &[$(EventName::$variant,)*];
+
+            /// The word in log, journal and metrics.
+            pub fn as_str(self) -> &'static str {
+                match self { $(EventName::$variant => $word,)* }
+            }
+
+            /// How loud it is, unless the occasion says otherwise.
+            pub fn level(self) -> Level {
+                match self { $(EventName::$variant => Level::$level,)* }
+            }
+
+            /// What it means, in one line.
+            pub fn meaning(self) -> &'static str {
+                match self { $(EventName::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+vocabulary! {
+    DaemonStarting "daemon_starting" Info "The process began; nothing is read yet.",
+    DaemonReady "daemon_ready" Info "Configuration, signals and recovery are done, or there is nothing to talk to yet.",
+    ConfigLoaded "config_loaded" Info "The configuration is valid.",
+    ConfigRejected "config_rejected" Error "The configuration is not valid; at a reload the old one stays in force.",
+    ConfigReloaded "config_reloaded" Info "A changed configuration took effect, for the difference only.",
+    VaultLogin "vault_login" Info "Logged in to Vault, again or for the first time.",
+    VaultUnavailable "vault_unavailable" Error "Vault cannot be used; everything waits and is caught up later.",
+    VaultAvailable "vault_available" Info "Vault can be used again.",
+    DynatraceUnavailable "dynatrace_unavailable" Error "An environment cannot be used; its secrets wait and are caught up later.",
+    DynatraceAvailable "dynatrace_available" Info "An environment can be used again.",
+    ManagementTokenExpiring "management_token_expiring" Error "The environment's management token ends soon.",
+    SecretAdopted "secret_adopted" Info "A secret was seen for the first time and recorded; nothing was changed.",
+    ScheduleDue "schedule_due" Debug "A secret is due.",
+    RotationStarted "rotation_started" Debug "A rotation began: its claim and attempt stand in the journal.",
+    TokenMinted "token_minted" Debug "A new token was made.",
+    TokenVerified "token_verified" Debug "The new token works and has the rights asked for.",
+    SecretStored "secret_stored" Debug "The new value is the current version in Vault.",
+    RotationSucceeded "rotation_succeeded" Info "The new token is in Vault and in the journal; the old one waits for the end of its grace.",
+    RotationFailed "rotation_failed" Warn "A rotation did not work out; nothing was lost, and it is tried again by itself.",
+    RotationSkipped "rotation_skipped" Info "A due time was not served on purpose.",
+    RotationRecovered "rotation_recovered" Info "The work of a dead or former holder was taken over.",
+    RotationStuck "rotation_stuck" Error "A rotation cannot go on without a human; the message says what to do.",
+    OrphanDeleted "orphan_deleted" Info "A token of a broken-off attempt, never stored anywhere, was deleted.",
+    RetirementHeld "retirement_held" Info "The old token is still used, so its grace is extended.",
+    TokenDisabled "token_disabled" Info "An old token was disabled; `undo` can still bring it back.",
+    TokenDeleted "token_deleted" Info "An old token is gone.",
+    TokenShared "token_shared" Warn "A token that should retire is the current value of another secret, too; it is left alone.",
+    SecretChangedElsewhere "secret_changed_elsewhere" Warn "Somebody else changed the secret; their change stands.",
+    CurrentInvalid "current_invalid" Error "The current value in Vault does not work at Dynatrace.",
+    VaultWentBack "vault_went_back" Error "Vault is older than what Dynatrace has seen: it was restored from a backup.",
+    ClockSkew "clock_skew" Error "The clocks of this machine and of a server differ too much; nothing is disabled or deleted.",
+    JournalUnreadable "journal_unreadable" Error "A journal document cannot be read; its secret stands still until a human looks.",
+    UndoSucceeded "undo_succeeded" Info "The previous token is the current value again.",
+    ShutdownStarted "shutdown_started" Info "The process was asked to stop; no new work is taken.",
+    ShutdownFinished "shutdown_finished" Info "The process ends; nothing is in flight, or it was left safely.",
+}
+
+/// One event of one secret, on its way to the log and (if it is worth keeping) into the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Report {
+    /// What.
+    pub event: EventName,
+    /// How loud.
+    pub level: Level,
+    /// The sentence for people.
+    pub message: String,
+    /// The token it is about.
+    pub token_id: Option<TokenId>,
+    /// The token that it replaces.
+    pub old_token_id: Option<TokenId>,
+    /// What the other side said.
+    pub error: Option<String>,
+    /// Why the rotation runs.
+    pub trigger: Option<Trigger>,
+    /// Which attempt.
+    pub attempt: Option<u64>,
+    /// The stable code of a failure.
+    pub reason: Option<super::record::Reason>,
+}
+
+impl Report {
+    /// An event with its sentence.
+    pub fn new(event: EventName, message: impl Into<String>) -> Self {
+        Report {
+            event,
+            level: event.level(),
+            message: message.into(),
+            token_id: None,
+            old_token_id: None,
+            error: None,
+            trigger: None,
+            attempt: None,
+            reason: None,
+        }
+    }
+
+    /// Says which token it is about.
+    pub fn token(mut self, id: &TokenId) -> Self {
+        self.token_id = Some(id.clone());
+        self
+    }
+
+    /// Says which token is replaced.
+    pub fn old(mut self, id: &TokenId) -> Self {
+        self.old_token_id = Some(id.clone());
+        self
+    }
+
+    /// Makes it louder or quieter than usual.
+    pub fn at(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// The same as a line of the journal document.
+    pub fn entry(&self, at: Timestamp) -> Event {
+        Event {
+            at,
+            event: self.event.as_str().to_owned(),
+            token_id: self.token_id.clone(),
+            detail: self.message.clone(),
+        }
+    }
+}

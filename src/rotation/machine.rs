@@ -1,0 +1,494 @@
+//! The machine of one run: what it knows, and the order in which it looks for work. Pure: [`Run::step`] names the next command,
+//! [`Run::fold`] takes what came of it. Nothing here has an effect, and recovery is the same code as normal running: whatever a
+//! dead holder left behind is just a state of the journal.
+//!
+//! Order of work: settle whose claim it is; go on with our own; rotate if wanted; then clean up (open attempts, fence first);
+//! then retire (disable, delete). Mint and store always come before any clean-up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::error::{CallError, ErrorKind, Service};
+use super::event::{EventName, Report};
+use super::facts::{
+    Act, Command, Errand, Known, Listing, Looked, Now, Outcome, Seen, Verdict, Watch,
+};
+use super::record::{Record, Work};
+use super::rotate::{Hand, Template};
+use super::token::TokenId;
+
+/// A run that loses this many check-and-sets on the journal leaves the secret to the others for now.
+const CONFLICTS: u32 = 8;
+
+/// What could not be settled now (a deleted secret that cannot be fenced, clocks that disagree) is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// One run over one secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    pub(super) errand: Errand,
+    /// The secret as last read; forgotten whenever it may have changed.
+    pub(super) seen: Option<Seen>,
+    /// The look-up of the value in `seen`.
+    pub(super) looked: Option<Looked>,
+    /// Older versions of the secret; they do not change, but for being deleted.
+    pub(super) past: BTreeMap<u64, Seen>,
+    /// The look-up of a retiring token.
+    pub(super) probe: Option<(TokenId, Looked)>,
+    /// The environment proved in this run that its 404 can be believed.
+    pub(super) witnessed: bool,
+    /// What came of the last act under this claim.
+    pub(super) acted: Option<(Act, Result<(), CallError>)>,
+    /// What the new token is to be like.
+    pub(super) template: Option<Template>,
+    /// The attempt's token, as far as this run has it.
+    pub(super) hand: Hand,
+    /// How many mints had an unclear outcome.
+    pub(super) unclear_mints: u32,
+    /// After a commit: the version whose deletion in between must be told.
+    pub(super) postcheck: Option<u64>,
+    /// A failed call that has not been dealt with.
+    pub(super) trouble: Option<CallError>,
+    /// When our last journal write was sent.
+    claim_sent: Duration,
+    /// The journal was read or written in this run.
+    fresh: bool,
+    conflicts: u32,
+    pending: Option<Pending>,
+    reports: Vec<Report>,
+    end: Option<Verdict>,
+}
+
+/// What happens when the journal write under way is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Pending {
+    record: Box<Record>,
+    reports: Vec<Report>,
+    then: Then,
+}
+
+/// What follows an acknowledged journal write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Then {
+    /// Go on with what is known.
+    Go,
+    /// Go on, but look at the secret afresh.
+    Refresh,
+    /// The wish is served; go on with the rest.
+    Served,
+    /// The run is over.
+    Finish(Verdict),
+}
+
+impl Run {
+    /// A run that knows nothing yet but its errand.
+    pub fn new(errand: Errand) -> Self {
+        Run {
+            errand,
+            seen: None,
+            looked: None,
+            past: BTreeMap::new(),
+            probe: None,
+            witnessed: false,
+            acted: None,
+            template: None,
+            hand: Hand::Empty,
+            unclear_mints: 0,
+            postcheck: None,
+            trouble: None,
+            claim_sent: Duration::ZERO,
+            fresh: false,
+            conflicts: 0,
+            pending: None,
+            reports: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// Events since the last call, in order.
+    pub fn take_reports(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// The journal document as this run knows it.
+    pub fn journal(&self) -> Option<&Known> {
+        self.errand.journal.as_ref()
+    }
+
+    /// What to rotate and how.
+    pub fn plan(&self) -> &super::plan::Plan {
+        &self.errand.plan
+    }
+
+    /// Where the secret stands: what the journal says, so that a moved secret's retirements look at the old place.
+    pub fn place(&self) -> &super::plan::Coordinates {
+        match self.record() {
+            Some(record) => &record.coordinates,
+            None => &self.errand.plan.coordinates,
+        }
+    }
+
+    /// The next command.
+    pub fn step(&mut self, now: Now) -> Command {
+        let command = self.decide(now);
+        let command = self.renew_before(command, now);
+        if let Command::WriteJournal { .. } = command {
+            self.claim_sent = now.mono;
+        }
+        command
+    }
+
+    fn decide(&mut self, now: Now) -> Command {
+        if let Some(verdict) = &self.end {
+            return Command::Finish(verdict.clone());
+        }
+        let Some(known) = &self.errand.journal else {
+            return Command::ReadJournal;
+        };
+        let version = known.cas;
+        let Some(record) = &known.record else {
+            return self.first_sight(now);
+        };
+        if let Some(claim) = &record.claim
+            && claim.nonce != self.errand.id
+        {
+            if !self.fresh {
+                // What is known of somebody else's claim may be old.
+                return Command::ReadJournal;
+            }
+            let holder = claim.holder.clone();
+            return match self.patience(holder.clone(), version, now) {
+                None if self.errand.dry => self.finish(Verdict::Would(format!(
+                    "{}: would first finish the interrupted work of {}",
+                    self.errand.plan.name, holder
+                ))),
+                None => self.take_over(now),
+                Some(busy) => Command::Finish(busy),
+            };
+        }
+        if let Some(error) = self.trouble.take() {
+            return self.give_up(error, now);
+        }
+        match record.claim.as_ref().map(|claim| claim.work.clone()) {
+            Some(Work::Rotate { .. }) => self.rotate(now),
+            Some(Work::Tidy) => self.tidy_claimed(now),
+            Some(Work::Disable { id }) => self.disable(&id, now),
+            Some(Work::Delete { id }) => self.delete(&id, now),
+            None => self.unclaimed(now),
+        }
+    }
+
+    /// Nobody has a claim: what is there to do?
+    fn unclaimed(&mut self, now: Now) -> Command {
+        if self.rotation_wanted() {
+            return self.rotate(now);
+        }
+        if let Some(command) = self.check_behind() {
+            return command;
+        }
+        // A dry run tells of rotations only.
+        let idle = self.errand.dry;
+        let work = (!idle)
+            .then(|| {
+                self.adopt_late(now)
+                    .or_else(|| self.reconcile(now))
+                    .or_else(|| self.tidy(now))
+                    .or_else(|| self.retire(now))
+            })
+            .flatten();
+        work.unwrap_or_else(|| {
+            Command::Finish(Verdict::Settled {
+                wake: self.wake(now),
+            })
+        })
+    }
+
+    /// A rotation is wanted, and its due time is not served yet.
+    fn rotation_wanted(&self) -> bool {
+        let (Some(wish), Some(record)) = (&self.errand.wish, self.record()) else {
+            return false;
+        };
+        match wish.due {
+            Some(due) => record.last_due.is_none_or(|last| last < due),
+            None => true,
+        }
+    }
+
+    /// When the next step of clean-up or retirement is due. What this run could not settle is not tried again at once.
+    fn wake(&self, now: Now) -> Option<Timestamp> {
+        let record = self.record()?;
+        let soon = now.wall.checked_add(LOOK_AGAIN).ok()?;
+        let least = |at: Timestamp| if at <= now.wall { soon } else { at };
+        let retiring = record
+            .retiring
+            .iter()
+            .filter(|entry| self.belongs_here(entry))
+            .map(|entry| least(entry.due.max(record.hold_until.unwrap_or(entry.due))));
+        let open = record
+            .open
+            .iter()
+            .map(|open| least(self.next_listing(open)));
+        retiring.chain(open).min()
+    }
+
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.errand.journal.as_ref()?.record.as_deref()
+    }
+
+    /// A copy of the document to change and write.
+    pub(super) fn draft(&self) -> Record {
+        self.record()
+            .cloned()
+            .unwrap_or_else(|| self.blank_record())
+    }
+
+    /// Writes `record` with the events that it tells, then goes on as `then` says.
+    pub(super) fn write(
+        &mut self,
+        mut record: Record,
+        reports: Vec<Report>,
+        then: Then,
+        now: Now,
+    ) -> Command {
+        record.remember(&reports, now.wall);
+        let record = Box::new(record);
+        self.pending = Some(Pending {
+            record: record.clone(),
+            reports,
+            then,
+        });
+        let cas = self.errand.journal.as_ref().map_or(0, |known| known.cas);
+        Command::WriteJournal { cas, record }
+    }
+
+    /// Tells an event that the journal does not keep.
+    pub(super) fn tell(&mut self, report: Report) {
+        self.reports.push(report);
+    }
+
+    pub(super) fn finish(&mut self, verdict: Verdict) -> Command {
+        self.end = Some(verdict.clone());
+        Command::Finish(verdict)
+    }
+
+    /// Under a claim, nothing is sent that has an effect unless the claim was written or renewed a short while ago: a holder that
+    /// slept finds out here that it lost its claim.
+    fn renew_before(&mut self, command: Command, now: Now) -> Command {
+        let effect = matches!(
+            command,
+            Command::Mint(_)
+                | Command::Verify
+                | Command::Store { .. }
+                | Command::Rewrite { .. }
+                | Command::Act(..)
+        );
+        let limit = self.errand.plan.claim_timeout / 3;
+        if !effect || now.mono.saturating_sub(self.claim_sent) <= limit {
+            return command;
+        }
+        let mut record = self.draft();
+        if let Some(claim) = &mut record.claim {
+            claim.renewed += 1;
+        }
+        self.write(record, vec![], Then::Go, now)
+    }
+
+    /// Takes what came of `command`.
+    pub fn fold(&mut self, command: &Command, outcome: Outcome, now: Now) {
+        match outcome {
+            Outcome::Journal(read) => self.journal_read(read, now),
+            Outcome::Wrote(wrote) => self.journal_written(wrote),
+            Outcome::Secret(read) => self.secret_read(command, read),
+            Outcome::Info(info) if *command == Command::Verify => self.verified(info, now),
+            Outcome::Info(info) => self.looked_up(command, info),
+            Outcome::Minted(minted) => self.minted(minted, now),
+            Outcome::Stored(stored) => match command {
+                Command::Rewrite { .. } => self.rewritten(stored),
+                _ => self.stored(stored),
+            },
+            Outcome::Done(done) => match command {
+                Command::Act(act, _) => {
+                    self.acted = Some((*act, done));
+                    self.seen = None;
+                }
+                _ => match done {
+                    Ok(()) => self.witnessed = true,
+                    Err(error) => self.trouble = Some(unproved(error)),
+                },
+            },
+            Outcome::Listed(Ok(listing)) => self.take_listing(listing),
+            Outcome::Listed(Err(error)) => self.trouble = Some(error),
+            Outcome::Waited => {}
+        }
+    }
+
+    fn journal_read(&mut self, read: Result<Result<Known, String>, CallError>, now: Now) {
+        match read {
+            Ok(Ok(known)) => {
+                if self
+                    .errand
+                    .watch
+                    .is_none_or(|watch| watch.version != known.cas)
+                {
+                    self.errand.watch = Some(Watch {
+                        version: known.cas,
+                        since: now.mono,
+                    });
+                }
+                self.fresh = true;
+                self.errand.journal = Some(known);
+            }
+            Ok(Err(why)) => self.end = Some(Verdict::Unreadable(why)),
+            Err(error) => self.end = Some(Verdict::Later(error)),
+        }
+    }
+
+    fn journal_written(&mut self, wrote: Result<u64, CallError>) {
+        let pending = self.pending.take();
+        match (wrote, pending) {
+            (Ok(version), Some(pending)) => {
+                self.fresh = true;
+                self.errand.journal = Some(Known {
+                    cas: version,
+                    record: Some(pending.record),
+                });
+                self.reports.extend(pending.reports);
+                self.probe = None;
+                self.acted = None;
+                match pending.then {
+                    Then::Go => {}
+                    Then::Refresh => self.forget_secret(),
+                    Then::Served => self.errand.wish = None,
+                    Then::Finish(verdict) => self.end = Some(verdict),
+                }
+            }
+            (Err(error), _) if error.kind == ErrorKind::Conflict => {
+                // Somebody else wrote: whatever was known or held is void, and an ordinary lost claim is no warning.
+                self.conflicts += 1;
+                self.errand.journal = None;
+                self.forget_secret();
+                self.drop_hand();
+                if self.conflicts >= CONFLICTS {
+                    self.end = Some(Verdict::Later(error));
+                }
+            }
+            (Err(error), _) => self.end = Some(Verdict::Later(error)),
+            (Ok(_), None) => {}
+        }
+    }
+
+    /// What was read of the secret, and all that was learned from it, may no longer hold.
+    pub(super) fn forget_secret(&mut self) {
+        self.seen = None;
+        self.looked = None;
+        self.probe = None;
+        self.acted = None;
+    }
+
+    pub(super) fn drop_hand(&mut self) {
+        self.hand = Hand::Empty;
+        self.template = None;
+    }
+
+    fn secret_read(&mut self, command: &Command, read: Result<Seen, CallError>) {
+        match (command, read) {
+            (Command::ReadVersion(version), Ok(seen)) => {
+                self.past.insert(*version, seen);
+            }
+            (Command::ReadVersion(version), Err(error)) if error.kind == ErrorKind::Refused => {
+                // Not readable is the same as not there: it proves nothing.
+                self.past.insert(*version, Seen::Absent);
+            }
+            (_, Ok(seen)) => {
+                self.looked = None;
+                self.seen = Some(seen);
+            }
+            (_, Err(error)) => self.trouble = Some(error),
+        }
+    }
+
+    fn looked_up(&mut self, command: &Command, info: Result<super::token::TokenInfo, CallError>) {
+        let looked = match info {
+            Ok(info) => Looked::Known(info),
+            Err(error) if error.kind == ErrorKind::Gone => Looked::Gone,
+            Err(error) => {
+                self.trouble = Some(error);
+                return;
+            }
+        };
+        match command {
+            Command::LookUp(id) => self.probe = Some((id.clone(), looked)),
+            _ => self.looked = Some(looked),
+        }
+    }
+
+    fn rewritten(&mut self, stored: Result<u64, CallError>) {
+        self.forget_secret();
+        if let Err(error) = stored
+            && error.kind != ErrorKind::Conflict
+            && error.kind != ErrorKind::Unclear
+        {
+            self.trouble = Some(error);
+        }
+    }
+
+    fn take_listing(&mut self, listing: Listing) {
+        self.errand.listing = Some(listing);
+    }
+
+    /// The version of the secret is past `base`: a store with `cas = base` can no longer be accepted. Without history versions
+    /// are fingerprints, and past means different.
+    pub(super) fn is_past(&self, version: u64, base: u64) -> bool {
+        if self.errand.history {
+            version > base
+        } else {
+            version != base
+        }
+    }
+
+    /// Tells of a secret that was deleted between our read and our store: a soft delete does not move the version, so the
+    /// check-and-set could not see it.
+    fn check_behind(&mut self) -> Option<Command> {
+        let base = self.postcheck?;
+        if !self.errand.history {
+            self.postcheck = None;
+            return None;
+        }
+        let Some(seen) = self.past.get(&base) else {
+            return Some(Command::ReadVersion(base));
+        };
+        let deleted = matches!(seen, Seen::Deleted { .. });
+        self.postcheck = None;
+        if deleted {
+            let message = format!(
+                "a person deleted version {base} of {} while its token was being rotated, so the new value undid that; delete the \
+                 secret again if it was meant",
+                self.place()
+            );
+            self.tell(
+                Report::new(EventName::SecretChangedElsewhere, message)
+                    .at(super::event::Level::Error),
+            );
+        }
+        None
+    }
+}
+
+/// A 404 could not be proved: the environment did not answer for a token that exists.
+fn unproved(error: CallError) -> CallError {
+    let kind = match error.kind {
+        ErrorKind::Gone => ErrorKind::Transient,
+        kind => kind,
+    };
+    CallError {
+        kind,
+        service: Service::Dynatrace,
+        what: format!(
+            "a 404 of this environment cannot be believed: {}",
+            error.what
+        ),
+        retry_after: error.retry_after,
+    }
+}
