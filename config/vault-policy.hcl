@@ -48,13 +48,8 @@ path "secret/data/dtrotate/journal/*" {
   capabilities = ["create", "read", "update"]
 }
 
-# list: finding documents whose secret left the configuration. The folder itself is listed, hence this path without *;
-# documents of secrets with a / in their name lie in folders below, hence the next one.
-path "secret/metadata/dtrotate/journal" {
-  capabilities = ["list"]
-}
-
-# list: as above. read: the version of a document without its content.
+# list: finding documents whose secret left the configuration, in the folder itself and in those below it.
+# read: the version of a document without its content.
 path "secret/metadata/dtrotate/journal/*" {
   capabilities = ["list", "read"]
 }
