@@ -1,1 +1,3 @@
 //! Rotates Dynatrace tokens.
+
+pub mod schedule;
