@@ -131,7 +131,7 @@ impl Next {
 ///   that the one does not follow on the heels of the other.
 ///
 /// Ask again after each run, reload and tick. Do not ask again about a run that waits for its turn
-/// in a queue: it would turn from `schedule` into `missed`.
+/// in a queue or for a retry: it would turn from `schedule` into `missed`, or be skipped.
 pub fn next_due(input: &Input<'_>) -> Next {
     if !input.enabled {
         return Next::Never {
@@ -156,10 +156,7 @@ fn unserved(input: &Input<'_>) -> Option<Due> {
         return None;
     }
     let planned = planned(input, instant);
-    // Whether it can be, or could have been, on time.
-    let started = planned.max(input.able_since);
-    let late = planned.duration_until(started.max(input.now));
-    if late < LATENESS {
+    if planned.duration_until(input.now) < LATENESS {
         return Some(by_schedule(input, instant));
     }
     match input.missed {
@@ -211,9 +208,10 @@ fn expiry(input: &Input<'_>) -> Option<Due> {
         instant,
         trigger: Trigger::Expiry,
         because: format!(
-            "the token expires at {}, and the expiry guard rotates it when less than {margin:#} is \
+            "the token expires at {}, and the expiry guard rotates it when less than {} is \
              left",
-            local(input, expires)
+            local(input, expires),
+            spoken(margin)
         ),
     })
 }
@@ -279,6 +277,26 @@ fn caught_up(input: &Input<'_>, planned: Timestamp) -> Timestamp {
 
 fn describe(schedule: &Schedule) -> String {
     format!("schedule `{}` {}", schedule.cron(), schedule.zone_name())
+}
+
+/// Such as `18d`, `1d 12h` or `45m`.
+fn spoken(duration: SignedDuration) -> String {
+    let minutes = duration.as_mins();
+    let parts = [
+        (minutes / 1440, 'd'),
+        (minutes / 60 % 24, 'h'),
+        (minutes % 60, 'm'),
+    ];
+    let words: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if words.is_empty() {
+        format!("{}s", duration.as_secs())
+    } else {
+        words.join(" ")
+    }
 }
 
 /// On the wall clock of the secret, to the second.

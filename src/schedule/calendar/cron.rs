@@ -13,6 +13,9 @@ const CYCLE_YEARS: i16 = 400;
 /// The years over which gaps between days are searched: the weekdays of all dates occur in 28.
 const GAP_YEARS: std::ops::Range<i16> = 2025..2065;
 
+/// Bits 0, 7, 14, 21, 28 and 35: what a month can touch of its six weeks.
+const WEEKLY: u64 = 0x8_1020_4081;
+
 /// A valid cron expression that fires again and again. Made by [`Cron::parse`](Cron::parse).
 ///
 /// Two expressions are equal when they have the same text apart from white space.
@@ -158,10 +161,11 @@ impl Cron {
         };
         let length = first.days_in_month();
         let offset = first.weekday().to_sunday_zero_offset();
-        let by_weekday = (1..=length)
-            .filter(|day| bit(self.weekdays, (offset + day - 1) % 7))
-            .fold(0, |days, day| days | 1 << day);
-        let by_day = self.days & ((1 << (length + 1)) - 1);
+        // The seven bits once for each week, so that a shift puts the first of the month in place.
+        let weeks = self.weekdays * WEEKLY >> offset << 1;
+        let in_month = (1 << (length + 1)) - 1;
+        let by_weekday = weeks & in_month;
+        let by_day = self.days & in_month;
         if self.any_day || self.any_weekday {
             by_day & by_weekday
         } else {

@@ -240,6 +240,29 @@ mod clock_changes {
     }
 
     #[test]
+    fn a_midnight_that_comes_twice_after_a_year_without_a_firing() {
+        // Havana: 2027-11-07 01:00 becomes 00:00.
+        let havana = "America/Havana";
+        assert_eq!(
+            firings("0 */24 7 11 *", havana, "2026-12-01T00:00:00Z", 3),
+            [
+                "2027-11-07T00:00:00-04:00",
+                "2027-11-07T00:00:00-05:00",
+                "2028-11-07T00:00:00-05:00"
+            ]
+        );
+        let schedule = schedule("0 */24 7 11 *", havana);
+        assert_eq!(
+            schedule.previous_at_or_before(at("2028-11-01T00:00:00Z")),
+            Some(at("2027-11-07T00:00:00-05:00"))
+        );
+        assert_eq!(
+            schedule.previous_at_or_before(at("2027-11-07T00:30:00-04:00")),
+            Some(at("2027-11-07T00:00:00-04:00"))
+        );
+    }
+
+    #[test]
     fn a_gap_at_midnight() {
         // Beirut: 2027-03-28 00:00 becomes 01:00.
         assert_eq!(
