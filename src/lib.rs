@@ -1,3 +1,20 @@
-//! Rotates Dynatrace tokens.
+//! `dtrotate`: rotates Dynatrace tokens on cron schedules and keeps the current value in Vault or OpenBao.
+//!
+//! The rooms, in reading order:
+//!
+//! - [`rotation`]: the centre. What a rotation is, step by step, and why nothing is lost. Pure.
+//! - [`schedule`]: when a secret is due. Cron arithmetic in the real time zone, and the ticking engine.
+//! - [`config`]: from TOML files to settings that are valid, or refused with a place.
+//! - [`vault`]: Vault and OpenBao: the secrets and the journal.
+//! - [`dynatrace`]: the environments that issue the tokens.
+//! - [`daemon`]: the life of the process; `assemble` wires the rooms together.
+//! - [`cli`]: one file per command.
+//!
+//! Arrows point one way: cli > daemon > {config, schedule, dynatrace, vault} > rotation. `tests/architecture.rs` holds them to it.
 
+pub mod clock;
+pub mod config;
+pub mod http;
 pub mod rotation;
+pub mod schedule;
+pub mod vault;
