@@ -1,3 +1,5 @@
 //! Rotates Dynatrace tokens.
 
+pub mod config;
 pub mod rotation;
+pub mod schedule;
