@@ -1,0 +1,19 @@
+//! Cron arithmetic on the real calendar: text, time zone, next and previous firing, jitter.
+//!
+//! Everything here is a pure function of its arguments. It never reads the clock, so that every
+//! replica and every test comes to the same answer for the same instant.
+
+mod cron;
+mod firing;
+mod jitter;
+mod parse;
+mod zone;
+
+pub use cron::Cron;
+pub use firing::Schedule;
+pub use jitter::jitter;
+pub use parse::CronError;
+pub use zone::{ZoneError, zone};
+
+#[cfg(test)]
+mod tests;

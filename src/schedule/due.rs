@@ -1,0 +1,291 @@
+//! "Due, because ...": when one secret is to be rotated next, and why.
+//!
+//! A chain of small checks, each of which may strike and says so in a sentence; the earliest
+//! counts. Pure: `now` is an argument, and the same journal gives the same instant on every
+//! replica. It never looks at retries: after a failure the caller waits as long as it must, and the
+//! instant that was not served stays due.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::calendar::{Schedule, jitter};
+
+/// A due time that passed less than this long ago is still served as `schedule`: the engine polls
+/// twice a second, a restart takes seconds, and neither deserves the word "missed".
+pub const LATENESS: SignedDuration = SignedDuration::from_mins(1);
+
+/// The usual [`Input::catch_up_spread`] of a secret without jitter.
+pub const CATCH_UP_SPREAD: SignedDuration = SignedDuration::from_mins(1);
+
+/// What happens when a due time passed unserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// One run makes up for all that were missed.
+    Run,
+    /// The next due time is waited for.
+    Skip,
+}
+
+/// Why a rotation is due; the words of the log field `trigger`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// A due time of the schedule, on time.
+    Schedule,
+    /// A due time of the schedule passed unserved.
+    Missed,
+    /// The expiry guard: too little of the token's lifetime is left.
+    Expiry,
+}
+
+impl Trigger {
+    /// The word in logs and journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Schedule => "schedule",
+            Trigger::Missed => "missed",
+            Trigger::Expiry => "expiry",
+        }
+    }
+}
+
+/// What is known of one secret.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The name of the secret: spreads it among the others.
+    pub secret: &'a str,
+    /// Switched off, nothing is ever due.
+    pub enabled: bool,
+    /// Its schedule.
+    pub schedule: &'a Schedule,
+    /// Runs start in `0..jitter` after the firing. Must be below the schedule's shortest gap.
+    pub jitter: SignedDuration,
+    /// What happens when a due time passed unserved.
+    pub missed: Missed,
+    /// From the journal: when the secret was first seen. No earlier firing counts.
+    pub adopted_at: Timestamp,
+    /// From the journal: [`Due::instant`] of the last run that succeeded. For a secret that is
+    /// stuck, the instant that was given up on, so that it waits for the next one.
+    pub last_due: Option<Timestamp>,
+    /// When the current token was created, if that is known.
+    pub created: Option<Timestamp>,
+    /// When the current token expires; `None` when it never does, or when that is not known.
+    pub expires: Option<Timestamp>,
+    /// How long the old token works on after a switch.
+    pub grace: SignedDuration,
+    /// Whether a token is rotated before it expires, whatever the schedule says.
+    pub expiry_guard: bool,
+    /// Since when this daemon is able to rotate: its start, or when Vault came back, whichever is
+    /// later. Runs that were missed before are spread from here.
+    pub able_since: Timestamp,
+    /// Missed runs start in `0..catch_up_spread` after `able_since`.
+    pub catch_up_spread: SignedDuration,
+    /// The clock.
+    pub now: Timestamp,
+}
+
+/// The next run of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// When to start it: at once when this is not after `now`.
+    pub at: Timestamp,
+    /// What the run serves. The journal keeps it as the last due instant once the run succeeded.
+    /// Always after [`Input::last_due`].
+    pub instant: Timestamp,
+    /// Why.
+    pub trigger: Trigger,
+    /// The sentence for `status`, without a full stop.
+    pub because: String,
+}
+
+/// The answer of [`next_due`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// The next run, in the future or due now.
+    Due(Due),
+    /// Nothing will ever be due as things are, with the sentence for `status`.
+    Never {
+        /// The sentence, without a full stop.
+        because: String,
+    },
+}
+
+impl Next {
+    /// The run, if there is one.
+    pub fn due(self) -> Option<Due> {
+        match self {
+            Next::Due(due) => Some(due),
+            Next::Never { .. } => None,
+        }
+    }
+}
+
+/// When the secret is due next, and why.
+///
+/// - No firing before its adoption, or at or before the last one served, is ever due again.
+/// - However many firings passed unserved, one run serves them all: it takes the last of them as
+///   its instant. Less than [`LATENESS`] after its time it counts as `schedule`, later as `missed`,
+///   or is skipped under [`Missed::Skip`].
+/// - The expiry guard strikes when less than the larger of the grace and a fifth of the lifetime is
+///   left, once for each token. Before a secret's first firing after its adoption it strikes only if
+///   the token would not live until then and through the grace after it.
+/// - A run that is due serves everything that has struck by now, the guard and the schedule, so
+///   that the one does not follow on the heels of the other.
+///
+/// Ask again after each run, reload and tick. Do not ask again about a run that waits for its turn
+/// in a queue: it would turn from `schedule` into `missed`.
+pub fn next_due(input: &Input<'_>) -> Next {
+    if !input.enabled {
+        return Next::Never {
+            because: "switched off (`enabled = false`)".to_owned(),
+        };
+    }
+    let scheduled = unserved(input).or_else(|| upcoming(input));
+    let guarded = expiry(input);
+    match (scheduled, guarded) {
+        (Some(scheduled), Some(guarded)) => Next::Due(earlier(input, scheduled, guarded)),
+        (Some(due), None) | (None, Some(due)) => Next::Due(due),
+        (None, None) => Next::Never {
+            because: format!("{} does not fire any more", describe(input.schedule)),
+        },
+    }
+}
+
+/// The last firing that passed since the last one served.
+fn unserved(input: &Input<'_>) -> Option<Due> {
+    let instant = input.schedule.previous_at_or_before(input.now)?;
+    if instant <= served(input) {
+        return None;
+    }
+    let planned = planned(input, instant);
+    // Whether it can be, or could have been, on time.
+    let started = planned.max(input.able_since);
+    let late = planned.duration_until(started.max(input.now));
+    if late < LATENESS {
+        return Some(by_schedule(input, instant));
+    }
+    match input.missed {
+        Missed::Skip => None,
+        Missed::Run => Some(Due {
+            at: caught_up(input, planned),
+            instant,
+            trigger: Trigger::Missed,
+            because: format!(
+                "the due time {} by {} passed unserved, one run makes up for it",
+                local(input, instant),
+                describe(input.schedule)
+            ),
+        }),
+    }
+}
+
+/// The first firing still to come.
+fn upcoming(input: &Input<'_>) -> Option<Due> {
+    let instant = input.schedule.next_after(served(input).max(input.now))?;
+    Some(by_schedule(input, instant))
+}
+
+/// The expiry guard.
+fn expiry(input: &Input<'_>) -> Option<Due> {
+    let expires = input.expires.filter(|_| input.expiry_guard)?;
+    let lifetime = input.created.map_or(SignedDuration::ZERO, |created| {
+        created.duration_until(expires)
+    });
+    let margin = input.grace.max(lifetime / 5);
+    let strikes = expires.checked_sub(margin).unwrap_or(Timestamp::MIN);
+    let instant = match input.last_due {
+        None => {
+            let first = input.schedule.next_after(input.adopted_at);
+            let lives_until = expires.checked_sub(input.grace).unwrap_or(Timestamp::MIN);
+            if first.is_some_and(|first| input.now < first && planned(input, first) <= lives_until)
+            {
+                return None;
+            }
+            strikes.max(input.adopted_at)
+        }
+        Some(last) if strikes > last => strikes,
+        // A token from after the last run, and its guard has struck before it: a short-lived one
+        // that someone put in by hand. Its creation is the first instant that is new.
+        Some(last) => input.created.filter(|&created| created > last)?,
+    };
+    Some(Due {
+        at: caught_up(input, instant),
+        instant,
+        trigger: Trigger::Expiry,
+        because: format!(
+            "the token expires at {}, and the expiry guard rotates it when less than {margin:#} is \
+             left",
+            local(input, expires)
+        ),
+    })
+}
+
+/// The earlier of the two; when it is due by now, it serves the other instant, too, if that has
+/// struck.
+fn earlier(input: &Input<'_>, scheduled: Due, guarded: Due) -> Due {
+    let (first, second) = if guarded.at < scheduled.at {
+        (guarded, scheduled)
+    } else {
+        (scheduled, guarded)
+    };
+    let served_too = first.at <= input.now && second.instant <= input.now;
+    Due {
+        instant: if served_too {
+            first.instant.max(second.instant)
+        } else {
+            first.instant
+        },
+        ..first
+    }
+}
+
+fn by_schedule(input: &Input<'_>, instant: Timestamp) -> Due {
+    let spread = if input.jitter.is_positive() {
+        format!(", spread from {} by jitter", local(input, instant))
+    } else {
+        String::new()
+    };
+    Due {
+        at: planned(input, instant),
+        instant,
+        trigger: Trigger::Schedule,
+        because: format!("next by {}{spread}", describe(input.schedule)),
+    }
+}
+
+/// Nothing up to this instant is due any more.
+fn served(input: &Input<'_>) -> Timestamp {
+    input
+        .last_due
+        .map_or(input.adopted_at, |last| last.max(input.adopted_at))
+}
+
+/// The firing with its jitter.
+fn planned(input: &Input<'_>, instant: Timestamp) -> Timestamp {
+    let spread = jitter(input.secret, instant, input.jitter);
+    instant.checked_add(spread).unwrap_or(Timestamp::MAX)
+}
+
+/// A run that should have started at `planned`, once the daemon is able to: spread among all that
+/// are made up for, unless it was able to in time.
+fn caught_up(input: &Input<'_>, planned: Timestamp) -> Timestamp {
+    if planned >= input.able_since {
+        return planned;
+    }
+    let spread = jitter(input.secret, planned, input.catch_up_spread);
+    input
+        .able_since
+        .checked_add(spread)
+        .unwrap_or(Timestamp::MAX)
+}
+
+fn describe(schedule: &Schedule) -> String {
+    format!("schedule `{}` {}", schedule.cron(), schedule.zone_name())
+}
+
+/// On the wall clock of the secret, to the second.
+fn local(input: &Input<'_>, at: Timestamp) -> String {
+    let offset = input.schedule.zone().to_offset(at);
+    format!("{:.0}", at.display_with_offset(offset))
+}
+
+#[cfg(test)]
+mod tests;
