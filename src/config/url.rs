@@ -1,0 +1,227 @@
+//! Addresses: checked and brought into one form. Pure text; nothing is asked from a network here. No address may hold a user name or
+//! a password, since secrets never stand in a configuration.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+/// Brings the address of a Dynatrace environment into the form that API paths are appended to: `https://ENV.live.dynatrace.com`,
+/// `https://HOST/e/ENV` (Managed) or `https://HOST:9999/e/ENV` (ActiveGate), without a trailing slash. The host of the web
+/// interface (`.apps.`), trailing slashes and `/api`, `/api/v1`, `/api/v2` are understood. Plain http is refused except to a loopback
+/// address or with `allow_http`. The error is half a sentence that follows the address.
+pub fn dynatrace(text: &str, allow_http: bool) -> Result<String, String> {
+    let mut url = parse(text, allow_http)?;
+    let host = url.host_str().unwrap_or_default().to_owned();
+    if let Some(api_host) = without_apps(&host) {
+        url.set_host(Some(&api_host))
+            .map_err(|_| "is not the address of a Dynatrace environment".to_owned())?;
+    }
+    let mut path = url.path().trim_end_matches('/');
+    for tail in ["/api/v2", "/api/v1", "/api"] {
+        path = path
+            .strip_suffix(tail)
+            .unwrap_or(path)
+            .trim_end_matches('/');
+    }
+    let saas = url.host_str().is_some_and(|host| {
+        host.ends_with(".dynatrace.com") || host.ends_with(".dynatracelabs.com")
+    });
+    if saas && !path.is_empty() {
+        return Err(format!(
+            "has the path \"{path}\"; the address of an environment ends after the host"
+        ));
+    }
+    if path.split('/').skip(1).any(str::is_empty) {
+        return Err("has an empty part in its path".into());
+    }
+    if path == "/e" || path.ends_with("/e") {
+        return Err("names no environment after \"/e/\"".into());
+    }
+    Ok(format!("{}{path}", origin(&url)))
+}
+
+/// Checks the address of a server (Vault) and takes trailing slashes and `/v1` off. The error is half a sentence that follows the
+/// address.
+pub fn server(text: &str, allow_http: bool) -> Result<String, String> {
+    let url = parse(text, allow_http)?;
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/v1").unwrap_or(path);
+    Ok(format!("{}{path}", origin(&url)))
+}
+
+/// Checks the address of a proxy. Plain http is usual there: what goes through it is encrypted.
+pub fn proxy(text: &str) -> Result<String, String> {
+    let url = parse(text, true)?;
+    match url.path() {
+        "" | "/" => Ok(origin(&url)),
+        path => Err(format!("has the path \"{path}\"; a proxy has none")),
+    }
+}
+
+fn origin(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{}://{host}:{port}", url.scheme()),
+        None => format!("{}://{host}", url.scheme()),
+    }
+}
+
+fn parse(text: &str, allow_http: bool) -> Result<Url, String> {
+    if !text.contains("://") {
+        return Err("has no scheme; write \"https://\" in front".into());
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("has white space in it".into());
+    }
+    let url = Url::parse(text).map_err(|error| format!("is not a web address: {error}"))?;
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(format!(
+            "has the scheme \"{}\"; only https is understood",
+            url.scheme()
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
+        return Err(
+            "has a user name or password in it; secrets never stand in a configuration".into(),
+        );
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has a \"?\" or \"#\" in it; write the address only".into());
+    }
+    if url.scheme() == "http" && !allow_http && !is_loopback(&url) {
+        return Err(
+            "is plain http to a host that is not loopback: tokens would travel unencrypted".into(),
+        );
+    }
+    Ok(url)
+}
+
+/// What stands between `://` and the path.
+fn authority(text: &str) -> &str {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    &rest[..rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())]
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// The API's host for a host of the web interface. The API does not answer on `.apps.` hosts.
+fn without_apps(host: &str) -> Option<String> {
+    for (web, api) in [
+        (".apps.dynatrace.", ".live.dynatrace."),
+        (".dev.apps.dynatracelabs.", ".dev.dynatracelabs."),
+        (".sprint.apps.dynatracelabs.", ".sprint.dynatracelabs."),
+    ] {
+        if let Some((environment, rest)) = host.split_once(web) {
+            return Some(format!("{environment}{api}{rest}"));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_has_one_form() {
+        for (given, form) in [
+            (
+                "https://abc12345.live.dynatrace.com",
+                "https://abc12345.live.dynatrace.com",
+            ),
+            (
+                "https://ABC12345.live.dynatrace.com/",
+                "https://abc12345.live.dynatrace.com",
+            ),
+            (
+                "https://abc12345.live.dynatrace.com/api/v2/",
+                "https://abc12345.live.dynatrace.com",
+            ),
+            (
+                "https://abc12345.apps.dynatrace.com/",
+                "https://abc12345.live.dynatrace.com",
+            ),
+            (
+                "https://abc.dev.apps.dynatracelabs.com",
+                "https://abc.dev.dynatracelabs.com",
+            ),
+            (
+                "https://abc.sprint.apps.dynatracelabs.com",
+                "https://abc.sprint.dynatracelabs.com",
+            ),
+            (
+                "https://dt.example.com/e/0a-1b//",
+                "https://dt.example.com/e/0a-1b",
+            ),
+            (
+                "https://dt.example.com:443/e/0a/api/v1",
+                "https://dt.example.com/e/0a",
+            ),
+            (
+                "https://ag.example.com:9999/e/abc/",
+                "https://ag.example.com:9999/e/abc",
+            ),
+            ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+            ("http://[::1]:80/e/x", "http://[::1]/e/x"),
+            ("http://localhost:1", "http://localhost:1"),
+        ] {
+            assert_eq!(dynatrace(given, false).as_deref(), Ok(form), "{given}");
+        }
+        assert_eq!(
+            dynatrace("http://dt:1/e/x", true).as_deref(),
+            Ok("http://dt:1/e/x")
+        );
+    }
+
+    #[test]
+    fn what_is_no_environment_says_why() {
+        for (given, why) in [
+            ("abc12345.live.dynatrace.com", "has no scheme"),
+            ("ftp://abc", "has the scheme \"ftp\""),
+            ("https://", "is not a web address"),
+            ("https://a b", "white space"),
+            ("http://dt.example.com/e/x", "plain http"),
+            ("http://10.0.0.1/e/x", "plain http"),
+            ("http://localhost.example.com", "plain http"),
+            ("https://user:canary@host", "user name or password"),
+            ("https://@host", "user name or password"),
+            (
+                "https://abc.live.dynatrace.com/ui/settings",
+                "has the path \"/ui/settings\"",
+            ),
+            ("https://abc.live.dynatrace.com/?gtf=1", "\"?\""),
+            ("https://host/e/", "names no environment"),
+            ("https://host//e/x", "empty part"),
+        ] {
+            let error = dynatrace(given, false).unwrap_err();
+            assert!(error.contains(why), "{given}: {error}");
+            assert!(!error.contains("canary"));
+        }
+    }
+
+    #[test]
+    fn servers_and_proxies() {
+        assert_eq!(
+            server("https://vault:8200/v1/", false).as_deref(),
+            Ok("https://vault:8200")
+        );
+        assert_eq!(
+            server("https://gw/vault/", false).as_deref(),
+            Ok("https://gw/vault")
+        );
+        assert!(server("http://vault:8200", false).is_err());
+        assert_eq!(
+            proxy("http://proxy:3128/").as_deref(),
+            Ok("http://proxy:3128")
+        );
+        assert!(proxy("http://u:p@proxy:3128").is_err());
+        assert!(proxy("socks5://proxy:1080").is_err());
+    }
+}
