@@ -1,3 +1,6 @@
 //! Rotates Dynatrace tokens.
 
+pub mod clock;
+pub mod http;
 pub mod rotation;
+pub mod vault;
