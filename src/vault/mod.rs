@@ -1,12 +1,12 @@
 //! The room that talks to HashiCorp Vault or OpenBao.
 //!
 //! In reading order:
-//! - [`wire`]: one call over the addresses, without a token's story; what an answer means ([`answer`]), how stale standbys are made
-//!   harmless ([`index`]);
-//! - [`login`]: how a token is got; [`session`]: who holds it and replaces it; [`keeper`]: who
+//! - `wire`: one call over the addresses, without a token's story; what an answer means (`answer`), how stale standbys are made
+//!   harmless (`index`);
+//! - `login`: how a token is got; `session`: who holds it and replaces it; `keeper`: who
 //!   renews it;
-//! - [`client`]: an authenticated call, the state of the whole ([`state`]), the engines behind the mounts ([`mounts`]);
-//! - [`kv2`]: reading and writing versions; [`secrets`]: the `SecretStore`; [`journal`]: the `Journal`.
+//! - `client`: an authenticated call, the state of the whole (`state`), the engines behind the mounts (`mounts`);
+//! - `kv2`: reading and writing versions; `secrets`: the `SecretStore`; `journal`: the `Journal`.
 //!
 //! It must never follow a redirect, send a write twice, write without check-and-set where the engine has it, or let a token, a body
 //! or a header into an error text. The facts about the API were tested on OpenBao 2.7.2.
