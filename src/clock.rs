@@ -3,6 +3,10 @@
 use jiff::Timestamp;
 
 /// The local wall clock. It is evidence, not a fact: it may jump, and it may differ from the servers' clocks.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place where the wall clock is read"
+)]
 pub fn now() -> Timestamp {
     Timestamp::now()
 }

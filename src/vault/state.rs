@@ -1,9 +1,8 @@
 //! Whether Vault can be worked with, told once for all secrets.
 
-use jiff::Timestamp;
-use tokio::sync::watch;
+use std::time::Instant;
 
-use crate::clock;
+use tokio::sync::watch;
 
 /// Why nothing can be done with Vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,8 +39,8 @@ pub enum Health {
         reason: Down,
         /// The sentence of the last failure.
         what: String,
-        /// Since when, by the local clock: the first failure after a success.
-        since: Timestamp,
+        /// Since when: the first failure after a success. Monotonic, so that the length of the outage is not a matter of clocks.
+        since: Instant,
     },
 }
 
@@ -78,7 +77,7 @@ impl State {
                 *health = Health::Unavailable {
                     reason: new,
                     what: words.to_owned(),
-                    since: clock::now(),
+                    since: Instant::now(),
                 };
                 true
             }
