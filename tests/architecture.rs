@@ -48,7 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("vault", &["rotation", "http"]),
     ("ops", &["rotation"]),
     ("rotation", &[]),
-    ("http", &[]),
+    ("http", &["clock"]),
     ("telemetry", &[]),
     ("clock", &[]),
 ];
