@@ -1,3 +1,4 @@
 //! Rotates Dynatrace tokens.
 
+pub mod dynatrace;
 pub mod rotation;
