@@ -22,14 +22,11 @@ pub(super) enum Body {
     Error(String),
     /// Something else that was read to its end.
     Other(Zeroizing<Vec<u8>>),
-    /// It never ended, broke off or is larger than any answer of the API.
-    Broken(String),
 }
 
 impl Body {
     /// Sorts what was read.
-    pub(super) fn read(bytes: Vec<u8>) -> Self {
-        let bytes = Zeroizing::new(bytes);
+    pub(super) fn read(bytes: Zeroizing<Vec<u8>>) -> Self {
         if bytes.trim_ascii().is_empty() {
             return Body::Empty;
         }
@@ -85,7 +82,7 @@ pub(super) struct Answer {
     /// What the call does.
     pub(super) effect: Effect,
     /// The status.
-    pub(super) status: StatusCode,
+    pub(super) status: u16,
     /// The body.
     pub(super) body: Body,
     /// The server's wish to be left alone.
@@ -106,7 +103,7 @@ impl Answer {
     /// # Errors
     /// The error that the status stands for; `scopes` are the ones to name when the credential lacks one.
     pub(super) fn check(&self, scopes: &[&str]) -> Result<(), CallError> {
-        match self.status.as_u16() {
+        match self.status {
             200..=299 => Ok(()),
             300..=399 => {
                 let to = self
@@ -144,7 +141,7 @@ impl Answer {
     /// A 404 that can be the API's word on one token: it comes with an error envelope or, as documented for get, look-up and
     /// delete, without a body.
     pub(super) fn says_gone(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND
+        self.status == 404
             && matches!(self.effect, Effect::Read | Effect::Change)
             && matches!(self.body, Body::Empty | Body::Error(_))
     }
@@ -165,7 +162,6 @@ impl Answer {
             }
             Body::Empty => Err(self.odd("it is empty")),
             Body::Error(_) => Err(self.odd("it is an error message")),
-            Body::Broken(why) => Err(self.odd(why)),
         }
     }
 
@@ -175,8 +171,7 @@ impl Answer {
     /// As [`Answer::json`].
     pub(super) fn nothing(&self) -> Result<(), CallError> {
         match (self.status, &self.body) {
-            (StatusCode::NO_CONTENT | StatusCode::OK, Body::Empty) => Ok(()),
-            (_, Body::Broken(why)) => Err(self.odd(why)),
+            (204 | 200, Body::Empty) => Ok(()),
             _ => Err(self.odd("it should have no body")),
         }
     }
@@ -186,9 +181,7 @@ impl Answer {
         let kind = self.effect.lost();
         let mut what = format!(
             "Dynatrace {} was asked to {} and answered {}, but the answer is not the API's: {why}",
-            self.environment,
-            self.what,
-            self.status.as_u16()
+            self.environment, self.what, self.status
         );
         if kind == ErrorKind::Unclear {
             what.push_str("; it may have happened");
@@ -200,9 +193,7 @@ impl Answer {
     pub(super) fn fail(&self, kind: ErrorKind, verb: &str, hint: &str) -> CallError {
         let mut what = format!(
             "Dynatrace {} {verb} {}: {}",
-            self.environment,
-            self.what,
-            self.status.as_u16()
+            self.environment, self.what, self.status
         );
         let words = self.words();
         if !words.is_empty() {
@@ -224,7 +215,7 @@ impl Answer {
     /// Adds to the error of a refused mint which of the `scopes` asked for the refusal speaks of: a cloned list may hold one that
     /// cannot be created any more.
     pub(super) fn name_scopes(&self, scopes: &[String], error: CallError) -> CallError {
-        let (StatusCode::BAD_REQUEST, Body::Error(message)) = (self.status, &self.body) else {
+        let (400, Body::Error(message)) = (self.status, &self.body) else {
             return error;
         };
         let words: Vec<&str> = message
@@ -249,7 +240,10 @@ impl Answer {
 
     /// What the server said, fit to be shown.
     fn words(&self) -> String {
-        let reason = self.status.canonical_reason().unwrap_or_default();
+        let reason = StatusCode::from_u16(self.status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("?");
         match &self.body {
             Body::Error(message) if !message.trim().is_empty() => {
                 let hide = self.hide.as_ref().unwrap_or(&self.credential);
@@ -259,7 +253,6 @@ impl Answer {
             Body::Other(_) => format!(
                 "{reason} (the answer is not the API's; perhaps something in between sent it)"
             ),
-            Body::Broken(why) => format!("{reason} ({why})"),
         }
     }
 
@@ -295,8 +288,8 @@ mod tests {
             environment: "prod".into(),
             what: "create a token".into(),
             effect,
-            status: StatusCode::from_u16(status).unwrap(),
-            body: Body::read(body.as_bytes().to_vec()),
+            status,
+            body: Body::read(Zeroizing::new(body.as_bytes().to_vec())),
             retry_after: None,
             location: None,
             credential: TokenValue::new("credential"),

@@ -3,24 +3,17 @@
 //! The only place that puts a credential into a header and a value into a body. It never retries, follows no redirect, reads no
 //! body beyond a bound, and its errors never hold a URL, a header or a body.
 
-use std::time::Duration;
-
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, Url};
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, Body};
 use super::form::is_sendable;
-use super::transport::{self, Trouble};
 use super::url::BaseUrl;
 use super::wait;
+use crate::http::{self, BuildError, Failure, Http};
 use crate::rotation::error::{CallError, ErrorKind, Service};
 use crate::rotation::token::TokenValue;
-
-/// The largest page of a listing: 500 tokens with every known scope each are 1.5 MB; v1 gives everything in one answer.
-const LARGEST_LIST: usize = 8 << 20;
-/// The largest of all other answers: one token with every scope there is has 3 kB.
-const LARGEST_ANSWER: usize = 256 << 10;
 
 /// What a call does over there; it decides what a lost or odd answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,9 +108,8 @@ pub(super) struct Wire {
     /// The environment's name in configuration and error sentences.
     pub(super) name: String,
     base: BaseUrl,
-    timeout: Duration,
-    pooled: reqwest::Client,
-    lone: reqwest::Client,
+    pooled: Http,
+    lone: Http,
 }
 
 /// Which connections a call may use.
@@ -130,39 +122,42 @@ pub(super) enum Via {
 }
 
 impl Wire {
-    /// Builds the connections' clients.
-    ///
-    /// # Errors
-    /// A sentence: the CA file or the proxy cannot be used.
-    pub(super) fn new(options: &super::Options) -> Result<Self, String> {
+    /// Builds the clients; sends nothing.
+    pub(super) fn new(options: &super::Options) -> Result<Self, BuildError> {
+        let wanted = http::Options {
+            ca_file: options.ca_file.clone(),
+            timeout: options.timeout,
+            proxy: options.proxy.clone(),
+            https_only: options.base_url.is_https(),
+            identity_file: None,
+        };
         Ok(Wire {
             name: options.name.clone(),
             base: options.base_url.clone(),
-            timeout: options.timeout,
-            pooled: transport::client(options, Via::Pool)?,
-            lone: transport::client(options, Via::Own)?,
+            pooled: Http::new(&wanted)?,
+            lone: Http::without_pool(&wanted)?,
         })
     }
 
-    /// Sends one call. An answer of any status is an [`Answer`]; only a call without any is an error.
+    /// Sends one call. An answer of any status is an [`Answer`]; only a call without a whole answer is an error.
     pub(super) async fn send(
         &self,
         call: &Call,
         credential: &TokenValue,
         via: Via,
     ) -> Result<Answer, CallError> {
-        let Some(header) = authorization(credential) else {
-            let what = format!(
-                "Dynatrace {} was not asked to {}: the credential is no token value (blank, or with white space or control characters in it)",
-                self.name, call.what
+        let header = authorization(credential).ok_or_else(|| {
+            let (name, what) = (&self.name, &call.what);
+            let sentence = format!(
+                "Dynatrace {name} was not asked to {what}: the credential is no token value"
             );
-            return Err(CallError::new(Service::Dynatrace, ErrorKind::Refused, what));
-        };
-        let client = match via {
+            CallError::new(Service::Dynatrace, ErrorKind::Refused, sentence)
+        })?;
+        let http = match via {
             Via::Pool => &self.pooled,
             Via::Own => &self.lone,
         };
-        let mut request = client
+        let mut request = http
             .request(call.method.clone(), call.url(&self.base))
             .header(AUTHORIZATION, header)
             .header(ACCEPT, HeaderValue::from_static("application/json"));
@@ -174,67 +169,47 @@ impl Wire {
                 )
                 .body(body.as_bytes().to_vec());
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.unanswered(call, error))?;
-        let status = response.status();
-        let retry_after = wait::asked_for(response.headers());
-        let location = response.headers().get(LOCATION).and_then(host_of);
         let limit = if call.effect == Effect::List {
-            LARGEST_LIST
+            http::LISTING
         } else {
-            LARGEST_ANSWER
+            http::SMALL
         };
-        let body = match transport::bounded_body(response, limit).await {
-            Ok(bytes) => Body::read(bytes),
-            Err(why) => Body::Broken(why),
-        };
+        let reply = http
+            .send(request, limit)
+            .await
+            .map_err(|failure| self.unanswered(call, failure))?;
         Ok(Answer {
             environment: self.name.clone(),
             what: call.what.clone(),
             effect: call.effect,
-            status,
-            body,
-            retry_after,
-            location,
+            status: reply.status,
+            retry_after: wait::asked_for(&reply),
+            location: reply.headers.get(LOCATION).and_then(host_of),
+            body: Body::read(reply.body),
             credential: credential.clone(),
             hide: call.hide.clone(),
         })
     }
 
-    /// The error of a call that got no answer.
-    fn unanswered(&self, call: &Call, error: reqwest::Error) -> CallError {
+    /// The error of a call that got no whole answer.
+    fn unanswered(&self, call: &Call, failure: Failure) -> CallError {
         let (name, what) = (&self.name, &call.what);
-        let (kind, sentence) = match transport::trouble(error) {
-            Trouble::NotSent(why) => (
+        let (kind, sentence) = match failure {
+            Failure::NotSent(why) => (
                 ErrorKind::Transient,
                 format!("Dynatrace {name} could not be reached to {what}: {why}"),
             ),
-            Trouble::TimedOut => (
+            Failure::MaybeSent(why) => (
                 call.effect.lost(),
-                format!(
-                    "Dynatrace {name} did not answer within {:?} when asked to {what}",
-                    self.timeout
-                ),
-            ),
-            Trouble::Lost(why) => (
-                call.effect.lost(),
-                format!(
-                    "the connection to Dynatrace {name} broke when it was asked to {what}: {why}"
-                ),
+                format!("Dynatrace {name} was asked to {what} and did not answer: {why}"),
             ),
         };
-        let all_the_same = if kind == ErrorKind::Unclear {
+        let doubt = if kind == ErrorKind::Unclear {
             "; it may have happened"
         } else {
             ""
         };
-        CallError::new(
-            Service::Dynatrace,
-            kind,
-            format!("{sentence}{all_the_same}"),
-        )
+        CallError::new(Service::Dynatrace, kind, format!("{sentence}{doubt}"))
     }
 }
 
@@ -242,10 +217,10 @@ fn authorization(credential: &TokenValue) -> Option<HeaderValue> {
     if !is_sendable(credential) {
         return None;
     }
-    let text = Zeroizing::new(format!("Api-Token {}", credential.expose()));
-    let mut header = HeaderValue::from_str(&text).ok()?;
-    header.set_sensitive(true);
-    Some(header)
+    http::sensitive(&Zeroizing::new(format!(
+        "Api-Token {}",
+        credential.expose()
+    )))
 }
 
 /// The host of a redirect's target, and nothing else of it: a query may hold anything.

@@ -21,7 +21,6 @@ mod credential;
 mod form;
 mod generation;
 mod redact;
-mod transport;
 mod url;
 mod v1;
 mod v2;
@@ -36,6 +35,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Url;
+
 use answer::Answer;
 use call::{Call, Effect, Via, Wire};
 use credential::Credential;
@@ -43,6 +44,7 @@ use form::{is_plain, is_sendable, shown};
 use generation::Generation;
 pub use url::BaseUrl;
 
+use crate::http::BuildError;
 use crate::rotation::error::{CallError, ErrorKind, Service};
 use crate::rotation::ports::TokenIssuer;
 use crate::rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
@@ -80,11 +82,9 @@ pub struct Options {
     /// A PEM file with certificates to trust in addition to the system's: Managed and ActiveGates often have a private CA.
     pub ca_file: Option<PathBuf>,
     /// The proxy; none is ever taken from the environment variables.
-    pub proxy: Option<String>,
+    pub proxy: Option<Url>,
     /// The longest that one request may take, from connecting to the last byte of the answer.
     pub timeout: Duration,
-    /// What we call ourselves.
-    pub user_agent: String,
 }
 
 /// One Dynatrace environment. Cheap to clone; all clones share connections and management token.
@@ -102,16 +102,14 @@ impl Dynatrace {
     /// Nothing is sent here.
     ///
     /// # Errors
-    /// A sentence about the CA file, the proxy or the system's certificates.
-    pub fn new<F, Fut>(options: &Options, management_token: F) -> Result<Self, String>
+    /// The CA file, the proxy or the system's certificates cannot be used.
+    pub fn new<F, Fut>(options: &Options, management_token: F) -> Result<Self, BuildError>
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<TokenValue, CallError>> + Send + 'static,
     {
-        let wire = Wire::new(options)
-            .map_err(|why| format!("Dynatrace {} cannot be used: {why}", options.name))?;
         Ok(Dynatrace {
-            wire: Arc::new(wire),
+            wire: Arc::new(Wire::new(options)?),
             credential: Arc::new(Credential::new(&options.name, management_token)),
             generation: options.api.generation(),
         })
@@ -178,7 +176,7 @@ impl Dynatrace {
             .wire
             .send(&call(&held.value), &held.value, Via::Pool)
             .await?;
-        let refused = match answer.status.as_u16() {
+        let refused = match answer.status {
             401 | 403 => true,
             400 => answer.effect == Effect::Change,
             _ => false,
@@ -280,7 +278,7 @@ impl TokenIssuer for Dynatrace {
         self.check_value(value)?;
         let call = self.generation.look_up_value(value);
         let answer = self.wire.send(&call, value, Via::Own).await?;
-        match answer.status.as_u16() {
+        match answer.status {
             401 | 403 | 404 if answer.is_the_apis() => Err(answer.fail(
                 ErrorKind::Gone,
                 "does not (yet) accept a token that was asked to",
@@ -314,7 +312,7 @@ impl TokenIssuer for Dynatrace {
             let answer = self
                 .manage(|_| self.generation.list(key.as_deref()))
                 .await?;
-            if key.is_some() && matches!(answer.status.as_u16(), 400 | 404) {
+            if key.is_some() && matches!(answer.status, 400 | 404) {
                 return Err(answer.fail(ErrorKind::Transient, "lost its place when asked to", ""));
             }
             self.check(&answer)?;

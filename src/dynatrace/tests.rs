@@ -30,7 +30,6 @@ fn options(url: &str, api: Api, timeout: Duration) -> Options {
         ca_file: None,
         proxy: None,
         timeout,
-        user_agent: "dtrotate/test".into(),
     }
 }
 

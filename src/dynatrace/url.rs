@@ -75,6 +75,11 @@ impl BaseUrl {
         self.0.as_str().trim_end_matches('/')
     }
 
+    /// Not plain http.
+    pub(super) fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
     /// The address of `segments` below this base; keeps `/e/ENV` (joining a path that starts with a slash would drop it).
     /// Every segment is percent-encoded as one, so it cannot climb out of its place.
     pub(super) fn join<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {

@@ -19,8 +19,8 @@ use crate::rotation::token::{
     Abilities, Marker, MintOrder, Minted, TokenId, TokenInfo, TokenValue,
 };
 
-/// There are no pages, only a limit (the API allows a million): this many names and ids stay below the bound of an answer.
-const LIMIT: usize = 40_000;
+/// There are no pages, only a limit (the API allows a million): this many ids and names stay below the bound of a listing.
+const LIMIT: usize = 100_000;
 
 const PATH: [&str; 3] = ["api", "v1", "tokens"];
 

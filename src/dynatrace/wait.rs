@@ -1,56 +1,43 @@
 //! How long a server asks to be left alone.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use jiff::Timestamp;
+use reqwest::header::HeaderName;
+
+use crate::http::Reply;
 
 /// A longer wish is cut to this: a broken header must not silence an environment for days.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// The wait that `Retry-After` (seconds or an HTTP date) or else `X-RateLimit-Reset` asks for. Points in time are compared with
-/// the answer's own `Date`, so that a wrong clock here does not matter. What is past, zero or unreadable is no wish.
-pub(super) fn asked_for(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
-    };
-    let now = text(DATE.as_str())
-        .and_then(|date| httpdate::parse_http_date(date).ok())
-        .unwrap_or_else(SystemTime::now);
-    let wait = text(RETRY_AFTER.as_str())
-        .and_then(|wish| retry_after(wish, now))
-        .or_else(|| text("x-ratelimit-reset").and_then(|wish| reset(wish, now)))?;
+/// The wait that `Retry-After` or else `X-RateLimit-Reset` asks for. Points in time are compared with the answer's own `Date`, so
+/// that a wrong clock here does not matter. What is past, zero or unreadable is no wish.
+pub(super) fn asked_for(reply: &Reply) -> Option<Duration> {
+    let wait = reply.retry_after().or_else(|| {
+        let text = reply.header(&HeaderName::from_static("x-ratelimit-reset"))?;
+        reset(text.trim(), reply.date().unwrap_or(reply.asked))
+    })?;
     (!wait.is_zero()).then(|| wait.min(LONGEST))
-}
-
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    match text.parse::<u64>() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => httpdate::parse_http_date(text)
-            .ok()?
-            .duration_since(now)
-            .ok(),
-    }
 }
 
 /// `X-RateLimit-Reset` is documented in microseconds since 1970, and Dynatrace's own Go client reads seconds; so the magnitude
 /// decides (each range spans the years 1973 to 5138). Small numbers cannot be a point in time: they are seconds to wait.
-fn reset(text: &str, now: SystemTime) -> Option<Duration> {
-    let number: u64 = text.parse().ok()?;
-    let since_epoch = match number {
-        0..100_000_000 => return Some(Duration::from_secs(number)),
-        100_000_000..100_000_000_000 => Duration::from_secs(number),
-        100_000_000_000..100_000_000_000_000 => Duration::from_millis(number),
-        _ => Duration::from_micros(number),
+fn reset(text: &str, now: Timestamp) -> Option<Duration> {
+    let number: i64 = text.parse().ok()?;
+    let at = match number {
+        ..0 => return None,
+        0..100_000_000 => return Some(Duration::from_secs(number.unsigned_abs())),
+        100_000_000..100_000_000_000 => Timestamp::from_second(number),
+        100_000_000_000..100_000_000_000_000 => Timestamp::from_millisecond(number),
+        _ => Timestamp::from_microsecond(number),
     };
-    (UNIX_EPOCH + since_epoch).duration_since(now).ok()
+    Duration::try_from(at.ok()?.duration_since(now)).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::{HeaderName, HeaderValue};
+    use reqwest::header::{DATE, HeaderMap, HeaderValue};
+    use zeroize::Zeroizing;
 
     use super::*;
 
@@ -63,7 +50,13 @@ mod tests {
             HeaderName::from_static(name),
             HeaderValue::from_str(value).unwrap(),
         );
-        asked_for(&headers).map(|wait| wait.as_secs())
+        let reply = Reply {
+            status: 429,
+            headers,
+            body: Zeroizing::default(),
+            asked: Timestamp::UNIX_EPOCH,
+        };
+        asked_for(&reply).map(|wait| wait.as_secs())
     }
 
     #[test]
@@ -87,7 +80,9 @@ mod tests {
             ("1700000009000000", Some(9)),
             ("30", Some(30)),
             ("1699999999", None),
-            ("18446744073709551615", Some(3600)),
+            ("9223372036854775807", None),
+            ("4000000000", Some(3600)),
+            ("-5", None),
             ("x", None),
         ] {
             assert_eq!(wish("x-ratelimit-reset", value), expected, "{value}");

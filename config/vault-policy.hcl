@@ -1,0 +1,75 @@
+# The least rights that dtrotate needs at Vault or OpenBao. The end-to-end tests run the daemon with this very file.
+#
+#   bao policy write dtrotate vault-policy.hcl        (vault policy write ...)
+#
+# It fits the values of the reference configuration: secrets in the KV v2 mount `secret` below `dynatrace/`, the
+# management token at `dynatrace/master`, the journal in the mount `secret` below `dtrotate/journal/`. Change mounts and
+# paths to yours; a secret at a path of its own gets the two rules of "secrets" for that path. For a KV v1 mount write
+# `mount/path` for `mount/data/path` and leave the metadata rules out. In a namespace, write the policy into that
+# namespace; the paths stay the same. `dtrotate check` proves these rights and prints the rule that is missing.
+#
+# Not in here, on purpose:
+# - `delete`, and the paths `delete/`, `destroy/` and `undelete/` of the mount: dtrotate never removes a value from
+#   Vault, and old versions are how it proves which tokens were its own.
+# - `delete` on `metadata/`: it would forget all versions and start the counter at 1 again, so that a check-and-set on an
+#   old version could succeed against a new value. Give this right to nobody who need not have it.
+# - `patch` and writing `metadata/`: every write replaces the whole secret under check-and-set, which carries the fields
+#   of others over unchanged.
+# - `list` on the secrets: dtrotate looks only at paths that its configuration names.
+
+# --- secrets -------------------------------------------------------------------------------------------------------
+
+# read: the token to rotate, and the value read back after a write whose answer was lost.
+# update: storing the new token as the next version.
+# create: only for the answer. When a person removed the secret between read and store, the check-and-set then says so,
+#         instead of a 403 that looks like a wrong policy. Nothing is created: each write demands the version it has read.
+path "secret/data/dynatrace/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+# read: which versions exist, and which of them a person deleted. A token that ever stood in a version keeps its grace.
+path "secret/metadata/dynatrace/*" {
+  capabilities = ["read"]
+}
+
+# --- the management token ------------------------------------------------------------------------------------------
+
+# read only: this rule is the more specific one and takes the write rights of the rule above away. Remove it when the
+# management token is itself listed as a [[secret]] and shall rotate.
+path "secret/data/dynatrace/master" {
+  capabilities = ["read"]
+}
+
+# --- the journal ---------------------------------------------------------------------------------------------------
+
+# create: the first document of a secret. read: where a rotation stands. update: every claim and every step, always with
+# check-and-set. Who has these rights can ask dtrotate for deletions: a mount of its own is better still.
+path "secret/data/dtrotate/journal/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+# list: finding documents whose secret left the configuration, in the folder itself and in those below it.
+# read: the version of a document without its content.
+path "secret/metadata/dtrotate/journal/*" {
+  capabilities = ["list", "read"]
+}
+
+# --- the daemon's own token ----------------------------------------------------------------------------------------
+# The policy `default` has these, too; they stand here for tokens made without it.
+
+# read: how long the own token lives, and whether a 403 means a dead token or a missing right.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+# update: renewing it in time.
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+# update: `dtrotate check` asks what this token may do, path by path, instead of trying it.
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
+
+# `sys/internal/ui/mounts/PATH` (is the mount KV v1 or v2?) needs no rule: any right below the mount opens it.

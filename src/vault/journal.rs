@@ -1,0 +1,292 @@
+//! The `Journal`: one document per secret in a KV v2 engine, the map itself being the record.
+//!
+//! It holds no token value and no text of it is secret, but an unreadable document is still never quoted: who knows what is in it.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::ports::{Journal, JournalRead, SecretPath, SecretRead};
+use crate::rotation::record::{Record, SCHEMA};
+
+use super::client::Vault;
+use super::kv2;
+use super::mounts::Engine;
+
+/// The document that holds the installation's id. No secret's document begins with `_`.
+const INSTALLATION: &str = "_installation";
+
+/// The journal in Vault. Cheap to clone.
+#[derive(Clone)]
+pub struct KvJournal {
+    vault: Vault,
+    mount: String,
+    path: String,
+}
+
+impl KvJournal {
+    /// The journal below `path` of the KV v2 engine at `mount`.
+    pub fn new(vault: Vault, mount: impl Into<String>, path: impl Into<String>) -> Self {
+        KvJournal {
+            vault,
+            mount: mount.into(),
+            path: path.into(),
+        }
+    }
+
+    /// Where the document of the secret named `name` stands.
+    pub fn at(&self, name: &str) -> SecretPath {
+        self.document(&encode(name))
+    }
+
+    /// The names of all secrets that have, or had, a document.
+    pub async fn list(&self) -> Result<Vec<String>, CallError> {
+        self.require_versions().await?;
+        let at = SecretPath {
+            mount: self.mount.clone(),
+            path: self.path.clone(),
+        };
+        let keys = kv2::list(&self.vault, &at).await?;
+        Ok(keys.iter().filter_map(|key| decode(key)).collect())
+    }
+
+    /// The short random id of this installation: read, or made if there is none yet. Of several who make one at once, one wins and all
+    /// tell the same. `Refused` = the document is there, but cannot be understood.
+    pub async fn installation(&self) -> Result<String, CallError> {
+        self.require_versions().await?;
+        let at = self.document(INSTALLATION);
+        for _ in 0..5 {
+            let cas = match kv2::read(&self.vault, &at, None).await? {
+                SecretRead::Present { data, .. } => return self.known(&data.0),
+                SecretRead::Deleted { version } => version,
+                SecretRead::Absent => 0,
+            };
+            let id: String = std::iter::repeat_with(letter).take(6).collect();
+            let mut document = Map::new();
+            document.insert("schema".into(), SCHEMA.into());
+            document.insert("installation".into(), id.clone().into());
+            match kv2::write(&self.vault, &at, cas, &document).await {
+                Ok(_) => return Ok(id),
+                // Somebody else made it, or the answer was lost: what stands there now counts.
+                Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unclear) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.error(
+            ErrorKind::Transient,
+            INSTALLATION,
+            "it could be neither read nor created",
+        ))
+    }
+
+    fn known(&self, document: &Map<String, Value>) -> Result<String, CallError> {
+        let newer = too_new(document);
+        let id = document.get("installation").and_then(Value::as_str);
+        let fit = |id: &&str| {
+            (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric())
+        };
+        match (newer, id.filter(fit)) {
+            (Some(why), _) => Err(self.error(ErrorKind::Refused, INSTALLATION, &why)),
+            (None, Some(id)) => Ok(id.to_owned()),
+            (None, None) => Err(self.error(
+                ErrorKind::Refused,
+                INSTALLATION,
+                "its field `installation` is missing or no short identifier",
+            )),
+        }
+    }
+
+    fn document(&self, key: &str) -> SecretPath {
+        SecretPath {
+            mount: self.mount.clone(),
+            path: format!("{}/{key}", self.path),
+        }
+    }
+
+    async fn require_versions(&self) -> Result<(), CallError> {
+        match self.vault.engine(&self.mount).await? {
+            Engine::V2 => Ok(()),
+            Engine::V1 => Err(CallError::new(
+                Service::Vault,
+                ErrorKind::Refused,
+                format!(
+                    "the journal's mount {} is KV version 1; the journal needs version 2, since its check-and-set is what keeps two \
+                     replicas apart",
+                    self.mount
+                ),
+            )),
+        }
+    }
+
+    fn error(&self, kind: ErrorKind, key: &str, why: &str) -> CallError {
+        let what = format!(
+            "the journal document {}/{}/{key} cannot be used: {why}",
+            self.mount, self.path
+        );
+        CallError::new(Service::Vault, kind, what)
+    }
+}
+
+impl Journal for KvJournal {
+    async fn read(&self, name: &str) -> Result<JournalRead, CallError> {
+        self.require_versions().await?;
+        Ok(match kv2::read(&self.vault, &self.at(name), None).await? {
+            SecretRead::Absent => JournalRead::Absent { cas: 0 },
+            SecretRead::Deleted { version } => JournalRead::Absent { cas: version },
+            SecretRead::Present { version, mut data } => match parse(std::mem::take(&mut data.0)) {
+                Ok(record) => JournalRead::Present {
+                    version,
+                    record: Box::new(record),
+                },
+                Err(why) => JournalRead::Unreadable { why },
+            },
+        })
+    }
+
+    async fn write(&self, name: &str, cas: u64, record: &Record) -> Result<u64, CallError> {
+        self.require_versions().await?;
+        let document = match serde_json::to_value(record) {
+            Ok(Value::Object(map)) => map,
+            _ => {
+                let why = "the record is not a JSON object";
+                return Err(self.error(ErrorKind::Refused, &encode(name), why));
+            }
+        };
+        kv2::write(&self.vault, &self.at(name), cas, &document).await
+    }
+}
+
+fn parse(document: Map<String, Value>) -> Result<Record, String> {
+    if let Some(why) = too_new(&document) {
+        return Err(why);
+    }
+    serde_json::from_value(Value::Object(document))
+        .map_err(|error| without_quotes(&error.to_string()))
+}
+
+fn too_new(document: &Map<String, Value>) -> Option<String> {
+    match document.get("schema").and_then(Value::as_u64) {
+        Some(schema) if schema <= u64::from(SCHEMA) => None,
+        Some(schema) => Some(format!(
+            "its schema is {schema}, and this version of dtrotate knows {SCHEMA}; use a newer version"
+        )),
+        None => Some("its field `schema` is missing or no number".to_owned()),
+    }
+}
+
+/// Keeps the beginning of serde's description, up to where it quotes the content.
+fn without_quotes(text: &str) -> String {
+    let quote = text.find('"').or_else(|| {
+        let variant = "unknown variant ";
+        Some(text.find(variant)? + variant.len())
+    });
+    match quote {
+        Some(at) => format!("{}...", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+fn letter() -> char {
+    let at = fastrand::usize(..36);
+    char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[at])
+}
+
+/// A secret's name as a document's key: every byte outside `[A-Za-z0-9._-]`, and a leading `_` or `.`, is written as `~XX`.
+pub fn encode(name: &str) -> String {
+    let mut key = String::with_capacity(name.len());
+    for (at, byte) in name.bytes().enumerate() {
+        let plain =
+            byte.is_ascii_alphanumeric() || byte == b'-' || (at > 0 && b"._".contains(&byte));
+        if plain {
+            key.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(key, "~{byte:02X}");
+        }
+    }
+    key
+}
+
+/// The name whose key this is; `None` for a key that [`encode`] never makes (a folder, or a document of another kind).
+pub fn decode(key: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(key.len());
+    let mut rest = key.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = match (first, tail) {
+            (b'~', [high, low, tail @ ..]) => {
+                let pair = [*high, *low];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?);
+                tail
+            }
+            _ => {
+                bytes.push(*first);
+                tail
+            }
+        };
+    }
+    let name = String::from_utf8(bytes).ok()?;
+    (!name.is_empty() && encode(&name) == key).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_survives_the_way_through_a_key() {
+        for (name, key) in [
+            ("ci-metrics", "ci-metrics"),
+            ("dynatrace/a b#x", "dynatrace~2Fa~20b~23x"),
+            ("_installation", "~5Finstallation"),
+            (".hidden.x_y", "~2Ehidden.x_y"),
+            ("ä~", "~C3~A4~7E"),
+            ("..", "~2E."),
+        ] {
+            assert_eq!(encode(name), key);
+            assert_eq!(decode(key).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_no_name_is_none() {
+        for key in [
+            "_installation",
+            "folder/",
+            "",
+            "~2",
+            "~zz",
+            "~41",
+            "~2f",
+            "a~+1",
+        ] {
+            assert_eq!(decode(key), None, "{key}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_name_has_a_key_of_its_own(name in "\\PC{1,40}") {
+            let key = encode(&name);
+            proptest::prop_assert_eq!(decode(&key), Some(name));
+            proptest::prop_assert!(!key.starts_with(['_', '.']));
+        }
+    }
+
+    #[test]
+    fn p5_an_unreadable_document_is_not_quoted() {
+        let mut document = Map::new();
+        document.insert("schema".into(), 1.into());
+        document.insert("write_id".into(), "w".into());
+        document.insert("name".into(), "n".into());
+        document.insert("epoch".into(), "dt0c01.PUBLIC.CANARY".into());
+        let why = parse(document.clone()).unwrap_err();
+        assert!(
+            !why.contains("CANARY") && why.contains("invalid type"),
+            "{why}"
+        );
+        document.insert("schema".into(), 2.into());
+        assert!(parse(document).unwrap_err().contains("schema is 2"));
+        assert!(parse(Map::new()).unwrap_err().contains("schema"));
+    }
+}

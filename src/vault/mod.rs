@@ -1,0 +1,69 @@
+//! The room that talks to HashiCorp Vault or OpenBao.
+//!
+//! In reading order:
+//! - `wire`: one call over the addresses, without a token's story; what an answer means (`answer`), how stale standbys are made
+//!   harmless (`index`);
+//! - `login`: how a token is got; `session`: who holds it and replaces it; `keeper`: who
+//!   renews it;
+//! - `client`: an authenticated call, the state of the whole (`state`), the engines behind the mounts (`mounts`);
+//! - `kv2`: reading and writing versions; `secrets`: the `SecretStore`; `journal`: the `Journal`.
+//!
+//! It must never follow a redirect, send a write twice, write without check-and-set where the engine has it, or let a token, a body
+//! or a header into an error text. The facts about the API were tested on OpenBao 2.7.2.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+
+mod answer;
+mod client;
+mod index;
+mod journal;
+mod keeper;
+mod kv2;
+mod login;
+mod mounts;
+mod path;
+mod secrets;
+mod session;
+mod state;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use client::Vault;
+pub use journal::{KvJournal, decode, encode};
+pub use login::{Credential, Login};
+pub use mounts::Engine;
+pub use secrets::KvSecrets;
+pub use state::{Down, Health};
+
+/// What a [`Vault`] needs to know.
+#[derive(Clone)]
+pub struct VaultOptions {
+    /// One or more nodes of the same cluster. Without a path, or with the prefix below which a proxy serves the API.
+    pub addresses: Vec<Url>,
+    /// The namespace of everything.
+    pub namespace: Option<String>,
+    /// PEM file with root certificates, added to those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The bound of one request to one node, connecting and body included.
+    pub timeout: Duration,
+    /// How to get a token.
+    pub login: Login,
+}
+
+/// Vault could not be set up: a fault of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// The HTTP client cannot be built.
+    #[error(transparent)]
+    Http(#[from] crate::http::BuildError),
+    /// There is no address.
+    #[error("no Vault address is given")]
+    NoAddress,
+    /// The namespace cannot stand in a header.
+    #[error("the Vault namespace holds a character that no header can carry")]
+    Namespace,
+}

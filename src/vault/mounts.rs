@@ -1,0 +1,121 @@
+//! Which engine stands behind a mount. Asked once per mount; a wrong guess would be fatal, since a KV v1 engine stores a version 2
+//! request literally.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use serde::Deserialize;
+
+use crate::rotation::error::{CallError, ErrorKind};
+use crate::rotation::ports::SecretPath;
+
+use super::client::Vault;
+use super::wire::Call;
+
+/// A generation of the KV engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// No versions, no check-and-set.
+    V1,
+    /// Versions and check-and-set.
+    V2,
+}
+
+impl Engine {
+    /// The API path of a secret's data, as policies name it.
+    pub fn data_path(self, at: &SecretPath) -> String {
+        let SecretPath { mount, path } = at;
+        match self {
+            Engine::V1 => format!("{mount}/{path}"),
+            Engine::V2 => format!("{mount}/data/{path}"),
+        }
+    }
+}
+
+/// What is known of the mounts.
+#[derive(Default)]
+pub(super) struct Mounts(Mutex<HashMap<String, Engine>>);
+
+impl Mounts {
+    fn get(&self, mount: &str) -> Option<Engine> {
+        let known = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        known.get(mount).copied()
+    }
+
+    /// True for the first one who learns it.
+    fn learn(&self, mount: &str, engine: Engine) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        known.insert(mount.to_owned(), engine).is_none()
+    }
+
+    /// It is not what it was.
+    pub(super) fn forget(&self, mount: &str) {
+        let mut known = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        known.remove(mount);
+    }
+}
+
+#[derive(Deserialize)]
+struct Mount {
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+    options: Option<HashMap<String, String>>,
+}
+
+impl Vault {
+    /// The engine behind `mount`, as `sys/internal/ui/mounts` tells; any right below the mount is enough to ask.
+    /// `Refused` = there is none, or it is no KV engine, or the token has no right at all below it.
+    pub async fn engine(&self, mount: &str) -> Result<Engine, CallError> {
+        if let Some(engine) = self.mounts().get(mount) {
+            return Ok(engine);
+        }
+        let call = Call::get(format!("sys/internal/ui/mounts/{mount}"))
+            .named(format!("find the engine mounted at {mount}"));
+        let mut answer = match self.call(&call).await {
+            Err(error) if error.kind == ErrorKind::Refused => {
+                let text = format!(
+                    "there is no such mount, or the token's policy gives no right to any path below {mount}/"
+                );
+                return Err(call.error(ErrorKind::Refused, text));
+            }
+            answer => answer?,
+        };
+        if answer.status != 200 {
+            return Err(answer.refuse(&call));
+        }
+        let data = answer.body.data.take().unwrap_or_default();
+        let Ok(found) = serde_json::from_value::<Mount>(data) else {
+            let text = "the answer has not the expected form";
+            return Err(call.error(ErrorKind::Transient, text));
+        };
+        let engine = engine_of(mount, &found).map_err(|why| call.error(ErrorKind::Refused, why))?;
+        if self.mounts().learn(mount, engine) && engine == Engine::V1 {
+            tracing::warn!(
+                event = "kv_without_versions",
+                mount,
+                "the mount {mount} is KV version 1: it has no check-and-set, so a change made by somebody else at the same moment, or a \
+                 write of ours that arrives late, can be overwritten unnoticed; run a single replica, or better use KV version 2"
+            );
+        }
+        Ok(engine)
+    }
+}
+
+fn engine_of(mount: &str, found: &Mount) -> Result<Engine, String> {
+    let real = found.path.trim_end_matches('/');
+    if real != mount {
+        return Err(format!(
+            "the mount is {real}; write mount = \"{real}\" and put the rest into the path"
+        ));
+    }
+    if found.kind != "kv" && found.kind != "generic" {
+        return Err(format!("it is a {} engine, not kv", found.kind));
+    }
+    let version = found.options.as_ref().and_then(|o| o.get("version"));
+    match version.map(String::as_str) {
+        None | Some("1" | "") => Ok(Engine::V1),
+        Some("2") => Ok(Engine::V2),
+        Some(other) => Err(format!("KV version {other} is not known")),
+    }
+}

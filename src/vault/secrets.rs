@@ -1,0 +1,151 @@
+//! The `SecretStore` over KV v2 and v1.
+//!
+//! KV v1 knows no versions: a fingerprint of the content stands in for the number, and a write is read, compared, written and read
+//! back. That cannot stop a write of somebody else between the two, nor one of ours that arrives late; the mount is warned of once.
+
+use ring::digest::{SHA256, digest};
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use crate::rotation::error::{CallError, ErrorKind};
+use crate::rotation::ports::{SecretData, SecretPath, SecretRead, SecretStore};
+
+use super::client::Vault;
+use super::kv2;
+use super::mounts::Engine;
+use super::wire::{Call, Effect};
+
+/// The secrets in Vault. Cheap to clone.
+#[derive(Clone)]
+pub struct KvSecrets(Vault);
+
+impl KvSecrets {
+    /// The secrets in this Vault.
+    pub fn new(vault: Vault) -> Self {
+        KvSecrets(vault)
+    }
+}
+
+impl SecretStore for KvSecrets {
+    async fn read(&self, at: &SecretPath) -> Result<SecretRead, CallError> {
+        match self.0.engine(&at.mount).await? {
+            Engine::V2 => kv2::read(&self.0, at, None).await,
+            Engine::V1 => read_v1(&self.0, at).await,
+        }
+    }
+
+    async fn read_version(&self, at: &SecretPath, version: u64) -> Result<SecretRead, CallError> {
+        match self.0.engine(&at.mount).await? {
+            Engine::V2 => kv2::read(&self.0, at, Some(version)).await,
+            Engine::V1 => Ok(match read_v1(&self.0, at).await? {
+                SecretRead::Present { version: now, data } if now == version => {
+                    SecretRead::Present { version, data }
+                }
+                _ => SecretRead::Absent,
+            }),
+        }
+    }
+
+    async fn write(&self, at: &SecretPath, cas: u64, data: &SecretData) -> Result<u64, CallError> {
+        match self.0.engine(&at.mount).await? {
+            Engine::V2 => kv2::write(&self.0, at, cas, &data.0).await,
+            Engine::V1 => write_v1(&self.0, at, cas, data).await,
+        }
+    }
+
+    async fn has_history(&self, at: &SecretPath) -> Result<bool, CallError> {
+        Ok(self.0.engine(&at.mount).await? == Engine::V2)
+    }
+}
+
+async fn read_v1(vault: &Vault, at: &SecretPath) -> Result<SecretRead, CallError> {
+    let call = Call::get(Engine::V1.data_path(at));
+    let mut answer = vault.call(&call).await?;
+    match (answer.status, answer.body.data.take()) {
+        (200, Some(Value::Object(map))) => {
+            let data = SecretData(map);
+            let version =
+                fingerprint(&data.0).map_err(|why| call.error(ErrorKind::Transient, why))?;
+            Ok(SecretRead::Present { version, data })
+        }
+        (404, None) if answer.words().is_empty() => Ok(SecretRead::Absent),
+        (404, _) => {
+            // "Invalid path for a versioned K/V secrets engine": the mount was upgraded.
+            vault.mounts().forget(&at.mount);
+            Err(CallError {
+                kind: ErrorKind::Transient,
+                ..answer.refuse(&call)
+            })
+        }
+        (200, _) => Err(call.error(ErrorKind::Transient, "the answer has not the expected form")),
+        _ => Err(answer.refuse(&call)),
+    }
+}
+
+async fn write_v1(
+    vault: &Vault,
+    at: &SecretPath,
+    cas: u64,
+    data: &SecretData,
+) -> Result<u64, CallError> {
+    let mut call = Call::post(Engine::V1.data_path(at), &Value::Null);
+    call.what = format!("write {}", call.path);
+    call.effect = Effect::Write;
+    call.needs = &["create", "update"];
+    if version_v1(vault, at).await? != cas {
+        let text = "the secret is not what it was when it was read (KV version 1 has no versions; its content was compared)";
+        return Err(call.error(ErrorKind::Conflict, text));
+    }
+    let refused = |why: String| call.error(ErrorKind::Refused, why);
+    let ours = fingerprint(&data.0).map_err(refused)?;
+    let body = serde_json::to_vec(&data.0).map_err(|e| refused(e.to_string()))?;
+    call.body = Some(Zeroizing::new(body));
+    let answer = vault.call(&call).await?;
+    if !matches!(answer.status, 200 | 204) {
+        return Err(answer.refuse(&call));
+    }
+    let unclear = |why: &str| call.error(ErrorKind::Unclear, why);
+    match version_v1(vault, at).await {
+        Ok(now) if now == ours => Ok(ours),
+        Ok(_) => Err(unclear(
+            "the write was taken, but something else is there now",
+        )),
+        Err(error) => Err(unclear(&format!(
+            "the write was taken, but could not be read back ({error})"
+        ))),
+    }
+}
+
+async fn version_v1(vault: &Vault, at: &SecretPath) -> Result<u64, CallError> {
+    Ok(match read_v1(vault, at).await? {
+        SecretRead::Present { version, .. } => version,
+        SecretRead::Deleted { .. } | SecretRead::Absent => 0,
+    })
+}
+
+/// The content in 53 bits: it goes into the journal, where Vault rounds larger integers. Never 0, which means "nothing is there".
+fn fingerprint(map: &Map<String, Value>) -> Result<u64, String> {
+    let text = serde_json::to_vec(map)
+        .map(Zeroizing::new)
+        .map_err(|e| e.to_string())?;
+    let hash = digest(&SHA256, &text);
+    let wide = hash.as_ref().iter().take(8);
+    let wide = wide.fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    Ok((wide >> 11).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::fingerprint;
+
+    #[test]
+    fn a_fingerprint_is_of_the_content_and_fits_a_json_number() {
+        let of = |value: serde_json::Value| fingerprint(value.as_object().unwrap()).unwrap();
+        let one = of(json!({"a": "1", "b": {"c": 2}}));
+        assert_eq!(one, of(json!({"b": {"c": 2}, "a": "1"})));
+        assert_ne!(one, of(json!({"a": "1", "b": {"c": 3}})));
+        assert!((1..1 << 53).contains(&one));
+    }
+}

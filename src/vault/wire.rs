@@ -1,0 +1,309 @@
+//! One call over one or more addresses. It knows no token's story: the caller gives the header to send.
+//!
+//! A write is sent to a second node only if it was certainly not carried out by the first.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::http::{self, Failure, Http};
+use crate::rotation::error::{CallError, ErrorKind};
+
+use super::answer::{Answer, Trouble, Verdict, judge};
+use super::index::Index;
+use super::state::{Down, State};
+use super::{SetupError, VaultOptions, path};
+
+const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
+const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
+const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
+const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
+
+/// How often a node that lags behind is asked again, all nodes counted as one; with [`LAG`] between that is 2 seconds on average,
+/// where a lag of 0.1 seconds was measured.
+const LAGS: usize = 10;
+
+/// The longest wait for a node that lags behind.
+const LAG: Duration = Duration::from_millis(400);
+
+/// Whether a call may change something that must not change twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It may be sent any number of times.
+    Read,
+    /// It is sent at most once, unless it certainly was not carried out.
+    Write,
+}
+
+/// A call of the API.
+pub(super) struct Call {
+    /// What it does, to be read after "cannot": `read secret/data/x`.
+    pub(super) what: String,
+    /// The path below `/v1/`, as people write it.
+    pub(super) path: String,
+    pub(super) method: Method,
+    pub(super) query: Option<(&'static str, String)>,
+    pub(super) body: Option<Zeroizing<Vec<u8>>>,
+    pub(super) effect: Effect,
+    /// The capabilities that a policy must give for it, where a missing one is worth naming.
+    pub(super) needs: &'static [&'static str],
+    /// The longest answer.
+    pub(super) limit: usize,
+}
+
+impl Call {
+    /// A read of `path`.
+    pub(super) fn get(path: impl Into<String>) -> Self {
+        let path = path.into();
+        Call {
+            what: format!("read {path}"),
+            path,
+            method: Method::GET,
+            query: None,
+            body: None,
+            effect: Effect::Read,
+            needs: &["read"],
+            limit: http::SMALL,
+        }
+    }
+
+    /// A POST to `path` that may be repeated; a caller that must not, says so.
+    pub(super) fn post(path: impl Into<String>, body: &Value) -> Self {
+        Call {
+            method: Method::POST,
+            body: Some(Zeroizing::new(body.to_string().into_bytes())),
+            needs: &["update"],
+            ..Call::get(path)
+        }
+    }
+
+    /// Names it for error texts.
+    pub(super) fn named(mut self, what: impl Into<String>) -> Self {
+        self.what = what.into();
+        self
+    }
+
+    /// The path as it stands in the URL, or the error for one that no server takes as it stands.
+    fn encoded(&self) -> Result<String, CallError> {
+        path::encode(&self.path).ok_or_else(|| {
+            self.error(
+                ErrorKind::Refused,
+                "a path must not have an empty, `.` or `..` segment",
+            )
+        })
+    }
+}
+
+/// The way to the nodes of one cluster.
+pub(super) struct Wire {
+    http: Http,
+    nodes: Vec<Url>,
+    /// The node that answered last.
+    preferred: AtomicUsize,
+    namespace: Option<HeaderValue>,
+    index: Index,
+    pub(super) state: State,
+}
+
+impl Wire {
+    pub(super) fn new(options: &VaultOptions) -> Result<Self, SetupError> {
+        if options.addresses.is_empty() {
+            return Err(SetupError::NoAddress);
+        }
+        let http = Http::new(&http::Options {
+            ca_file: options.ca_file.clone(),
+            timeout: options.timeout,
+            proxy: None,
+            https_only: options.addresses.iter().all(|url| url.scheme() == "https"),
+            identity_file: None,
+        })?;
+        let namespace = options
+            .namespace
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(|text| HeaderValue::from_str(text).map_err(|_| SetupError::Namespace))
+            .transpose()?;
+        Ok(Wire {
+            http,
+            nodes: options.addresses.clone(),
+            preferred: AtomicUsize::new(0),
+            namespace,
+            index: Index::default(),
+            state: State::new(),
+        })
+    }
+
+    pub(super) fn clock(&self) -> &http::ServerClock {
+        self.http.clock()
+    }
+
+    /// Makes the call, at one node after another until Vault has spoken, beginning with the one that answered last.
+    /// An error that concerns every secret is told to the state; a success is not, since it may be an answer of 403.
+    pub(super) async fn exchange(
+        &self,
+        call: &Call,
+        token: Option<&HeaderValue>,
+    ) -> Result<Answer, CallError> {
+        let path = call.encoded()?;
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut lags = 0;
+        let mut step = 0;
+        let trouble = loop {
+            let at = (first + step) % self.nodes.len();
+            step += 1;
+            let last = step >= self.nodes.len();
+            match self.ask(call, token, &self.nodes[at], &path).await {
+                Verdict::Answer(answer) => {
+                    self.preferred.store(at, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Verdict::Lagging if lags < LAGS => {
+                    lags += 1;
+                    step %= self.nodes.len();
+                    tokio::time::sleep(LAG.mul_f64(fastrand::f64().max(0.1))).await;
+                }
+                Verdict::Lagging => {
+                    let text = "the node lags behind what was already seen";
+                    break Trouble::new(call.error(ErrorKind::Transient, text));
+                }
+                Verdict::Elsewhere(_) if !last => {}
+                Verdict::Elsewhere(trouble) | Verdict::Fail(trouble) => break trouble,
+            }
+        };
+        if let Some(down) = trouble.down {
+            self.state.down(down, &trouble.error.what);
+        }
+        Err(trouble.error)
+    }
+
+    /// Asks the nodes for their health, which needs no token: `Ok` when one of them serves.
+    pub(super) async fn health(&self) -> Result<(), Trouble> {
+        let mut call = Call::get("sys/health").named("ask Vault for its health");
+        call.query = Some(("standbyok", "true&perfstandbyok=true".to_owned()));
+        let mut worst = None;
+        for node in &self.nodes {
+            let reply = match self.send(&call, None, None, node, "sys/health").await {
+                Ok(reply) => reply,
+                Err(failure) => {
+                    worst.get_or_insert(self.lost(&call, node, &failure));
+                    continue;
+                }
+            };
+            let json = serde_json::from_slice::<Value>(&reply.body).is_ok_and(|b| b.is_object());
+            match reply.status {
+                200 | 429 | 472 | 473 if json => return Ok(()),
+                501 | 503 if json => {
+                    let text = if reply.status == 501 {
+                        "Vault is not initialised"
+                    } else {
+                        "Vault is sealed"
+                    };
+                    let error = call.error(ErrorKind::Transient, text);
+                    worst = Some(Trouble::down(error, Down::Sealed));
+                }
+                status => {
+                    let text = format!("{} answered {status}", host(node));
+                    let error = call.error(ErrorKind::Transient, text);
+                    worst.get_or_insert(Trouble::down(error, Down::Unreachable));
+                }
+            }
+        }
+        match worst {
+            Some(trouble) => Err(trouble),
+            None => Ok(()),
+        }
+    }
+
+    async fn ask(
+        &self,
+        call: &Call,
+        token: Option<&HeaderValue>,
+        node: &Url,
+        path: &str,
+    ) -> Verdict {
+        let reply = match self
+            .send(call, token, self.namespace.as_ref(), node, path)
+            .await
+        {
+            Ok(reply) => reply,
+            Err(failure) => {
+                let trouble = self.lost(call, node, &failure);
+                return match trouble.error.kind {
+                    ErrorKind::Unclear => Verdict::Fail(trouble),
+                    _ => Verdict::Elsewhere(trouble),
+                };
+            }
+        };
+        if let Some(index) = reply.headers.get(INDEX) {
+            self.index.note(index);
+        }
+        let verdict = judge(call, token, &reply);
+        if let Verdict::Answer(answer) = &verdict
+            && answer.status == 400
+            && answer.words().contains("X-Vault-Index")
+        {
+            self.index.forget();
+            return Verdict::Lagging;
+        }
+        verdict
+    }
+
+    async fn send(
+        &self,
+        call: &Call,
+        token: Option<&HeaderValue>,
+        namespace: Option<&HeaderValue>,
+        node: &Url,
+        path: &str,
+    ) -> Result<http::Reply, Failure> {
+        let mut url = node.clone();
+        let base = node.path().trim_end_matches('/');
+        url.set_path(&format!("{base}/v1/{path}"));
+        url.set_query(
+            call.query
+                .as_ref()
+                .map(|(k, v)| format!("{k}={v}"))
+                .as_deref(),
+        );
+        let mut request = self
+            .http
+            .request(call.method.clone(), url)
+            .header(REQUEST, HeaderValue::from_static("true"));
+        if let Some(token) = token {
+            request = request.header(TOKEN, token);
+        }
+        if let Some(namespace) = namespace {
+            request = request.header(NAMESPACE, namespace);
+        }
+        if let Some(index) = self.index.header() {
+            request = request
+                .header(INDEX, index)
+                .header(INCONSISTENT, "forward-active-node");
+        }
+        if let Some(body) = &call.body {
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.to_vec());
+        }
+        self.http.send(request, call.limit).await
+    }
+
+    fn lost(&self, call: &Call, node: &Url, failure: &Failure) -> Trouble {
+        let text = format!("{}: {failure}", host(node));
+        let kind = match (failure, call.effect) {
+            (Failure::NotSent(_), _) | (_, Effect::Read) => ErrorKind::Transient,
+            (Failure::MaybeSent(_), Effect::Write) => ErrorKind::Unclear,
+        };
+        Trouble::down(call.error(kind, text), Down::Unreachable)
+    }
+}
+
+/// A node's origin, for people.
+fn host(node: &Url) -> String {
+    node.origin().ascii_serialization()
+}

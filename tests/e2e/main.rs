@@ -1,0 +1,4 @@
+//! End to end: a real OpenBao as a child process. One test binary, so that it is linked once.
+
+mod openbao;
+mod vault_policy;
