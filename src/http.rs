@@ -169,6 +169,15 @@ impl Http {
     ///
     /// Where the machine has no root certificates at all, it still works with those of `ca_file` alone, and for plain http without any.
     pub fn new(options: &Options) -> Result<Self, BuildError> {
+        Self::build(options, AT_ONCE)
+    }
+
+    /// The same, but every request gets a connection of its own, which is closed afterwards.
+    pub fn without_pool(options: &Options) -> Result<Self, BuildError> {
+        Self::build(options, 0)
+    }
+
+    fn build(options: &Options, idle: usize) -> Result<Self, BuildError> {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
             // An error means that a provider is installed already, which is what is wanted.
@@ -178,7 +187,7 @@ impl Http {
             Some(path) => certificates(path)?,
             None => Vec::new(),
         };
-        let builder = || base(options);
+        let builder = || base(options, idle);
         let client = match builder()?.tls_certs_merge(roots.clone()).build() {
             Ok(client) => client,
             Err(_) if !roots.is_empty() || !options.https_only => builder()?
@@ -239,7 +248,7 @@ pub fn sensitive(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn base(options: &Options) -> Result<ClientBuilder, BuildError> {
+fn base(options: &Options, idle: usize) -> Result<ClientBuilder, BuildError> {
     let mut builder = Client::builder()
         .user_agent(concat!("dtrotate/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -249,7 +258,7 @@ fn base(options: &Options) -> Result<ClientBuilder, BuildError> {
         .timeout(options.timeout)
         .connect_timeout(CONNECT.min(options.timeout / 2))
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(AT_ONCE)
+        .pool_max_idle_per_host(idle)
         .http2_keep_alive_interval(Duration::from_secs(30))
         .http2_keep_alive_timeout(Duration::from_secs(10))
         .https_only(options.https_only);

@@ -14,7 +14,10 @@
 
 pub mod clock;
 pub mod config;
+pub mod daemon;
+pub mod dynatrace;
 pub mod http;
 pub mod rotation;
 pub mod schedule;
+pub mod telemetry;
 pub mod vault;

@@ -1,1 +1,48 @@
-//! Dynatrace stand-in.
+//! A stand-in for the Dynatrace token APIs (API tokens v2 and tokens v1), as strict as the real ones, with a small
+//! Vault-shaped KV v2 beside it.
+//!
+//! It exists so that a client of those APIs can be tested without an environment, and shown on one machine. It is written
+//! from the public documentation alone and must never import anything of its clients, so that it cannot share their
+//! mistakes. It holds token values in memory in clear and must never be put in front of anything real.
+//!
+//! The rooms in reading order:
+//!
+//! - [`simulator`]: starts and ends it, and hands out the two handles below;
+//! - [`dynatrace`]: the token table, the two API generations over it, and the [`Dynatrace`] handle;
+//! - [`kv`]: the Vault-shaped stand-in and the [`Kv`] handle;
+//! - [`fault`]: what can be made to go wrong with which request;
+//! - [`calls`]: what was asked;
+//! - `server`: sockets, the `Date` header, and carrying a fault out;
+//! - `admin`: what the thin program shows to outside checks.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use simulator::{Action, Operation, Options, Rule, Seed, Simulator};
+//!
+//! let simulator = Simulator::start(Options::default()).await?;
+//! let dynatrace = simulator.dynatrace();
+//! let management = dynatrace.seed(Seed::management("rotator"));
+//! let lost = dynatrace.fault(Rule::on(Operation::CreateToken).then(Action::LoseAnswer));
+//! // ... drive the client under test at `dynatrace.url()` with `management.value` ...
+//! assert_eq!(lost.fired(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+mod admin;
+pub mod calls;
+mod clock;
+pub mod dynatrace;
+pub mod fault;
+pub mod kv;
+mod message;
+mod server;
+pub mod simulator;
+
+pub use calls::{Call, Operation};
+pub use dynatrace::handle::{Dynatrace, Seed, Seeded};
+pub use dynatrace::table::{Actor, Change, TokenChange, TokenInfo};
+pub use fault::{Action, Answer, Fault, LateAnswer, Rule, Until, Visibility};
+pub use kv::handle::{Kv, KvChange, KvChangeKind};
+pub use kv::{AppRole, KvOptions, PolicyRule};
+pub use simulator::{EnvironmentOptions, Options, Simulator};

@@ -190,11 +190,16 @@ pub struct Abilities {
     pub last_used: bool,
 }
 
-/// The rights include managing tokens: `apiTokens.write` (v2) or `TenantTokenManagement` (v1) can mint any other token.
+/// The scopes with which a token can create, change and delete tokens: `apiTokens.write` (tokens API v2) and
+/// `TenantTokenManagement` (v1, "Token management" in the user interface). It is not proven that Dynatrace refuses scopes that the
+/// creator lacks, so each of them is as good as administrator. Source: the scope tables of Dynatrace's documentation of both APIs.
+const MANAGING: [&str; 2] = ["apiTokens.write", "TenantTokenManagement"];
+
+/// A token with these scopes can manage tokens. Such rights are minted for an environment's management token only.
 pub fn manages_tokens(scopes: &[String]) -> bool {
     scopes
         .iter()
-        .any(|scope| scope == "apiTokens.write" || scope == "TenantTokenManagement")
+        .any(|scope| MANAGING.contains(&scope.as_str()))
 }
 
 #[cfg(test)]
@@ -241,6 +246,17 @@ mod tests {
         let (base, marker) = Marker::split("x [dtrotate:a.b.1] [dtrotate:a.b.2]");
         assert_eq!((base.as_str(), marker.unwrap().attempt), ("x", 2));
         assert_eq!(Marker::split("[dtrotate:a.b.3]").0, "");
+    }
+
+    #[test]
+    fn either_generations_write_scope_manages_tokens() {
+        let has = |scopes: &[&str]| {
+            manages_tokens(&scopes.iter().map(|&s| s.to_owned()).collect::<Vec<_>>())
+        };
+        assert!(has(&["metrics.ingest", "apiTokens.write"]));
+        assert!(has(&["TenantTokenManagement"]));
+        assert!(!has(&["apiTokens.read", "activeGateTokenManagement.write"]));
+        assert!(!has(&[]));
     }
 
     #[test]

@@ -1,0 +1,299 @@
+//! What a test can see of an environment and do to it by hand.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Environment;
+use super::scopes;
+use super::table::{Actor, NewToken, TokenChange, TokenInfo, id_of};
+use crate::calls::{Call, Operation, lock};
+use crate::fault::{Fault, Rule};
+
+/// A token to be put into the table by hand.
+#[derive(Clone)]
+pub struct Seed {
+    name: String,
+    scopes: Vec<String>,
+    owner: String,
+    expires: Option<Timestamp>,
+    created: Option<Timestamp>,
+    personal: bool,
+    enabled: bool,
+    legacy: bool,
+    value: Option<String>,
+}
+
+impl Seed {
+    /// An enabled token of `admin` with the scope `metrics.ingest`, created now, that never expires.
+    pub fn new(name: &str) -> Seed {
+        Seed {
+            name: name.to_owned(),
+            scopes: vec!["metrics.ingest".to_owned()],
+            owner: "admin".to_owned(),
+            expires: None,
+            created: None,
+            personal: false,
+            enabled: true,
+            legacy: false,
+            value: None,
+        }
+    }
+
+    /// A token that may manage tokens through both API generations.
+    pub fn management(name: &str) -> Seed {
+        Seed::new(name).scopes(&[scopes::READ, scopes::WRITE, scopes::MANAGE_V1])
+    }
+
+    /// Any scopes, creatable or not.
+    #[must_use]
+    pub fn scopes(mut self, scopes: &[&str]) -> Seed {
+        self.scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+        self
+    }
+
+    #[must_use]
+    pub fn owner(mut self, owner: &str) -> Seed {
+        self.owner = owner.to_owned();
+        self
+    }
+
+    /// May lie in the past.
+    #[must_use]
+    pub fn expires(mut self, at: Timestamp) -> Seed {
+        self.expires = Some(at);
+        self
+    }
+
+    #[must_use]
+    pub fn created(mut self, at: Timestamp) -> Seed {
+        self.created = Some(at);
+        self
+    }
+
+    /// A personal access token.
+    #[must_use]
+    pub fn personal(mut self) -> Seed {
+        self.personal = true;
+        self
+    }
+
+    #[must_use]
+    pub fn disabled(mut self) -> Seed {
+        self.enabled = false;
+        self
+    }
+
+    /// With a UUID and an opaque secret, as tokens from former times have.
+    #[must_use]
+    pub fn legacy(mut self) -> Seed {
+        self.legacy = true;
+        self
+    }
+
+    /// With this secret instead of a drawn one; a dotted one brings its id.
+    #[must_use]
+    pub fn value(mut self, value: &str) -> Seed {
+        self.value = Some(value.to_owned());
+        self
+    }
+}
+
+/// A seeded token. `Debug` leaves the value out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Seeded {
+    pub id: String,
+    /// The secret itself.
+    pub value: String,
+}
+
+impl fmt::Debug for Seeded {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Seeded")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One environment of a running simulator. Cloning gives another handle of the same environment.
+#[derive(Clone)]
+pub struct Dynatrace {
+    environment: Arc<Environment>,
+    url: String,
+}
+
+impl fmt::Debug for Dynatrace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Dynatrace")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Dynatrace {
+    pub(crate) fn new(environment: Arc<Environment>, url: String) -> Dynatrace {
+        Dynatrace { environment, url }
+    }
+
+    /// The base URL, without `/api`, without a trailing slash.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Puts a token into the table.
+    pub fn seed(&self, seed: Seed) -> Seeded {
+        let mut table = lock(&self.environment.table);
+        let now = self.environment.site.clock.now();
+        let new = NewToken {
+            name: seed.name,
+            owner: seed.owner,
+            scopes: seed.scopes,
+            personal: seed.personal,
+            enabled: seed.enabled,
+            created: seed.created.unwrap_or(now),
+            expires: seed.expires,
+            hidden: None,
+        };
+        let token = match seed.value {
+            Some(value) => {
+                let id = id_of(&value).map_or_else(super::table::uuid, str::to_owned);
+                table.insert(id, value, new, Actor::Hand)
+            }
+            None => {
+                let before = table.legacy;
+                table.legacy = before || seed.legacy;
+                let id = table.create(new, Actor::Hand).id.clone();
+                table.legacy = before;
+                match table.get(&id) {
+                    Some(token) => token,
+                    None => unreachable!("the token was created under the same lock"),
+                }
+            }
+        };
+        Seeded {
+            id: token.id.clone(),
+            value: token.value.clone(),
+        }
+    }
+
+    /// All tokens, oldest first.
+    pub fn tokens(&self) -> Vec<TokenInfo> {
+        let mut table = lock(&self.environment.table);
+        table.purge();
+        table.snapshot()
+    }
+
+    /// The tokens that authenticate now, oldest first.
+    pub fn alive_tokens(&self) -> Vec<TokenInfo> {
+        let mut tokens = self.tokens();
+        tokens.retain(|token| self.is_valid(&token.value));
+        tokens
+    }
+
+    /// The token with this id.
+    pub fn token(&self, id: &str) -> Option<TokenInfo> {
+        let mut table = lock(&self.environment.table);
+        table.purge();
+        table.info(id)
+    }
+
+    /// The token with this secret.
+    pub fn token_by_value(&self, value: &str) -> Option<TokenInfo> {
+        let mut table = lock(&self.environment.table);
+        table.purge();
+        table.info_by_value(value)
+    }
+
+    /// Whether a call with this secret would be authenticated now. It does not count as a use.
+    pub fn is_valid(&self, value: &str) -> bool {
+        let now = self.environment.site.clock.now();
+        lock(&self.environment.table)
+            .authenticates(value, now)
+            .is_some()
+    }
+
+    /// False when there is no such token; so for all that follow.
+    pub fn disable(&self, id: &str) -> bool {
+        lock(&self.environment.table).set_enabled(id, false, Actor::Hand)
+    }
+
+    pub fn enable(&self, id: &str) -> bool {
+        lock(&self.environment.table).set_enabled(id, true, Actor::Hand)
+    }
+
+    pub fn delete(&self, id: &str) -> bool {
+        lock(&self.environment.table).delete(id, Actor::Hand)
+    }
+
+    pub fn rename(&self, id: &str, name: &str) -> bool {
+        lock(&self.environment.table).rename(id, name, Actor::Hand)
+    }
+
+    pub fn set_scopes(&self, id: &str, scopes: &[&str]) -> bool {
+        let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+        lock(&self.environment.table).set_scopes(id, scopes, Actor::Hand)
+    }
+
+    /// Which no API can do; it lets a test age a token.
+    pub fn set_expiry(&self, id: &str, expires: Option<Timestamp>) -> bool {
+        lock(&self.environment.table).set_expiry(id, expires, Actor::Hand)
+    }
+
+    /// As if a consumer had used the token.
+    pub fn touch(&self, id: &str, ip: IpAddr, at: Timestamp) -> bool {
+        lock(&self.environment.table).touch(id, ip, at)
+    }
+
+    /// Every change of every token since the start, in order.
+    pub fn history(&self) -> Vec<TokenChange> {
+        lock(&self.environment.table).history().to_vec()
+    }
+
+    /// New tokens get a UUID and an opaque secret (true) or the dotted form (false, as at the start).
+    pub fn set_legacy_format(&self, legacy: bool) {
+        lock(&self.environment.table).legacy = legacy;
+    }
+
+    /// Whether personal access tokens can be created and used; true at the start.
+    pub fn set_personal_tokens_enabled(&self, enabled: bool) {
+        lock(&self.environment.table).pat_enabled = enabled;
+    }
+
+    /// Every request takes this long before its effect.
+    pub fn set_latency(&self, latency: Duration) {
+        self.environment.site.set_latency(latency);
+    }
+
+    /// Puts a rule into force.
+    pub fn fault(&self, rule: Rule) -> Fault {
+        self.environment.site.faults.add(rule)
+    }
+
+    /// Takes all rules out of force.
+    pub fn clear_faults(&self) {
+        self.environment.site.faults.clear();
+    }
+
+    /// The requests seen since the start or the last reset.
+    pub fn calls(&self) -> Vec<Call> {
+        self.environment.site.calls.all()
+    }
+
+    pub fn reset_calls(&self) {
+        self.environment.site.calls.reset();
+    }
+
+    /// How many requests of this kind were seen.
+    pub fn count(&self, operation: Operation) -> usize {
+        self.environment.site.calls.count(operation)
+    }
+
+    /// How many requests of each kind were seen.
+    pub fn counts(&self) -> BTreeMap<Operation, usize> {
+        self.environment.site.calls.counts()
+    }
+}

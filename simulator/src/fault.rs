@@ -1,0 +1,451 @@
+//! What can be made to go wrong: rules that pick requests, and actions that say what happens to them.
+//!
+//! A rule stays until it has fired as often as it may, or is removed through its [`Fault`] handle. For each request the
+//! first rule (in the order they were added) that matches and still may fire is carried out, and no other.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use crate::calls::{Call, Operation, lock};
+
+/// When something delayed happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// After this time.
+    Elapsed(Duration),
+    /// When the test calls [`Fault::release`].
+    Released,
+}
+
+/// Where a token that is listed late is missing meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Visibility {
+    /// Missing in the list only.
+    List,
+    /// Missing in list, get and lookup; it already authenticates.
+    ListAndGet,
+    /// As if it did not exist yet: it does not authenticate, either.
+    Everywhere,
+}
+
+/// An answer that a rule gives instead of the real one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    /// An answer without a body.
+    pub fn status(status: u16) -> Answer {
+        Answer {
+            status,
+            headers: Vec::new(),
+            body: String::new(),
+        }
+    }
+
+    /// A Dynatrace error envelope.
+    pub fn dynatrace(status: u16, message: &str) -> Answer {
+        let body = serde_json::json!({ "error": { "code": status, "message": message } });
+        Answer::status(status)
+            .with_header("content-type", "application/json; charset=utf-8")
+            .with_body(&body.to_string())
+    }
+
+    /// A Vault error body.
+    pub fn vault(status: u16, errors: &[&str]) -> Answer {
+        let body = serde_json::json!({ "errors": errors });
+        Answer::status(status)
+            .with_header("content-type", "application/json")
+            .with_body(&body.to_string())
+    }
+
+    /// What a load balancer in front of a silent server says: HTML, not the API's.
+    pub fn proxy(status: u16) -> Answer {
+        Answer::status(status)
+            .with_header("content-type", "text/html")
+            .with_body(&format!("<html><body><h1>{status}</h1></body></html>"))
+    }
+
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Answer {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    #[must_use]
+    pub fn with_body(mut self, body: &str) -> Answer {
+        self.body = body.to_owned();
+        self
+    }
+}
+
+/// What the client gets at once when its request is performed late.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LateAnswer {
+    /// Nothing: the connection stays open and silent until the client gives up.
+    Silence,
+    /// The connection is closed without an answer.
+    Close,
+    /// This answer, e.g. a proxy's 504, or a 204 for an effect that is still to come.
+    Reply(Answer),
+}
+
+/// What happens to a request that a rule picked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Not performed; answered with this.
+    Refuse(Answer),
+    /// Performed and answered after this time, even if the client has gone meanwhile.
+    Delay(Duration),
+    /// Held before the effect until [`Fault::release`] (then performed and answered, even if the client has gone) or
+    /// [`Fault::drop_held`] (then the connection is closed and nothing was done).
+    Hold,
+    /// Performed at once, its answer held until released or dropped.
+    HoldAnswer,
+    /// Performed, then the connection is closed without an answer.
+    LoseAnswer,
+    /// Performed, then answered with this instead, e.g. a proxy's 502.
+    PerformThenAnswer(Answer),
+    /// Answered at once, performed later, with the checks of that later time.
+    Late { until: Until, answer: LateAnswer },
+    /// The connection is reset before any effect.
+    Reset,
+    /// Performed and answered; the token it creates is hidden until then.
+    ListLate {
+        until: Until,
+        hidden_from: Visibility,
+    },
+    /// Performed; the answer breaks off in the middle of its body.
+    TruncateBody,
+    /// Performed; the answer is a page of HTML with status 200.
+    Html,
+    /// Performed; the body of the answer never ends.
+    EndlessBody,
+}
+
+type Predicate = Arc<dyn Fn(&Call) -> bool + Send + Sync>;
+
+/// Which requests, how often, and what happens to them. Made by [`Rule::on`] or [`Rule::any`], finished by [`Rule::then`].
+#[derive(Clone)]
+pub struct Rule {
+    operation: Option<Operation>,
+    v1: Option<bool>,
+    about: Option<String>,
+    predicate: Option<Predicate>,
+    nth: usize,
+    times: usize,
+    action: Action,
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Rule")
+            .field("operation", &self.operation)
+            .field("about", &self.about)
+            .field("nth", &self.nth)
+            .field("times", &self.times)
+            .field("action", &self.action)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Rule {
+    /// The first request with this operation, unless narrowed or widened.
+    pub fn on(operation: Operation) -> Rule {
+        Rule {
+            operation: Some(operation),
+            ..Rule::any()
+        }
+    }
+
+    /// The first request of whatever kind, unless narrowed or widened.
+    pub fn any() -> Rule {
+        Rule {
+            operation: None,
+            v1: None,
+            about: None,
+            predicate: None,
+            nth: 1,
+            times: 1,
+            action: Action::Reset,
+        }
+    }
+
+    /// Only requests to the tokens API v1 (true) or v2 (false).
+    #[must_use]
+    pub fn v1(mut self, v1: bool) -> Rule {
+        self.v1 = Some(v1);
+        self
+    }
+
+    /// Only requests about a token whose id or name (for the KV stand-in: mount and path) contains this text.
+    #[must_use]
+    pub fn about(mut self, part: &str) -> Rule {
+        self.about = Some(part.to_owned());
+        self
+    }
+
+    /// Only requests for which this holds.
+    #[must_use]
+    pub fn matching(mut self, predicate: impl Fn(&Call) -> bool + Send + Sync + 'static) -> Rule {
+        self.predicate = Some(Arc::new(predicate));
+        self
+    }
+
+    /// Begins with the nth matching request, counted from 1.
+    #[must_use]
+    pub fn nth(mut self, nth: usize) -> Rule {
+        self.nth = nth;
+        self
+    }
+
+    /// Fires this often instead of once.
+    #[must_use]
+    pub fn times(mut self, times: usize) -> Rule {
+        self.times = times;
+        self
+    }
+
+    /// Fires until it is removed.
+    #[must_use]
+    pub fn always(self) -> Rule {
+        self.times(usize::MAX)
+    }
+
+    /// What happens to the picked requests.
+    #[must_use]
+    pub fn then(mut self, action: Action) -> Rule {
+        self.action = action;
+        self
+    }
+
+    fn matches(&self, call: &Call) -> bool {
+        let about = self.about.as_deref().is_none_or(|part| {
+            let contains =
+                |text: &Option<String>| text.as_deref().is_some_and(|text| text.contains(part));
+            contains(&call.subject) || contains(&call.name)
+        });
+        self.operation
+            .is_none_or(|operation| call.operation == Some(operation))
+            && self.v1.is_none_or(|v1| call.v1 == v1)
+            && about
+            && self
+                .predicate
+                .as_ref()
+                .is_none_or(|predicate| predicate(call))
+    }
+}
+
+/// What became of a held request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Released,
+    Dropped,
+}
+
+struct Progress {
+    seen: usize,
+    fired: usize,
+    removed: bool,
+    waiting: VecDeque<oneshot::Sender<Verdict>>,
+}
+
+struct Inner {
+    rule: Rule,
+    progress: Mutex<Progress>,
+    fired: watch::Sender<usize>,
+    held: watch::Sender<usize>,
+    performed: watch::Sender<usize>,
+}
+
+/// The handle of a rule in force. Dropping it leaves the rule in force.
+#[derive(Clone)]
+pub struct Fault {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Fault")
+            .field("rule", &self.inner.rule)
+            .field("fired", &self.fired())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Fault {
+    fn new(rule: Rule) -> Fault {
+        let progress = Progress {
+            seen: 0,
+            fired: 0,
+            removed: false,
+            waiting: VecDeque::new(),
+        };
+        Fault {
+            inner: Arc::new(Inner {
+                rule,
+                progress: Mutex::new(progress),
+                fired: watch::Sender::new(0),
+                held: watch::Sender::new(0),
+                performed: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    /// How many requests it was carried out on.
+    pub fn fired(&self) -> usize {
+        *self.inner.fired.borrow()
+    }
+
+    /// How many requests (or hidden tokens) wait for a release now.
+    pub fn held(&self) -> usize {
+        *self.inner.held.borrow()
+    }
+
+    /// How many picked requests have had their effect.
+    pub fn performed(&self) -> usize {
+        *self.inner.performed.borrow()
+    }
+
+    /// Waits until it has fired at least `count` times; false when that did not come in time.
+    pub async fn wait_fired(&self, count: usize, within: Duration) -> bool {
+        wait_for(&self.inner.fired, count, within).await
+    }
+
+    /// Waits until at least `count` requests are held; false when that did not come in time.
+    pub async fn wait_held(&self, count: usize, within: Duration) -> bool {
+        wait_for(&self.inner.held, count, within).await
+    }
+
+    /// Waits until at least `count` picked requests have had their effect; false when that did not come in time.
+    pub async fn wait_performed(&self, count: usize, within: Duration) -> bool {
+        wait_for(&self.inner.performed, count, within).await
+    }
+
+    /// [`Fault::wait_held`] for a thread without an async runtime; must not be called inside one.
+    pub fn wait_held_blocking(&self, count: usize, within: Duration) -> bool {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .is_ok_and(|runtime| runtime.block_on(self.wait_held(count, within)))
+    }
+
+    /// Lets everything that waits go on; returns how many.
+    pub fn release(&self) -> usize {
+        self.settle(Verdict::Released)
+    }
+
+    /// Closes the connections of everything that waits, without an effect; returns how many.
+    pub fn drop_held(&self) -> usize {
+        self.settle(Verdict::Dropped)
+    }
+
+    /// Takes the rule out of force. What waits goes on waiting for release or drop.
+    pub fn remove(&self) {
+        lock(&self.inner.progress).removed = true;
+    }
+
+    fn settle(&self, verdict: Verdict) -> usize {
+        let waiting = std::mem::take(&mut lock(&self.inner.progress).waiting);
+        let count = waiting.len();
+        self.inner.held.send_modify(|held| *held -= count);
+        for sender in waiting {
+            // The receiver is gone when the simulator ends; then nobody waits for the verdict.
+            let _ = sender.send(verdict);
+        }
+        count
+    }
+
+    pub(crate) fn action(&self) -> &Action {
+        &self.inner.rule.action
+    }
+
+    pub(crate) async fn hold(&self) -> Verdict {
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.inner.progress).waiting.push_back(sender);
+        self.inner.held.send_modify(|held| *held += 1);
+        receiver.await.unwrap_or(Verdict::Dropped)
+    }
+
+    /// Waits as told; `Dropped` only by [`Fault::drop_held`].
+    pub(crate) async fn until(&self, until: Until) -> Verdict {
+        match until {
+            Until::Elapsed(time) => {
+                tokio::time::sleep(time).await;
+                Verdict::Released
+            }
+            Until::Released => self.hold().await,
+        }
+    }
+
+    pub(crate) fn note_performed(&self) {
+        self.inner
+            .performed
+            .send_modify(|performed| *performed += 1);
+    }
+
+    fn take(&self, call: &Call, free: bool) -> bool {
+        if !self.inner.rule.matches(call) {
+            return false;
+        }
+        let mut progress = lock(&self.inner.progress);
+        progress.seen += 1;
+        let due = progress.seen >= self.inner.rule.nth && progress.fired < self.inner.rule.times;
+        if !free || !due || progress.removed {
+            return false;
+        }
+        progress.fired += 1;
+        drop(progress);
+        self.inner.fired.send_modify(|fired| *fired += 1);
+        true
+    }
+
+    fn in_force(&self) -> bool {
+        let progress = lock(&self.inner.progress);
+        !progress.removed && progress.fired < self.inner.rule.times
+    }
+}
+
+async fn wait_for(counter: &watch::Sender<usize>, count: usize, within: Duration) -> bool {
+    let mut receiver = counter.subscribe();
+    let reached = receiver.wait_for(|seen| *seen >= count);
+    matches!(tokio::time::timeout(within, reached).await, Ok(Ok(_)))
+}
+
+/// The rules of one stand-in.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    rules: Mutex<Vec<Fault>>,
+}
+
+impl Faults {
+    pub(crate) fn add(&self, rule: Rule) -> Fault {
+        let fault = Fault::new(rule);
+        lock(&self.rules).push(fault.clone());
+        fault
+    }
+
+    pub(crate) fn clear(&self) {
+        lock(&self.rules).clear();
+    }
+
+    /// The rule to carry out on this request. Every matching rule counts the request, the first that may fire takes it.
+    pub(crate) fn pick(&self, call: &Call) -> Option<Fault> {
+        let mut rules = lock(&self.rules);
+        rules.retain(Fault::in_force);
+        let mut picked = None;
+        for fault in rules.iter() {
+            if fault.take(call, picked.is_none()) {
+                picked = Some(fault.clone());
+            }
+        }
+        picked
+    }
+}

@@ -1,0 +1,407 @@
+//! Sockets, the `Date` header, latency, and carrying a fault out. It knows neither tokens nor secrets.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::Response;
+use axum::serve::{IncomingStream, Listener};
+use futures_util::stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::calls::{Call, CallLog, lock};
+use crate::clock::Clock;
+use crate::fault::{Action, Answer, Fault, Faults, LateAnswer, Until, Verdict};
+use crate::message::{Incoming, Reply};
+
+/// Dynatrace's cap of a request's body; nothing the KV stand-in is used for is larger, either.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// What a stand-in does with a request. `perform` is one indivisible step.
+pub(crate) trait Service: Send + Sync + 'static {
+    fn site(&self) -> &Site;
+    fn describe(&self, incoming: &Incoming) -> Call;
+    fn perform(&self, incoming: &Incoming) -> Reply;
+    fn too_large(&self) -> Reply;
+    /// Ends the hiding that a fault asked for.
+    fn reveal(&self, _token_id: &str) {}
+}
+
+/// What every stand-in has besides its own data.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) clock: Clock,
+    pub(crate) faults: Faults,
+    pub(crate) calls: CallLog,
+    latency: Mutex<Duration>,
+}
+
+impl Site {
+    pub(crate) fn new(clock: Clock, latency: Duration, keep_calls: bool) -> Site {
+        Site {
+            clock,
+            faults: Faults::default(),
+            calls: CallLog::new(keep_calls),
+            latency: Mutex::new(latency),
+        }
+    }
+
+    pub(crate) fn set_latency(&self, latency: Duration) {
+        *lock(&self.latency) = latency;
+    }
+}
+
+/// Chooses the stand-in for a request by its path; `None` is answered with 404.
+pub(crate) trait Choice: Send + Sync + 'static {
+    fn choose(&self, incoming: &Incoming) -> Option<Arc<dyn Service>>;
+    fn clock(&self) -> &Clock;
+}
+
+/// Serves until the returned future is dropped.
+pub(crate) async fn serve(listener: TcpListener, choice: Arc<dyn Choice>) -> io::Result<()> {
+    let app = Router::new().fallback(handle).with_state(choice);
+    let make = app.into_make_service_with_connect_info::<Peer>();
+    axum::serve(Door(listener), make).await
+}
+
+async fn handle(
+    State(choice): State<Arc<dyn Choice>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Result<Response, Infallible> {
+    let (head, body) = request.into_parts();
+    let read = axum::body::to_bytes(body, MAX_BODY).await;
+    let too_large = read.is_err();
+    let incoming = Incoming {
+        method: head.method.as_str().to_owned(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().map(str::to_owned),
+        headers: head.headers,
+        body: read.map(|bytes| bytes.to_vec()).unwrap_or_default(),
+        peer: peer.address,
+        hide: None,
+    };
+    let date = choice.clock().date_header();
+    let Some(service) = choice.choose(&incoming) else {
+        return Ok(response(Reply::empty(404), Shape::Whole, &date));
+    };
+    let outcome = if too_large {
+        Outcome::Answer(service.too_large(), Shape::Whole)
+    } else {
+        run(service, incoming).await
+    };
+    let date = choice.clock().date_header();
+    Ok(match outcome {
+        Outcome::Answer(reply, shape) => response(reply, shape, &date),
+        Outcome::Silence => std::future::pending().await,
+        Outcome::Cut(cut) => {
+            peer.wire.cut(cut);
+            response(Reply::empty(500), Shape::Whole, &date)
+        }
+    })
+}
+
+enum Outcome {
+    Answer(Reply, Shape),
+    Cut(Cut),
+    Silence,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Whole,
+    Truncated,
+    Endless,
+}
+
+async fn run(service: Arc<dyn Service>, incoming: Incoming) -> Outcome {
+    let call = service.describe(&incoming);
+    let arrived = call.instant;
+    let fault = service.site().faults.pick(&call);
+    let number = service.site().calls.begin(call);
+    let latency = *lock(&service.site().latency);
+    let work = {
+        let service = Arc::clone(&service);
+        async move {
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
+            match fault {
+                None => Outcome::Answer(service.perform(&incoming), Shape::Whole),
+                Some(fault) => carry_out(service, incoming, fault).await,
+            }
+        }
+    };
+    // A task of its own: a request that was read is worked off even when its client has gone meanwhile, as a real server does.
+    let outcome = tokio::spawn(work).await.unwrap_or(Outcome::Cut(Cut::Close));
+    if let Outcome::Answer(reply, _) = &outcome {
+        service.site().calls.answered(number, arrived, reply.status);
+    }
+    outcome
+}
+
+async fn carry_out(service: Arc<dyn Service>, mut incoming: Incoming, fault: Fault) -> Outcome {
+    let perform = |incoming: &Incoming| {
+        let reply = service.perform(incoming);
+        fault.note_performed();
+        reply
+    };
+    match fault.action().clone() {
+        Action::Refuse(answer) => Outcome::Answer(answer.into(), Shape::Whole),
+        Action::Delay(time) => {
+            tokio::time::sleep(time).await;
+            Outcome::Answer(perform(&incoming), Shape::Whole)
+        }
+        Action::Hold => match fault.hold().await {
+            Verdict::Released => Outcome::Answer(perform(&incoming), Shape::Whole),
+            Verdict::Dropped => Outcome::Cut(Cut::Close),
+        },
+        Action::HoldAnswer => {
+            let reply = perform(&incoming);
+            match fault.hold().await {
+                Verdict::Released => Outcome::Answer(reply, Shape::Whole),
+                Verdict::Dropped => Outcome::Cut(Cut::Close),
+            }
+        }
+        Action::LoseAnswer => {
+            perform(&incoming);
+            Outcome::Cut(Cut::Close)
+        }
+        Action::PerformThenAnswer(answer) => {
+            perform(&incoming);
+            Outcome::Answer(answer.into(), Shape::Whole)
+        }
+        Action::Late { until, answer } => {
+            perform_late(service, incoming, fault, until);
+            match answer {
+                LateAnswer::Silence => Outcome::Silence,
+                LateAnswer::Close => Outcome::Cut(Cut::Close),
+                LateAnswer::Reply(answer) => Outcome::Answer(answer.into(), Shape::Whole),
+            }
+        }
+        Action::Reset => Outcome::Cut(Cut::Reset),
+        Action::ListLate { until, hidden_from } => {
+            incoming.hide = Some(hidden_from);
+            let reply = perform(&incoming);
+            reveal_late(service, reply.created.clone(), fault, until);
+            Outcome::Answer(reply, Shape::Whole)
+        }
+        Action::TruncateBody => Outcome::Answer(perform(&incoming), Shape::Truncated),
+        Action::EndlessBody => Outcome::Answer(perform(&incoming), Shape::Endless),
+        Action::Html => {
+            perform(&incoming);
+            Outcome::Answer(Answer::proxy(200).into(), Shape::Whole)
+        }
+    }
+}
+
+fn perform_late(service: Arc<dyn Service>, incoming: Incoming, fault: Fault, until: Until) {
+    tokio::spawn(async move {
+        if fault.until(until).await == Verdict::Released {
+            service.perform(&incoming);
+            fault.note_performed();
+        }
+    });
+}
+
+fn reveal_late(service: Arc<dyn Service>, created: Option<String>, fault: Fault, until: Until) {
+    let Some(id) = created else { return };
+    tokio::spawn(async move {
+        if fault.until(until).await == Verdict::Released {
+            service.reveal(&id);
+        }
+    });
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Reply {
+        Reply {
+            headers: answer.headers,
+            body: answer.body.into_bytes(),
+            ..Reply::empty(answer.status)
+        }
+    }
+}
+
+fn response(reply: Reply, shape: Shape, date: &str) -> Response {
+    let mut builder = Response::builder()
+        .status(reply.status)
+        .header("date", date);
+    for (name, value) in &reply.headers {
+        builder = builder.header(name, value);
+    }
+    let body = match shape {
+        Shape::Whole => Body::from(reply.body),
+        Shape::Truncated => {
+            // A body is announced longer than it is, so that even an empty one is seen to break off.
+            builder = builder.header("content-length", reply.body.len() + 16);
+            broken_off(reply.body)
+        }
+        Shape::Endless => Body::from_stream(stream::repeat_with(|| {
+            Ok::<_, io::Error>(Bytes::from_static(&[b' '; 1024]))
+        })),
+    };
+    builder.body(body).unwrap_or_else(|_| {
+        Response::new(Body::from(
+            "a rule gave a status or header that HTTP does not allow",
+        ))
+    })
+}
+
+/// The first half of the bytes, a moment for them to reach the client, then an error.
+fn broken_off(mut bytes: Vec<u8>) -> Body {
+    bytes.truncate(bytes.len() / 2);
+    let steps = stream::unfold(Some(bytes), |state| async move {
+        let bytes = state?;
+        if bytes.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let broken = io::Error::other("the body breaks off here");
+            return Some((Err(broken), None));
+        }
+        Some((Ok(Bytes::from(bytes)), Some(Vec::new())))
+    });
+    Body::from_stream(steps)
+}
+
+/// How a connection ends without an answer.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// An orderly end of the stream.
+    Close = 1,
+    /// A TCP reset.
+    Reset = 2,
+}
+
+/// The switch by which a handler ends its own connection.
+#[derive(Debug, Clone, Default)]
+struct Switch(Arc<AtomicU8>);
+
+impl Switch {
+    fn cut(&self, how: Cut) {
+        self.0.store(how as u8, Ordering::Relaxed);
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+struct Peer {
+    address: IpAddr,
+    wire: Switch,
+}
+
+impl Connected<IncomingStream<'_, Door>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Peer {
+        Peer {
+            address: stream.remote_addr().ip(),
+            wire: stream.io().switch.clone(),
+        }
+    }
+}
+
+/// A listener whose connections can be cut by the handler.
+struct Door(TcpListener);
+
+impl Listener for Door {
+    type Io = Wire;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Wire, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        // Without it small answers wait for the other side's acknowledgements; a failure only costs time.
+        let _ = stream.set_nodelay(true);
+        let wire = Wire {
+            stream,
+            switch: Switch::default(),
+        };
+        (wire, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// A connection that refuses to write once its switch is thrown, which makes the HTTP layer close it.
+struct Wire {
+    stream: TcpStream,
+    switch: Switch,
+}
+
+impl Wire {
+    fn check(&self) -> io::Result<()> {
+        let thrown = self.switch.0.load(Ordering::Relaxed);
+        if thrown == 0 {
+            return Ok(());
+        }
+        if thrown == Cut::Reset as u8 {
+            self.stream.set_zero_linger()?;
+        }
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.switch.0.load(Ordering::Relaxed) == Cut::Reset as u8 {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// A call as a stand-in begins to describe it.
+pub(crate) fn call(clock: &Clock, incoming: &Incoming, path: String) -> Call {
+    Call {
+        number: 0,
+        at: clock.now(),
+        instant: Instant::now(),
+        method: incoming.method.clone(),
+        path,
+        operation: None,
+        v1: false,
+        credential: None,
+        subject: None,
+        name: None,
+        secret_in_path: false,
+        status: None,
+    }
+}
+
+/// A free port of the loopback address.
+pub(crate) fn any_loopback_port() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}

@@ -1,0 +1,346 @@
+//! Starts the stand-ins, keeps them running, and ends them when dropped.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::admin::Admin;
+use crate::clock::Clock;
+use crate::dynatrace::Environment;
+use crate::dynatrace::handle::Dynatrace;
+use crate::kv::handle::Kv;
+use crate::kv::{KvOptions, Vault};
+use crate::message::Incoming;
+use crate::server::{self, Choice, Service, Site};
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the Dynatrace stand-in listens; a free loopback port unless given.
+    pub listen: SocketAddr,
+    /// Where the KV stand-in listens; a free loopback port unless given.
+    pub kv_listen: SocketAddr,
+    /// At least one; the first is the one that [`Simulator::dynatrace`] gives.
+    pub environments: Vec<EnvironmentOptions>,
+    pub kv: KvOptions,
+    /// How long every Dynatrace request takes before its effect.
+    pub latency: Duration,
+    /// Whether requests are kept for `calls()`; switch it off for a long run.
+    pub keep_calls: bool,
+    /// Whether `/_simulator/...` is served beside the environments.
+    pub admin: bool,
+}
+
+/// One Dynatrace environment.
+#[derive(Debug, Clone)]
+pub struct EnvironmentOptions {
+    /// `""` to serve at the root as SaaS does, else a prefix as Managed has: `/e/abc`.
+    pub prefix: String,
+    /// New tokens get a UUID and an opaque secret.
+    pub legacy_format: bool,
+}
+
+impl EnvironmentOptions {
+    /// A Managed environment at `/e/ID`.
+    pub fn managed(id: &str) -> EnvironmentOptions {
+        EnvironmentOptions {
+            prefix: format!("/e/{id}"),
+            legacy_format: false,
+        }
+    }
+}
+
+impl Default for EnvironmentOptions {
+    fn default() -> EnvironmentOptions {
+        EnvironmentOptions {
+            prefix: String::new(),
+            legacy_format: false,
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            listen: server::any_loopback_port(),
+            kv_listen: server::any_loopback_port(),
+            environments: vec![EnvironmentOptions::default()],
+            kv: KvOptions::default(),
+            latency: Duration::ZERO,
+            keep_calls: true,
+            admin: false,
+        }
+    }
+}
+
+/// A running simulator. Dropping it ends it: the listeners are closed, connections end with the request in flight.
+pub struct Simulator {
+    clock: Clock,
+    environments: Vec<Dynatrace>,
+    kv: Kv,
+    running: Running,
+}
+
+enum Running {
+    Tasks(Vec<JoinHandle<io::Result<()>>>),
+    Thread {
+        stop: Option<oneshot::Sender<()>>,
+        thread: Option<thread::JoinHandle<()>>,
+    },
+}
+
+impl fmt::Debug for Simulator {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Simulator")
+            .field("environments", &self.environments)
+            .field("kv", &self.kv)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Simulator {
+    /// Starts it on the caller's runtime. It listens when this returns.
+    ///
+    /// # Errors
+    /// When an address cannot be bound, or no environment is given.
+    pub async fn start(options: Options) -> io::Result<Simulator> {
+        let listeners = Listeners::bind(&options).await?;
+        let parts = Parts::new(&options, listeners.addresses()?)?;
+        let tasks = listeners.serve(&parts);
+        Ok(parts.into_simulator(Running::Tasks(tasks)))
+    }
+
+    /// Starts it on a thread of its own, for callers without an async runtime. It listens when this returns.
+    ///
+    /// # Errors
+    /// When an address cannot be bound, no environment is given, or no thread can be had.
+    pub fn start_on_thread(options: Options) -> io::Result<Simulator> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listeners = runtime.block_on(Listeners::bind(&options))?;
+        let parts = Parts::new(&options, listeners.addresses()?)?;
+        let tasks = {
+            let _entered = runtime.enter();
+            listeners.serve(&parts)
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new()
+            .name("simulator".to_owned())
+            .spawn(move || {
+                // Ends by a message or by the sender's end; both mean stop.
+                let _ = runtime.block_on(stopped);
+                for task in tasks {
+                    task.abort();
+                }
+            })?;
+        Ok(parts.into_simulator(Running::Thread {
+            stop: Some(stop),
+            thread: Some(thread),
+        }))
+    }
+
+    /// The first environment.
+    pub fn dynatrace(&self) -> Dynatrace {
+        self.environments[0].clone()
+    }
+
+    /// All environments, in the order of the options.
+    pub fn environments(&self) -> &[Dynatrace] {
+        &self.environments
+    }
+
+    pub fn kv(&self) -> Kv {
+        self.kv.clone()
+    }
+
+    /// The base URL of the first environment.
+    pub fn url(&self) -> &str {
+        self.environments[0].url()
+    }
+
+    /// The address of the KV stand-in.
+    pub fn kv_url(&self) -> &str {
+        self.kv.url()
+    }
+
+    /// Moves the stand-ins' notion of now, and with it the `Date` header, off the system's clock.
+    pub fn set_clock_offset(&self, offset: SignedDuration) {
+        self.clock.set_offset(offset);
+    }
+
+    /// Moves the `Date` header alone, on top of the clock's offset.
+    pub fn set_date_offset(&self, offset: SignedDuration) {
+        self.clock.set_date_offset(offset);
+    }
+
+    /// What the stand-ins take for the present.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        match &mut self.running {
+            Running::Tasks(tasks) => {
+                for task in tasks {
+                    task.abort();
+                }
+            }
+            Running::Thread { stop, thread } => {
+                drop(stop.take());
+                if let Some(thread) = thread.take() {
+                    // It only fails when the thread panicked, which has been told already.
+                    let _ = thread.join();
+                }
+            }
+        }
+    }
+}
+
+struct Listeners {
+    dynatrace: TcpListener,
+    kv: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(options: &Options) -> io::Result<Listeners> {
+        Ok(Listeners {
+            dynatrace: TcpListener::bind(options.listen).await?,
+            kv: TcpListener::bind(options.kv_listen).await?,
+        })
+    }
+
+    fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.dynatrace.local_addr()?, self.kv.local_addr()?))
+    }
+
+    /// Must be called inside a runtime.
+    fn serve(self, parts: &Parts) -> Vec<JoinHandle<io::Result<()>>> {
+        let dynatrace = DynatraceSide {
+            environments: parts.environments.clone(),
+            admin: parts.admin.clone(),
+            clock: parts.clock.clone(),
+        };
+        let kv = KvSide {
+            vault: Arc::clone(&parts.vault),
+            clock: parts.clock.clone(),
+        };
+        vec![
+            tokio::spawn(server::serve(self.dynatrace, Arc::new(dynatrace))),
+            tokio::spawn(server::serve(self.kv, Arc::new(kv))),
+        ]
+    }
+}
+
+struct Parts {
+    clock: Clock,
+    environments: Vec<Arc<Environment>>,
+    vault: Arc<Vault>,
+    admin: Option<Arc<Admin>>,
+    addresses: (SocketAddr, SocketAddr),
+}
+
+impl Parts {
+    fn new(options: &Options, addresses: (SocketAddr, SocketAddr)) -> io::Result<Parts> {
+        if options.environments.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "no environment is given",
+            ));
+        }
+        let clock = Clock::default();
+        let site = |latency| Site::new(clock.clone(), latency, options.keep_calls);
+        let environments: Vec<Arc<Environment>> = options
+            .environments
+            .iter()
+            .map(|own| {
+                let prefix = own.prefix.trim_end_matches('/').to_owned();
+                let environment = Environment::new(prefix, site(options.latency));
+                environment.set_legacy(own.legacy_format);
+                Arc::new(environment)
+            })
+            .collect();
+        let vault = Arc::new(Vault::new(&options.kv, site(Duration::ZERO)));
+        let admin = options
+            .admin
+            .then(|| Arc::new(Admin::new(environments.clone(), site(Duration::ZERO))));
+        Ok(Parts {
+            clock,
+            environments,
+            vault,
+            admin,
+            addresses,
+        })
+    }
+
+    fn into_simulator(self, running: Running) -> Simulator {
+        let (dynatrace, kv) = self.addresses;
+        let environments = self
+            .environments
+            .into_iter()
+            .map(|environment| {
+                let url = format!("http://{dynatrace}{}", environment.prefix);
+                Dynatrace::new(environment, url)
+            })
+            .collect();
+        Simulator {
+            clock: self.clock,
+            environments,
+            kv: Kv::new(self.vault, format!("http://{kv}")),
+            running,
+        }
+    }
+}
+
+struct DynatraceSide {
+    environments: Vec<Arc<Environment>>,
+    admin: Option<Arc<Admin>>,
+    clock: Clock,
+}
+
+impl Choice for DynatraceSide {
+    fn choose(&self, incoming: &Incoming) -> Option<Arc<dyn Service>> {
+        if let Some(admin) = &self.admin
+            && incoming.path.starts_with("/_simulator/")
+        {
+            return Some(Arc::clone(admin) as Arc<dyn Service>);
+        }
+        self.environments
+            .iter()
+            .filter(|environment| {
+                let rest = incoming.path.strip_prefix(&environment.prefix);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+            .max_by_key(|environment| environment.prefix.len())
+            .map(|environment| Arc::clone(environment) as Arc<dyn Service>)
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+struct KvSide {
+    vault: Arc<Vault>,
+    clock: Clock,
+}
+
+impl Choice for KvSide {
+    fn choose(&self, _incoming: &Incoming) -> Option<Arc<dyn Service>> {
+        Some(Arc::clone(&self.vault) as Arc<dyn Service>)
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}

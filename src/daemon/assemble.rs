@@ -1,0 +1,201 @@
+//! The only room that knows every room: turns settings into clients and wires them together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::{self, Settings};
+use crate::dynatrace::{self, BaseUrl, Dynatrace};
+use crate::http::ServerClock;
+use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::ports::{SecretPath, SecretRead, SecretStore};
+use crate::rotation::token::TokenInfo;
+use crate::vault::{self, KvJournal, KvSecrets, Vault, VaultOptions};
+
+use super::listing::Shared;
+
+/// An environment's issuer, its listing shared by all jobs.
+pub type Issuer = Shared<Dynatrace>;
+/// The secrets.
+pub type Store = KvSecrets;
+/// The journal.
+pub type Ledger = KvJournal;
+
+/// Everything that talks to the outside. One Vault client and one client per environment, shared by all jobs.
+#[derive(Clone)]
+pub struct Wired {
+    vault: Vault,
+    /// The secrets.
+    pub store: Store,
+    /// The journal.
+    pub ledger: Ledger,
+    /// The environments by name.
+    pub issuers: BTreeMap<String, Arc<Issuer>>,
+}
+
+/// The clients cannot be built: a fault of the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// Vault's.
+    #[error("Vault: {0}")]
+    Vault(String),
+    /// An environment's.
+    #[error("environment {0}: {1}")]
+    Environment(String, String),
+}
+
+/// Builds the clients. Nothing is sent.
+pub fn assemble(settings: &Settings) -> Result<Wired, AssembleError> {
+    let vault = Vault::new(vault_options(&settings.vault)?)
+        .map_err(|error| AssembleError::Vault(error.to_string()))?;
+    let store = KvSecrets::new(vault.clone());
+    let ledger = KvJournal::new(
+        vault.clone(),
+        settings.journal.mount.clone(),
+        settings.journal.path.clone(),
+    );
+    let mut issuers = BTreeMap::new();
+    for (name, environment) in &settings.environments {
+        let issuer = issuer(environment, &store)?;
+        issuers.insert(name.clone(), Arc::new(Shared::new(issuer)));
+    }
+    Ok(Wired {
+        vault,
+        store,
+        ledger,
+        issuers,
+    })
+}
+
+fn vault_options(settings: &config::Vault) -> Result<VaultOptions, AssembleError> {
+    let addresses = settings.addresses.iter().map(|address| {
+        address
+            .parse()
+            .map_err(|error| AssembleError::Vault(format!("{address}: {error}")))
+    });
+    let credential = |credential: &config::Credential| match credential {
+        config::Credential::File(path) => vault::Credential::File(path.clone()),
+        config::Credential::Environment { value, .. } => vault::Credential::Value(value.clone()),
+    };
+    Ok(VaultOptions {
+        addresses: addresses.collect::<Result<_, _>>()?,
+        namespace: settings.namespace.clone(),
+        ca_file: settings.ca_file.clone(),
+        timeout: settings.timeout,
+        login: match &settings.auth {
+            config::Auth::Token { token } => vault::Login::Token(credential(token)),
+            config::Auth::AppRole {
+                mount,
+                role_id,
+                secret_id,
+            } => vault::Login::AppRole {
+                mount: mount.clone(),
+                role_id: credential(role_id),
+                secret_id: credential(secret_id),
+            },
+        },
+    })
+}
+
+fn issuer(settings: &config::Environment, store: &Store) -> Result<Dynatrace, AssembleError> {
+    let wrong = |error: String| AssembleError::Environment(settings.name.clone(), error);
+    let options = dynatrace::Options {
+        name: settings.name.clone(),
+        // Plain http was judged by the configuration.
+        base_url: BaseUrl::parse(&settings.base_url, true).map_err(wrong)?,
+        api: match settings.api {
+            config::Api::V1 => dynatrace::Api::V1,
+            config::Api::V2 => dynatrace::Api::V2,
+        },
+        ca_file: settings.ca_file.clone(),
+        proxy: match &settings.proxy {
+            Some(proxy) => Some(proxy.parse().map_err(|error| wrong(format!("proxy: {error}")))?),
+            None => None,
+        },
+        timeout: settings.timeout,
+    };
+    let (store, at, name) = (store.clone(), settings.auth.clone(), settings.name.clone());
+    let management_token = move || {
+        let (store, at, name) = (store.clone(), at.clone(), name.clone());
+        async move { management_token(&store, &at, &name).await }
+    };
+    Dynatrace::new(&options, management_token).map_err(|error| wrong(error.to_string()))
+}
+
+/// Reads an environment's management token. Whatever is wrong with it concerns the whole environment.
+async fn management_token(
+    store: &Store,
+    at: &config::Field,
+    environment: &str,
+) -> Result<crate::rotation::token::TokenValue, CallError> {
+    let path = SecretPath {
+        mount: at.mount.clone(),
+        path: at.path.clone(),
+    };
+    let place = format!("{}/{}#{}", at.mount, at.path, at.field);
+    let wrong = |what: String| {
+        let what = format!("the management token of environment {environment} {what}");
+        CallError::new(Service::Dynatrace, ErrorKind::Unauthorized, what)
+    };
+    match store.read(&path).await {
+        Ok(SecretRead::Present { data, .. }) => data
+            .value(&at.field)
+            .ok_or_else(|| wrong(format!("is not in {place}: the field is missing or blank"))),
+        Ok(_) => Err(wrong(format!("is not in {place}: there is no such secret"))),
+        Err(error) if error.kind == ErrorKind::Refused => {
+            Err(wrong(format!("cannot be read from {place}: {}", error.what)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Wired {
+    /// Keeps the Vault token alive until `stop`.
+    pub async fn keep_logged_in(&self, stop: tokio_util::sync::CancellationToken) {
+        self.vault.run(stop).await;
+    }
+
+    /// Gives back the Vault token, if this process logged in for it.
+    pub async fn log_out(&self) {
+        self.vault.log_out().await;
+    }
+
+    /// Asks Vault whether it can be worked with; none = it can.
+    pub async fn probe_vault(&self) -> Option<String> {
+        match self.vault.probe().await {
+            vault::Health::Unavailable { reason, what, .. } => Some(format!("{}: {what}", reason.as_str())),
+            vault::Health::Available | vault::Health::Unknown => None,
+        }
+    }
+
+    /// What our Vault token may do at these API paths.
+    pub async fn capabilities(&self, paths: &[String]) -> Result<BTreeMap<String, Vec<String>>, CallError> {
+        self.vault.capabilities(paths).await
+    }
+
+    /// The clocks of the servers, by name.
+    pub fn clocks(&self) -> Vec<(String, ServerClock)> {
+        let mut clocks = vec![("Vault".to_owned(), self.vault.clock().clone())];
+        for (name, issuer) in &self.issuers {
+            clocks.push((format!("Dynatrace {name}"), issuer.inner().clock().clone()));
+        }
+        clocks
+    }
+
+    /// The management token of an environment, as the environment tells.
+    pub async fn management_token(&self, environment: &str) -> Result<TokenInfo, CallError> {
+        self.issuer(environment)?.inner().management_info().await
+    }
+
+    /// The rights that an environment's management token needs and lacks.
+    pub async fn management_scopes_missing(&self, environment: &str) -> Result<Vec<String>, CallError> {
+        self.issuer(environment)?.inner().management_scopes_missing().await
+    }
+
+    /// An environment's issuer.
+    pub fn issuer(&self, environment: &str) -> Result<&Arc<Issuer>, CallError> {
+        self.issuers.get(environment).ok_or_else(|| {
+            let what = format!("environment {environment} is not in the configuration any more");
+            CallError::new(Service::Dynatrace, ErrorKind::Refused, what)
+        })
+    }
+}

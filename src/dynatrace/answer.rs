@@ -1,0 +1,394 @@
+//! What an answer means: by status and by whether it is the API's at all, never by its text.
+//!
+//! The text of an error envelope (scrubbed, bounded) goes into the sentence for people; no other part of a body ever does.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::call::Effect;
+use super::redact::redact;
+use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::token::{TokenId, TokenValue};
+
+/// The body of an answer, by what it is.
+pub(super) enum Body {
+    /// Nothing.
+    Empty,
+    /// The API's error envelope, with its message as the server wrote it.
+    Error(String),
+    /// Something else that was read to its end.
+    Other(Zeroizing<Vec<u8>>),
+}
+
+impl Body {
+    /// Sorts what was read.
+    pub(super) fn read(bytes: Zeroizing<Vec<u8>>) -> Self {
+        if bytes.trim_ascii().is_empty() {
+            return Body::Empty;
+        }
+        match envelope(&bytes) {
+            Some(message) => Body::Error(message),
+            None => Body::Other(bytes),
+        }
+    }
+}
+
+/// The message of `{"error":{"code","message","constraintViolations":[{"path","message"}]}}` or of an array of such, the two
+/// forms that Dynatrace's operator tolerates. Every field may be missing.
+fn envelope(bytes: &[u8]) -> Option<String> {
+    if !matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[')) || bytes.len() > 1 << 16 {
+        return None;
+    }
+    let parsed: Value = serde_json::from_slice(bytes).ok()?;
+    let errors: Vec<&Value> = match &parsed {
+        Value::Array(items) => items.iter().filter_map(|item| item.get("error")).collect(),
+        one => one.get("error").into_iter().collect(),
+    };
+    if !errors.iter().any(|error| error.is_object()) {
+        return None;
+    }
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let mut parts = Vec::new();
+    for error in errors {
+        parts.extend(text(error, "message"));
+        for violation in error
+            .get("constraintViolations")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let words: Vec<String> = ["path", "message"]
+                .into_iter()
+                .filter_map(|key| text(violation, key))
+                .collect();
+            if !words.is_empty() {
+                parts.push(words.join(": "));
+            }
+        }
+    }
+    Some(parts.join("; "))
+}
+
+/// An answer with everything that a sentence about it needs. No `Debug`: it holds values to hide.
+pub(super) struct Answer {
+    /// The environment's name.
+    pub(super) environment: String,
+    /// What it was asked to do.
+    pub(super) what: String,
+    /// What the call does.
+    pub(super) effect: Effect,
+    /// The status.
+    pub(super) status: u16,
+    /// The body.
+    pub(super) body: Body,
+    /// The server's wish to be left alone.
+    pub(super) retry_after: Option<Duration>,
+    /// The host that a redirect points to.
+    pub(super) location: Option<String>,
+    /// The credential that went out with the call.
+    pub(super) credential: TokenValue,
+    /// The value that went out in its body.
+    pub(super) hide: Option<TokenValue>,
+}
+
+const WRONG_HOST: &str = "is this the environment's API URL?";
+
+impl Answer {
+    /// `Ok` for a 2xx.
+    ///
+    /// # Errors
+    /// The error that the status stands for; `scopes` are the ones to name when the credential lacks one.
+    pub(super) fn check(&self, scopes: &[&str]) -> Result<(), CallError> {
+        match self.status {
+            200..=299 => Ok(()),
+            300..=399 => {
+                let to = self
+                    .location
+                    .as_deref()
+                    .map(|host| format!(" to {host}"))
+                    .unwrap_or_default();
+                Err(self.fail(
+                    ErrorKind::Refused,
+                    "refused to",
+                    &format!("it redirects{to}, which is not followed; {WRONG_HOST}"),
+                ))
+            }
+            401 => Err(self.fail(
+                ErrorKind::Unauthorized,
+                "did not accept the management token to",
+                "",
+            )),
+            403 => {
+                let hint = format!(
+                    "the management token needs the scope {}",
+                    scopes.join(" and ")
+                );
+                Err(self.fail(ErrorKind::Unauthorized, "refused to", &hint))
+            }
+            404 if self.says_gone() => Err(self.fail(ErrorKind::Gone, "could not", "")),
+            404 => Err(self.fail(ErrorKind::Refused, "could not", WRONG_HOST)),
+            408 => Err(self.lost()),
+            429 => Err(self.fail(ErrorKind::Transient, "has too much to do to", "")),
+            400..=499 => Err(self.fail(ErrorKind::Refused, "refused to", "")),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// A 404 that can be the API's word on one token: it comes with an error envelope or, as documented for get, look-up and
+    /// delete, without a body.
+    pub(super) fn says_gone(&self) -> bool {
+        self.status == 404
+            && matches!(self.effect, Effect::Read | Effect::Change)
+            && matches!(self.body, Body::Empty | Body::Error(_))
+    }
+
+    /// The status is the API's: its envelope or nothing at all came along, not the page of something in between.
+    pub(super) fn is_the_apis(&self) -> bool {
+        matches!(self.body, Body::Empty | Body::Error(_))
+    }
+
+    /// Reads a 2xx whose body must be `T`.
+    ///
+    /// # Errors
+    /// `Unclear` for a write, `Transient` for a read: what answered is not the API, or its answer was cut.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
+        match &self.body {
+            Body::Other(bytes) => {
+                serde_json::from_slice(bytes).map_err(|error| self.odd(unreadable(&error)))
+            }
+            Body::Empty => Err(self.odd("it is empty")),
+            Body::Error(_) => Err(self.odd("it is an error message")),
+        }
+    }
+
+    /// Accepts a 2xx that must have no body: 204 as documented, or 200.
+    ///
+    /// # Errors
+    /// As [`Answer::json`].
+    pub(super) fn nothing(&self) -> Result<(), CallError> {
+        match (self.status, &self.body) {
+            (204 | 200, Body::Empty) => Ok(()),
+            _ => Err(self.odd("it should have no body")),
+        }
+    }
+
+    /// The error of a 2xx that is not the API's.
+    pub(super) fn odd(&self, why: &str) -> CallError {
+        let kind = self.effect.lost();
+        let mut what = format!(
+            "Dynatrace {} was asked to {} and answered {}, but the answer is not the API's: {why}",
+            self.environment, self.what, self.status
+        );
+        if kind == ErrorKind::Unclear {
+            what.push_str("; it may have happened");
+        }
+        CallError::new(Service::Dynatrace, kind, what).retry_after(self.retry_after)
+    }
+
+    /// An error of `kind` with the server's words and `hint`.
+    pub(super) fn fail(&self, kind: ErrorKind, verb: &str, hint: &str) -> CallError {
+        let mut what = format!(
+            "Dynatrace {} {verb} {}: {}",
+            self.environment, self.what, self.status
+        );
+        let words = self.words();
+        if !words.is_empty() {
+            what.push(' ');
+            what.push_str(&words);
+        }
+        if !hint.is_empty() {
+            what.push_str("; ");
+            what.push_str(hint);
+        }
+        CallError::new(Service::Dynatrace, kind, what).retry_after(self.retry_after)
+    }
+
+    /// The id of the credential that the call went out with, where its value shows it.
+    pub(super) fn sent_as(&self) -> Option<TokenId> {
+        self.credential.id()
+    }
+
+    /// Adds to the error of a refused mint which of the `scopes` asked for the refusal speaks of: a cloned list may hold one that
+    /// cannot be created any more.
+    pub(super) fn name_scopes(&self, scopes: &[String], error: CallError) -> CallError {
+        let (400, Body::Error(message)) = (self.status, &self.body) else {
+            return error;
+        };
+        let words: Vec<&str> = message
+            .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_')))
+            .map(|word| word.trim_end_matches('.'))
+            .collect();
+        let named: Vec<&str> = scopes
+            .iter()
+            .map(String::as_str)
+            .filter(|scope| words.contains(scope))
+            .collect();
+        if named.is_empty() {
+            return error;
+        }
+        let what = format!(
+            "{}; this concerns the scope {}",
+            error.what,
+            named.join(", ")
+        );
+        CallError { what, ..error }
+    }
+
+    /// What the server said, fit to be shown.
+    fn words(&self) -> String {
+        let reason = StatusCode::from_u16(self.status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("?");
+        match &self.body {
+            Body::Error(message) if !message.trim().is_empty() => {
+                let hide = self.hide.as_ref().unwrap_or(&self.credential);
+                redact(message, &[self.credential.expose(), hide.expose()])
+            }
+            Body::Error(_) | Body::Empty => reason.to_owned(),
+            Body::Other(_) => format!(
+                "{reason} (the answer is not the API's; perhaps something in between sent it)"
+            ),
+        }
+    }
+
+    /// The error of a status that does not say whether it happened.
+    fn lost(&self) -> CallError {
+        let kind = self.effect.lost();
+        let hint = if kind == ErrorKind::Unclear {
+            "it may have happened"
+        } else {
+            ""
+        };
+        self.fail(kind, "failed to", hint)
+    }
+}
+
+/// Why a body is not what was expected. The reader's own message may quote the body, so only its category is told.
+fn unreadable(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Eof => "it is cut off",
+        serde_json::error::Category::Data => "a field is missing or has an unknown form",
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is no JSON",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn answer(effect: Effect, status: u16, body: &str) -> Answer {
+        Answer {
+            environment: "prod".into(),
+            what: "create a token".into(),
+            effect,
+            status,
+            body: Body::read(Zeroizing::new(body.as_bytes().to_vec())),
+            retry_after: None,
+            location: None,
+            credential: TokenValue::new("credential"),
+            hide: Some(TokenValue::new("legacy_canary_value")),
+        }
+    }
+
+    const HTML: &str = "<html>dt0c01.A.CANARY</html>";
+    const ENVELOPE: &str =
+        r#"{"error":{"code":1,"message":"no dt0c01.A.CANARY legacy_canary_value"}}"#;
+
+    #[test]
+    fn every_status_has_one_kind_for_each_effect() {
+        use ErrorKind::{Gone, Refused, Transient, Unauthorized, Unclear};
+        // status, body, then the kinds of Read, List, Change, Mint
+        for (status, body, kinds) in [
+            (302, "", [Refused; 4]),
+            (400, ENVELOPE, [Refused; 4]),
+            (401, "", [Unauthorized; 4]),
+            (403, ENVELOPE, [Unauthorized; 4]),
+            (404, "", [Gone, Refused, Gone, Refused]),
+            (404, ENVELOPE, [Gone, Refused, Gone, Refused]),
+            (404, HTML, [Refused; 4]),
+            (404, r#"{"message":"no Route matched"}"#, [Refused; 4]),
+            (408, "", [Transient, Transient, Unclear, Unclear]),
+            (413, HTML, [Refused; 4]),
+            (429, ENVELOPE, [Transient; 4]),
+            (500, ENVELOPE, [Transient, Transient, Unclear, Unclear]),
+            (502, HTML, [Transient, Transient, Unclear, Unclear]),
+            (503, "", [Transient, Transient, Unclear, Unclear]),
+            (700, "", [Transient, Transient, Unclear, Unclear]),
+        ] {
+            let effects = [Effect::Read, Effect::List, Effect::Change, Effect::Mint];
+            for (effect, kind) in effects.into_iter().zip(kinds) {
+                let error = answer(effect, status, body)
+                    .check(&["apiTokens.write"])
+                    .unwrap_err();
+                assert_eq!(error.kind, kind, "{status} {body} {effect:?}");
+                let text = format!("{error} {error:?}");
+                assert!(!text.to_lowercase().contains("canary"), "{text}");
+                assert!(
+                    text.contains("prod") && text.contains(&status.to_string()),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_2xx_that_is_not_the_apis_is_unclear_for_a_write_and_transient_for_a_read() {
+        for (effect, kind) in [
+            (Effect::Read, ErrorKind::Transient),
+            (Effect::List, ErrorKind::Transient),
+            (Effect::Change, ErrorKind::Unclear),
+            (Effect::Mint, ErrorKind::Unclear),
+        ] {
+            for body in [
+                HTML,
+                ENVELOPE,
+                "",
+                r#"{"token":"CANARY"#,
+                r#"{"token":["CANARY"]}"#,
+            ] {
+                let error = answer(effect, 200, body)
+                    .json::<HashMap<String, String>>()
+                    .unwrap_err();
+                assert_eq!(error.kind, kind, "{body}");
+                assert!(!error.what.contains("CANARY"), "{error}");
+            }
+            for (status, body) in [(200, HTML), (204, HTML), (202, ""), (200, ENVELOPE)] {
+                assert_eq!(
+                    answer(effect, status, body).nothing().unwrap_err().kind,
+                    kind
+                );
+            }
+            assert!(answer(effect, 204, " \n").nothing().is_ok());
+        }
+    }
+
+    #[test]
+    fn the_servers_words_are_read_from_an_object_an_array_and_its_violations() {
+        for (body, words) in [
+            (r#"{"error":{"message":"no"}}"#, "400 no"),
+            (
+                r#"[{"error":{"message":"a"}},{"error":{"message":"b"}}]"#,
+                "400 a; b",
+            ),
+            (
+                r#"{"error":{"message":"c","constraintViolations":[{"path":"scopes","message":"d"},{"message":"e"},{}]}}"#,
+                "400 c; scopes: d; e",
+            ),
+            (r#"{"error":{}}"#, "400 Bad Request"),
+            ("", "400 Bad Request"),
+        ] {
+            let error = answer(Effect::Mint, 400, body).check(&[]).unwrap_err();
+            assert_eq!(
+                error.what,
+                format!("Dynatrace prod refused to create a token: {words}")
+            );
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! One call to an environment, and the sending of it.
+//!
+//! The only place that puts a credential into a header and a value into a body. It never retries, follows no redirect, reads no
+//! body beyond a bound, and its errors never hold a URL, a header or a body.
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::{Method, Url};
+use zeroize::Zeroizing;
+
+use super::answer::{Answer, Body};
+use super::form::is_sendable;
+use super::url::BaseUrl;
+use super::wait;
+use crate::http::{self, BuildError, Failure, Http};
+use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::token::TokenValue;
+
+/// What a call does over there; it decides what a lost or odd answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Reads one token. A 404 says that there is none.
+    Read,
+    /// Lists tokens. A 404 says that this is no tokens API.
+    List,
+    /// Changes or deletes one token.
+    Change,
+    /// Creates a token.
+    Mint,
+}
+
+impl Effect {
+    /// Repeating it does no harm and losing its answer loses nothing.
+    pub(super) fn is_read(self) -> bool {
+        matches!(self, Effect::Read | Effect::List)
+    }
+
+    /// The kind of a failure after which nobody knows what happened.
+    pub(super) fn lost(self) -> ErrorKind {
+        if self.is_read() {
+            ErrorKind::Transient
+        } else {
+            ErrorKind::Unclear
+        }
+    }
+}
+
+/// One request below the environment's base URL, without its credential.
+#[derive(Clone)]
+pub(super) struct Call {
+    /// What it is for, as it stands in an error sentence after "to": `create a token`.
+    pub(super) what: String,
+    /// What it does.
+    pub(super) effect: Effect,
+    /// The method.
+    pub(super) method: Method,
+    /// The path below the base URL, one segment each.
+    pub(super) path: Vec<String>,
+    /// The query. Never a value of a token: URLs are logged on the way.
+    pub(super) query: Vec<(&'static str, String)>,
+    /// The JSON body.
+    pub(super) body: Option<Zeroizing<String>>,
+    /// A value that stands in the body, so that it can be hidden should the answer repeat it.
+    pub(super) hide: Option<TokenValue>,
+}
+
+impl Call {
+    /// A call without query and body.
+    pub(super) fn new(
+        what: impl Into<String>,
+        effect: Effect,
+        method: Method,
+        path: &[&str],
+    ) -> Self {
+        Call {
+            what: what.into(),
+            effect,
+            method,
+            path: path.iter().map(|&part| part.to_owned()).collect(),
+            query: Vec::new(),
+            body: None,
+            hide: None,
+        }
+    }
+
+    /// The same call with a JSON body.
+    pub(super) fn body(mut self, body: &serde_json::Value) -> Self {
+        self.body = Some(Zeroizing::new(body.to_string()));
+        self
+    }
+
+    /// The same call with a query parameter.
+    pub(super) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((key, value.into()));
+        self
+    }
+
+    fn url(&self, base: &BaseUrl) -> Url {
+        let mut url = base.join(self.path.iter().map(String::as_str));
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        url
+    }
+}
+
+/// Where calls go and over which connections.
+pub(super) struct Wire {
+    /// The environment's name in configuration and error sentences.
+    pub(super) name: String,
+    base: BaseUrl,
+    pooled: Http,
+    lone: Http,
+}
+
+/// Which connections a call may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Via {
+    /// Any that is open.
+    Pool,
+    /// A new one of its own, closed afterwards: perhaps to another node of the cluster.
+    Own,
+}
+
+impl Wire {
+    /// Builds the clients; sends nothing.
+    pub(super) fn new(options: &super::Options) -> Result<Self, BuildError> {
+        let wanted = http::Options {
+            ca_file: options.ca_file.clone(),
+            timeout: options.timeout,
+            proxy: options.proxy.clone(),
+            https_only: options.base_url.is_https(),
+            identity_file: None,
+        };
+        Ok(Wire {
+            name: options.name.clone(),
+            base: options.base_url.clone(),
+            pooled: Http::new(&wanted)?,
+            lone: Http::without_pool(&wanted)?,
+        })
+    }
+
+    /// Sends one call. An answer of any status is an [`Answer`]; only a call without a whole answer is an error.
+    pub(super) async fn send(
+        &self,
+        call: &Call,
+        credential: &TokenValue,
+        via: Via,
+    ) -> Result<Answer, CallError> {
+        let header = authorization(credential).ok_or_else(|| {
+            let (name, what) = (&self.name, &call.what);
+            let sentence = format!(
+                "Dynatrace {name} was not asked to {what}: the credential is no token value"
+            );
+            CallError::new(Service::Dynatrace, ErrorKind::Refused, sentence)
+        })?;
+        let http = match via {
+            Via::Pool => &self.pooled,
+            Via::Own => &self.lone,
+        };
+        let mut request = http
+            .request(call.method.clone(), call.url(&self.base))
+            .header(AUTHORIZATION, header)
+            .header(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(body) = &call.body {
+            request = request
+                .header(
+                    CONTENT_TYPE,
+                    HeaderValue::from_static("application/json; charset=utf-8"),
+                )
+                .body(body.as_bytes().to_vec());
+        }
+        let limit = if call.effect == Effect::List {
+            http::LISTING
+        } else {
+            http::SMALL
+        };
+        let reply = http
+            .send(request, limit)
+            .await
+            .map_err(|failure| self.unanswered(call, failure))?;
+        Ok(Answer {
+            environment: self.name.clone(),
+            what: call.what.clone(),
+            effect: call.effect,
+            status: reply.status,
+            retry_after: wait::asked_for(&reply),
+            location: reply.headers.get(LOCATION).and_then(host_of),
+            body: Body::read(reply.body),
+            credential: credential.clone(),
+            hide: call.hide.clone(),
+        })
+    }
+
+    /// The error of a call that got no whole answer.
+    fn unanswered(&self, call: &Call, failure: Failure) -> CallError {
+        let (name, what) = (&self.name, &call.what);
+        let (kind, sentence) = match failure {
+            Failure::NotSent(why) => (
+                ErrorKind::Transient,
+                format!("Dynatrace {name} could not be reached to {what}: {why}"),
+            ),
+            Failure::MaybeSent(why) => (
+                call.effect.lost(),
+                format!("Dynatrace {name} was asked to {what} and did not answer: {why}"),
+            ),
+        };
+        let doubt = if kind == ErrorKind::Unclear {
+            "; it may have happened"
+        } else {
+            ""
+        };
+        CallError::new(Service::Dynatrace, kind, format!("{sentence}{doubt}"))
+    }
+}
+
+fn authorization(credential: &TokenValue) -> Option<HeaderValue> {
+    if !is_sendable(credential) {
+        return None;
+    }
+    http::sensitive(&Zeroizing::new(format!(
+        "Api-Token {}",
+        credential.expose()
+    )))
+}
+
+/// The host of a redirect's target, and nothing else of it: a query may hold anything.
+fn host_of(location: &HeaderValue) -> Option<String> {
+    let url = Url::parse(location.to_str().ok()?).ok()?;
+    url.host_str().map(str::to_owned)
+}

@@ -1,0 +1,48 @@
+//! What differs between the generations of the tokens API: the calls and the shapes of the answers. Pure.
+
+use super::answer::Answer;
+use super::call::Call;
+use crate::rotation::error::CallError;
+use crate::rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+
+/// One generation of the classic tokens API.
+pub(super) trait Generation: Sync {
+    /// What its tokens can do.
+    fn abilities(&self) -> Abilities;
+
+    /// The scopes that a management token needs here.
+    fn needed_scopes(&self) -> &'static [&'static str];
+
+    /// The scope that a call of this kind needs.
+    fn scope_for(&self, reads: bool) -> &'static str;
+
+    /// Look up by value; every valid token may ask. Answered by [`Generation::read_info`].
+    fn look_up_value(&self, value: &TokenValue) -> Call;
+
+    /// Look up by id. Answered by [`Generation::read_info`].
+    fn look_up(&self, id: &TokenId) -> Call;
+
+    /// Create.
+    ///
+    /// # Errors
+    /// Why this order cannot be expressed.
+    fn mint(&self, order: &MintOrder) -> Result<Call, &'static str>;
+
+    /// Enable or disable.
+    fn set_enabled(&self, id: &TokenId, enabled: bool) -> Call;
+
+    /// Delete.
+    fn delete(&self, id: &TokenId) -> Call;
+
+    /// The first page of all tokens, or the one that `key` names.
+    fn list(&self, key: Option<&str>) -> Call;
+
+    /// Reads one token.
+    fn read_info(&self, answer: &Answer) -> Result<TokenInfo, CallError>;
+
+    /// Reads the answer to a create.
+    fn read_minted(&self, answer: &Answer) -> Result<Minted, CallError>;
+
+    /// Reads a page: the tokens whose name bears a marker, and the key of the next page.
+    fn read_page(&self, answer: &Answer) -> Result<(Vec<TokenInfo>, Option<String>), CallError>;
+}

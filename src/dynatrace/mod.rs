@@ -1,0 +1,367 @@
+//! Dynatrace environments: [`TokenIssuer`] over the classic tokens APIs, v2 and v1.
+//!
+//! A [`Dynatrace`] is one environment; all jobs share it, so that they share its connections and its management token. It never
+//! repeats a call whose outcome is unknown, and it waits for nothing: what to do after a failure is the caller's business, told by
+//! the kind of the error. It never writes a token value anywhere but into a request.
+//!
+//! The files, in reading order: `url` (what people write as an address), `call` (one request and its sending), `answer` (what a
+//! status and a body mean), `credential` (the management token: cached, read again when refused), `generation` with `v2` and `v1`
+//! (paths and shapes, pure), and the small helpers `form`, `when`, `wait`, `redact`.
+//!
+//! Where new kinds of tokens belong:
+//! - Another *generation* of API tokens (same credential, same operations): a further file beside `v2`, and a line in [`Api`].
+//! - *ActiveGate tokens* (`/api/v2/activeGateTokens`; no look-up by value, no disabling): a file with its own issuer that holds
+//!   the same environment and uses `manage` for its calls; its [`Abilities`] say what it lacks.
+//! - *Platform tokens* (another host, OAuth instead of a management token): a file with its own issuer over `call` and `answer`,
+//!   and a credential whose source fetches the OAuth token; `call` then needs a second scheme for its `Authorization` header.
+
+mod answer;
+mod call;
+mod credential;
+mod form;
+mod generation;
+mod redact;
+mod url;
+mod v1;
+mod v2;
+mod wait;
+mod when;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use answer::Answer;
+use call::{Call, Effect, Via, Wire};
+use credential::Credential;
+use form::{is_plain, is_sendable, shown};
+use generation::Generation;
+pub use url::BaseUrl;
+
+use crate::http::BuildError;
+use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::ports::TokenIssuer;
+use crate::rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+
+/// A listing of more pages than this is taken for one that goes in circles: 500,000 tokens.
+const MOST_PAGES: usize = 1000;
+
+/// Which generation of the tokens API an environment is asked through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Api {
+    /// `/api/v1/tokens`
+    V1,
+    /// `/api/v2/apiTokens`
+    V2,
+}
+
+impl Api {
+    fn generation(self) -> &'static dyn Generation {
+        match self {
+            Api::V1 => &v1::V1,
+            Api::V2 => &v2::V2,
+        }
+    }
+}
+
+/// What an environment's client needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The name in configuration, logs and error sentences.
+    pub name: String,
+    /// Where it is.
+    pub base_url: BaseUrl,
+    /// How its tokens are managed.
+    pub api: Api,
+    /// A PEM file with certificates to trust in addition to the system's: Managed and ActiveGates often have a private CA.
+    pub ca_file: Option<PathBuf>,
+    /// The proxy; none is ever taken from the environment variables.
+    pub proxy: Option<Url>,
+    /// The longest that one request may take, from connecting to the last byte of the answer.
+    pub timeout: Duration,
+}
+
+/// One Dynatrace environment. Cheap to clone; all clones share connections and management token.
+#[derive(Clone)]
+pub struct Dynatrace {
+    wire: Arc<Wire>,
+    credential: Arc<Credential>,
+    generation: &'static dyn Generation,
+}
+
+impl Dynatrace {
+    /// A client for one environment. `management_token` reads the management token's value from where it is kept; it is called
+    /// when a call first needs it, after [`Dynatrace::forget_management_token`], and once after the environment refused the value
+    /// it had (401, 403, or a 400 of a change, which is how a token is told that it cannot disable itself).
+    /// Nothing is sent here.
+    ///
+    /// # Errors
+    /// The CA file, the proxy or the system's certificates cannot be used.
+    pub fn new<F, Fut>(options: &Options, management_token: F) -> Result<Self, BuildError>
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<TokenValue, CallError>> + Send + 'static,
+    {
+        Ok(Dynatrace {
+            wire: Arc::new(Wire::new(options)?),
+            credential: Arc::new(Credential::new(&options.name, management_token)),
+            generation: options.api.generation(),
+        })
+    }
+
+    /// The same environment, managed with `value` instead of its management token: to prove that a new management token can list
+    /// and change tokens before it is stored. `Unauthorized` then speaks of `value`.
+    pub fn acting_as(&self, value: &TokenValue) -> Self {
+        let value = value.clone();
+        let source = move || std::future::ready(Ok(value.clone()));
+        Dynatrace {
+            wire: self.wire.clone(),
+            credential: Arc::new(Credential::new(&self.wire.name, source)),
+            generation: self.generation,
+        }
+    }
+
+    /// The environment's name.
+    pub fn name(&self) -> &str {
+        &self.wire.name
+    }
+
+    /// The next call reads the management token anew: after it was rotated, and on a reload.
+    pub async fn forget_management_token(&self) {
+        self.credential.forget().await;
+    }
+
+    /// What the environment tells about its management token: its id, its end, its scopes.
+    ///
+    /// # Errors
+    /// `Unauthorized` = it is not accepted or not there. Never `Gone`.
+    pub async fn management_info(&self) -> Result<TokenInfo, CallError> {
+        let answer = self
+            .manage(|own| self.generation.look_up_value(own))
+            .await?;
+        if answer.says_gone() {
+            return Err(answer.fail(
+                ErrorKind::Transient,
+                "accepts the management token and yet could not",
+                "",
+            ));
+        }
+        self.read_info(&answer, answer.sent_as().as_ref())
+    }
+
+    /// The scopes that the management token needs and lacks.
+    ///
+    /// # Errors
+    /// As [`Dynatrace::management_info`].
+    pub async fn management_scopes_missing(&self) -> Result<Vec<String>, CallError> {
+        let info = self.management_info().await?;
+        let needed = self.generation.needed_scopes().iter();
+        Ok(needed
+            .filter(|scope| !info.scopes.iter().any(|has| has == *scope))
+            .map(|&scope| scope.to_owned())
+            .collect())
+    }
+
+    /// Sends what `call` makes of the management token. If the token is refused, it is read again, once, and the call is repeated
+    /// if it has changed: a refusal says that nothing happened, so that is safe for every call.
+    async fn manage(&self, call: impl Fn(&TokenValue) -> Call) -> Result<Answer, CallError> {
+        let held = self.credential.get().await?;
+        let answer = self
+            .wire
+            .send(&call(&held.value), &held.value, Via::Pool)
+            .await?;
+        let refused = match answer.status {
+            401 | 403 => true,
+            400 => answer.effect == Effect::Change,
+            _ => false,
+        };
+        if !refused {
+            return Ok(answer);
+        }
+        match self.credential.renew(&held).await? {
+            Some(newer) => {
+                self.wire
+                    .send(&call(&newer.value), &newer.value, Via::Pool)
+                    .await
+            }
+            None => Ok(answer),
+        }
+    }
+
+    fn check(&self, answer: &Answer) -> Result<(), CallError> {
+        answer.check(&[self.generation.scope_for(answer.effect.is_read())])
+    }
+
+    /// Reads the one token that an answer tells about; it must be `asked`, if that is known.
+    fn read_info(&self, answer: &Answer, asked: Option<&TokenId>) -> Result<TokenInfo, CallError> {
+        self.check(answer)?;
+        let info = self.generation.read_info(answer)?;
+        match asked {
+            Some(asked) if info.id != *asked => Err(answer.odd(&format!(
+                "it tells about another token, {}",
+                shown(&info.id)
+            ))),
+            _ => Ok(info),
+        }
+    }
+
+    /// Refuses what must not be sent.
+    fn refuse(&self, what: &str, why: &str) -> CallError {
+        let name = &self.wire.name;
+        CallError::new(
+            Service::Dynatrace,
+            ErrorKind::Refused,
+            format!("Dynatrace {name} was not asked to {what}: {why}"),
+        )
+    }
+
+    fn check_value(&self, value: &TokenValue) -> Result<(), CallError> {
+        if is_sendable(value) {
+            return Ok(());
+        }
+        Err(self.refuse(
+            "look up a token",
+            "the value is blank, or has white space or control characters in it",
+        ))
+    }
+
+    /// An id stands in a path: it must be one plain segment, or the call would go to something else.
+    fn check_id(&self, id: &TokenId) -> Result<(), CallError> {
+        if is_plain(id) {
+            return Ok(());
+        }
+        Err(self.refuse(
+            "do anything to a token",
+            "its id has a form that no token id has",
+        ))
+    }
+}
+
+impl TokenIssuer for Dynatrace {
+    fn abilities(&self) -> Abilities {
+        self.generation.abilities()
+    }
+
+    async fn look_up_value(&self, value: &TokenValue) -> Result<TokenInfo, CallError> {
+        self.check_value(value)?;
+        let answer = self
+            .manage(|_| self.generation.look_up_value(value))
+            .await?;
+        self.read_info(&answer, value.id().as_ref())
+    }
+
+    async fn look_up(&self, id: &TokenId) -> Result<TokenInfo, CallError> {
+        self.check_id(id)?;
+        let answer = self.manage(|_| self.generation.look_up(id)).await?;
+        self.read_info(&answer, Some(id))
+    }
+
+    async fn mint(&self, order: &MintOrder) -> Result<Minted, CallError> {
+        let call = self
+            .generation
+            .mint(order)
+            .map_err(|why| self.refuse("create a token", why))?;
+        let answer = self.manage(|_| call.clone()).await?;
+        self.check(&answer)
+            .map_err(|error| answer.name_scopes(&order.scopes, error))?;
+        self.generation.read_minted(&answer)
+    }
+
+    /// Both APIs let every valid token look itself up, so no scope is needed.
+    async fn verify(&self, value: &TokenValue) -> Result<TokenInfo, CallError> {
+        self.check_value(value)?;
+        let call = self.generation.look_up_value(value);
+        let answer = self.wire.send(&call, value, Via::Own).await?;
+        match answer.status {
+            401 | 403 | 404 if answer.is_the_apis() => Err(answer.fail(
+                ErrorKind::Gone,
+                "does not (yet) accept a token that was asked to",
+                "",
+            )),
+            401 | 403 | 404 => Err(answer.fail(ErrorKind::Transient, "did not get to", "")),
+            _ => self.read_info(&answer, value.id().as_ref()),
+        }
+    }
+
+    async fn set_enabled(&self, id: &TokenId, enabled: bool) -> Result<(), CallError> {
+        self.check_id(id)?;
+        let answer = self
+            .manage(|_| self.generation.set_enabled(id, enabled))
+            .await?;
+        self.check(&answer)?;
+        answer.nothing()
+    }
+
+    async fn delete(&self, id: &TokenId) -> Result<(), CallError> {
+        self.check_id(id)?;
+        let answer = self.manage(|_| self.generation.delete(id)).await?;
+        self.check(&answer)?;
+        answer.nothing()
+    }
+
+    /// With v1 only id and name are told, the rest is default.
+    async fn list_marked(&self) -> Result<Vec<TokenInfo>, CallError> {
+        let (mut all, mut key) = (Vec::new(), None::<String>);
+        for _ in 0..MOST_PAGES {
+            let answer = self
+                .manage(|_| self.generation.list(key.as_deref()))
+                .await?;
+            if key.is_some() && matches!(answer.status, 400 | 404) {
+                return Err(answer.fail(ErrorKind::Transient, "lost its place when asked to", ""));
+            }
+            self.check(&answer)?;
+            let (marked, next) = self.generation.read_page(&answer)?;
+            all.extend(marked);
+            match next {
+                None => return Ok(all),
+                same if same == key => return Err(answer.odd("its next page is itself")),
+                next => key = next,
+            }
+        }
+        let what = format!(
+            "Dynatrace {} was asked to list its tokens and does not come to an end",
+            self.wire.name
+        );
+        Err(CallError::new(
+            Service::Dynatrace,
+            ErrorKind::Transient,
+            what,
+        ))
+    }
+
+    async fn witness(&self) -> Result<(), CallError> {
+        self.management_info().await.map(drop)
+    }
+}
+
+/// What a look-up by value is called in a sentence.
+fn look_up_what(value: &TokenValue) -> String {
+    match value.id() {
+        Some(id) => format!("look up token {id}"),
+        None => "look up a token by its value".to_owned(),
+    }
+}
+
+/// A minted token, if the answer holds a value that can be one. Otherwise the outcome is unclear: a token may have been made.
+fn minted(answer: &Answer, token: Option<String>, id: Option<String>) -> Result<Minted, CallError> {
+    let value = TokenValue::new(token.ok_or_else(|| answer.odd("it has no token"))?);
+    if !is_sendable(&value) {
+        return Err(answer.odd("its token is no token value"));
+    }
+    let told = id.map(TokenId::new);
+    match (value.id(), told) {
+        (Some(own), Some(told)) if own != told => {
+            Err(answer.odd("its id and its token do not belong together"))
+        }
+        (own, told) => Ok(Minted {
+            id: own.or(told),
+            value,
+        }),
+    }
+}

@@ -1,0 +1,98 @@
+//! The issuer against scripted servers: odd answers, lost answers, and the management token's renewal.
+//! What the real API answers is tested against the simulator, in `simulated`.
+
+mod fake;
+mod odd;
+mod renewal;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Api, BaseUrl, Dynatrace, Options};
+use crate::rotation::error::{CallError, ErrorKind};
+use crate::rotation::ports::TokenIssuer;
+use crate::rotation::token::{MintOrder, TokenId, TokenValue};
+
+/// The management token of most tests. No part of it may show.
+const MANAGEMENT: &str = "dt0c01.MANAGEMENT.CANARYMANAGEMENT";
+/// The token that most tests ask about.
+const SUBJECT: &str = "dt0c01.SUBJECT.CANARYSUBJECT";
+/// A legacy value, which no pattern recognises.
+const OPAQUE: &str = "CANARY-opaque_value21";
+
+fn options(url: &str, api: Api, timeout: Duration) -> Options {
+    Options {
+        name: "prod".into(),
+        base_url: BaseUrl::parse(url, false).unwrap(),
+        api,
+        ca_file: None,
+        proxy: None,
+        timeout,
+    }
+}
+
+/// An environment whose management token stands in Vault as `value`.
+fn environment(url: &str, api: Api, value: &str) -> Dynatrace {
+    let value: Arc<str> = value.into();
+    let read = move || std::future::ready(Ok(TokenValue::new(&*value)));
+    Dynatrace::new(&options(url, api, Duration::from_secs(10)), read).unwrap()
+}
+
+fn id(text: &str) -> TokenId {
+    TokenId::new(text)
+}
+
+fn order() -> MintOrder {
+    MintOrder {
+        name: "CI [dtrotate:a.b.1]".into(),
+        scopes: vec!["metrics.ingest".into(), "logs.ingest".into()],
+        expires: Some(Timestamp::from_second(4_000_000_000).unwrap()),
+        lifetime: Some(Duration::from_secs(90 * 86_400)),
+    }
+}
+
+/// Every operation that a failure can meet, all at once, by name, with what it gave.
+async fn every_operation(env: &Dynatrace) -> Vec<(&'static str, Result<(), CallError>)> {
+    let (dotted, opaque) = (TokenValue::new(SUBJECT), TokenValue::new(OPAQUE));
+    let (subject, order) = (id("dt0c01.SUBJECT"), order());
+    let (a, b, c, d, e, f, g, h, i, j) = tokio::join!(
+        env.look_up_value(&dotted),
+        env.look_up_value(&opaque),
+        env.look_up(&subject),
+        env.mint(&order),
+        env.verify(&dotted),
+        env.set_enabled(&subject, false),
+        env.delete(&subject),
+        env.list_marked(),
+        env.witness(),
+        env.management_scopes_missing(),
+    );
+    vec![
+        ("look up dotted", a.map(drop)),
+        ("look up opaque", b.map(drop)),
+        ("look up id", c.map(drop)),
+        ("mint", d.map(drop)),
+        ("verify", e.map(drop)),
+        ("disable", f),
+        ("delete", g),
+        ("list", h.map(drop)),
+        ("witness", i),
+        ("missing", j.map(drop)),
+    ]
+}
+
+/// No part of a value shows; the environment does.
+fn assert_clean(error: &CallError) {
+    let text = format!("{error} {error:?}");
+    assert!(!text.contains("CANARY"), "{text}");
+    assert!(error.what.contains("Dynatrace prod"), "{text}");
+    assert!(error.what.len() < 800, "{text}");
+}
+
+fn kind<T>(result: Result<T, CallError>) -> ErrorKind {
+    let error = result.err().expect("this must fail");
+    assert_clean(&error);
+    error.kind
+}

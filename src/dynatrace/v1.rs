@@ -1,0 +1,185 @@
+//! Tokens API v1: `/api/v1/tokens`, deprecated since Dynatrace 1.242 and still there. It is the API of the opaque tokens from
+//! before the dotted format; ids are then UUIDs which only a look-up tells.
+//!
+//! Two traps: a create answers with the value alone, and an `expiresIn` without a unit counts milliseconds.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answer::Answer;
+use super::call::{Call, Effect};
+use super::generation::Generation;
+use super::when;
+use crate::rotation::error::CallError;
+use crate::rotation::token::{
+    Abilities, Marker, MintOrder, Minted, TokenId, TokenInfo, TokenValue,
+};
+
+/// There are no pages, only a limit (the API allows a million): this many ids and names stay below the bound of a listing.
+const LIMIT: usize = 100_000;
+
+const PATH: [&str; 3] = ["api", "v1", "tokens"];
+
+/// API v1.
+pub(super) struct V1;
+
+/// A token as v1 tells it (`TokenMetadata`). The schema says that times are numbers, its worked examples show texts.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenMetadata {
+    id: Option<String>,
+    name: Option<String>,
+    user_id: Option<String>,
+    revoked: Option<bool>,
+    personal_access_token: Option<bool>,
+    scopes: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "when::optional")]
+    created: Option<Timestamp>,
+    #[serde(default, deserialize_with = "when::optional")]
+    expires: Option<Timestamp>,
+    #[serde(default, deserialize_with = "when::optional")]
+    last_use: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Created {
+    token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Listing {
+    values: Vec<TokenMetadata>,
+}
+
+impl TokenMetadata {
+    /// `None` without an id, which the API always tells.
+    fn into_info(self) -> Option<TokenInfo> {
+        Some(TokenInfo {
+            id: TokenId::new(self.id.filter(|id| !id.is_empty())?),
+            name: self.name.unwrap_or_default(),
+            enabled: !self.revoked.unwrap_or(false),
+            scopes: self.scopes.unwrap_or_default(),
+            owner: self.user_id,
+            personal: self.personal_access_token.unwrap_or(false),
+            created: self.created,
+            expires: self.expires,
+            last_used: self.last_use,
+            last_used_ip: None,
+        })
+    }
+}
+
+fn one(id: &TokenId, what: &str, effect: Effect, method: Method) -> Call {
+    let [a, b, c] = PATH;
+    Call::new(
+        format!("{what} token {id}"),
+        effect,
+        method,
+        &[a, b, c, id.as_str()],
+    )
+}
+
+/// Whole seconds, at least one: nothing may become "now".
+fn seconds(lifetime: Duration) -> u64 {
+    lifetime.as_secs().max(1)
+}
+
+impl Generation for V1 {
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            disable: true,
+            look_up_by_value: true,
+            last_used: true,
+        }
+    }
+
+    fn needed_scopes(&self) -> &'static [&'static str] {
+        &["TenantTokenManagement"]
+    }
+
+    fn scope_for(&self, _reads: bool) -> &'static str {
+        "TenantTokenManagement"
+    }
+
+    fn look_up_value(&self, value: &TokenValue) -> Call {
+        let [a, b, c] = PATH;
+        let what = super::look_up_what(value);
+        let mut call = Call::new(what, Effect::Read, Method::POST, &[a, b, c, "lookup"])
+            .body(&json!({ "token": value.expose() }));
+        call.hide = Some(value.clone());
+        call
+    }
+
+    fn look_up(&self, id: &TokenId) -> Call {
+        one(id, "look up", Effect::Read, Method::GET)
+    }
+
+    fn mint(&self, order: &MintOrder) -> Result<Call, &'static str> {
+        let mut body = json!({ "name": order.name, "scopes": order.scopes });
+        match (order.expires, order.lifetime) {
+            (_, Some(lifetime)) => {
+                body["expiresIn"] = json!({ "value": seconds(lifetime), "unit": "SECONDS" });
+            }
+            (Some(_), None) => {
+                return Err("this API takes a lifetime as a length, and the order has only an end");
+            }
+            (None, None) => {}
+        }
+        Ok(Call::new("create a token", Effect::Mint, Method::POST, &PATH).body(&body))
+    }
+
+    fn set_enabled(&self, id: &TokenId, enabled: bool) -> Call {
+        let what = if enabled { "enable" } else { "disable" };
+        one(id, what, Effect::Change, Method::PUT).body(&json!({ "revoked": !enabled }))
+    }
+
+    fn delete(&self, id: &TokenId) -> Call {
+        one(id, "delete", Effect::Change, Method::DELETE)
+    }
+
+    fn list(&self, _key: Option<&str>) -> Call {
+        Call::new("list its tokens", Effect::List, Method::GET, &PATH)
+            .query("limit", LIMIT.to_string())
+    }
+
+    fn read_info(&self, answer: &Answer) -> Result<TokenInfo, CallError> {
+        let token: TokenMetadata = answer.json()?;
+        token
+            .into_info()
+            .ok_or_else(|| answer.odd("it has no token id"))
+    }
+
+    fn read_minted(&self, answer: &Answer) -> Result<Minted, CallError> {
+        let created: Created = answer.json()?;
+        super::minted(answer, created.token, None)
+    }
+
+    /// v1 lists ids and names only: everything else in these entries is a default, so look a token up before judging it.
+    fn read_page(&self, answer: &Answer) -> Result<(Vec<TokenInfo>, Option<String>), CallError> {
+        let listing: Listing = answer.json()?;
+        if listing.values.len() >= LIMIT {
+            return Err(
+                answer.odd("it reaches the limit asked for, so it may not be the whole listing")
+            );
+        }
+        let mut marked = Vec::new();
+        for token in listing.values {
+            if token
+                .name
+                .as_deref()
+                .is_some_and(|name| Marker::split(name).1.is_some())
+            {
+                marked.push(
+                    token
+                        .into_info()
+                        .ok_or_else(|| answer.odd("a listed token has no id"))?,
+                );
+            }
+        }
+        Ok((marked, None))
+    }
+}
