@@ -39,8 +39,8 @@ pub struct Options {
     pub admin: bool,
 }
 
-/// One Dynatrace environment.
-#[derive(Debug, Clone)]
+/// One Dynatrace environment. The default is one at the root with dotted tokens.
+#[derive(Debug, Clone, Default)]
 pub struct EnvironmentOptions {
     /// `""` to serve at the root as SaaS does, else a prefix as Managed has: `/e/abc`.
     pub prefix: String,
@@ -53,15 +53,6 @@ impl EnvironmentOptions {
     pub fn managed(id: &str) -> EnvironmentOptions {
         EnvironmentOptions {
             prefix: format!("/e/{id}"),
-            legacy_format: false,
-        }
-    }
-}
-
-impl Default for EnvironmentOptions {
-    fn default() -> EnvironmentOptions {
-        EnvironmentOptions {
-            prefix: String::new(),
             legacy_format: false,
         }
     }

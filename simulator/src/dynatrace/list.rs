@@ -95,7 +95,7 @@ pub(crate) fn answer(
         let key = uuid().replace('-', "");
         answer["nextPageKey"] = Value::String(key.clone());
         lock(&environment.pages).insert(key, (query, seen));
-    } else if environment.turn() {
+    } else if environment.either() {
         answer["nextPageKey"] = Value::Null;
     }
     Ok(body::ok(&answer))

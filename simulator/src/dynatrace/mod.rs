@@ -12,7 +12,7 @@ mod v1;
 mod v2;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::Timestamp;
 
@@ -29,7 +29,7 @@ pub(crate) struct Environment {
     pub(crate) site: Site,
     pub(crate) table: Mutex<Table>,
     pages: Mutex<Pages>,
-    written: AtomicUsize,
+    written: AtomicU32,
 }
 
 /// What a path asks for.
@@ -48,7 +48,7 @@ impl Environment {
             site,
             table: Mutex::new(table),
             pages: Mutex::default(),
-            written: AtomicUsize::new(0),
+            written: AtomicU32::new(0),
         }
     }
 
@@ -79,15 +79,18 @@ impl Environment {
         Some((route, v1))
     }
 
-    /// An instant as text, in turn with and without milliseconds.
+    /// An instant as text, sometimes with and sometimes without milliseconds.
     fn text(&self, at: Timestamp) -> String {
-        let turn = self.written.fetch_add(1, Ordering::Relaxed);
-        time::written(at, turn % 2 == 1)
+        time::written(at, self.either())
     }
 
-    /// True in turn; for facts of which the documentation shows two forms.
-    fn turn(&self) -> bool {
-        self.written.fetch_add(1, Ordering::Relaxed) % 2 == 1
+    /// For facts of which the documentation shows two forms: each comes half of the time, repeatably, and not in step
+    /// with the number of facts in an answer.
+    fn either(&self) -> bool {
+        /// 2^32 divided by the golden ratio: its multiples fall evenly into both halves of the range, whatever the stride.
+        const GOLDEN: u32 = 0x9E37_79B9;
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        number.wrapping_mul(GOLDEN) >> 31 == 1
     }
 
     fn handle(&self, incoming: &Incoming) -> Reply {

@@ -129,10 +129,10 @@ fn list(table: &Table, incoming: &Incoming) -> Result<Reply, Reply> {
     Ok(body::ok(&json!({ "values": values })))
 }
 
-/// The schema says epoch milliseconds, the examples show text: both come, in turn.
+/// The schema says epoch milliseconds, the examples show text: both come.
 fn metadata(environment: &Environment, token: &Token) -> Value {
     let time = |at: Timestamp| {
-        if environment.turn() {
+        if environment.either() {
             json!(at.as_millisecond())
         } else {
             json!(environment.text(at))

@@ -1,0 +1,104 @@
+//! A plain client: what it sends is what stands in the test.
+
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
+use simulator::{Dynatrace, Kv, Options, Seed, Seeded, Simulator};
+
+pub struct World {
+    pub simulator: Simulator,
+    pub dynatrace: Dynatrace,
+    pub kv: Kv,
+    pub management: Seeded,
+    http: reqwest::Client,
+}
+
+/// An answer read completely.
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+}
+
+pub async fn world() -> World {
+    world_with(Options::default()).await
+}
+
+pub async fn world_with(options: Options) -> World {
+    let simulator = Simulator::start(options).await.expect("starts");
+    let dynatrace = simulator.dynatrace();
+    let management = dynatrace.seed(Seed::management("management").owner("boss"));
+    World {
+        kv: simulator.kv(),
+        dynatrace,
+        simulator,
+        management,
+        http: reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .expect("a client"),
+    }
+}
+
+impl World {
+    /// A request to the environment with this token.
+    pub fn request(&self, token: &str, method: &str, path: &str) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        self.http
+            .request(method, format!("{}{path}", self.dynatrace.url()))
+            .header("authorization", format!("Api-Token {token}"))
+    }
+
+    /// The answer to a request made with the management token.
+    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.call_as(&self.management.value, method, path, body)
+            .await
+    }
+
+    pub async fn call_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        let mut request = self.request(token, method, path);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        read(request.send().await.expect("an answer")).await
+    }
+
+    /// A request to the KV stand-in, below `/v1/`.
+    pub async fn vault(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self
+            .http
+            .request(method, format!("{}/v1/{path}", self.kv.url()))
+            .header("x-vault-token", token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        read(request.send().await.expect("an answer")).await
+    }
+}
+
+pub async fn read(response: Response) -> Answer {
+    Answer {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        text: response.text().await.expect("a body"),
+    }
+}

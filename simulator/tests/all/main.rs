@@ -1,0 +1,8 @@
+//! The simulator seen from outside, through a plain HTTP client.
+
+mod client;
+mod faults;
+mod kv;
+mod program;
+mod tokens_v1;
+mod tokens_v2;
