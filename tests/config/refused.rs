@@ -72,7 +72,7 @@ fn unknown_keys() {
     );
     refuses_table(
         "[«loging]",
-        "unknown key \"loging\" at the top of the file; did you mean \"log\"?",
+        "unknown key \"loging\" at the top of the file; known keys: defaults, vault, journal, dynatrace, limits, daemon, log, ops, secret",
     );
     refuses_table(
         "[daemon]\n«xyz = 3",
@@ -183,7 +183,7 @@ fn unknown_environment() {
     );
     let two = PROD.replace("prod", "stage");
     refuses(
-        &format!("{VAULT}{PROD}{two}[[«secret]]\npath = \"a\"\nschedule = \"@daily\"\n"),
+        &format!("{VAULT}{PROD}{two}«[[secret]]\npath = \"a\"\nschedule = \"@daily\"\n"),
         "this secret names no environment, and there are several: prod, stage",
     );
 }
@@ -395,6 +395,10 @@ fn login() {
         "token_file does not belong to the login method \"approle\"",
     );
     refuses(
+        &vault("method = \"token\"\ntoken_file = \"t\"\nmount = «\"x\""),
+        "mount does not belong to the login method \"token\"",
+    );
+    refuses(
         &vault("method = \"token\"\ntoken_file = «\"\""),
         "this names no file",
     );
@@ -464,7 +468,7 @@ fn overrides_name_the_variable() {
         (
             "DTROTATE_VAULT",
             "x",
-            "this variable overrides nothing that is known; did you mean \"DTROTATE_VAULT__MOUNT\"?",
+            "this variable overrides nothing that is known; it is DTROTATE_SECTION__KEY, such as DTROTATE_VAULT__ADDRESS",
         ),
         (
             "DTROTATE_VAULT__ADDRESS",
@@ -554,6 +558,14 @@ fn credential_files_are_looked_at_online_only() {
             "main.toml:5:14: cannot read the credential file t: No such file or directory (os error 2)",
             "main.toml:9:11: cannot read nope.pem: No such file or directory (os error 2)",
         ]
+    );
+}
+
+#[test]
+fn a_control_character_stays_on_its_line() {
+    refuses_in_secret(
+        "environment = «\"a\\nb\\u001b[31m\"",
+        "the environment \"a\\nb\\u{1b}[31m\" is not configured; environments: prod",
     );
 }
 
