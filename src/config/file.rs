@@ -1,7 +1,7 @@
 //! A file as it stands: TOML read into tables whose every key and value knows its place. Nothing is judged here but the syntax and
 //! that no token value stands in the text, not even in a comment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
@@ -72,7 +72,13 @@ pub(super) fn read(name: String, text: &str, report: &Report) -> Option<Table> {
         ));
     }
     let (table, errors) = DeTable::parse_recoverable(text);
+    let mut told = BTreeSet::new();
     for error in &errors {
+        let start = error.span().map_or(0, |span| span.start);
+        // What follows on the same line is mostly a consequence.
+        if !told.insert(text.get(..start).map(|before| before.matches('\n').count())) {
+            continue;
+        }
         let place = match error.span() {
             Some(span) => Place::span(file, span),
             None => Place::Whole(file),

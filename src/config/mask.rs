@@ -96,17 +96,36 @@ pub(super) fn secret_key(key: &str) -> bool {
 /// A whole file, masked: token values, user names and passwords in URLs, and everything after the `=` of a key that is secret by
 /// its name. It works on lines, so that a file that is not TOML is masked, too.
 pub(super) fn source(text: &str) -> String {
-    let mut hidden: Vec<Range<usize>> = tokens(text).into_iter().map(|found| found.span).collect();
-    hidden.extend(url_users(text));
+    let mut hidden = by_shape(text);
     hidden.extend(secret_assignments(text));
     hide(text, &hidden)
 }
 
 /// A message, masked: token values and user names and passwords in URLs.
 pub(super) fn text(text: &str) -> String {
-    let mut hidden: Vec<Range<usize>> = tokens(text).into_iter().map(|found| found.span).collect();
-    hidden.extend(url_users(text));
+    let hidden = by_shape(text);
     hide(text, &hidden)
+}
+
+/// What can be told by its shape: token values, UUIDs that stand alone (an AppRole secret id is one), and users in URLs.
+fn by_shape(text: &str) -> Vec<Range<usize>> {
+    let tokens = tokens(text).into_iter().map(|found| found.span);
+    tokens.chain(uuids(text)).chain(url_users(text)).collect()
+}
+
+/// UUIDs that are whole words. One within an address is the id of a Managed environment, and may show.
+fn uuids(text: &str) -> Vec<Range<usize>> {
+    let is_edge = |c: char| c.is_whitespace() || "\"'`=,[]{}()".contains(c);
+    let mut uuids = Vec::new();
+    let mut start = 0;
+    for word in text.split(is_edge) {
+        if is_uuid(word) {
+            uuids.push(start..start + word.len());
+        }
+        let edge = text[start + word.len()..].chars().next();
+        start += word.len() + edge.map_or(0, char::len_utf8);
+    }
+    uuids
 }
 
 fn hide(text: &str, hidden: &[Range<usize>]) -> String {
@@ -217,6 +236,17 @@ mod tests {
         ] {
             assert_eq!(tokens(text), Vec::new(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_uuid_that_stands_alone_is_masked() {
+        const ID: &str = "0c0ffee0-aaaa-bbbb-cccc-0123456789ab";
+        for around in ["x = \"{}\"", "x={}", "{}", "ü '{}'", "[{}]"] {
+            let masked = super::text(&around.replace("{}", ID));
+            assert!(!masked.contains(ID), "{masked}");
+        }
+        let address = format!("https://dt.example.com/e/{ID}");
+        assert_eq!(super::text(&address), address);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::file::{Entry, Node, Table, Value};
 use super::problem::{Place, Problem};
-use super::section::Reading;
+use super::reading::Reading;
 
 /// Variables that begin like an override and are none.
 const NO_OVERRIDES: [&str; 2] = ["DTROTATE_CONFIG", "DTROTATE_INSTANCE"];

@@ -11,9 +11,12 @@ mod checks;
 mod credential;
 mod duration;
 mod file;
+mod lengths;
+mod login;
 mod mask;
 mod merge;
 mod problem;
+mod reading;
 mod secrets;
 mod section;
 mod services;
@@ -35,7 +38,8 @@ pub use settings::{
 
 use merge::Tree;
 use problem::{Place, Problem};
-use section::{Reading, Section};
+use reading::Reading;
+use section::Section;
 use timing::Timings;
 use wishes::Wishes;
 

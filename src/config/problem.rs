@@ -56,7 +56,7 @@ impl Problem {
     pub fn new(place: &Place, message: impl AsRef<str>) -> Problem {
         Problem {
             place: place.clone(),
-            message: mask::text(message.as_ref()),
+            message: clean(message.as_ref()),
             also: None,
             help: None,
         }
@@ -64,15 +64,27 @@ impl Problem {
 
     /// A second place that belongs to the problem, with what it says there.
     pub fn also(mut self, place: &Place, label: impl AsRef<str>) -> Problem {
-        self.also = Some((place.clone(), mask::text(label.as_ref())));
+        self.also = Some((place.clone(), clean(label.as_ref())));
         self
     }
 
     /// What to do.
     pub fn help(mut self, help: impl AsRef<str>) -> Problem {
-        self.help = Some(mask::text(help.as_ref()));
+        self.help = Some(clean(help.as_ref()));
         self
     }
+}
+
+/// Masked, and on one line: a control character in a quoted value must not reach a terminal or break a log line.
+fn clean(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in mask::text(text).chars() {
+        match c.is_control() {
+            true => clean.extend(c.escape_default()),
+            false => clean.push(c),
+        }
+    }
+    clean
 }
 
 /// A file as it was read. Only its masked text is kept.

@@ -1,22 +1,17 @@
 //! `[[secret]]`: each with its defaults filled in, checked alone and against all others.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
+use super::checks;
+use super::lengths::Lengths;
 use super::problem::{Place, Placed, Problem};
-use super::section::{Reading, Section, did_you_mean};
+use super::reading::{Reading, did_you_mean};
+use super::section::Section;
 use super::services::{DEFAULT_FIELD, DEFAULT_MOUNT};
 use super::settings::{Environment, Journal, Missed, SecretSettings};
 use super::timing::{Timing, Timings};
 use super::wishes::{Layers, Refused, Wish, Wishes};
-use super::{checks, duration};
-use crate::rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// More retired tokens of one secret at a time than this are refused: an environment bears a limited number of tokens, and each of
-/// them would be a valid or re-enabled credential for somebody who has an old value.
-const MOST_RETIRING: u32 = 50;
+use crate::rotation::plan::Kind;
 
 /// What the secrets need besides their own tables.
 pub(super) struct Surroundings<'a> {
@@ -43,11 +38,11 @@ pub(super) struct Secrets<'a> {
 }
 
 /// Where one secret lives, and its name.
-struct Identity {
-    name: String,
-    mount: String,
-    path: String,
-    fields: Vec<String>,
+pub(super) struct Identity {
+    pub name: String,
+    pub mount: String,
+    pub path: String,
+    pub fields: Vec<String>,
 }
 
 impl<'a> Secrets<'a> {
@@ -107,12 +102,15 @@ impl<'a> Secrets<'a> {
         });
         let environment = self.environment(&layers, &place);
         let timed = self.timed(&layers, &place);
-        let (Some(identity), Ok(Some(environment)), Ok(Some((timing, schedule_text))), Ok(plan)) =
-            (identity, environment, timed, self.lengths(&layers))
-        else {
+        let (Some(identity), Ok(Some(environment)), Ok(Some((timing, schedule_text))), Ok(plan)) = (
+            identity,
+            environment,
+            timed,
+            Lengths::read(&layers, self.around.reading),
+        ) else {
             return;
         };
-        let jitter = self.check_rates(&layers, &timing, &plan);
+        let jitter = plan.check_rates(&layers, &timing, reading);
         let manages_tokens = self.manages_tokens(&identity, environment, path.as_ref());
         let (Ok(missed), Ok(expiry_guard), Ok(enabled), Ok(jitter)) = (
             layers.pick(|w| &w.missed),
@@ -301,91 +299,6 @@ impl<'a> Secrets<'a> {
         Ok(timing.map(|timing| (timing, schedule.value.clone())))
     }
 
-    /// The lengths of a rotation, checked against each other.
-    fn lengths(&self, layers: &Layers<'_>) -> Result<Lengths, Refused> {
-        let grace = layers.pick(|w| &w.grace)?;
-        let max_grace = layers.pick(|w| &w.max_grace)?;
-        let quarantine = layers.pick(|w| &w.quarantine)?;
-        let lifetime = layers.pick(|w| &w.lifetime)?;
-        let still_used = layers.pick(|w| &w.still_used)?;
-        let value = |placed: Option<&Placed<Duration>>, default| {
-            placed.map_or(default, |placed| placed.value)
-        };
-        let lengths = Lengths {
-            grace: value(grace, DAY),
-            max_grace: value(max_grace, 7 * DAY),
-            quarantine: value(quarantine, 7 * DAY),
-            lifetime: lifetime.map_or(Lifetime::Inherit, |lifetime| lifetime.value),
-            still_used: still_used.map_or(StillUsed::Hold, |still_used| still_used.value),
-        };
-        if self.around.reading.is_incomplete() {
-            return Ok(lengths);
-        }
-        let shown = |length: Duration, given: bool| match given {
-            true => duration::show(length),
-            false => format!("{}, the default", duration::show(length)),
-        };
-        let graces = (
-            shown(lengths.grace, grace.is_some()),
-            shown(lengths.max_grace, max_grace.is_some()),
-        );
-        if lengths.max_grace < lengths.grace {
-            let message = format!("max_grace ({}) is below grace ({})", graces.1, graces.0);
-            if let Some(placed) = max_grace.or(grace) {
-                self.problem(&placed.place, &message);
-            }
-        }
-        if let (Some(placed), Lifetime::For(length)) = (lifetime, lengths.lifetime)
-            && length <= 2 * lengths.grace
-        {
-            let message = format!(
-                "lifetime ({}) must exceed twice the grace ({})",
-                duration::show(length),
-                graces.0
-            );
-            self.problem(&placed.place, message);
-        }
-        Ok(lengths)
-    }
-
-    /// Jitter, and the number of tokens in retirement, against the shortest gap of the schedule.
-    fn check_rates(
-        &self,
-        layers: &Layers<'_>,
-        timing: &Timing,
-        lengths: &Lengths,
-    ) -> Result<Duration, Refused> {
-        let jitter = layers.pick(|w| &w.jitter)?;
-        let gap = timing.shortest_gap;
-        let shown_gap = duration::show(gap);
-        if let Some(jitter) = jitter.filter(|jitter| !jitter.value.is_zero() && jitter.value >= gap)
-        {
-            let message = format!(
-                "jitter ({}) must be below the shortest gap of the schedule \"{}\" ({shown_gap})",
-                duration::show(jitter.value),
-                timing.schedule.cron().as_str()
-            );
-            self.problem(&jitter.place, message);
-        }
-        let standing = lengths.grace + lengths.quarantine;
-        let schedule = layers.pick(|w| &w.schedule)?;
-        if let Some(schedule) = schedule.filter(|_| standing > gap * MOST_RETIRING)
-            && !self.around.reading.is_incomplete()
-        {
-            let tokens = standing.as_millis().div_ceil(gap.as_millis().max(1));
-            let message = format!(
-                "too many retiring tokens: (grace {} + quarantine {}) / shortest gap {shown_gap} = {tokens}, and {MOST_RETIRING} is the most",
-                duration::show(lengths.grace),
-                duration::show(lengths.quarantine),
-            );
-            let problem = Problem::new(&schedule.place, message);
-            self.around
-                .reading
-                .problem(problem.help("rotate less often, or shorten grace or quarantine"));
-        }
-        Ok(jitter.map_or(Duration::ZERO, |jitter| jitter.value))
-    }
-
     /// Whether it is its environment's management token. Being only another environment's is refused: that token would be rotated at
     /// the wrong address.
     fn manages_tokens(
@@ -438,44 +351,5 @@ impl<'a> Secrets<'a> {
             }
         }
         self.done
-    }
-}
-
-/// The lengths and habits of one secret's rotation.
-struct Lengths {
-    grace: Duration,
-    max_grace: Duration,
-    quarantine: Duration,
-    lifetime: Lifetime,
-    still_used: StillUsed,
-}
-
-impl Lengths {
-    fn into_plan(
-        self,
-        identity: Identity,
-        environment: &Environment,
-        manages_tokens: bool,
-        journal: &Journal,
-    ) -> Plan {
-        Plan {
-            name: identity.name,
-            coordinates: Coordinates {
-                mount: identity.mount,
-                path: identity.path,
-                fields: identity.fields,
-                environment: environment.name.clone(),
-                base_url: environment.base_url.clone(),
-                kind: Kind::Api,
-            },
-            grace: self.grace,
-            max_grace: self.max_grace,
-            quarantine: self.quarantine,
-            still_used: self.still_used,
-            lifetime: self.lifetime,
-            settle: environment.settle,
-            claim_timeout: journal.claim_timeout,
-            manages_tokens,
-        }
     }
 }

@@ -1,89 +1,14 @@
 //! Typed access to one table. A section remembers which keys were asked for, so that every other key is unknown; every mismatch is
 //! reported at its place and reads as "not given", so that reading goes on and all problems come in one go.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::duration;
 use super::file::{Node, Table, Value};
-use super::problem::{Place, Placed, Problem, Report};
-
-/// How alike a wrong word must be to a known one to be offered.
-const ALIKE: f64 = 0.7;
-
-/// The known word that a wrong one probably means.
-pub(super) fn did_you_mean<'a>(
-    wrong: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
-    known
-        .into_iter()
-        .map(|word| {
-            (
-                strsim::jaro_winkler(&wrong.to_lowercase(), &word.to_lowercase()),
-                word,
-            )
-        })
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, word)| format!("did you mean \"{word}\"?"))
-}
-
-/// What is shared by all sections while one configuration is read.
-#[derive(Default)]
-pub(super) struct Reading {
-    pub report: Report,
-    /// Every variable that could override something.
-    known_variables: RefCell<BTreeSet<String>>,
-    /// Variables that named nothing.
-    unknown_variables: RefCell<Vec<Place>>,
-    /// A file could not be read, so that what seems to be missing may stand in it.
-    incomplete: Cell<bool>,
-}
-
-impl Reading {
-    pub fn problem(&self, problem: Problem) {
-        self.report.push(problem);
-    }
-
-    /// From now on nothing is said about what is missing.
-    pub fn set_incomplete(&self) {
-        self.incomplete.set(true);
-    }
-
-    /// Whether a file could not be read.
-    pub fn is_incomplete(&self) -> bool {
-        self.incomplete.get()
-    }
-
-    /// A variable that names nothing; told at the end, when all names are known.
-    pub fn unknown_variable(&self, place: &Place) {
-        self.unknown_variables.borrow_mut().push(place.clone());
-    }
-
-    /// Reports the variables that named nothing.
-    pub fn finish_variables(&self) {
-        if self.is_incomplete() {
-            return;
-        }
-        let known = self.known_variables.borrow();
-        for place in self.unknown_variables.borrow().iter() {
-            let Place::Variable(name) = place else {
-                continue;
-            };
-            let problem = Problem::new(place, "this variable overrides nothing that is known");
-            let meant = did_you_mean(name, known.iter().map(String::as_str));
-            self.problem(match meant {
-                Some(meant) => problem.help(meant),
-                None => {
-                    problem.help("it is DTROTATE_SECTION__KEY, such as DTROTATE_VAULT__ADDRESS")
-                }
-            });
-        }
-    }
-}
+use super::problem::{Place, Placed, Problem};
+use super::reading::{Reading, did_you_mean};
 
 /// One table being read.
 pub(super) struct Section<'a> {
@@ -93,6 +18,8 @@ pub(super) struct Section<'a> {
     /// Where the whole thing stands, for what is missing.
     place: Place,
     asked: RefCell<Vec<&'static str>>,
+    /// Keys that are refused with words of their own, and offered to nobody.
+    refused: RefCell<Vec<&'static str>>,
     /// Whether variables can override its keys.
     overridable: bool,
     reading: &'a Reading,
@@ -105,6 +32,7 @@ impl<'a> Section<'a> {
             table: Some(table),
             place: table.place.clone(),
             asked: RefCell::default(),
+            refused: RefCell::default(),
             overridable,
             reading,
         }
@@ -131,7 +59,7 @@ impl<'a> Section<'a> {
         self.asked.borrow_mut().push(key);
         if self.overridable && !self.name.is_empty() {
             let name = variable(&self.name, key);
-            self.reading.known_variables.borrow_mut().insert(name);
+            self.reading.known_variable(name);
         }
         self.table?.entries.get(key).map(|entry| &entry.node)
     }
@@ -331,6 +259,7 @@ impl<'a> Section<'a> {
             table,
             place: table.map_or(&self.place, |table| &table.place).clone(),
             asked: RefCell::default(),
+            refused: RefCell::default(),
             overridable: self.overridable,
             reading: self.reading,
         }
@@ -341,10 +270,15 @@ impl<'a> Section<'a> {
         self.asked.borrow_mut().push(key);
     }
 
+    /// A key that is refused elsewhere with words of its own.
+    pub fn refused_elsewhere(&self, key: &'static str) {
+        self.refused.borrow_mut().push(key);
+    }
+
     /// Keys of a later version: refused where they are given.
     pub fn not_yet(&self, keys: &[&'static str]) {
         for key in keys {
-            self.asked.borrow_mut().push(key);
+            self.refused_elsewhere(key);
             if let Some(entry) = self.table.and_then(|table| table.entries.get(*key)) {
                 let message = format!("\"{key}\" is reserved for a later version: not yet");
                 self.reading.problem(Problem::new(&entry.key, message));
@@ -362,9 +296,9 @@ impl<'a> Section<'a> {
 
     /// Refuses what was not asked for.
     pub fn finish(self) {
-        let asked = self.asked.into_inner();
+        let (asked, refused) = (self.asked.into_inner(), self.refused.into_inner());
         for (key, entry) in self.table.into_iter().flat_map(|table| &table.entries) {
-            if asked.contains(&key.as_str()) {
+            if asked.contains(&key.as_str()) || refused.contains(&key.as_str()) {
                 continue;
             }
             if let Place::Variable(_) = entry.key {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::problem::{Placed, Problem};
-use super::section::Reading;
+use super::reading::Reading;
 use crate::schedule::calendar::{Cron, Schedule, zone};
 
 /// The zone where none is named.

@@ -1,0 +1,443 @@
+//! What a valid configuration says: defaults, inheritance, drop-in files, overrides and their order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtrotate::config::{Api, Auth, Credential, LogFormat, Missed, Options, Settings, load};
+use dtrotate::rotation::plan::{Lifetime, StillUsed};
+
+use super::{Files, PROD, SECRET, VAULT, daemon, daemon_with, shipped};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn names(settings: &Settings) -> Vec<&str> {
+    settings
+        .secrets
+        .iter()
+        .map(|secret| secret.plan.name.as_str())
+        .collect()
+}
+
+#[test]
+fn the_least_has_all_defaults() {
+    let settings = Files::new(&format!("{VAULT}{PROD}{SECRET}")).settings(&daemon());
+    assert_eq!(settings.vault.addresses, ["https://vault:8200"]);
+    assert_eq!(settings.vault.namespace, None);
+    assert_eq!(settings.vault.timeout, Duration::from_secs(10));
+    assert!(!settings.vault.allow_http);
+    assert_eq!(
+        (
+            settings.journal.mount.as_str(),
+            settings.journal.path.as_str(),
+            settings.journal.claim_timeout
+        ),
+        ("secret", "dtrotate/journal", Duration::from_secs(60))
+    );
+    let prod = &settings.environments["prod"];
+    assert_eq!(prod.base_url, "https://abc.live.dynatrace.com");
+    assert_eq!(
+        (prod.api, prod.timeout, prod.settle),
+        (Api::V2, Duration::from_secs(10), HOUR / 4)
+    );
+    assert_eq!((prod.ca_file.as_ref(), prod.proxy.as_ref()), (None, None));
+    assert_eq!(
+        (
+            prod.auth.mount.as_str(),
+            prod.auth.path.as_str(),
+            prod.auth.field.as_str()
+        ),
+        ("secret", "dt/master", "token")
+    );
+    assert_eq!(settings.limits.concurrency, 8);
+    assert_eq!(
+        (settings.daemon.shutdown_timeout, settings.daemon.sweep),
+        (Duration::from_secs(25), HOUR / 6)
+    );
+    assert_eq!(
+        (settings.log.format, settings.log.level),
+        (LogFormat::Auto, None)
+    );
+    assert_eq!(settings.ops.listen, Some("127.0.0.1:9780".parse().unwrap()));
+
+    let secret = &settings.secrets[0];
+    let plan = &secret.plan;
+    assert_eq!(plan.name, "a");
+    assert_eq!(plan.coordinates.mount, "secret");
+    assert_eq!(plan.coordinates.fields, ["token"]);
+    assert_eq!(plan.coordinates.environment, "prod");
+    assert_eq!(plan.coordinates.base_url, "https://abc.live.dynatrace.com");
+    assert_eq!(
+        (plan.grace, plan.max_grace, plan.quarantine),
+        (24 * HOUR, 168 * HOUR, 168 * HOUR)
+    );
+    assert_eq!(
+        (plan.still_used, plan.lifetime),
+        (StillUsed::Hold, Lifetime::Inherit)
+    );
+    assert_eq!((plan.settle, plan.claim_timeout), (HOUR / 4, HOUR / 60));
+    assert!(!plan.manages_tokens);
+    assert_eq!(
+        (secret.schedule_text.as_str(), secret.zone_name.as_str()),
+        ("@daily", "UTC")
+    );
+    assert_eq!(
+        (secret.jitter, secret.missed),
+        (Duration::ZERO, Missed::Run)
+    );
+    assert!(secret.expiry_guard && secret.enabled);
+    assert!(secret.place.ends_with("main.toml:9"), "{}", secret.place);
+}
+
+#[test]
+fn a_secret_wins_over_its_defaults() {
+    let text = format!(
+        "{VAULT}{PROD}{SECRET}grace = \"1h\"\nenabled = false\nlifetime = \"never\"\n\
+         [defaults]\ngrace = \"2h\"\nschedule = \"@weekly\"\ntimezone = \"europe/vienna\"\nmissed = \"skip\"\nlifetime = \"30d\"\n\
+         [[secret]]\npath = \"b\"\n"
+    );
+    let settings = Files::new(&text).settings(&daemon());
+    let [a, b] = &settings.secrets[..] else {
+        panic!("two");
+    };
+    assert_eq!((a.plan.grace, b.plan.grace), (HOUR, 2 * HOUR));
+    assert_eq!((a.enabled, b.enabled), (false, true));
+    assert_eq!(
+        (a.schedule_text.as_str(), b.schedule_text.as_str()),
+        ("@daily", "@weekly")
+    );
+    assert_eq!(
+        (a.zone_name.as_str(), b.zone_name.as_str()),
+        ("Europe/Vienna", "Europe/Vienna")
+    );
+    assert_eq!((a.missed, b.missed), (Missed::Skip, Missed::Skip));
+    assert_eq!(
+        (a.plan.lifetime, b.plan.lifetime),
+        (Lifetime::Never, Lifetime::For(720 * HOUR))
+    );
+}
+
+#[test]
+fn names_come_from_name_path_or_the_whole_place() {
+    let secret = |keys: &str| format!("[[secret]]\nschedule = \"@daily\"\n{keys}\n");
+    let text = [
+        VAULT.to_owned(),
+        PROD.to_owned(),
+        secret("path = \"a\""),
+        secret("path = \"a\"\nname = \"n\"\nfield = \"f\""),
+        secret("path = \"a\"\nfield = [\"x\", \"y\"]"),
+        secret("path = \"a\"\nmount = \"kv\""),
+    ]
+    .concat();
+    assert_eq!(
+        names(&Files::new(&text).settings(&daemon())),
+        ["a", "n", "secret/a#x", "kv/a#token"]
+    );
+    let defaults = "[defaults]\nmount = \"kv\"\nfield = \"x\"\n";
+    let text = [
+        VAULT,
+        PROD,
+        defaults,
+        &secret("path = \"a\""),
+        &secret("path = \"a\"\nfield = \"token\""),
+    ]
+    .concat();
+    let settings = Files::new(&text).settings(&daemon());
+    assert_eq!(names(&settings), ["a", "kv/a#token"]);
+    assert_eq!(settings.environments["prod"].auth.mount, "kv");
+    assert_eq!(settings.environments["prod"].auth.field, "token");
+}
+
+#[test]
+fn the_management_token_is_known_as_such() {
+    let text = format!(
+        "{VAULT}{PROD}{SECRET}[[secret]]\npath = \"dt/master\"\nfield = [\"old\", \"token\"]\nschedule = \"@daily\"\n"
+    );
+    let settings = Files::new(&text).settings(&daemon());
+    let manages: Vec<bool> = settings
+        .secrets
+        .iter()
+        .map(|s| s.plan.manages_tokens)
+        .collect();
+    assert_eq!(manages, [false, true]);
+}
+
+#[test]
+fn drop_in_files_add_secrets_environments_and_defaults_of_their_own() {
+    let files = Files::new(&format!("{VAULT}{PROD}{SECRET}[defaults]\nenvironment = \"prod\"\ngrace = \"1h\"\n"))
+        .with("conf.d/20-b.toml", "[[secret]]\npath = \"c\"\nschedule = \"@daily\"\n")
+        .with(
+            "conf.d/10-a.toml",
+            "[dynatrace.stage]\nurl = \"https://dt.example.com/e/1\"\nauth.path = \"dt/stage\"\n\
+             [defaults]\nenvironment = \"stage\"\nschedule = \"@weekly\"\n[[secret]]\npath = \"b\"\n",
+        )
+        .with("conf.d/.hidden.toml", "nonsense")
+        .with("conf.d/readme.txt", "nonsense");
+    let settings = files.settings(&daemon());
+    assert_eq!(names(&settings), ["a", "b", "c"]);
+    let of = |n: usize| &settings.secrets[n];
+    let environments: Vec<&str> = (0..3)
+        .map(|n| of(n).plan.coordinates.environment.as_str())
+        .collect();
+    assert_eq!(environments, ["prod", "stage", "prod"]);
+    assert_eq!(of(1).schedule_text, "@weekly");
+    assert_eq!(of(1).plan.grace, HOUR);
+    let read: Vec<_> = settings
+        .files
+        .iter()
+        .map(|file| file.strip_prefix(files.path("")).unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        read,
+        ["main.toml", "conf.d/10-a.toml", "conf.d/20-b.toml"].map(std::path::PathBuf::from)
+    );
+
+    let elsewhere = Files::new(&format!("{VAULT}{PROD}")).with("x/a.toml", SECRET);
+    let options = Options {
+        config_dir: Some(elsewhere.path("x")),
+        ..daemon()
+    };
+    assert_eq!(names(&elsewhere.settings(&options)), ["a"]);
+}
+
+#[test]
+fn no_secret_is_no_mistake() {
+    assert!(
+        Files::new(&format!("{VAULT}{PROD}"))
+            .settings(&daemon())
+            .secrets
+            .is_empty()
+    );
+}
+
+#[test]
+fn overrides_win_over_files_and_files_over_standard_variables() {
+    let files = Files::new(&format!(
+        "{VAULT}{PROD}[dynatrace.stage-eu]\nurl = \"https://x\"\nauth.path = \"p\"\n[defaults]\nenvironment = \"prod\"\ngrace = \"1h\"\n{SECRET}"
+    ));
+    let standard = [
+        ("VAULT_ADDR", "https://vault-env"),
+        ("BAO_ADDR", "https://bao-env"),
+        ("VAULT_NAMESPACE", "ns/"),
+        ("BAO_NAMESPACE", ""),
+    ];
+    let settings = files.settings(&daemon_with(&standard));
+    assert_eq!(settings.vault.addresses, ["https://vault:8200"]);
+    assert_eq!(settings.vault.namespace.as_deref(), Some("ns"));
+
+    let overrides = [
+        ("DTROTATE_VAULT__ADDRESS", "https://over/"),
+        ("DTROTATE_VAULT__ALLOW_HTTP", "true"),
+        ("DTROTATE_VAULT__AUTH__TOKEN_FILE", "/run/t"),
+        ("DTROTATE_DYNATRACE__PROD__URL", "http://dt.test/e/9/"),
+        ("DTROTATE_DYNATRACE__PROD__ALLOW_HTTP", "true"),
+        ("DTROTATE_DYNATRACE__STAGE_EU__AUTH__FIELD", "master"),
+        ("DTROTATE_DEFAULTS__GRACE", "2h"),
+        ("DTROTATE_LIMITS__CONCURRENCY", "64"),
+        ("DTROTATE_OPS__LISTEN", ""),
+        ("DTROTATE_LOG__LEVEL", "debug"),
+        ("DTROTATE_CONFIG", "/nowhere"),
+        ("DTROTATE_INSTANCE", "me"),
+        ("OTHER", "x"),
+    ];
+    let settings = files.settings(&daemon_with(&overrides));
+    assert_eq!(settings.vault.addresses, ["https://over"]);
+    assert!(settings.vault.allow_http);
+    assert!(
+        matches!(&settings.vault.auth, Auth::Token { token: Credential::File(path) } if path.to_str() == Some("/run/t"))
+    );
+    assert_eq!(settings.environments["prod"].base_url, "http://dt.test/e/9");
+    assert_eq!(settings.environments["stage-eu"].auth.field, "master");
+    assert_eq!(settings.secrets[0].plan.grace, 2 * HOUR);
+    assert_eq!(settings.limits.concurrency, 64);
+    assert_eq!(settings.ops.listen, None);
+    assert_eq!(settings.log.level, Some("debug"));
+}
+
+#[test]
+fn everything_but_secrets_can_come_from_variables() {
+    let settings = Files::new(SECRET).settings(&daemon_with(&[
+        ("BAO_ADDR", "https://bao:8200"),
+        ("VAULT_ADDR", "https://not-this"),
+        ("BAO_CACERT", "/ca.pem"),
+        ("VAULT_TOKEN", " tok\n"),
+        (
+            "DTROTATE_DYNATRACE__PROD__URL",
+            "https://abc.apps.dynatrace.com",
+        ),
+        ("DTROTATE_DYNATRACE__PROD__AUTH__PATH", "m"),
+    ]));
+    assert_eq!(settings.vault.addresses, ["https://bao:8200"]);
+    assert_eq!(
+        settings.vault.ca_file.as_deref(),
+        Some(std::path::Path::new("/ca.pem"))
+    );
+    assert_eq!(
+        settings.environments["prod"].base_url,
+        "https://abc.live.dynatrace.com"
+    );
+    let Auth::Token { token } = &settings.vault.auth else {
+        panic!("no token");
+    };
+    assert_eq!(token.origin(), "$VAULT_TOKEN");
+    assert!(token.read().is_ok_and(|value| value.expose() == "tok"));
+}
+
+#[test]
+fn a_token_in_the_environment_wins_everywhere_but_in_run() {
+    let approle = "[vault]\naddress = \"https://v\"\n[vault.auth]\nmethod = \"approle\"\nmount = \"ar\"\nrole_id_file = \"r\"\nsecret_id_file = \"/s\"\n";
+    let files = Files::new(&format!("{approle}{PROD}{SECRET}"));
+    let mut options = daemon_with(&[("BAO_TOKEN", "human")]);
+    let Auth::AppRole {
+        mount,
+        role_id,
+        secret_id,
+    } = files.settings(&options).vault.auth
+    else {
+        panic!("no role");
+    };
+    assert_eq!(mount, "ar");
+    assert_eq!(role_id.origin(), files.path("r").display().to_string());
+    assert_eq!(secret_id.origin(), "/s");
+    options.daemon = false;
+    options.offline = false;
+    let Auth::Token { token } = files.settings(&options).vault.auth else {
+        panic!("no token");
+    };
+    assert_eq!(token.origin(), "$BAO_TOKEN");
+    assert!(
+        files
+            .settings(&Options {
+                daemon: true,
+                ..daemon_with(&[])
+            })
+            .vault
+            .auth
+            != Auth::Token { token }
+    );
+}
+
+#[test]
+fn a_credential_of_the_service_manager_wins_over_the_folder() {
+    let files = Files::new(&format!("{VAULT}{PROD}{SECRET}"))
+        .with("t", "from folder")
+        .with("credentials/t", "token\n");
+    let credentials = files.path("credentials").display().to_string();
+    let origin = |options: &Options| match files.settings(options).vault.auth {
+        Auth::Token { token } => token.origin(),
+        Auth::AppRole { .. } => panic!("no token"),
+    };
+    let mut options = daemon_with(&[("CREDENTIALS_DIRECTORY", &credentials)]);
+    options.offline = false;
+    assert_eq!(
+        origin(&options),
+        files.path("credentials/t").display().to_string()
+    );
+    std::fs::remove_file(files.path("credentials/t")).unwrap();
+    options.offline = true;
+    assert_eq!(origin(&options), files.path("t").display().to_string());
+}
+
+#[test]
+fn a_thousand_secrets_share_their_schedules() {
+    let secrets: String = (0..1000)
+        .map(|n| {
+            format!(
+                "[[secret]]\npath = \"s/{n}\"\nschedule = \"0 {} * * *\"\n",
+                n % 4
+            )
+        })
+        .collect();
+    let settings = Files::new(&format!(
+        "{VAULT}{PROD}[defaults]\ntimezone = \"America/New_York\"\n{secrets}"
+    ))
+    .settings(&daemon());
+    assert_eq!(settings.secrets.len(), 1000);
+    for (n, secret) in settings.secrets.iter().enumerate() {
+        assert!(Arc::ptr_eq(
+            &secret.schedule,
+            &settings.secrets[n % 4].schedule
+        ));
+    }
+    assert!(!Arc::ptr_eq(
+        &settings.secrets[0].schedule,
+        &settings.secrets[1].schedule
+    ));
+}
+
+#[test]
+fn a_secret_is_the_same_when_only_its_line_moved() {
+    let load = |text: String| Files::new(&text).settings(&daemon()).secrets.remove(0);
+    let first = load(format!("{VAULT}{PROD}{SECRET}"));
+    let mut moved = load(format!("# a line\n{VAULT}{PROD}{SECRET}"));
+    assert!(first == moved && first.place != moved.place);
+    moved.jitter = HOUR;
+    assert!(first != moved);
+    assert!(first != load(format!("{VAULT}{PROD}{SECRET}grace = \"1h\"\n")));
+    assert!(
+        first
+            != load(format!(
+                "{VAULT}{PROD}{SECRET}timezone = \"Europe/Vienna\"\n"
+            ))
+    );
+}
+
+#[test]
+fn the_shipped_files_load() {
+    for (file, secrets) in [("dtrotate.toml", 2), ("minimal.toml", 1)] {
+        match load(&shipped(file), &daemon()) {
+            Ok(settings) => assert_eq!(settings.secrets.len(), secrets),
+            Err(problems) => panic!("{problems}"),
+        }
+    }
+}
+
+/// The reference shows every key as `key = default` behind a "#"; with all of them switched on nothing changes but what has no
+/// default.
+#[test]
+fn the_defaults_in_the_reference_are_the_defaults() {
+    let text = std::fs::read_to_string(shipped("dtrotate.toml")).unwrap();
+    let is_key = |line: &str| {
+        line.split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    };
+    let switched_on: String = text
+        .lines()
+        .map(
+            |line| match line.strip_prefix("# ").filter(|rest| is_key(rest)) {
+                Some(rest)
+                    if !["token_file", "renamed_from"]
+                        .iter()
+                        .any(|key| rest.starts_with(key)) =>
+                {
+                    format!("{rest}\n")
+                }
+                _ => format!("{line}\n"),
+            },
+        )
+        .collect();
+    assert!(
+        switched_on
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .count()
+            > 40
+    );
+    let as_shipped = Files::new(&text).settings(&daemon());
+    let mut on = Files::new(&switched_on).settings(&daemon());
+    assert_eq!(on.log.level, Some("info"));
+    on.log.level = None;
+    assert!(on.environments == as_shipped.environments && on.journal == as_shipped.journal);
+    assert!(on.secrets == as_shipped.secrets);
+    assert!(on.limits == as_shipped.limits && on.daemon == as_shipped.daemon);
+    assert!(on.log == as_shipped.log && on.ops == as_shipped.ops);
+    let vault = |settings: &Settings| {
+        (
+            settings.vault.addresses.clone(),
+            settings.vault.namespace.clone(),
+            settings.vault.ca_file.clone(),
+            settings.vault.timeout,
+            settings.vault.allow_http,
+        )
+    };
+    assert!(vault(&on) == vault(&as_shipped));
+}

@@ -1,0 +1,624 @@
+//! One test for each thing that is refused: the exact place and the words. `«` in a text marks the place; it is taken out.
+
+use super::{Files, PROD, SECRET, VAULT, daemon, daemon_with};
+
+/// Takes the mark out of a text and says where it was.
+fn marked(text: &str) -> (String, String) {
+    let before = text.split('«').next().unwrap();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+    (
+        text.replacen('«', "", 1),
+        format!("main.toml:{line}:{column}: "),
+    )
+}
+
+/// The text is refused with exactly one problem, at the mark.
+#[track_caller]
+fn refuses(text: &str, message: &str) {
+    let (plain, place) = marked(text);
+    let problems = Files::new(&plain).problems(&daemon());
+    assert_eq!(problems, [format!("{place}{message}")], "{plain}");
+}
+
+/// The same for keys of a `[[secret]]` that is fine otherwise.
+#[track_caller]
+fn refuses_in_secret(keys: &str, message: &str) {
+    let schedule = match keys.contains("schedule =") {
+        true => "",
+        false => "schedule = \"@daily\"\n",
+    };
+    let path = match keys.contains("path =") {
+        true => "",
+        false => "path = \"a\"\n",
+    };
+    refuses(
+        &format!("{VAULT}{PROD}[[secret]]\n{path}{schedule}{keys}\n"),
+        message,
+    );
+}
+
+/// The same for a table of its own.
+#[track_caller]
+fn refuses_table(table: &str, message: &str) {
+    refuses(&format!("{VAULT}{PROD}{SECRET}{table}\n"), message);
+}
+
+#[test]
+fn syntax() {
+    refuses(
+        &format!("{VAULT}{PROD}{SECRET}missed = «run\n"),
+        "this is not TOML: string values must be quoted, expected literal string",
+    );
+}
+
+#[test]
+fn a_key_twice_in_a_table() {
+    refuses_in_secret(
+        "grace = \"1h\"\n«grace = \"2h\"",
+        "this key is given twice in one table",
+    );
+}
+
+#[test]
+fn unknown_keys() {
+    refuses_in_secret(
+        "«shedule2 = \"\"",
+        "unknown key \"shedule2\" in [[secret]]; did you mean \"schedule\"?",
+    );
+    refuses_table(
+        "[limits]\n«concurency = 3",
+        "unknown key \"concurency\" in [limits]; did you mean \"concurrency\"?",
+    );
+    refuses_table(
+        "[«loging]",
+        "unknown key \"loging\" at the top of the file; known keys: defaults, vault, journal, dynatrace, limits, daemon, log, ops, secret",
+    );
+    refuses_table(
+        "[daemon]\n«xyz = 3",
+        "unknown key \"xyz\" in [daemon]; known keys: shutdown_timeout, sweep",
+    );
+}
+
+#[test]
+fn wrong_types() {
+    refuses_in_secret("missed = «true", "this must be a string, not a boolean");
+    refuses_in_secret(
+        "expiry_guard = «\"yes\"",
+        "this must be true or false, not a string",
+    );
+    refuses_in_secret(
+        "field = «3",
+        "this must be a string or a list of strings, not a number",
+    );
+    refuses_in_secret(
+        "field = [\"a\", «3]",
+        "this must be a string or a list of strings, not a number",
+    );
+    refuses_in_secret("field = «[]", "this list is empty");
+    refuses_table(
+        "[limits]\nconcurrency = «1.5",
+        "this must be a whole number, not a number with a fraction",
+    );
+    refuses_table(
+        "[limits]\nconcurrency = «0",
+        "this must be between 1 and 1024",
+    );
+}
+
+#[test]
+fn a_secret_in_single_brackets() {
+    let message = "a secret is a table of its own under [[secret]], with two brackets";
+    refuses(&format!("{VAULT}{PROD}[«secret]\npath = \"a\"\n"), message);
+}
+
+#[test]
+fn lengths_of_time() {
+    refuses_in_secret(
+        "grace = «90",
+        "a bare number has no unit; write \"90s\", \"90m\", \"90h\" or \"90d\"",
+    );
+    refuses_in_secret(
+        "grace = «\"5 bananas\"",
+        "\"5 bananas\" is not a length; write it like \"90d\", \"15m\" or \"1h30m\" (units w d h m s ms)",
+    );
+    refuses_in_secret(
+        "grace = «\"1y\"",
+        "\"1y\" has the unknown unit \"y\" (units are w d h m s ms)",
+    );
+    refuses_table(
+        "[daemon]\nsweep = «\"0s\"",
+        "\"0s\" must be longer than zero",
+    );
+    refuses_in_secret(
+        "lifetime = «\"forever\"",
+        "\"forever\" is unknown here; this is \"inherit\", \"never\" or a length such as \"90d\"",
+    );
+}
+
+#[test]
+fn words() {
+    refuses_in_secret(
+        "missed = «\"rum\"",
+        "\"rum\" is unknown here; this is \"run\" or \"skip\"; did you mean \"run\"?",
+    );
+    refuses_table(
+        "[log]\nlevel = «\"loud\"",
+        "\"loud\" is unknown here; this is \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\"",
+    );
+}
+
+/// The words are the calendar's; the caret stands under the part.
+#[test]
+fn bad_cron() {
+    for (keys, words) in [
+        ("schedule = \"0 «25 * * *\"", "25"),
+        ("schedule = '«@reboot'", "@reboot"),
+        ("schedule = \"\"\"0 0 «30 2 *\"\"\"", "never"),
+        ("schedule = «\"0\\t25 * * *\"", "25"),
+    ] {
+        let (plain, place) = marked(&format!("{VAULT}{PROD}[[secret]]\npath = \"a\"\n{keys}\n"));
+        let problems = Files::new(&plain).problems(&daemon());
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].starts_with(&place) && problems[0].contains(words),
+            "{place} {words}: {problems:?}"
+        );
+    }
+}
+
+#[test]
+fn unknown_zone() {
+    refuses_in_secret(
+        "timezone = «\"Europe/Viena\"",
+        "`Europe/Viena` is not a known time zone; did you mean `Europe/Vienna`?",
+    );
+}
+
+#[test]
+fn unknown_environment() {
+    refuses_in_secret(
+        "environment = «\"prd\"",
+        "the environment \"prd\" is not configured; did you mean \"prod\"?",
+    );
+    let two = PROD.replace("prod", "stage");
+    refuses(
+        &format!("{VAULT}{PROD}{two}«[[secret]]\npath = \"a\"\nschedule = \"@daily\"\n"),
+        "this secret names no environment, and there are several: prod, stage",
+    );
+}
+
+#[test]
+fn two_secrets_of_one_field() {
+    let first = 10;
+    refuses(
+        &format!(
+            "{VAULT}{PROD}{SECRET}[[secret]]\nname = \"b\"\npath = «\"a\"\nfield = [\"x\", \"token\"]\nschedule = \"@daily\"\n"
+        ),
+        &format!(
+            "two secrets are the field \"token\" of secret/a (first given here: main.toml:{first}:8)"
+        ),
+    );
+}
+
+#[test]
+fn two_secrets_of_one_name() {
+    refuses(
+        &format!(
+            "{VAULT}{PROD}{SECRET}[[secret]]\nname = «\"a\"\npath = \"b\"\nschedule = \"@daily\"\n"
+        ),
+        "two secrets have the name \"a\" (first given here: main.toml:10:8); give one of them another name",
+    );
+}
+
+#[test]
+fn a_key_twice_across_files() {
+    let files = Files::new(&format!("{VAULT}{PROD}{SECRET}"))
+        .with(
+            "conf.d/10.toml",
+            "[dynatrace.prod]\nurl = \"https://x.live.dynatrace.com\"\n",
+        )
+        .with("conf.d/20.toml", "[vault]\ntimeout = \"1s\"\n");
+    assert_eq!(
+        files.problems(&daemon()),
+        ["conf.d/10.toml:2:1: \"url\" is given twice (first given here: main.toml:7:1)"]
+    );
+}
+
+#[test]
+fn too_many_retiring_tokens() {
+    refuses_in_secret(
+        "schedule = «\"@hourly\"",
+        "too many retiring tokens: (grace 1d + quarantine 7d) / shortest gap 1h = 192, and 50 is the most; \
+         rotate less often, or shorten grace or quarantine",
+    );
+    let fits = format!(
+        "{VAULT}{PROD}[[secret]]\npath = \"a\"\nschedule = \"@hourly\"\ngrace = \"1h\"\nquarantine = \"49h\"\n"
+    );
+    assert_eq!(Files::new(&fits).problems(&daemon()), [""; 0]);
+}
+
+#[test]
+fn lengths_that_contradict_each_other() {
+    refuses_in_secret(
+        "max_grace = «\"1h\"",
+        "max_grace (1h) is below grace (1d, the default)",
+    );
+    refuses_in_secret(
+        "grace = «\"8d\"",
+        "max_grace (7d, the default) is below grace (8d)",
+    );
+    refuses_in_secret(
+        "lifetime = «\"48h\"",
+        "lifetime (2d) must exceed twice the grace (1d, the default)",
+    );
+    refuses_in_secret(
+        "jitter = «\"1d\"",
+        "jitter (1d) must be below the shortest gap of the schedule \"@daily\" (1d)",
+    );
+}
+
+#[test]
+fn a_default_that_is_wrong_for_many_is_told_once() {
+    let secrets: String = (0..5)
+        .map(|n| format!("[[secret]]\npath = \"{n}\"\n"))
+        .collect();
+    refuses(
+        &format!("{VAULT}{PROD}[defaults]\nschedule = «\"@hourly\"\n{secrets}"),
+        "too many retiring tokens: (grace 1d + quarantine 7d) / shortest gap 1h = 192, and 50 is the most; \
+         rotate less often, or shorten grace or quarantine",
+    );
+    refuses(
+        &format!("{VAULT}{PROD}{SECRET}[defaults]\nschedule = \"@daily\"\ntimezone = «\"X/Y\"\n"),
+        "`X/Y` is not a known time zone; write an IANA name such as `Europe/Vienna`, or `UTC`",
+    );
+}
+
+#[test]
+fn plain_http() {
+    let message = "\"http://vault:8200\" is plain http to a host that is not loopback: tokens would travel unencrypted; \
+                   use https, or set allow_http = true in [vault]";
+    let vault = VAULT.replace("\"https://", "«\"http://");
+    refuses(&format!("{vault}{PROD}{SECRET}"), message);
+    let prod = PROD.replace("\"https://", "«\"http://");
+    refuses(
+        &format!("{VAULT}{prod}{SECRET}"),
+        "\"http://abc.live.dynatrace.com\" is plain http to a host that is not loopback: tokens would travel unencrypted; \
+         use https, or set allow_http = true in [dynatrace.prod]",
+    );
+}
+
+#[test]
+fn paths() {
+    for (path, why) in [
+        ("a/../b", "has the part \"..\"; write the path in full"),
+        ("/a", "begins or ends with \"/\"; write \"a\""),
+        ("a/", "begins or ends with \"/\"; write \"a\""),
+        ("a//b", "has an empty part (\"//\")"),
+    ] {
+        refuses_in_secret(&format!("path = «\"{path}\""), &format!("\"{path}\" {why}"));
+    }
+    refuses_in_secret(
+        "mount = «\"kv/\"",
+        "\"kv/\" begins or ends with \"/\"; write \"kv\"",
+    );
+    refuses_table(
+        "[journal]\npath = «\"../x\"",
+        "\"../x\" has the part \"..\"; write the path in full",
+    );
+    refuses_in_secret(
+        "path = «\"dtrotate/journal/x\"",
+        "this path lies in the journal (secret/dtrotate/journal)",
+    );
+}
+
+#[test]
+fn what_is_missing() {
+    refuses_with_whole(
+        "",
+        &format!("{PROD}{SECRET}"),
+        &[
+            "main.toml: Vault's address is missing: give [vault] address, BAO_ADDR or VAULT_ADDR",
+            "main.toml: no way to log in to Vault: give [vault.auth] method, BAO_TOKEN or VAULT_TOKEN",
+        ],
+    );
+    refuses_with_whole(
+        VAULT,
+        SECRET,
+        &[
+            "main.toml: no Dynatrace environment is configured: give a table such as [dynatrace.prod]",
+        ],
+    );
+    refuses(
+        &format!("{VAULT}[dynatrace.«prod]\nauth.path = \"x\"\n{SECRET}"),
+        "[dynatrace.prod] has no url",
+    );
+    refuses(
+        &format!("{VAULT}[dynatrace.«prod]\nurl = \"https://x.live.dynatrace.com\"\n{SECRET}"),
+        "[dynatrace.prod.auth] has no path: where in Vault is the token that may manage tokens?",
+    );
+    refuses(
+        &format!("{VAULT}{PROD}«[[secret]]\nschedule = \"@daily\"\n"),
+        "this secret has no path: where in Vault is the token to rotate?",
+    );
+    refuses(
+        &format!("{VAULT}{PROD}«[[secret]]\npath = \"a\"\n"),
+        "this secret has no schedule, and [defaults] has none either",
+    );
+}
+
+#[track_caller]
+fn refuses_with_whole(vault: &str, rest: &str, messages: &[&str]) {
+    assert_eq!(
+        Files::new(&format!("{vault}{rest}")).problems(&daemon()),
+        messages
+    );
+}
+
+#[test]
+fn what_later_versions_will_know() {
+    let kind = "this kind of token is reserved for a later version: not yet";
+    refuses_in_secret("kind = «\"platform\"", kind);
+    refuses_in_secret("kind = «\"activegate\"", kind);
+    for key in ["create", "token_name", "scopes"] {
+        refuses_in_secret(
+            &format!("«{key} = \"x\""),
+            &format!("\"{key}\" is reserved for a later version: not yet"),
+        );
+    }
+    refuses_table(
+        "[«notify]\nx = 1",
+        "\"notify\" is reserved for a later version: not yet",
+    );
+    refuses_table(
+        "[ops]\n«details = true",
+        "\"details\" is reserved for a later version: not yet",
+    );
+    for method in ["kubernetes", "jwt", "cert"] {
+        let vault = format!("[vault]\naddress = \"https://v\"\nauth.method = «\"{method}\"\n");
+        refuses(
+            &format!("{vault}{PROD}{SECRET}"),
+            "this login method is reserved for a later version: not yet; use \"token\" or \"approle\"",
+        );
+    }
+}
+
+#[test]
+fn login() {
+    let vault = |auth: &str| {
+        format!("[vault]\naddress = \"https://v\"\n[vault.auth]\n{auth}\n{PROD}{SECRET}")
+    };
+    refuses(
+        &vault(
+            "method = \"approle\"\nrole_id_file = \"r\"\nsecret_id_file = \"s\"\ntoken_file = «\"t\"",
+        ),
+        "token_file does not belong to the login method \"approle\"",
+    );
+    refuses(
+        &vault("method = \"token\"\ntoken_file = \"t\"\nmount = «\"x\""),
+        "mount does not belong to the login method \"token\"",
+    );
+    refuses(
+        &vault("method = \"token\"\ntoken_file = «\"\""),
+        "this names no file",
+    );
+    refuses(
+        &vault("method = \"approle\"\nrole_id_file = \"r\"")
+            .replace("[vault.auth]", "[vault.«auth]"),
+        "the login method \"approle\" needs secret_id_file",
+    );
+    refuses(
+        &vault("method = \"token\"").replace("[vault.auth]", "[vault.«auth]"),
+        "the login method \"token\" needs token_file, BAO_TOKEN or VAULT_TOKEN",
+    );
+}
+
+#[test]
+fn other_addresses() {
+    refuses_table(
+        "[ops]\nlisten = «\":9780\"",
+        "\":9780\" is not an address to listen on; write IP:PORT such as \"127.0.0.1:9780\" or \"[::]:9780\", or \"\" for none",
+    );
+    refuses(
+        &format!("{VAULT}{PROD}proxy = «\"socks5://p:1\"\n{SECRET}"),
+        "\"socks5://p:1\" has the scheme \"socks5\"; only https is understood",
+    );
+}
+
+#[test]
+fn the_management_token_of_another_environment() {
+    let stage = PROD
+        .replace("prod", "stage")
+        .replace("dt/master", "dt/stage");
+    refuses(
+        &format!(
+            "{VAULT}{PROD}{stage}[[secret]]\nenvironment = \"prod\"\npath = «\"dt/stage\"\nschedule = \"@daily\"\n"
+        ),
+        "this is the management token of the environment \"stage\", but the secret belongs to \"prod\"",
+    );
+}
+
+#[test]
+fn former_names() {
+    refuses_in_secret(
+        "renamed_from = «\"a\"",
+        "\"a\" is still the name of a secret (it is given here: main.toml:10:8)",
+    );
+}
+
+#[test]
+fn overrides_name_the_variable() {
+    let files = Files::new(&format!("{VAULT}{PROD}{SECRET}"));
+    for (name, value, message) in [
+        (
+            "DTROTATE_VAULT__ADRESS",
+            "x",
+            "this variable overrides nothing that is known; did you mean \"DTROTATE_VAULT__ADDRESS\"?",
+        ),
+        (
+            "DTROTATE_VAULT_ADDRESS",
+            "x",
+            "this variable overrides nothing that is known; did you mean \"DTROTATE_VAULT__ADDRESS\"?",
+        ),
+        (
+            "DTROTATE_DYNATRACE__PRODD__URL",
+            "x",
+            "this variable overrides nothing that is known; did you mean \"DTROTATE_DYNATRACE__PROD__URL\"?",
+        ),
+        (
+            "DTROTATE_VAULT",
+            "x",
+            "this variable overrides nothing that is known; it is DTROTATE_SECTION__KEY, such as DTROTATE_VAULT__ADDRESS",
+        ),
+        (
+            "DTROTATE_VAULT__ADDRESS",
+            "vault",
+            "\"vault\" has no scheme; write \"https://\" in front",
+        ),
+        (
+            "DTROTATE_DEFAULTS__GRACE",
+            "90",
+            "\"90\" has no unit; write \"90s\", \"90m\", \"90h\" or \"90d\"",
+        ),
+        (
+            "DTROTATE_LIMITS__CONCURRENCY",
+            "many",
+            "this must be between 1 and 1024",
+        ),
+        (
+            "DTROTATE_DEFAULTS__ENABLED",
+            "yes",
+            "this must be true or false, not a string",
+        ),
+        (
+            "DTROTATE_SECRET__GRACE",
+            "1h",
+            "a [[secret]] cannot be overridden",
+        ),
+    ] {
+        let problems = files.problems(&daemon_with(&[(name, value)]));
+        assert_eq!(problems, [format!("${name}: {message}")]);
+    }
+}
+
+#[test]
+fn standard_variables_are_checked_too() {
+    let files = Files::new(&format!("{PROD}{SECRET}"));
+    let problems = files.problems(&daemon_with(&[
+        ("VAULT_ADDR", "http://vault:8200"),
+        ("BAO_TOKEN", "x"),
+    ]));
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].starts_with("$VAULT_ADDR: \"http://vault:8200\" is plain http"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let files = Files::new("");
+    std::fs::remove_file(files.path("main.toml")).unwrap();
+    let problems = files.problems(&daemon());
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].starts_with("main.toml: cannot read this file: No such file"),
+        "{problems:?}"
+    );
+
+    let files = Files::new(&format!("{VAULT}{PROD}{SECRET}"));
+    std::fs::create_dir(files.path("conf.d")).unwrap();
+    std::fs::write(files.path("conf.d/a.toml"), b"\xff").unwrap();
+    assert_eq!(
+        files.problems(&daemon()),
+        ["conf.d/a.toml: this file is not text in UTF-8"]
+    );
+
+    let mut options = daemon();
+    options.config_dir = Some(files.path("nowhere"));
+    let problems = files.problems(&options);
+    assert!(
+        problems[0].starts_with("nowhere: cannot read this folder: "),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn credential_files_are_looked_at_online_only() {
+    let files = Files::new(&format!("{VAULT}{PROD}ca_file = \"nope.pem\"\n{SECRET}"));
+    assert_eq!(files.problems(&daemon()), [""; 0]);
+    let online = dtrotate::config::Options {
+        daemon: true,
+        ..Default::default()
+    };
+    let problems = files.problems(&online);
+    assert_eq!(
+        problems,
+        [
+            "main.toml:5:14: cannot read the credential file t: No such file or directory (os error 2)",
+            "main.toml:9:11: cannot read nope.pem: No such file or directory (os error 2)",
+        ]
+    );
+}
+
+#[test]
+fn a_control_character_stays_on_its_line() {
+    refuses_in_secret(
+        "environment = «\"a\\nb\\u001b[31m\"",
+        "the environment \"a\\nb\\u{1b}[31m\" is not configured; environments: prod",
+    );
+}
+
+#[test]
+fn all_problems_of_all_files_in_one_go() {
+    let files = Files::new(&format!(
+        "{VAULT}{PROD}[[secret]]\npath = \"a//b\"\nschedule = \"x\"\ngrace = 3\nmised = \"run\"\n[limits]\nconcurrency = 0\n"
+    ))
+    .with("conf.d/1.toml", "= broken\n")
+    .with("conf.d/2.toml", "[[secret]]\npath = \"/z\"\n");
+    let places: Vec<String> = files
+        .problems(&daemon())
+        .iter()
+        .map(|line| line.split(": ").next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "main.toml:10:8",
+            "main.toml:11:13",
+            "main.toml:12:9",
+            "main.toml:13:1",
+            "main.toml:15:15",
+            "conf.d/1.toml:1:1",
+            "conf.d/2.toml:2:8",
+        ]
+    );
+}
+
+#[test]
+fn the_picture_shows_line_and_caret() {
+    let files = Files::new(&format!(
+        "{VAULT}{PROD}[[secret]]\npath = \"a\"\nschedule = \"@daily\"\nmissed = \"rum\"\n"
+    ));
+    let Err(problems) = files.load(&daemon()) else {
+        panic!("accepted");
+    };
+    let plain = problems
+        .to_string()
+        .replace(&files.path("main.toml").display().to_string(), "main.toml");
+    assert_eq!(
+        plain,
+        "\
+error: \"rum\" is unknown here; this is \"run\" or \"skip\"
+  --> main.toml:12:10
+   |
+12 | missed = \"rum\"
+   |          ^^^^^
+   |
+   = help: did you mean \"run\"?
+
+1 problem in the configuration"
+    );
+    assert!(problems.render(true).contains("\u{1b}["));
+    assert!(!plain.contains('\u{1b}'));
+}
