@@ -322,3 +322,8 @@ fn chain(error: reqwest::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;
