@@ -13,8 +13,8 @@ use super::login::{Credential, Credentials, Lease, Login, Token};
 use super::session::{Session, Suspect, backoff};
 use super::wire::{Call, Wire};
 
-/// How often a token file is looked at.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often a token file is looked at. An agent rewrites it well before the old token ends.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The longest wait between renewals that fail.
 const RENEW: Duration = Duration::from_secs(300);

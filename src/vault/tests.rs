@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::response::Response;
 use reqwest::Url;
 use serde_json::{Map, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::http::fake::{Fake, Seen, endless, nobody, reply, with};
 use crate::rotation::error::{CallError, ErrorKind};
@@ -118,6 +119,8 @@ async fn answers_are_sorted_by_what_the_caller_can_do() {
         (403, "<html>blocked</html>", Transient, Unclear),
         (403, r#"{"errors":["permission denied"]}"#, Refused, Refused),
         (404, "not found", Transient, Unclear),
+        (404, r#"{"message":"no such route"}"#, Transient, Unclear),
+        (403, r#"{"message":"blocked"}"#, Transient, Unclear),
         (
             404,
             r#"{"errors":["namespace not found"]}"#,
@@ -443,6 +446,38 @@ async fn a_dead_static_token_is_unauthorized_and_a_new_one_in_the_file_heals_it(
     std::fs::write(&path, "hvs.good-token-here\n").unwrap();
     assert!(store.read(&app()).await.is_ok());
     assert_eq!(*vault.health().borrow(), Health::Available);
+}
+
+#[tokio::test]
+async fn a_token_file_is_followed_while_the_old_token_still_works() {
+    let fake = Fake::new(|seen| healthy(seen).unwrap_or_else(|| present(seen))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "hvs.first-token").unwrap();
+    let options = VaultOptions {
+        login: Login::Token(Credential::File(path.clone())),
+        ..options(&[&fake.url])
+    };
+    let vault = Vault::new(options).unwrap();
+    let stop = CancellationToken::new();
+    let keeper = tokio::spawn({
+        let stop = stop.clone();
+        async move { vault.run(stop).await }
+    });
+    let used = |token: &str| {
+        let fits = |seen: &Seen| seen.header("x-vault-token") == token;
+        fake.seen().iter().any(fits)
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !used("hvs.second-token") {
+        assert!(Instant::now() < deadline, "the new token is not used");
+        if used("hvs.first-token") {
+            std::fs::write(&path, "hvs.second-token\n").unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.cancel();
+    keeper.await.unwrap();
 }
 
 #[tokio::test]

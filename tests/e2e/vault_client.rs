@@ -387,6 +387,37 @@ async fn approle_logs_in_renews_logs_in_anew_after_a_revocation_and_out_at_the_e
 }
 
 #[tokio::test]
+async fn a_periodic_token_lives_as_long_as_the_daemon_and_is_not_revoked_by_it() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    root.write_shipped_policy().await;
+    let token = root.periodic_token(&["dtrotate"], "3s").await;
+    let vault = connect(options(&bao, &token));
+    let stop = CancellationToken::new();
+    let keeper = tokio::spawn({
+        let (vault, stop) = (vault.clone(), stop.clone());
+        async move { vault.run(stop).await }
+    });
+    let body = json!({ "token": token });
+    let look_up = async || {
+        root.raw(Method::POST, "auth/token/lookup", body.clone())
+            .await
+    };
+    eventually("it outlives two periods", async || {
+        let reply = look_up().await;
+        assert_eq!(reply.status, 200, "the token died");
+        let [made, renewed] = ["creation_time", "last_renewal_time"]
+            .map(|field| reply.body["data"][field].as_u64().unwrap_or_default());
+        renewed > made + 6
+    })
+    .await;
+    stop.cancel();
+    keeper.await.expect("the keeper ends");
+    vault.log_out().await;
+    assert_eq!(look_up().await.status, 200, "it is not ours to revoke");
+}
+
+#[tokio::test]
 async fn approle_near_the_end_of_a_token_logs_in_while_the_old_one_works() {
     let bao = OpenBao::dev().await;
     let root = bao.root();
