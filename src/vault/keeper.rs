@@ -10,11 +10,11 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::login::{Credential, Credentials, Lease, Login, Token};
-use super::session::{Session, Suspect, backoff};
+use super::session::{Flight, Session, Suspect, backoff};
 use super::wire::{Call, Wire};
 
-/// How often a token file is looked at.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often a token file is looked at. An agent rewrites it well before the old token ends.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The longest wait between renewals that fail.
 const RENEW: Duration = Duration::from_secs(300);
@@ -162,8 +162,12 @@ impl Session {
         {
             return true;
         }
+        let count = |flight: &Flight| flight.failed.as_ref().map_or(0, |failed| failed.count);
+        let before = count(&flight);
         match self.renew_login(wire, &mut flight, asked, None).await {
             Ok(_) => true,
+            // Within its backoff it was not tried again, and there is nothing new to say.
+            Err(_) if count(&flight) == before => false,
             Err(error) => {
                 tracing::warn!(
                     event = "vault_login",

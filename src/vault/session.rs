@@ -23,6 +23,9 @@ const REFUSED: Duration = Duration::from_secs(60);
 /// The longest wait between logins that did not get through: Vault comes back by itself, and everything waits for it.
 const UNREACHED: Duration = Duration::from_secs(5);
 
+/// The longest wait that a server may ask for: a wish for a day must not silence the daemon for a day.
+const ASKED: Duration = Duration::from_secs(300);
+
 /// The token in use and the way to the next one.
 pub(super) struct Session {
     pub(super) login: Login,
@@ -42,7 +45,7 @@ pub(super) struct Failed {
     with: Option<Credentials>,
     at: Instant,
     pub(super) next: Instant,
-    count: u32,
+    pub(super) count: u32,
     error: CallError,
 }
 
@@ -203,7 +206,7 @@ fn pause(error: &CallError, count: u32) -> Duration {
     };
     let wait = backoff(Duration::from_millis(500), count.saturating_sub(1), longest);
     wait.mul_f64(0.5 + fastrand::f64() / 2.0)
-        .max(error.retry_after.unwrap_or_default())
+        .max(error.retry_after.unwrap_or_default().min(ASKED))
 }
 
 /// `first`, doubled `n` times, at most `longest`.

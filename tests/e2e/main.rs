@@ -1,4 +1,5 @@
 //! End to end: a real OpenBao as a child process. One test binary, so that it is linked once.
 
 mod openbao;
+mod vault_client;
 mod vault_policy;

@@ -1,0 +1,601 @@
+//! The Vault room against a real OpenBao: the two KV engines, the journal, logins, and what goes wrong.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use dtrotate::rotation::error::{CallError, ErrorKind};
+use dtrotate::rotation::plan::{Coordinates, Kind};
+use dtrotate::rotation::ports::{
+    Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore,
+};
+use dtrotate::rotation::record::{Record, SCHEMA};
+use dtrotate::rotation::token::{Epoch, TokenValue};
+use dtrotate::vault::{
+    Credential, Down, Engine, Health, KvJournal, KvSecrets, Login, Vault, VaultOptions,
+};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::openbao::{Api, OpenBao};
+
+fn options(bao: &OpenBao, token: &str) -> VaultOptions {
+    VaultOptions {
+        addresses: vec![bao.address.parse().expect("an address")],
+        namespace: None,
+        ca_file: bao.ca_file.clone(),
+        timeout: Duration::from_secs(10),
+        login: Login::Token(Credential::Value(TokenValue::new(token))),
+    }
+}
+
+fn connect(options: VaultOptions) -> Vault {
+    Vault::new(options).expect("options that fit")
+}
+
+/// A token with these rules alone, and with what every daemon's policy has.
+async fn token(root: &Api, rules: &str) -> String {
+    let own = r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#;
+    root.write_policy("test", &format!("{rules}\n{own}")).await;
+    root.periodic_token(&["test"], "60s").await
+}
+
+/// A token that may do everything below these mounts.
+async fn free_token(root: &Api, mounts: &[&str]) -> String {
+    let rule = |mount: &&str| {
+        format!(r#"path "{mount}/*" {{ capabilities = ["create", "read", "update", "list"] }}"#)
+    };
+    let rules: Vec<String> = mounts.iter().map(rule).collect();
+    token(root, &rules.join("\n")).await
+}
+
+fn at(mount: &str, path: &str) -> SecretPath {
+    SecretPath {
+        mount: mount.to_owned(),
+        path: path.to_owned(),
+    }
+}
+
+fn data(value: Value) -> SecretData {
+    match value {
+        Value::Object(map) => SecretData(map),
+        other => panic!("no object: {other}"),
+    }
+}
+
+/// What is there: its version and content.
+async fn there(store: &KvSecrets, at: &SecretPath) -> (u64, Value) {
+    match store.read(at).await.expect("a read") {
+        SecretRead::Present { version, data } => (version, Value::Object(data.0.clone())),
+        SecretRead::Deleted { version } => panic!("version {version} is deleted"),
+        SecretRead::Absent => panic!("absent"),
+    }
+}
+
+fn kind<T>(result: Result<T, CallError>) -> ErrorKind {
+    result.err().expect("an error").kind
+}
+
+/// Waits until `done`, at most as long as a slow machine may need.
+async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn kv2_versions_are_read_and_written_with_check_and_set() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    let token = free_token(&root, &["secret"]).await;
+    let store = KvSecrets::new(connect(options(&bao, &token)));
+    let app = at("secret", "team x/app#1");
+    assert_eq!(store.has_history(&app).await, Ok(true));
+    assert!(matches!(store.read(&app).await, Ok(SecretRead::Absent)));
+    assert_eq!(
+        kind(store.write(&app, 1, &data(json!({"a": "1"}))).await),
+        ErrorKind::Conflict
+    );
+
+    let others = json!({"token": "old", "n": 7, "b": true, "nil": null, "list": [1, {"x": "y"}], "ä": "ö\n\""});
+    assert_eq!(store.write(&app, 0, &data(others.clone())).await, Ok(1));
+    let (version, found) = there(&store, &app).await;
+    assert_eq!((version, &found), (1, &others));
+    let mut changed = data(found);
+    changed.set(&["token".to_owned()], &TokenValue::new("new"));
+    assert_eq!(store.write(&app, 1, &changed).await, Ok(2));
+    let mut expected = others.clone();
+    expected["token"] = json!("new");
+    let kept = root.secret("secret", "team%20x/app%231").await.expect("it");
+    assert_eq!((kept.version, &kept.data), (2, &expected));
+
+    assert_eq!(
+        kind(store.write(&app, 1, &changed).await),
+        ErrorKind::Conflict
+    );
+    assert_eq!(
+        kind(store.write(&app, 0, &changed).await),
+        ErrorKind::Conflict
+    );
+    match store.read_version(&app, 1).await {
+        Ok(SecretRead::Present { version: 1, data }) => {
+            assert_eq!(Value::Object(data.0.clone()), others);
+        }
+        _ => panic!("version 1 is not there"),
+    }
+    for absent in [0, 99] {
+        let read = store.read_version(&app, absent).await;
+        assert!(matches!(read, Ok(SecretRead::Absent)), "{absent}");
+    }
+}
+
+#[tokio::test]
+async fn kv2_deleted_versions_tell_where_the_counter_stands() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    let token = free_token(&root, &["secret"]).await;
+    let store = KvSecrets::new(connect(options(&bao, &token)));
+    let app = at("secret", "app");
+    root.put("secret", "app", json!({"token": "1"})).await;
+    root.put("secret", "app", json!({"token": "2"})).await;
+    root.delete("secret", "app").await;
+    root.destroy("secret", "app", &[1]).await;
+    let deleted = store.read(&app).await;
+    assert!(matches!(deleted, Ok(SecretRead::Deleted { version: 2 })));
+    let destroyed = store.read_version(&app, 1).await;
+    assert!(matches!(destroyed, Ok(SecretRead::Deleted { version: 1 })));
+    let again = data(json!({"token": "3"}));
+    assert_eq!(
+        kind(store.write(&app, 0, &again).await),
+        ErrorKind::Conflict
+    );
+    assert_eq!(store.write(&app, 2, &again).await, Ok(3));
+
+    let null = json!({ "data": null });
+    root.ok(Method::POST, "secret/data/null", null).await;
+    assert_eq!(there(&store, &at("secret", "null")).await, (1, json!({})));
+}
+
+#[tokio::test]
+async fn kv1_is_compared_by_its_content() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    let mount = json!({"type": "kv", "options": {"version": "1"}});
+    root.ok(Method::POST, "sys/mounts/old", mount).await;
+    let token = free_token(&root, &["old"]).await;
+    let vault = connect(options(&bao, &token));
+    assert_eq!(vault.engine("old").await, Ok(Engine::V1));
+    let store = KvSecrets::new(vault);
+    let app = at("old", "team/app");
+    assert_eq!(store.has_history(&app).await, Ok(false));
+    assert!(matches!(store.read(&app).await, Ok(SecretRead::Absent)));
+
+    let others = json!({"token": "old", "n": 7, "deep": {"x": ["y"]}});
+    root.put_v1("old", "team/app", others.clone()).await;
+    let (first, found) = there(&store, &app).await;
+    assert_eq!(found, others);
+    let mut changed = data(found);
+    changed.set(&["token".to_owned()], &TokenValue::new("new"));
+    let second = store.write(&app, first, &changed).await.expect("a write");
+    assert_ne!(first, second);
+    let mut expected = others;
+    expected["token"] = json!("new");
+    assert_eq!(root.secret_v1("old", "team/app").await, Some(expected));
+    assert_eq!(there(&store, &app).await.0, second);
+
+    assert_eq!(
+        kind(store.write(&app, first, &changed).await),
+        ErrorKind::Conflict
+    );
+    assert_eq!(
+        kind(store.write(&app, 0, &changed).await),
+        ErrorKind::Conflict
+    );
+    let known = store.read_version(&app, second).await;
+    assert!(matches!(known, Ok(SecretRead::Present { .. })));
+    let past = store.read_version(&app, first).await;
+    assert!(matches!(past, Ok(SecretRead::Absent)));
+}
+
+#[tokio::test]
+async fn a_mount_that_is_not_what_the_configuration_says_is_refused_with_the_reason() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    let kv2 = json!({"type": "kv", "options": {"version": "2"}});
+    root.ok(Method::POST, "sys/mounts/team/kv", kv2).await;
+    let token = token(
+        &root,
+        r#"path "team/kv/*" { capabilities = ["read"] } path "sys/*" { capabilities = ["read"] }"#,
+    )
+    .await;
+    let vault = connect(options(&bao, &token));
+    assert_eq!(vault.engine("team/kv").await, Ok(Engine::V2));
+    for (mount, reason) in [
+        ("team/kv/sub", "write mount = \"team/kv\""),
+        ("nosuch", "no such mount"),
+        ("secret", "no right to any path below secret/"),
+        ("sys", "not kv"),
+    ] {
+        let error = vault.engine(mount).await.expect_err(mount);
+        assert_eq!(error.kind, ErrorKind::Refused, "{error}");
+        assert!(error.what.contains(reason), "{mount}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_policy_denies_is_refused_by_path_and_told_by_capabilities() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    root.put("secret", "mine", json!({"token": "1"})).await;
+    let token = token(
+        &root,
+        r#"path "secret/data/mine" { capabilities = ["read"] }
+           path "sys/capabilities-self" { capabilities = ["update"] }"#,
+    )
+    .await;
+    let vault = connect(options(&bao, &token));
+    let store = KvSecrets::new(vault.clone());
+    let mine = at("secret", "mine");
+    assert!(store.read(&mine).await.is_ok());
+    let write = store
+        .write(&mine, 1, &data(json!({})))
+        .await
+        .expect_err("403");
+    assert_eq!(write.kind, ErrorKind::Refused);
+    let line = r#"path "secret/data/mine" { capabilities = ["create", "update"] }"#;
+    assert!(write.what.contains(line), "{write}");
+    let read = store
+        .read(&at("secret", "theirs"))
+        .await
+        .err()
+        .expect("403");
+    assert!(read.what.contains("secret/data/theirs"), "{read}");
+    assert_eq!(*vault.health().borrow(), Health::Available);
+
+    let paths = [Engine::V2.data_path(&mine), "secret/data/theirs".to_owned()];
+    let rights = vault.capabilities(&paths).await.expect("capabilities");
+    assert_eq!(rights[&paths[0]], ["read"]);
+    assert_eq!(rights[&paths[1]], ["deny"]);
+}
+
+#[tokio::test]
+async fn a_namespace_is_a_world_of_its_own() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    root.create_namespace("team1").await;
+    let inside = root.in_namespace("team1");
+    let kv2 = json!({"type": "kv", "options": {"version": "2"}});
+    inside.ok(Method::POST, "sys/mounts/kv", kv2).await;
+    let token = free_token(&inside, &["kv"]).await;
+    let with = |namespace: &str| VaultOptions {
+        namespace: Some(namespace.to_owned()),
+        ..options(&bao, &token)
+    };
+    let vault = connect(with("team1"));
+    assert_eq!(vault.probe().await, Health::Available);
+    let store = KvSecrets::new(vault);
+    let app = at("kv", "app");
+    eventually("the new mount is ready", async || {
+        store.write(&app, 0, &data(json!({"a": "1"}))).await == Ok(1)
+    })
+    .await;
+    assert!(inside.secret("kv", "app").await.is_some());
+
+    let wrong = KvSecrets::new(connect(with("nosuch")));
+    let error = wrong.read(&app).await.err().expect("no such namespace");
+    assert_eq!(error.kind, ErrorKind::Unauthorized);
+    assert!(error.what.contains("namespace"), "{error}");
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_unauthorized_and_told() {
+    let bao = OpenBao::dev().await;
+    let vault = connect(options(&bao, "hvs.nobody-knows-this-token"));
+    let error = KvSecrets::new(vault.clone()).read(&at("secret", "a")).await;
+    let error = error.err().expect("403");
+    assert_eq!(error.kind, ErrorKind::Unauthorized);
+    assert!(!error.what.contains("nobody-knows"), "{error}");
+    match vault.probe().await {
+        Health::Unavailable { reason, .. } => assert_eq!(reason, Down::TokenRefused),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An AppRole with the shipped policy, and its credentials in files of `folder`.
+async fn approle(root: &Api, folder: &Path, ttl: &str) -> Login {
+    root.write_shipped_policy().await;
+    let revoke = r#"path "auth/token/revoke-self" { capabilities = ["update"] }"#;
+    root.write_policy("revoke", revoke).await;
+    root.enable_approle().await;
+    let role_id = root.approle_role("r", &["dtrotate", "revoke"], ttl).await;
+    std::fs::write(folder.join("role-id"), role_id + "\n").expect("a file");
+    let secret_id = root.approle_secret_id("r").await;
+    std::fs::write(folder.join("secret-id"), secret_id + "\n").expect("a file");
+    Login::AppRole {
+        mount: "approle".into(),
+        role_id: Credential::File(folder.join("role-id")),
+        secret_id: Credential::File(folder.join("secret-id")),
+    }
+}
+
+/// The accessors of all tokens that AppRole logins made.
+async fn tokens(root: &Api) -> Vec<String> {
+    let mut found = Vec::new();
+    let list = root
+        .ok(Method::GET, "auth/token/accessors?list=true", Value::Null)
+        .await;
+    for accessor in list["data"]["keys"].as_array().expect("accessors") {
+        let body = json!({ "accessor": accessor });
+        let reply = root
+            .raw(Method::POST, "auth/token/lookup-accessor", body)
+            .await;
+        if reply.body["data"]["path"] == "auth/approle/login" {
+            found.push(accessor.as_str().expect("an accessor").to_owned());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn approle_logs_in_renews_logs_in_anew_after_a_revocation_and_out_at_the_end() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    let folder = tempfile::tempdir().expect("a folder");
+    let login = approle(&root, folder.path(), "3s").await;
+    root.put("secret", "dynatrace/app", json!({"token": "1"}))
+        .await;
+    let vault = connect(VaultOptions {
+        login,
+        ..options(&bao, "")
+    });
+    let store = KvSecrets::new(vault.clone());
+    let app = at("secret", "dynatrace/app");
+    let stop = CancellationToken::new();
+    let keeper = tokio::spawn({
+        let (vault, stop) = (vault.clone(), stop.clone());
+        async move { vault.run(stop).await }
+    });
+
+    eventually("a login", async || tokens(&root).await.len() == 1).await;
+    let first = tokens(&root).await;
+    // Renewed: older than its first lease, and still the same.
+    let body = json!({ "accessor": first[0] });
+    eventually("a renewal", async || {
+        let reply = root
+            .raw(Method::POST, "auth/token/lookup-accessor", body.clone())
+            .await;
+        reply.body["data"]["last_renewal"].is_string()
+            || reply.body["data"]["last_renewal"].is_number()
+    })
+    .await;
+    assert!(store.read(&app).await.is_ok());
+    assert_eq!(tokens(&root).await, first);
+
+    root.ok(Method::POST, "auth/token/revoke-accessor", body)
+        .await;
+    assert!(store.read(&app).await.is_ok());
+    let second = tokens(&root).await;
+    assert!(second.len() == 1 && second != first);
+
+    stop.cancel();
+    keeper.await.expect("the keeper ends");
+    vault.log_out().await;
+    assert!(tokens(&root).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_periodic_token_lives_as_long_as_the_daemon_and_is_not_revoked_by_it() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    root.write_shipped_policy().await;
+    let token = root.periodic_token(&["dtrotate"], "3s").await;
+    let vault = connect(options(&bao, &token));
+    let stop = CancellationToken::new();
+    let keeper = tokio::spawn({
+        let (vault, stop) = (vault.clone(), stop.clone());
+        async move { vault.run(stop).await }
+    });
+    let body = json!({ "token": token });
+    let look_up = async || {
+        root.raw(Method::POST, "auth/token/lookup", body.clone())
+            .await
+    };
+    eventually("it outlives two periods", async || {
+        let reply = look_up().await;
+        assert_eq!(reply.status, 200, "the token died");
+        let [made, renewed] = ["creation_time", "last_renewal_time"]
+            .map(|field| reply.body["data"][field].as_u64().unwrap_or_default());
+        renewed > made + 6
+    })
+    .await;
+    stop.cancel();
+    keeper.await.expect("the keeper ends");
+    vault.log_out().await;
+    assert_eq!(look_up().await.status, 200, "it is not ours to revoke");
+}
+
+#[tokio::test]
+async fn approle_near_the_end_of_a_token_logs_in_while_the_old_one_works() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    let folder = tempfile::tempdir().expect("a folder");
+    let login = approle(&root, folder.path(), "2s").await;
+    let most = json!({ "token_max_ttl": "3s" });
+    root.ok(Method::POST, "auth/approle/role/r", most).await;
+    let vault = connect(VaultOptions {
+        login,
+        ..options(&bao, "")
+    });
+    let stop = CancellationToken::new();
+    let keeper = tokio::spawn({
+        let (vault, stop) = (vault.clone(), stop.clone());
+        async move { vault.run(stop).await }
+    });
+    let mut seen = std::collections::BTreeSet::new();
+    let mut health = vault.health();
+    eventually("three tokens", async || {
+        seen.extend(tokens(&root).await);
+        seen.len() >= 3
+    })
+    .await;
+    assert_eq!(*health.borrow_and_update(), Health::Available);
+
+    // A secret id that is refused: told in the log while the old token works, healed by a new one in the file.
+    std::fs::write(folder.path().join("secret-id"), "wrong").expect("a file");
+    eventually("no token is left", async || tokens(&root).await.is_empty()).await;
+    let down = async || matches!(vault.probe().await, Health::Unavailable { .. });
+    eventually("it is told", down).await;
+    let good = root.approle_secret_id("r").await;
+    std::fs::write(folder.path().join("secret-id"), good).expect("a file");
+    assert_eq!(vault.probe().await, Health::Available);
+    stop.cancel();
+    keeper.await.expect("the keeper ends");
+}
+
+#[tokio::test]
+async fn sealed_and_gone_are_transient_and_heal_by_themselves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bao = OpenBao::raft_tls(folder.path()).await;
+    let root = bao.root();
+    let kv2 = json!({"type": "kv", "options": {"version": "2"}});
+    root.ok(Method::POST, "sys/mounts/kv", kv2).await;
+    let token = free_token(&root, &["kv"]).await;
+    let vault = connect(options(&bao, &token));
+    let store = KvSecrets::new(vault.clone());
+    let app = at("kv", "app");
+    let one = data(json!({"token": "1"}));
+    eventually("the first write", async || {
+        store.write(&app, 0, &one).await == Ok(1)
+    })
+    .await;
+
+    let reason = async || match vault.probe().await {
+        Health::Unavailable { reason, .. } => Some(reason),
+        _ => None,
+    };
+    bao.seal().await;
+    eventually("it is sealed", async || {
+        kind(store.read(&app).await) == ErrorKind::Transient && reason().await == Some(Down::Sealed)
+    })
+    .await;
+    assert_eq!(kind(store.write(&app, 1, &one).await), ErrorKind::Transient);
+    bao.kill();
+    assert_eq!(reason().await, Some(Down::Unreachable));
+    assert_eq!(kind(store.write(&app, 1, &one).await), ErrorKind::Transient);
+    bao.start_again().await;
+    bao.unseal().await;
+    eventually("it heals", async || reason().await.is_none()).await;
+    assert_eq!(store.write(&app, 1, &one).await, Ok(2));
+    assert_eq!(there(&store, &app).await.0, 2);
+
+    // Nobody trusts the server's CA without `ca_file`.
+    let strangers = connect(VaultOptions {
+        ca_file: None,
+        ..options(&bao, &token)
+    });
+    let error = KvSecrets::new(strangers)
+        .read(&app)
+        .await
+        .err()
+        .expect("TLS");
+    assert_eq!(error.kind, ErrorKind::Transient);
+    assert!(error.what.contains("certificate"), "{error}");
+}
+
+fn coordinates() -> Coordinates {
+    Coordinates {
+        mount: "secret".into(),
+        path: "dynatrace/app".into(),
+        fields: vec!["token".into()],
+        environment: "prod".into(),
+        base_url: "https://abc12345.live.dynatrace.com".into(),
+        kind: Kind::Api,
+    }
+}
+
+fn record(name: &str) -> Record {
+    let mut unknown = Map::new();
+    unknown.insert("of_a_newer_version".into(), json!({"x": [1, "y"]}));
+    Record {
+        schema: SCHEMA,
+        write_id: "w1".into(),
+        name: name.into(),
+        epoch: Epoch {
+            installation: "k3v9aa".into(),
+            secret: "a7q2".into(),
+        },
+        coordinates: coordinates(),
+        adopted_at: "2026-11-24T00:00:00Z".parse().expect("a time"),
+        attempt: (1 << 53) - 1,
+        current: None,
+        last_due: None,
+        claim: None,
+        open: Vec::new(),
+        retiring: Vec::new(),
+        last_success: None,
+        failure: None,
+        hold_until: None,
+        events: VecDeque::new(),
+        unknown,
+    }
+}
+
+#[tokio::test]
+async fn the_journal_keeps_records_under_the_shipped_policy() {
+    let bao = OpenBao::dev().await;
+    let root = bao.root();
+    root.write_shipped_policy().await;
+    let token = root.periodic_token(&["dtrotate"], "60s").await;
+    let vault = connect(options(&bao, &token));
+    let journal = KvJournal::new(vault.clone(), "secret", "dtrotate/journal");
+    assert_eq!(journal.list().await, Ok(Vec::new()));
+
+    let others = (0..8).map(|_| {
+        let vault = connect(options(&bao, &token));
+        let journal = KvJournal::new(vault, "secret", "dtrotate/journal");
+        async move { journal.installation().await }
+    });
+    let ids = futures_util::future::join_all(others).await;
+    let id = journal.installation().await.expect("an id");
+    assert!(
+        id.len() == 6
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    );
+    assert!(ids.iter().all(|other| other.as_ref() == Ok(&id)), "{ids:?}");
+
+    let name = "dynatrace/a b#ü";
+    let absent = journal.read(name).await.expect("a read");
+    assert!(matches!(absent, JournalRead::Absent { cas: 0 }));
+    let mut written = record(name);
+    assert_eq!(journal.write(name, 0, &written).await, Ok(1));
+    assert_eq!(
+        kind(journal.write(name, 0, &written).await),
+        ErrorKind::Conflict
+    );
+    written.write_id = "w2".into();
+    assert_eq!(journal.write(name, 1, &written).await, Ok(2));
+    match journal.read(name).await.expect("a read") {
+        JournalRead::Present { version: 2, record } => assert_eq!(*record, written),
+        other => panic!("{other:?}"),
+    }
+    journal.write("plain", 0, &written).await.expect("a write");
+    let mut names = journal.list().await.expect("a listing");
+    names.sort();
+    assert_eq!(names, [name, "plain"]);
+
+    let place = journal.at("plain");
+    assert_eq!(place.path, "dtrotate/journal/plain");
+    root.delete("secret", &place.path).await;
+    let deleted = journal.read("plain").await.expect("a read");
+    assert!(matches!(deleted, JournalRead::Absent { cas: 1 }));
+    root.put("secret", &place.path, json!({"schema": 99})).await;
+    match journal.read("plain").await.expect("a read") {
+        JournalRead::Unreadable { why } => assert!(why.contains("99"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
