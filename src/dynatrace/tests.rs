@@ -4,6 +4,7 @@
 mod fake;
 mod odd;
 mod renewal;
+mod simulated;
 
 use std::sync::Arc;
 use std::time::Duration;
