@@ -99,7 +99,8 @@ impl Loud {
 
     fn allows(&self, meta: &Metadata<'_>) -> bool {
         let ours = meta.target().starts_with("dtrotate");
-        (ours || *meta.level() <= Loudness::INFO) && self.0.would_enable(meta.target(), meta.level())
+        (ours || *meta.level() <= Loudness::INFO)
+            && self.0.would_enable(meta.target(), meta.level())
     }
 }
 
@@ -164,7 +165,11 @@ fn text(level: &Loudness, mut found: Map<String, Value>) -> String {
     let mut take = |name: &str| found.remove(name).map(|value| plain(&value));
     let now = crate::clock::now();
     let mut line = format!("{now:.3} {level:5}");
-    for part in [take("event"), take("secret").map(|secret| format!("{secret}:")), take("message")] {
+    for part in [
+        take("event"),
+        take("secret").map(|secret| format!("{secret}:")),
+        take("message"),
+    ] {
         line.push(' ');
         line.push_str(&part.unwrap_or_default());
     }
@@ -339,7 +344,12 @@ mod tests {
     fn a_json_line_is_flat_and_keeps_its_order() {
         let line = json(
             &Loudness::INFO,
-            fields(&[("since", "x"), ("event", "e"), ("zeta", "z"), ("message", "a \"b\"\nc")]),
+            fields(&[
+                ("since", "x"),
+                ("event", "e"),
+                ("zeta", "z"),
+                ("message", "a \"b\"\nc"),
+            ]),
         );
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["message"], "a \"b\"\nc");
@@ -353,17 +363,32 @@ mod tests {
     fn a_text_line_is_one_line() {
         let line = text(
             &Loudness::WARN,
-            fields(&[("event", "rotation_failed"), ("secret", "ci"), ("message", "a\nb"), ("error", "c\nd")]),
+            fields(&[
+                ("event", "rotation_failed"),
+                ("secret", "ci"),
+                ("message", "a\nb"),
+                ("error", "c\nd"),
+            ]),
         );
         assert!(!line.contains('\n'));
-        assert!(line.contains("WARN rotation_failed ci: a b (error=c d)"), "{line}");
+        assert!(
+            line.contains("WARN rotation_failed ci: a b (error=c d)"),
+            "{line}"
+        );
     }
 
     #[test]
     fn p5_foreign_debug_lines_are_never_written() {
         let loud = Loud::parse("trace");
         let enabled = |target: &str, level| loud.0.would_enable(target, &level);
-        assert!(enabled("h2::client", Loudness::TRACE), "the cap, not the filter, must keep it out");
-        assert!(Loud::parse("nonsense=%%").0.would_enable("dtrotate::daemon", &Loudness::INFO));
+        assert!(
+            enabled("h2::client", Loudness::TRACE),
+            "the cap, not the filter, must keep it out"
+        );
+        assert!(
+            Loud::parse("nonsense=%%")
+                .0
+                .would_enable("dtrotate::daemon", &Loudness::INFO)
+        );
     }
 }

@@ -108,7 +108,11 @@ fn issuer(settings: &config::Environment, store: &Store) -> Result<Dynatrace, As
         },
         ca_file: settings.ca_file.clone(),
         proxy: match &settings.proxy {
-            Some(proxy) => Some(proxy.parse().map_err(|error| wrong(format!("proxy: {error}")))?),
+            Some(proxy) => Some(
+                proxy
+                    .parse()
+                    .map_err(|error| wrong(format!("proxy: {error}")))?,
+            ),
             None => None,
         },
         timeout: settings.timeout,
@@ -141,9 +145,10 @@ async fn management_token(
             .value(&at.field)
             .ok_or_else(|| wrong(format!("is not in {place}: the field is missing or blank"))),
         Ok(_) => Err(wrong(format!("is not in {place}: there is no such secret"))),
-        Err(error) if error.kind == ErrorKind::Refused => {
-            Err(wrong(format!("cannot be read from {place}: {}", error.what)))
-        }
+        Err(error) if error.kind == ErrorKind::Refused => Err(wrong(format!(
+            "cannot be read from {place}: {}",
+            error.what
+        ))),
         Err(error) => Err(error),
     }
 }
@@ -162,13 +167,18 @@ impl Wired {
     /// Asks Vault whether it can be worked with; none = it can.
     pub async fn probe_vault(&self) -> Option<String> {
         match self.vault.probe().await {
-            vault::Health::Unavailable { reason, what, .. } => Some(format!("{}: {what}", reason.as_str())),
+            vault::Health::Unavailable { reason, what, .. } => {
+                Some(format!("{}: {what}", reason.as_str()))
+            }
             vault::Health::Available | vault::Health::Unknown => None,
         }
     }
 
     /// What our Vault token may do at these API paths.
-    pub async fn capabilities(&self, paths: &[String]) -> Result<BTreeMap<String, Vec<String>>, CallError> {
+    pub async fn capabilities(
+        &self,
+        paths: &[String],
+    ) -> Result<BTreeMap<String, Vec<String>>, CallError> {
         self.vault.capabilities(paths).await
     }
 
@@ -187,8 +197,14 @@ impl Wired {
     }
 
     /// The rights that an environment's management token needs and lacks.
-    pub async fn management_scopes_missing(&self, environment: &str) -> Result<Vec<String>, CallError> {
-        self.issuer(environment)?.inner().management_scopes_missing().await
+    pub async fn management_scopes_missing(
+        &self,
+        environment: &str,
+    ) -> Result<Vec<String>, CallError> {
+        self.issuer(environment)?
+            .inner()
+            .management_scopes_missing()
+            .await
     }
 
     /// An environment's issuer.

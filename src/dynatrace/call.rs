@@ -122,6 +122,11 @@ pub(super) enum Via {
 }
 
 impl Wire {
+    /// The clock of the servers that answered.
+    pub(super) fn clock(&self) -> &http::ServerClock {
+        self.pooled.clock()
+    }
+
     /// Builds the clients; sends nothing.
     pub(super) fn new(options: &super::Options) -> Result<Self, BuildError> {
         let wanted = http::Options {

@@ -127,6 +127,11 @@ impl Dynatrace {
         }
     }
 
+    /// How far the environment's clock is from ours.
+    pub fn clock(&self) -> &crate::http::ServerClock {
+        self.wire.clock()
+    }
+
     /// The environment's name.
     pub fn name(&self) -> &str {
         &self.wire.name

@@ -1,0 +1,312 @@
+//! Which services can be used now, and what lasts and needs a human: told once, repeated every 15 minutes, and its end is told.
+//!
+//! A service's trouble is one line, not one per secret. A blip (a Vault cluster that elects a leader) is no line at all.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::clock;
+use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::event::{EventName, Level, Report};
+use crate::rotation::retry;
+use crate::telemetry::Line;
+
+/// A service that fails for less than this is not told of: an election of a Vault cluster takes some seconds.
+const BLIP: Duration = Duration::from_secs(10);
+/// A trouble that lasts is repeated so often.
+pub const REPEAT: Duration = Duration::from_secs(15 * 60);
+
+/// All services and lasting troubles. Shared by everything in the process.
+pub struct Board {
+    vault: Gate,
+    environments: BTreeMap<String, Gate>,
+    troubles: Mutex<BTreeMap<String, Trouble>>,
+}
+
+/// One service.
+struct Gate {
+    name: Option<String>,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// Nothing was asked yet.
+    Unknown,
+    Up,
+    Down(Down),
+}
+
+struct Down {
+    since: Timestamp,
+    began: Instant,
+    what: String,
+    /// Waiting does not help: a credential was refused. Or it never worked.
+    at_once: bool,
+    told: Option<Instant>,
+    probes: u32,
+    next_probe: Instant,
+}
+
+struct Trouble {
+    line: Line,
+    since: Timestamp,
+    told: Instant,
+}
+
+/// What a service's state means for work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// The sentence.
+    pub what: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Board {
+    /// For these environments.
+    pub fn new<'a>(environments: impl IntoIterator<Item = &'a String>) -> Self {
+        let gate = |name: Option<String>| Gate {
+            name,
+            state: Mutex::new(State::Unknown),
+        };
+        Board {
+            vault: gate(None),
+            environments: environments
+                .into_iter()
+                .map(|name| (name.clone(), gate(Some(name.clone()))))
+                .collect(),
+            troubles: Mutex::default(),
+        }
+    }
+
+    /// A call of `step` for a secret of `environment` ended.
+    pub fn called(&self, environment: &str, step: &str, error: Option<&CallError>) {
+        let service = match error {
+            Some(error) => error.service,
+            None if matches!(step, "journal" | "read" | "store" | "fence") => Service::Vault,
+            None => Service::Dynatrace,
+        };
+        let gate = match service {
+            Service::Vault => Some(&self.vault),
+            Service::Dynatrace => self.environments.get(environment),
+        };
+        let Some(gate) = gate else { return };
+        match error {
+            Some(error) if is_outage(error) => gate.fail(error),
+            _ => gate.works(),
+        }
+    }
+
+    /// Vault cannot be used now.
+    pub fn vault_outage(&self) -> Option<Outage> {
+        self.vault.outage()
+    }
+
+    /// This environment cannot be used now.
+    pub fn environment_outage(&self, name: &str) -> Option<Outage> {
+        self.environments.get(name)?.outage()
+    }
+
+    /// Nothing was asked of Vault yet, or it works.
+    pub fn can_start(&self, environment: &str) -> bool {
+        self.vault.outage().is_none() && self.environment_outage(environment).is_none()
+    }
+
+    /// Vault should be asked now whether it is back.
+    pub fn vault_probe_due(&self) -> bool {
+        self.vault.probe_due()
+    }
+
+    /// The environments that should be asked now whether they are back.
+    pub fn environment_probes_due(&self) -> Vec<String> {
+        let due = self
+            .environments
+            .iter()
+            .filter(|(_, gate)| gate.probe_due());
+        due.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Raises a trouble that needs a human: told now if it is new, and then every 15 minutes.
+    pub fn raise(&self, key: impl Into<String>, line: Line, tell: bool) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(|e| e.into_inner());
+        let key = key.into();
+        if let Some(known) = troubles.get_mut(&key) {
+            known.line = line;
+            return;
+        }
+        if tell {
+            line.clone().write();
+        }
+        let trouble = Trouble {
+            line,
+            since: clock::now(),
+            told: Instant::now(),
+        };
+        troubles.insert(key, trouble);
+    }
+
+    /// The trouble is over; `true` = there was one.
+    pub fn settle(&self, key: &str) -> bool {
+        let mut troubles = self.troubles.lock().unwrap_or_else(|e| e.into_inner());
+        troubles.remove(key).is_some()
+    }
+
+    /// Tells what is new or has lasted for another 15 minutes. To be called every second or so.
+    pub fn tell(&self) {
+        self.vault.tell();
+        for gate in self.environments.values() {
+            gate.tell();
+        }
+        let mut troubles = self.troubles.lock().unwrap_or_else(|e| e.into_inner());
+        for trouble in troubles.values_mut() {
+            if trouble.told.elapsed() >= REPEAT {
+                trouble.told = Instant::now();
+                trouble.line.clone().since(Some(trouble.since)).write();
+            }
+        }
+    }
+
+    /// What a human must look at now, one sentence each.
+    pub fn outages(&self) -> Vec<String> {
+        let gates = std::iter::once(&self.vault).chain(self.environments.values());
+        gates
+            .filter_map(|gate| Some(format!("{}: {}", gate.title(), gate.outage()?.what)))
+            .collect()
+    }
+}
+
+/// The error concerns every secret of the service.
+fn is_outage(error: &CallError) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::Transient | ErrorKind::Unauthorized | ErrorKind::Unclear
+    )
+}
+
+impl Gate {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn title(&self) -> String {
+        match &self.name {
+            None => "Vault".to_owned(),
+            Some(name) => format!("Dynatrace {name}"),
+        }
+    }
+
+    fn fail(&self, error: &CallError) {
+        let mut state = self.lock();
+        let unauthorized = error.kind == ErrorKind::Unauthorized;
+        match &mut *state {
+            State::Down(down) => {
+                down.what.clone_from(&error.what);
+                down.at_once |= unauthorized;
+            }
+            State::Unknown | State::Up => {
+                let first = matches!(*state, State::Unknown);
+                *state = State::Down(Down {
+                    since: clock::now(),
+                    began: Instant::now(),
+                    what: error.what.clone(),
+                    at_once: unauthorized || first,
+                    told: None,
+                    probes: 0,
+                    next_probe: Instant::now()
+                        + error.retry_after.unwrap_or(Duration::from_millis(500)),
+                });
+            }
+        }
+    }
+
+    fn works(&self) {
+        let mut state = self.lock();
+        if let State::Down(down) = &*state
+            && down.told.is_some()
+        {
+            let message = format!("{} can be used again", self.title());
+            let event = match self.name {
+                None => EventName::VaultAvailable,
+                Some(_) => EventName::DynatraceAvailable,
+            };
+            self.line(event, message)
+                .since(Some(down.since))
+                .took(down.began.elapsed())
+                .write();
+        }
+        *state = State::Up;
+    }
+
+    fn line(&self, event: EventName, message: String) -> Line {
+        let line = Line::new(event, message);
+        match &self.name {
+            None => line,
+            Some(name) => line.environment(name),
+        }
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        match &*self.lock() {
+            State::Down(down) => Some(Outage {
+                what: down.what.clone(),
+                since: down.since,
+            }),
+            State::Unknown | State::Up => None,
+        }
+    }
+
+    fn probe_due(&self) -> bool {
+        match &mut *self.lock() {
+            State::Down(down) if Instant::now() >= down.next_probe => {
+                let wait = retry::wait(down.probes, None, fastrand::u64(..));
+                down.probes += 1;
+                down.next_probe = Instant::now() + wait.min(Duration::from_secs(15));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn tell(&self) {
+        let mut state = self.lock();
+        let State::Down(down) = &mut *state else {
+            return;
+        };
+        let due = match down.told {
+            Some(told) => told.elapsed() >= REPEAT,
+            None => down.at_once || down.began.elapsed() >= BLIP,
+        };
+        if !due {
+            return;
+        }
+        let event = match self.name {
+            None => EventName::VaultUnavailable,
+            Some(_) => EventName::DynatraceUnavailable,
+        };
+        let message = format!(
+            "{} cannot be used: {}. Rotations wait and are caught up when it is back",
+            self.title(),
+            down.what
+        );
+        let first = down.told.replace(Instant::now()).is_none();
+        let line = self
+            .line(event, message)
+            .at(Level::Error)
+            .error(down.what.clone());
+        line.since((!first).then_some(down.since)).write();
+    }
+}
+
+/// The trouble of a secret whose rotation is stuck or whose document is unreadable.
+pub fn secret_key(name: &str) -> String {
+    format!("secret {name}")
+}
+
+/// A line about a secret's lasting failure, as its journal document tells it.
+pub fn failure_line(name: &str, environment: &str, message: &str) -> Line {
+    let report = Report::new(EventName::RotationStuck, message);
+    Line::of(report).secret(name, environment)
+}

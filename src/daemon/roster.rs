@@ -1,0 +1,201 @@
+//! What the daemon keeps of each secret between two runs: its settings, its journal document as last known, and when it is next looked at.
+//! Nothing here is needed to be right: a restart begins with an empty roster and the journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::{self, SecretSettings};
+use crate::rotation::facts::{Known, Verdict, Watch, Wish};
+use crate::rotation::plan::Plan;
+use crate::rotation::record::{Record, Trigger};
+use crate::rotation::retry;
+use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Missed, Next};
+
+/// One secret, or a document without one.
+pub struct Entry {
+    /// What to rotate and how.
+    pub plan: Arc<Plan>,
+    /// Its settings; none = it left the configuration, and only its retirements are finished.
+    pub settings: Option<SecretSettings>,
+    /// Its journal document as last known.
+    pub known: Option<Known>,
+    /// How long a foreign claim has stood.
+    pub watch: Option<Watch>,
+    /// The run that it waits for.
+    pub due: Option<Due>,
+    /// Why nothing is due, for `status`.
+    pub because: String,
+    /// A run is under way or queued.
+    pub busy: bool,
+    /// Look again when the run under way has ended.
+    pub again: bool,
+    /// It was looked at since the start.
+    pub looked: bool,
+    /// Clean-up or retirement wants a look at this time.
+    wake: Option<Timestamp>,
+    /// No run before this.
+    not_before: Option<Timestamp>,
+    /// The due instant that failed and is tried again.
+    retrying: Option<Timestamp>,
+    tries: u32,
+}
+
+impl Entry {
+    /// A secret that was not looked at yet: it is looked at at once.
+    pub fn new(plan: Arc<Plan>, settings: Option<SecretSettings>) -> Self {
+        Entry {
+            plan,
+            settings,
+            known: None,
+            watch: None,
+            due: None,
+            because: "not looked at yet".into(),
+            busy: false,
+            again: false,
+            looked: false,
+            wake: None,
+            not_before: None,
+            retrying: None,
+            tries: 0,
+        }
+    }
+
+    /// The document, if there is one.
+    pub fn record(&self) -> Option<&Record> {
+        self.known.as_ref()?.record.as_deref()
+    }
+
+    /// Computes anew when it is due. Not for a run that waits for a retry: it keeps its instant.
+    pub fn plan_next(&mut self, now: Timestamp, able_since: Timestamp) {
+        if self.retrying.is_some() {
+            return;
+        }
+        let (Some(settings), Some(record)) = (&self.settings, self.record()) else {
+            self.due = None;
+            return;
+        };
+        let current = record.current.as_ref();
+        let next = due::next_due(&Input {
+            secret: &self.plan.name,
+            enabled: settings.enabled,
+            schedule: &settings.schedule,
+            jitter: signed(settings.jitter),
+            missed: match settings.missed {
+                config::Missed::Run => Missed::Run,
+                config::Missed::Skip => Missed::Skip,
+            },
+            adopted_at: record.adopted_at,
+            last_due: record.last_due,
+            created: current.and_then(|current| current.created),
+            expires: current.and_then(|current| current.expires),
+            grace: signed(self.plan.grace),
+            expiry_guard: settings.expiry_guard,
+            able_since,
+            catch_up_spread: if settings.jitter.is_zero() {
+                CATCH_UP_SPREAD
+            } else {
+                signed(settings.jitter)
+            },
+            now,
+        });
+        (self.due, self.because) = match next {
+            Next::Due(due) => {
+                let because = due.because.clone();
+                (Some(due), because)
+            }
+            Next::Never { because } => (None, because),
+        };
+    }
+
+    /// When it wants to be looked at next, without a tick of the engine: for a clean-up, a retry, an expiry, a missed run, or a due time
+    /// whose jitter is running.
+    pub fn alarm(&self, now: Timestamp) -> Option<Timestamp> {
+        let due = self.due.as_ref().filter(|due| {
+            // A firing that lies ahead is the engine's to tell.
+            due.trigger != due::Trigger::Schedule || due.instant <= now
+        });
+        let first = due.map(|due| due.at).into_iter().chain(self.wake).min();
+        let first = if self.looked { first } else { Some(now) };
+        Some(first?.max(self.not_before.unwrap_or(Timestamp::MIN)))
+    }
+
+    /// The rotation that is wanted now, if one is.
+    pub fn wish(&self, now: Timestamp) -> Option<Wish> {
+        let due = self.due.as_ref().filter(|due| due.at <= now)?;
+        let trigger = match due.trigger {
+            _ if self.retrying == Some(due.instant) => Trigger::Retry,
+            due::Trigger::Schedule => Trigger::Schedule,
+            due::Trigger::Missed => Trigger::Missed,
+            due::Trigger::Expiry => Trigger::Expiry,
+        };
+        Some(Wish {
+            due: Some(due.instant),
+            trigger,
+        })
+    }
+
+    /// Takes note of how a run ended.
+    pub fn ended(&mut self, verdict: &Verdict, known: Option<Known>, now: Timestamp) {
+        self.busy = false;
+        self.looked = true;
+        self.known = known;
+        self.wake = None;
+        self.not_before = None;
+        let instant = self.due.as_ref().map(|due| due.instant);
+        let mut after = |wait: Duration| now.checked_add(wait).unwrap_or(now);
+        match verdict {
+            Verdict::Settled { wake } => {
+                self.tries = 0;
+                self.retrying = None;
+                self.wake = *wake;
+            }
+            Verdict::Busy { recheck, watch, .. } => {
+                self.watch = Some(*watch);
+                self.retrying = None;
+                // A little later, so that the claim has lapsed by then.
+                self.wake = Some(after(*recheck + Duration::from_millis(50)));
+                self.not_before = self.wake;
+            }
+            Verdict::Failed { retry_at, .. } => {
+                self.retrying = retry_at.and(instant);
+                self.wake = *retry_at;
+                self.not_before = *retry_at;
+                self.wake = self.wake.or_else(|| self.retirement());
+            }
+            Verdict::Later(error) => {
+                let wait = retry::wait(self.tries, error.retry_after, fastrand::u64(..));
+                self.tries += 1;
+                self.retrying =
+                    instant.filter(|_| self.due.as_ref().is_some_and(|due| due.at <= now));
+                self.wake = Some(after(wait));
+                self.not_before = self.wake;
+            }
+            Verdict::Unreadable(_) => {
+                self.wake = Some(after(super::board::REPEAT));
+                self.not_before = self.wake;
+            }
+            Verdict::Would(_) => {}
+        }
+    }
+
+    /// A stuck rotation does not keep former tokens from retiring.
+    fn retirement(&self) -> Option<Timestamp> {
+        self.record()?.retiring.iter().map(|entry| entry.due).min()
+    }
+
+    /// Vault or the environment is back, the sweep found something, or the configuration changed: no need to wait any longer.
+    pub fn hurry(&mut self, now: Timestamp) {
+        self.not_before = None;
+        self.wake = Some(now);
+    }
+}
+
+/// All secrets by name.
+pub type Roster = BTreeMap<String, Entry>;
+
+fn signed(length: Duration) -> SignedDuration {
+    SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)
+}
