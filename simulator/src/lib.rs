@@ -7,12 +7,12 @@
 //!
 //! The rooms in reading order:
 //!
-//! - [`simulator`]: starts and ends it, and hands out the two handles below;
-//! - [`dynatrace`]: the token table, the two API generations over it, and the [`Dynatrace`] handle;
-//! - [`kv`]: the Vault-shaped stand-in and the [`Kv`] handle;
-//! - [`fault`]: what can be made to go wrong with which request;
-//! - [`calls`]: what was asked;
-//! - `server`: sockets, the `Date` header, and carrying a fault out;
+//! - `simulator`: [`Simulator`] starts and ends it, and hands out the two handles below;
+//! - `dynatrace`: the token table, the two API generations over it, and the [`Dynatrace`] handle;
+//! - `kv`: the Vault-shaped stand-in and the [`Kv`] handle;
+//! - `fault`: what can be made to go wrong with which request: [`Rule`], [`Action`], [`Fault`];
+//! - `calls`: what was asked: [`Call`], [`Operation`];
+//! - `server`: the `Date` header, latency, and carrying a fault out; `wire`: connections that can be cut;
 //! - `admin`: what the thin program shows to outside checks.
 //!
 //! ```no_run
@@ -30,19 +30,23 @@
 //! ```
 
 mod admin;
-pub mod calls;
+mod calls;
 mod clock;
-pub mod dynatrace;
-pub mod fault;
-pub mod kv;
+mod dynatrace;
+mod fault;
+mod kv;
 mod message;
 mod server;
-pub mod simulator;
+mod simulator;
+mod wire;
 
 pub use calls::{Call, Operation};
 pub use dynatrace::handle::{Dynatrace, Seed, Seeded};
-pub use dynatrace::table::{Actor, Change, TokenChange, TokenInfo};
-pub use fault::{Action, Answer, Fault, LateAnswer, Rule, Until, Visibility};
+pub use dynatrace::history::{Actor, Change, TokenChange};
+pub use dynatrace::scopes;
+pub use dynatrace::table::TokenInfo;
+pub use fault::handle::Fault;
+pub use fault::{Action, Answer, LateAnswer, Rule, Until, Visibility};
 pub use kv::handle::{Kv, KvChange, KvChangeKind};
 pub use kv::{AppRole, KvOptions, PolicyRule};
 pub use simulator::{EnvironmentOptions, Options, Simulator};

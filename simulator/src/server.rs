@@ -1,29 +1,25 @@
-//! Sockets, the `Date` header, latency, and carrying a fault out. It knows neither tokens nor secrets.
+//! The `Date` header, latency, and carrying a fault out. It knows neither tokens nor secrets.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::Pin;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
-use axum::serve::{IncomingStream, Listener};
 use futures_util::stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use crate::calls::{Call, CallLog, lock};
 use crate::clock::Clock;
-use crate::fault::{Action, Answer, Fault, Faults, LateAnswer, Until, Verdict};
+use crate::fault::handle::{Fault, Faults, Verdict};
+use crate::fault::{Action, Answer, LateAnswer, Until};
 use crate::message::{Incoming, Reply};
+use crate::wire::{Cut, Door, Peer};
 
 /// Dynatrace's cap of a request's body; nothing the KV stand-in is used for is larger, either.
 const MAX_BODY: usize = 1024 * 1024;
@@ -272,115 +268,6 @@ fn broken_off(mut bytes: Vec<u8>) -> Body {
         Some((Ok(Bytes::from(bytes)), Some(Vec::new())))
     });
     Body::from_stream(steps)
-}
-
-/// How a connection ends without an answer.
-#[derive(Debug, Clone, Copy)]
-enum Cut {
-    /// An orderly end of the stream.
-    Close = 1,
-    /// A TCP reset.
-    Reset = 2,
-}
-
-/// The switch by which a handler ends its own connection.
-#[derive(Debug, Clone, Default)]
-struct Switch(Arc<AtomicU8>);
-
-impl Switch {
-    fn cut(&self, how: Cut) {
-        self.0.store(how as u8, Ordering::Relaxed);
-    }
-}
-
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone)]
-struct Peer {
-    address: IpAddr,
-    wire: Switch,
-}
-
-impl Connected<IncomingStream<'_, Door>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Peer {
-        Peer {
-            address: stream.remote_addr().ip(),
-            wire: stream.io().switch.clone(),
-        }
-    }
-}
-
-/// A listener whose connections can be cut by the handler.
-struct Door(TcpListener);
-
-impl Listener for Door {
-    type Io = Wire;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Wire, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        // Without it small answers wait for the other side's acknowledgements; a failure only costs time.
-        let _ = stream.set_nodelay(true);
-        let wire = Wire {
-            stream,
-            switch: Switch::default(),
-        };
-        (wire, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-/// A connection that refuses to write once its switch is thrown, which makes the HTTP layer close it.
-struct Wire {
-    stream: TcpStream,
-    switch: Switch,
-}
-
-impl Wire {
-    fn check(&self) -> io::Result<()> {
-        let thrown = self.switch.0.load(Ordering::Relaxed);
-        if thrown == 0 {
-            return Ok(());
-        }
-        if thrown == Cut::Reset as u8 {
-            self.stream.set_zero_linger()?;
-        }
-        Err(io::ErrorKind::ConnectionAborted.into())
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.switch.0.load(Ordering::Relaxed) == Cut::Reset as u8 {
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }
 
 /// A call as a stand-in begins to describe it.

@@ -9,10 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Environment;
+use super::history::{Actor, TokenChange};
 use super::scopes;
-use super::table::{Actor, NewToken, TokenChange, TokenInfo, id_of};
+use super::secret::{id_of, uuid};
+use super::table::{NewToken, TokenInfo};
 use crate::calls::{Call, Operation, lock};
-use crate::fault::{Fault, Rule};
+use crate::fault::Rule;
+use crate::fault::handle::Fault;
 
 /// A token to be put into the table by hand.
 #[derive(Clone)]
@@ -160,7 +163,7 @@ impl Dynatrace {
         };
         let token = match seed.value {
             Some(value) => {
-                let id = id_of(&value).map_or_else(super::table::uuid, str::to_owned);
+                let id = id_of(&value).map_or_else(uuid, str::to_owned);
                 table.insert(id, value, new, Actor::Hand)
             }
             None => {

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::Environment;
 use super::body::{self, Violation};
-use super::table::{Table, Token, uuid};
+use super::secret::uuid;
+use super::table::{Table, Token};
 use super::time;
 use crate::calls::lock;
 use crate::message::{Incoming, Reply};

@@ -4,8 +4,10 @@
 
 mod body;
 pub mod handle;
+pub mod history;
 mod list;
 pub mod scopes;
+pub(crate) mod secret;
 pub mod table;
 mod time;
 mod v1;
@@ -239,7 +241,7 @@ fn shown_id(table: &Table, text: &str) -> Option<String> {
     if let Some(token) = table.get(text).or_else(|| table.by_value(text)) {
         return Some(token.id.clone());
     }
-    table::id_of(text).map(str::to_owned)
+    secret::id_of(text).map(str::to_owned)
 }
 
 /// Whether a text has the form of an id, so that an unknown one may be shown without showing a secret.

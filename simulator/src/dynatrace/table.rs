@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 
+use super::history::{Actor, Change, TokenChange};
+use super::secret::{dotted_pair, legacy_pair};
 use crate::clock::Clock;
 use crate::fault::Visibility;
 
@@ -105,49 +106,6 @@ impl fmt::Debug for TokenInfo {
             .field("last_used", &self.last_used)
             .finish_non_exhaustive()
     }
-}
-
-/// Who changed a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Actor {
-    /// A call authenticated by the token with this id.
-    Token(String),
-    /// The test or the program's start, as a person would at the screen.
-    Hand,
-    /// Dynatrace itself: the purge of expired tokens.
-    System,
-}
-
-/// What happened to a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    Created,
-    Enabled,
-    Disabled,
-    Renamed { from: String },
-    Rescoped,
-    Redated,
-    Deleted,
-    Purged,
-}
-
-/// One entry of the history.
-#[derive(Debug, Clone, Serialize)]
-pub struct TokenChange {
-    /// One order over all changes of this simulator, the KV stand-in's included.
-    pub sequence: u64,
-    /// By the stand-in's clock.
-    pub at: Timestamp,
-    /// On the monotonic clock.
-    #[serde(skip)]
-    pub instant: Instant,
-    pub token_id: String,
-    /// The name after the change.
-    pub name: String,
-    pub change: Change,
-    pub by: Actor,
 }
 
 /// What a new token is made of.
@@ -397,47 +355,4 @@ impl Table {
 
 fn purge_time(expires: Timestamp) -> Option<Timestamp> {
     expires.checked_add(PURGED_AFTER).ok()
-}
-
-/// The id of a dotted secret is everything before its second dot; `None` for anything else.
-pub(crate) fn id_of(value: &str) -> Option<&str> {
-    let mut dots = value.match_indices('.').map(|(at, _)| at);
-    let (_, second) = (dots.next()?, dots.next()?);
-    Some(&value[..second])
-}
-
-fn drawn(alphabet: &[u8], length: usize) -> String {
-    (0..length)
-        .map(|_| char::from(alphabet[fastrand::usize(..alphabet.len())]))
-        .collect()
-}
-
-/// `dt0c01.<24 public>.<64 secret>` over the base-32 alphabet.
-fn dotted_pair() -> (String, String) {
-    const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let id = format!("dt0c01.{}", drawn(BASE32, 24));
-    let value = format!("{id}.{}", drawn(BASE32, 64));
-    (id, value)
-}
-
-/// A UUID and 21 URL-safe characters.
-fn legacy_pair() -> (String, String) {
-    const URL_SAFE: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    (uuid(), drawn(URL_SAFE, 21))
-}
-
-/// A random UUID.
-pub(crate) fn uuid() -> String {
-    let bits = fastrand::u128(..);
-    let bits = bits & !(0xf << 76) | (0x4 << 76);
-    let bits = bits & !(0x3 << 62) | (0x2 << 62);
-    let hex = format!("{bits:032x}");
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
 }

@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::body::{self, Fields, Violation};
-use super::table::{Actor, NewToken, Table, Token};
+use super::history::Actor;
+use super::table::{NewToken, Table, Token};
 use super::{Environment, Route, deletable, may_delete, needs, scopes};
 use crate::message::{Incoming, Reply};
 

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::body::{self, Fields, Violation};
-use super::table::{Actor, NewToken, Table, Token};
+use super::history::Actor;
+use super::table::{NewToken, Table, Token};
 use super::{Environment, Route, deletable, list, may_delete, needs, scopes, time};
 use crate::message::{Incoming, Reply};
 

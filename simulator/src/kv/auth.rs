@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{AppRole, CONTENT_TYPE, KvOptions, PolicyRule, answer, object, unsupported_operation};
 use crate::calls::Operation;
 use crate::clock::Clock;
-use crate::dynatrace::table::uuid;
+use crate::dynatrace::secret::uuid;
 use crate::message::{Incoming, Reply};
 
 /// A token that calls.

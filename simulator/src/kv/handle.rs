@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::Vault;
 use crate::calls::{Call, Operation, lock};
-use crate::fault::{Fault, Rule};
+use crate::fault::Rule;
+use crate::fault::handle::Fault;
 
 /// What happened to a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 mod auth;
 pub mod handle;
+mod input;
 mod store;
 mod sys;
 
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use crate::calls::{Call, lock};
-use crate::dynatrace::table::uuid;
+use crate::dynatrace::secret::uuid;
 use crate::message::{Incoming, Reply, segment_decoded};
 use crate::server::{Service, Site};
 use auth::{Auth, VaultToken};
@@ -173,6 +174,7 @@ impl Vault {
     }
 
     fn handle(&self, incoming: &Incoming) -> Result<Reply, Reply> {
+        refuse_odd_methods(incoming)?;
         refuse_odd_paths(incoming)?;
         let mut state = lock(&self.state);
         let state = &mut *state;
@@ -268,6 +270,15 @@ impl Vault {
     }
 }
 
+/// OPTIONS is refused as a bad request, methods that Vault does not know as not allowed.
+fn refuse_odd_methods(incoming: &Incoming) -> Result<(), Reply> {
+    match incoming.method.as_str() {
+        "GET" | "HEAD" | "LIST" | "POST" | "PUT" | "PATCH" | "DELETE" => Ok(()),
+        "OPTIONS" => Err(Reply::vault_error(400, &[])),
+        _ => Err(Reply::vault_error(405, &[])),
+    }
+}
+
 /// `//`, `.` and `..` are redirected to the cleaned path; the encoded `..` is refused.
 fn refuse_odd_paths(incoming: &Incoming) -> Result<(), Reply> {
     let segments: Vec<&str> = incoming.path.split('/').skip(1).collect();
@@ -333,7 +344,7 @@ fn object(incoming: &Incoming) -> Result<Map<String, Value>, Reply> {
     match serde_json::from_slice(&incoming.body) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => {
-            let text = "failed to decode JSON input: json: cannot unmarshal into Go value of type map[string]interface {}";
+            let text = "failed to decode JSON input: json: cannot unmarshal array into Go value of type map[string]interface {}";
             Err(Reply::vault_error(400, &[text]))
         }
         Err(_) => Err(Reply::vault_error(

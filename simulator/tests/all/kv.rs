@@ -299,6 +299,8 @@ async fn wrong_paths_and_methods_are_refused_as_on_the_real_one() {
         ("GET", "secret/undelete/x", 405),
         ("PATCH", "secret/undelete/x", 405),
         ("HEAD", "secret/data/x", 405),
+        ("OPTIONS", "secret/data/x", 400),
+        ("COPY", "secret/data/x", 405),
         ("POST", "sys/health", 405),
         ("GET", "sys/capabilities-self", 405),
         ("GET", "sys/nosuch", 404),

@@ -1,0 +1,49 @@
+//! What happened to tokens, by whom and when.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Who changed a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// A call authenticated by the token with this id.
+    Token(String),
+    /// The test or the program's start, as a person would at the screen.
+    Hand,
+    /// Dynatrace itself: the purge of expired tokens.
+    System,
+}
+
+/// What happened to a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    Created,
+    Enabled,
+    Disabled,
+    Renamed { from: String },
+    Rescoped,
+    Redated,
+    Deleted,
+    Purged,
+}
+
+/// One entry of the history.
+#[derive(Debug, Clone, Serialize)]
+pub struct TokenChange {
+    /// One order over all changes of this simulator, the KV stand-in's included.
+    pub sequence: u64,
+    /// By the stand-in's clock.
+    pub at: Timestamp,
+    /// On the monotonic clock.
+    #[serde(skip)]
+    pub instant: Instant,
+    pub token_id: String,
+    /// The name after the change.
+    pub name: String,
+    pub change: Change,
+    pub by: Actor,
+}
