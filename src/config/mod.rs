@@ -1,6 +1,6 @@
 //! The configuration: from files and environment to [`Settings`], or to [`Problems`] that say where and what to do.
 //!
-//! Stages, one file each: [`file`](self) reads TOML into tables that know their places; `merge` makes one tree of several files and
+//! Stages, one file each: `file` reads TOML into tables that know their places; `merge` makes one tree of several files and
 //! the overrides; `section` reads typed values; `services` and `secrets` judge their meaning; `settings` is what comes out. A problem
 //! never ends the reading: all of them come in one go.
 //!

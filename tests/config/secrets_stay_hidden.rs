@@ -76,49 +76,53 @@ fn a_token_value_is_refused_at_its_place() {
 
 #[test]
 fn credentials_of_no_known_shape_are_masked_by_their_key() {
-    const UUID: &str = "0c0ffee0-aaaa-bbbb-cccc-0123456789ab";
+    const OPAQUE: &str = "fsjhkeiu3483_kfjskdf2";
     for auth in [
-        format!("secret_id = \"{UUID}\""),
-        format!("token = \"{UUID}\""),
-        format!("role_id = \"{UUID}\""),
-        format!("secretid = \"{UUID}\""),
-        format!("password = \"{UUID}\""),
-        format!("secret_id = \"{UUID}"),
-        format!("secret_id = {UUID}"),
-        format!("secret_id = \"\"\"\n{UUID}\n"),
-        format!("'secret_id' = '{UUID}'"),
-        format!("secret_id_file = \"{UUID}\""),
-        format!("token_file = \"{UUID}\""),
+        format!("secret_id = \"{OPAQUE}\""),
+        format!("token = \"{OPAQUE}\""),
+        format!("role_id = \"{OPAQUE}\""),
+        format!("secretid = \"{OPAQUE}\""),
+        format!("password = \"{OPAQUE}\""),
+        format!("secret_id = \"{OPAQUE}"),
+        format!("secret_id = {OPAQUE}"),
+        format!("secret_id = \"\"\"\n{OPAQUE}\n"),
+        format!("'secret_id' = '{OPAQUE}'"),
     ] {
-        hidden(
-            &format!(
-                "[vault]\naddress = \"https://v\"\n[vault.auth]\nmethod = \"approle\"\n{auth}\n{PROD}{SECRET}"
-            ),
-            UUID,
-        );
+        hidden(&approle(&auth), OPAQUE);
     }
+    let inline = format!("[vault]\nauth = {{ method = \"approle\", secret_id = \"{OPAQUE}\" }}\n");
+    hidden(&format!("{inline}{PROD}{SECRET}"), OPAQUE);
     hidden(
-        &format!(
-            "[vault]\nauth = {{ method = \"approle\", secret_id = \"{UUID}\" }}\n{PROD}{SECRET}"
-        ),
-        UUID,
+        &format!("{VAULT}{PROD}auth.token = \"{OPAQUE}\"\n{SECRET}"),
+        OPAQUE,
     );
     hidden(
-        &format!("{VAULT}{PROD}auth.token = \"{UUID}\"\n{SECRET}"),
-        UUID,
+        &format!("{VAULT}{PROD}api_token = \"{OPAQUE}\"\n{SECRET}"),
+        OPAQUE,
     );
-    hidden(
-        &format!("{VAULT}{PROD}api_token = \"{UUID}\"\n{SECRET}"),
-        UUID,
-    );
-    hidden(
-        &format!("{VAULT}{PROD}proxy = \"http://me:canary@proxy\"\n{SECRET}"),
-        "canary",
-    );
-    hidden(
-        &format!("{VAULT}{PROD}{SECRET}").replace("https://abc", "https://me:canary@abc"),
-        "canary",
-    );
+}
+
+#[test]
+fn a_credential_in_the_place_of_its_file_name_is_masked() {
+    const UUID: &str = "0c0ffee0-aaaa-bbbb-cccc-0123456789ab";
+    for key in ["secret_id_file", "token_file", "role_id_file"] {
+        let said = hidden(&approle(&format!("{key} = \"{UUID}\"")), UUID);
+        assert!(said.contains("holds the credential itself"), "{said}");
+    }
+}
+
+#[test]
+fn users_in_addresses_are_masked() {
+    let proxy = "proxy = \"http://me:canary@proxy\"";
+    hidden(&format!("{VAULT}{PROD}{proxy}\n{SECRET}"), "canary");
+    let url = PROD.replace("https://abc", "https://me:canary@abc");
+    hidden(&format!("{VAULT}{url}{SECRET}"), "canary");
+}
+
+/// A file that logs in with an AppRole, with some keys of `[vault.auth]`.
+fn approle(keys: &str) -> String {
+    let vault = "[vault]\naddress = \"https://v\"\n[vault.auth]\nmethod = \"approle\"\n";
+    format!("{vault}{keys}\n{PROD}{SECRET}")
 }
 
 #[test]
