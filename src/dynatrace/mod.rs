@@ -345,14 +345,6 @@ impl TokenIssuer for Dynatrace {
     }
 }
 
-/// What a look-up by value is called in a sentence.
-fn look_up_what(value: &TokenValue) -> String {
-    match value.id() {
-        Some(id) => format!("look up token {id}"),
-        None => "look up a token by its value".to_owned(),
-    }
-}
-
 /// A minted token, if the answer holds a value that can be one. Otherwise the outcome is unclear: a token may have been made.
 fn minted(answer: &Answer, token: Option<String>, id: Option<String>) -> Result<Minted, CallError> {
     let value = TokenValue::new(token.ok_or_else(|| answer.odd("it has no token"))?);

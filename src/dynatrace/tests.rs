@@ -36,9 +36,14 @@ fn options(url: &str, api: Api, timeout: Duration) -> Options {
 
 /// An environment whose management token stands in Vault as `value`.
 fn environment(url: &str, api: Api, value: &str) -> Dynatrace {
+    hasty(url, api, value, Duration::from_secs(10))
+}
+
+/// The same with another time-out.
+fn hasty(url: &str, api: Api, value: &str, timeout: Duration) -> Dynatrace {
     let value: Arc<str> = value.into();
     let read = move || std::future::ready(Ok(TokenValue::new(&*value)));
-    Dynatrace::new(&options(url, api, Duration::from_secs(10)), read).unwrap()
+    Dynatrace::new(&options(url, api, timeout), read).unwrap()
 }
 
 fn id(text: &str) -> TokenId {

@@ -107,11 +107,7 @@ impl Generation for V1 {
 
     fn look_up_value(&self, value: &TokenValue) -> Call {
         let [a, b, c] = PATH;
-        let what = super::look_up_what(value);
-        let mut call = Call::new(what, Effect::Read, Method::POST, &[a, b, c, "lookup"])
-            .body(&json!({ "token": value.expose() }));
-        call.hide = Some(value.clone());
-        call
+        Call::look_up(value, &[a, b, c, "lookup"])
     }
 
     fn look_up(&self, id: &TokenId) -> Call {

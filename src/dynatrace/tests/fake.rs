@@ -1,5 +1,6 @@
 //! A scripted HTTP server: every request is shown to a function, which says what goes back over the wire.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,6 +11,8 @@ use tokio::task::JoinHandle;
 pub enum Back {
     /// A whole answer.
     Answer(u16, String),
+    /// A whole answer with status 200, after which the connection stays open for the next request.
+    Keep(String),
     /// These bytes, then the connection is closed.
     Raw(String),
     /// The connection is closed without an answer.
@@ -25,6 +28,8 @@ pub struct Fake {
     pub url: String,
     /// Head and body of each request.
     pub seen: Arc<Mutex<Vec<String>>>,
+    /// How many connections were opened.
+    pub connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -39,13 +44,20 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/e/E1", listener.local_addr().unwrap());
         let (seen, script) = (Arc::new(Mutex::new(Vec::new())), Arc::new(script));
-        let log = seen.clone();
+        let (log, connections) = (seen.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = connections.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(serve(stream, script.clone(), log.clone()));
             }
         });
-        Fake { url, seen, task }
+        Fake {
+            url,
+            seen,
+            connections,
+            task,
+        }
     }
 
     /// The same answer to everything.
@@ -64,15 +76,29 @@ async fn serve(
     script: Arc<impl Fn(&str) -> Back>,
     log: Arc<Mutex<Vec<String>>>,
 ) {
-    let Some(request) = read_request(&mut stream).await else {
-        return;
+    let last = loop {
+        let Some(request) = read_request(&mut stream).await else {
+            return;
+        };
+        log.lock().unwrap().push(request.clone());
+        let back = script(&request);
+        let Back::Keep(body) = back else {
+            break back;
+        };
+        let answer = format!(
+            "HTTP/1.1 200 X\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
     };
-    log.lock().unwrap().push(request.clone());
-    let bytes = match script(&request) {
+    let bytes = match last {
         Back::Answer(status, body) => format!(
             "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         ),
+        Back::Keep(_) => unreachable!("such an answer stays in the loop"),
         Back::Raw(bytes) => bytes,
         Back::Close => return,
         Back::Silence => std::future::pending().await,

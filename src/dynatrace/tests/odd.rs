@@ -7,8 +7,7 @@ use super::*;
 async fn expect(fake: &Fake, timeout: Duration, kinds: [ErrorKind; 5]) {
     let [read, list, mint, change, verify] = kinds;
     for api in [Api::V2, Api::V1] {
-        let token = || std::future::ready(Ok(TokenValue::new(MANAGEMENT)));
-        let env = Dynatrace::new(&options(&fake.url, api, timeout), token).unwrap();
+        let env = hasty(&fake.url, api, MANAGEMENT, timeout);
         for (operation, result) in every_operation(&env).await {
             let expected = match operation {
                 "mint" => mint,
@@ -58,8 +57,7 @@ async fn p5_an_error_that_repeats_every_value_shows_none() {
             _ => LOST,
         };
         let fake = Fake::always(status, &one.to_string()).await;
-        let token = || std::future::ready(Ok(TokenValue::new(MANAGEMENT)));
-        let env = Dynatrace::new(&options(&fake.url, Api::V2, LONG), token).unwrap();
+        let env = environment(&fake.url, Api::V2, MANAGEMENT);
         // A message that holds somebody else's opaque value cannot be recognised, so each operation is told its own only.
         for (operation, result) in every_operation(&env).await {
             let error = result.unwrap_err();
@@ -365,5 +363,51 @@ async fn a_minted_token_that_does_not_fit_its_id_is_unclear() {
             ),
             Unclear
         );
+    }
+}
+
+#[tokio::test]
+async fn all_calls_share_a_connection_and_every_verification_has_its_own() {
+    let token = r#"{"id":"dt0c01.SUBJECT","name":"x"}"#;
+    let fake = Fake::start(move |_| Back::Keep(token.into())).await;
+    let env = environment(&fake.url, Api::V2, MANAGEMENT);
+    let opened = || fake.connections.load(std::sync::atomic::Ordering::SeqCst);
+    for _ in 0..3 {
+        env.clone().look_up(&id("dt0c01.SUBJECT")).await.unwrap();
+    }
+    assert_eq!(opened(), 1);
+    for expected in 2..5 {
+        env.verify(&TokenValue::new(SUBJECT)).await.unwrap();
+        assert_eq!(opened(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_verification_bears_the_value_itself_and_everything_else_the_management_token() {
+    let fake = Fake::always(500, "").await;
+    let env = environment(&fake.url, Api::V2, MANAGEMENT);
+    let _ = env.verify(&TokenValue::new(OPAQUE)).await;
+    let _ = env.look_up_value(&TokenValue::new(OPAQUE)).await;
+    let bearers: Vec<bool> = fake
+        .requests()
+        .iter()
+        .map(|request| request.contains(&format!("Api-Token {OPAQUE}\r\n")))
+        .collect();
+    assert_eq!(bearers, [true, false]);
+    assert!(fake.requests()[1].contains(&format!("Api-Token {MANAGEMENT}\r\n")));
+}
+
+#[tokio::test]
+async fn an_empty_404_is_gone_for_a_token_and_never_for_the_management_token_or_the_api() {
+    let fake = Fake::always(404, "").await;
+    for api in [Api::V2, Api::V1] {
+        for (operation, result) in every_operation(&environment(&fake.url, api, MANAGEMENT)).await {
+            let expected = match operation {
+                "mint" | "list" => Refused,
+                "witness" | "missing" => Transient,
+                _ => ErrorKind::Gone,
+            };
+            assert_eq!(kind(result), expected, "{operation}");
+        }
     }
 }

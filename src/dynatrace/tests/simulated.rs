@@ -48,12 +48,17 @@ async fn worlds() -> Vec<World> {
     all
 }
 
-fn soon() -> MintOrder {
+/// When the environment's first token was seeded, by the environment's own clock: a moment ago.
+fn began(far: &simulator::Dynatrace) -> Timestamp {
+    far.tokens()[0].created
+}
+
+fn soon(far: &simulator::Dynatrace) -> MintOrder {
     let day = Duration::from_secs(86_400);
     MintOrder {
         name: "CI [dtrotate:a.b.7]".into(),
         scopes: vec!["metrics.ingest".into(), "logs.ingest".into()],
-        expires: Some(crate::clock::now() + day),
+        expires: Some(began(far) + day),
         lifetime: Some(day),
     }
 }
@@ -67,7 +72,7 @@ async fn a_token_lives_its_whole_life_in_every_kind_of_environment() {
         ..
     } in worlds().await
     {
-        let minted = env.mint(&soon()).await.unwrap();
+        let minted = env.mint(&soon(&far)).await.unwrap();
         let seen = env.verify(&minted.value).await.unwrap();
         let id = seen.id.clone();
         assert!(minted.id.is_none_or(|told| told == id));
@@ -75,13 +80,9 @@ async fn a_token_lives_its_whole_life_in_every_kind_of_environment() {
             (seen.name.as_str(), seen.enabled, seen.personal),
             ("CI [dtrotate:a.b.7]", true, false)
         );
-        assert_eq!(seen.scopes, soon().scopes);
-        let end = seen
-            .expires
-            .unwrap()
-            .duration_since(crate::clock::now())
-            .as_secs();
-        assert!((86_390..=86_400).contains(&end), "it ends in {end} s");
+        assert_eq!(seen.scopes, soon(&far).scopes);
+        let end = seen.expires.unwrap().duration_since(began(&far)).as_secs();
+        assert!((86_395..=86_410).contains(&end), "it ends in {end} s");
         assert!(seen.created.is_some() && seen.owner.is_some());
 
         assert_eq!(env.look_up_value(&minted.value).await.unwrap().id, id);
@@ -123,7 +124,7 @@ async fn a_never_ending_token_has_no_end() {
         let order = MintOrder {
             expires: None,
             lifetime: None,
-            ..soon()
+            ..soon(&world.far)
         };
         let minted = world.env.mint(&order).await.unwrap();
         assert_eq!(world.env.verify(&minted.value).await.unwrap().expires, None);
@@ -196,7 +197,10 @@ async fn a_lost_mint_is_unclear_and_its_token_is_in_the_listing() {
             world
                 .far
                 .fault(Rule::on(Operation::CreateToken).then(action.clone()));
-            assert_eq!(kind(world.env.mint(&soon()).await), ErrorKind::Unclear);
+            assert_eq!(
+                kind(world.env.mint(&soon(&world.far)).await),
+                ErrorKind::Unclear
+            );
             assert_eq!(
                 world.far.count(Operation::CreateToken),
                 1,
@@ -239,7 +243,9 @@ async fn a_body_without_end_is_ended() {
     world
         .far
         .fault(Rule::on(Operation::ListTokens).then(Action::EndlessBody));
-    assert_eq!(kind(world.env.list_marked().await), ErrorKind::Transient);
+    let short = Duration::from_millis(300);
+    let env = hasty(world.far.url(), Api::V2, &world.management.value, short);
+    assert_eq!(kind(env.list_marked().await), ErrorKind::Transient);
 }
 
 #[tokio::test]
@@ -250,7 +256,7 @@ async fn a_token_that_is_not_known_everywhere_yet_is_gone_to_verify() {
         hidden_from: Visibility::Everywhere,
     };
     let fault = world.far.fault(Rule::on(Operation::CreateToken).then(late));
-    let minted = world.env.mint(&soon()).await.unwrap();
+    let minted = world.env.mint(&soon(&world.far)).await.unwrap();
     assert_eq!(kind(world.env.verify(&minted.value).await), ErrorKind::Gone);
     assert!(fault.wait_held(1, Duration::from_secs(5)).await);
     fault.release();
@@ -287,7 +293,7 @@ async fn a_successor_proves_itself_and_retires_its_predecessor() {
                 "apiTokens.write".into(),
                 "TenantTokenManagement".into(),
             ],
-            ..soon()
+            ..soon(&world.far)
         };
         assert!(manages_tokens(&order.scopes));
         let minted = world.env.mint(&order).await.unwrap();
@@ -322,7 +328,7 @@ async fn missing_scopes_are_named() {
             world.env.management_info().await.unwrap().id.as_str(),
             world.management.id
         );
-        let error = world.env.mint(&soon()).await.err().unwrap();
+        let error = world.env.mint(&soon(&world.far)).await.err().unwrap();
         assert_eq!(error.kind, ErrorKind::Unauthorized);
         assert!(error.what.contains(missing[0]), "{error}");
         world.env.witness().await.unwrap();
@@ -333,7 +339,7 @@ async fn missing_scopes_are_named() {
 async fn a_scope_that_cannot_be_created_is_refused_by_name() {
     for api in [Api::V2, Api::V1] {
         let world = world(api, "", false).await;
-        let mut order = soon();
+        let mut order = soon(&world.far);
         order.scopes.push("MemoryDump".into());
         let error = world.env.mint(&order).await.err().unwrap();
         assert_eq!(error.kind, ErrorKind::Refused);
@@ -367,7 +373,7 @@ async fn the_wrong_prefix_is_a_wrong_address() {
     let root = world.far.url().trim_end_matches("/e/E1");
     let env = environment(root, Api::V2, &world.management.value);
     for result in [
-        env.mint(&soon()).await.map(drop),
+        env.mint(&soon(&world.far)).await.map(drop),
         env.list_marked().await.map(drop),
     ] {
         let error = result.unwrap_err();
@@ -382,14 +388,14 @@ async fn the_wrong_prefix_is_a_wrong_address() {
 #[tokio::test]
 async fn too_many_requests_are_transient_with_the_wait_asked_for() {
     let world = world(Api::V2, "", false).await;
-    let reset = (crate::clock::now() + Duration::from_secs(30))
+    let reset = (began(&world.far) + Duration::from_secs(30))
         .as_microsecond()
         .to_string();
     let full = Answer::dynatrace(429, "Too many requests").with_header("X-RateLimit-Reset", &reset);
     world
         .far
         .fault(Rule::on(Operation::CreateToken).then(Action::Refuse(full)));
-    let error = world.env.mint(&soon()).await.err().unwrap();
+    let error = world.env.mint(&soon(&world.far)).await.err().unwrap();
     assert_eq!(error.kind, ErrorKind::Transient);
     let wait = error.retry_after.unwrap().as_secs();
     assert!((25..=31).contains(&wait), "{wait} s");
