@@ -12,6 +12,7 @@
 //!
 //! Arrows point one way: cli > daemon > {config, schedule, dynatrace, vault} > rotation. `tests/architecture.rs` holds them to it.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;

@@ -1,1 +1,5 @@
-fn main() {}
+//! Hands the arguments to the library and its answer to the system.
+
+fn main() -> std::process::ExitCode {
+    dtrotate::cli::main()
+}

@@ -145,7 +145,7 @@ impl Entry {
         self.wake = None;
         self.not_before = None;
         let instant = self.due.as_ref().map(|due| due.instant);
-        let mut after = |wait: Duration| now.checked_add(wait).unwrap_or(now);
+        let after = |wait: Duration| now.checked_add(wait).unwrap_or(now);
         match verdict {
             Verdict::Settled { wake } => {
                 self.tries = 0;

@@ -129,7 +129,7 @@ impl Run {
             (_, false) => (Reason::Unavailable, true),
         };
         let claimed = self.record().is_some_and(|record| record.claim.is_some());
-        if error.service == Service::Vault && !refused || !claimed && !refused {
+        if !refused && (error.service == Service::Vault || !claimed) {
             // Without Vault nothing can be written down; without a claim nothing needs to be. The journal stands as it is, and the
             // next run goes on from there.
             return self.finish(Verdict::Later(error));

@@ -186,7 +186,7 @@ impl Run {
             } else {
                 format!("{} stands disabled", entry.id)
             };
-            return self.into_quarantine(&entry.id, message, Level::Info, now);
+            return self.quarantine(&entry.id, message, Level::Info, now);
         }
         if let Some(until) = self.still_used(entry, info, now) {
             let from = info.last_used_ip.as_deref().unwrap_or("an unknown address");
@@ -276,7 +276,7 @@ impl Run {
                 let message = format!(
                     "disabled {id}; it is deleted later, until then `dtrotate undo` can bring it back"
                 );
-                self.into_quarantine(id, message, Level::Info, now)
+                self.quarantine(id, message, Level::Info, now)
             }
             Some((_, Err(error))) if error.kind == ErrorKind::Gone => {
                 if !self.witnessed {
@@ -319,13 +319,7 @@ impl Run {
         }
     }
 
-    fn into_quarantine(
-        &mut self,
-        id: &TokenId,
-        message: String,
-        level: Level,
-        now: Now,
-    ) -> Command {
+    fn quarantine(&mut self, id: &TokenId, message: String, level: Level, now: Now) -> Command {
         let mut record = self.draft();
         let due = now
             .wall

@@ -162,7 +162,7 @@ impl Cron {
         let length = first.days_in_month();
         let offset = first.weekday().to_sunday_zero_offset();
         // The seven bits once for each week, so that a shift puts the first of the month in place.
-        let weeks = self.weekdays * WEEKLY >> offset << 1;
+        let weeks = ((self.weekdays * WEEKLY) >> offset) << 1;
         let in_month = (1 << (length + 1)) - 1;
         let by_weekday = weeks & in_month;
         let by_day = self.days & in_month;

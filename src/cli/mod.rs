@@ -1,0 +1,97 @@
+//! The commands: one file each. Results go to stdout, logs to stderr.
+
+mod check;
+mod run;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Settings};
+
+/// It was tried and failed.
+const FAILED: u8 = 1;
+/// The configuration is bad.
+const BAD_CONFIG: u8 = 78;
+
+/// Rotates Dynatrace tokens on cron schedules and keeps the current value in HashiCorp Vault or OpenBao.
+#[derive(Parser)]
+#[command(name = "dtrotate", version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        env = "DTROTATE_CONFIG",
+        default_value = "/etc/dtrotate/dtrotate.toml"
+    )]
+    config: PathBuf,
+    /// The folder of drop-in files (default: conf.d beside the configuration file).
+    #[arg(long, global = true)]
+    config_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The daemon.
+    Run,
+    /// Refuse a bad configuration; show the next due times.
+    Check {
+        /// Ask nothing of Vault and Dynatrace, and look into no credential file.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Reads the arguments, does what they ask for, and tells the exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            let _ = error.print();
+            return ExitCode::from(if wrong { 2 } else { 0 });
+        }
+    };
+    match &arguments.command {
+        Command::Run => run::run(&arguments),
+        Command::Check { offline } => check::check(&arguments, *offline),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(*shell, &mut command, "dtrotate", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+impl Arguments {
+    fn load(&self, daemon: bool, offline: bool) -> Result<Settings, config::Problems> {
+        let options = config::Options {
+            environment: variables(),
+            config_dir: self.config_dir.clone(),
+            daemon,
+            offline,
+        };
+        config::load(&self.config, &options)
+    }
+}
+
+/// The environment's variables; what is no text is nothing that we read.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the commands read the environment and hand it on as plain values"
+)]
+fn variables() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

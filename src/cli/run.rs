@@ -1,0 +1,106 @@
+//! `dtrotate run`: the daemon in the foreground.
+
+use std::process::ExitCode;
+
+use crate::config::{LogFormat, Settings};
+use crate::daemon;
+use crate::rotation::event::EventName;
+use crate::telemetry::{self, Format, Line};
+
+use super::{Arguments, BAD_CONFIG, FAILED, variables};
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    forbid_core_dumps();
+    let instance = instance();
+    let settings = match arguments.load(true, false) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            telemetry::start(Format::auto(), "info", &instance);
+            for problem in problems.lines() {
+                Line::new(EventName::ConfigRejected, problem).write();
+            }
+            eprintln!("{problems}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    telemetry::start(format(&settings), &level(&settings), &instance);
+    let version = env!("CARGO_PKG_VERSION");
+    Line::new(
+        EventName::DaemonStarting,
+        format!("dtrotate {version} starts as {instance}"),
+    )
+    .write();
+    let message = format!(
+        "{} secrets from {} files",
+        settings.secrets.len(),
+        settings.files.len()
+    );
+    Line::new(EventName::ConfigLoaded, message).write();
+    let again = (arguments.config.clone(), arguments.config_dir.clone());
+    let reload = Box::new(move || {
+        let options = crate::config::Options {
+            environment: variables(),
+            config_dir: again.1.clone(),
+            daemon: true,
+            offline: false,
+        };
+        crate::config::load(&again.0, &options).map_err(|problems| {
+            problems
+                .lines()
+                .into_iter()
+                .map(|line| line + "\n")
+                .collect()
+        })
+    });
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    match runtime.block_on(daemon::run(settings, instance, reload)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot start: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn format(settings: &Settings) -> Format {
+    match settings.log.format {
+        LogFormat::Auto => Format::auto(),
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+    }
+}
+
+fn level(settings: &Settings) -> String {
+    let configured = settings.log.level.map(str::to_owned);
+    configured
+        .or_else(|| variables().remove("RUST_LOG"))
+        .unwrap_or_else(|| "info".to_owned())
+}
+
+/// `DTROTATE_INSTANCE`, else host name and role: stable across restarts, so that a restarted daemon resumes its own claims at once.
+fn instance() -> String {
+    variables().remove("DTROTATE_INSTANCE").unwrap_or_else(|| {
+        let host = rustix::system::uname();
+        format!("{}/daemon", host.nodename().to_string_lossy())
+    })
+}
+
+/// The process holds token values: its memory must not land in a file.
+fn forbid_core_dumps() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, none);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
