@@ -224,13 +224,14 @@ fn earlier(input: &Input<'_>, scheduled: Due, guarded: Due) -> Due {
     } else {
         (scheduled, guarded)
     };
-    let served_too = first.at <= input.now && second.instant <= input.now;
+    if first.at > input.now || second.instant > input.now {
+        return first;
+    }
+    let instant = first.instant.max(second.instant);
     Due {
-        instant: if served_too {
-            first.instant.max(second.instant)
-        } else {
-            first.instant
-        },
+        // No run is said to start before the instant that it serves.
+        at: first.at.max(instant),
+        instant,
         ..first
     }
 }
