@@ -49,7 +49,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ops", &["rotation"]),
     ("rotation", &[]),
     ("http", &["clock"]),
-    ("telemetry", &[]),
+    // A line tells of the events of the centre, at the time of the wall clock.
+    ("telemetry", &["rotation", "clock"]),
     ("clock", &[]),
 ];
 

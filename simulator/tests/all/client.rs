@@ -29,6 +29,13 @@ pub async fn world() -> World {
     world_with(Options::default()).await
 }
 
+/// A plain client. Built together with dtrotate, reqwest has no TLS provider of its own and wants one even for plain http.
+pub fn client_builder() -> reqwest::ClientBuilder {
+    // An error means that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+}
+
 pub async fn world_with(options: Options) -> World {
     let simulator = Simulator::start(options).await.expect("starts");
     let dynatrace = simulator.dynatrace();
@@ -38,7 +45,7 @@ pub async fn world_with(options: Options) -> World {
         dynatrace,
         simulator,
         management,
-        http: reqwest::Client::builder()
+        http: client_builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()

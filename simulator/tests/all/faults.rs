@@ -363,7 +363,9 @@ async fn faults_apply_to_the_kv_stand_in() {
             .then(Action::LoseAnswer),
     );
     let body = json!({ "options": { "cas": 0 }, "data": { "k": "v" } });
-    let lost = reqwest::Client::new()
+    let lost = crate::client::client_builder()
+        .build()
+        .expect("a client")
         .post(format!("{}/v1/secret/data/a", world.kv.url()))
         .header("x-vault-token", &root)
         .json(&body)

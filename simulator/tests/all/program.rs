@@ -73,7 +73,7 @@ async fn it_seeds_serves_and_ends_on_sigterm() {
     assert_eq!(values.len(), 3);
     assert!(values.iter().all(|value| !printed.contains(value)) && !printed.contains(&management));
 
-    let client = reqwest::Client::new();
+    let client = crate::client::client_builder().build().expect("a client");
     let path = format!(
         "{url}/api/v2/apiTokens/{}",
         tokens[0]["id"].as_str().expect("text")

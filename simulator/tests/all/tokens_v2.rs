@@ -555,7 +555,7 @@ async fn environments_share_a_port_and_nothing_else() {
     let two = world.simulator.environments()[1].clone();
     assert!(two.url().ends_with("/e/two"));
     assert_eq!(world.call("GET", TOKENS, None).await.status, 200);
-    let client = reqwest::Client::new();
+    let client = crate::client::client_builder().build().expect("a client");
     let foreign = client
         .get(format!("{}{TOKENS}", two.url()))
         .header(
