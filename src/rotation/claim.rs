@@ -160,6 +160,7 @@ impl Run {
             _ => self.errand.wish.as_ref().and_then(|wish| wish.due),
         };
         let former = record.failure.take();
+        let known = former.as_ref().map(|failure| failure.reason);
         let count = former.as_ref().map_or(0, |failure| failure.count) + 1;
         let retry_at = retry.as_ref().map(|error| {
             let wait = retry::wait(count - 1, error.retry_after, now.dice);
@@ -183,6 +184,10 @@ impl Run {
             None => EventName::RotationStuck,
         };
         let mut report = Report::new(event, message);
+        if known == Some(reason) && retry_at.is_none() {
+            // Told already; who keeps the log repeats it for as long as it lasts.
+            report.level = Level::Debug;
+        }
         report.reason = Some(reason);
         report.trigger = self.errand.wish.as_ref().map(|wish| wish.trigger);
         report.error = retry.map(|error| error.what);
