@@ -1,6 +1,8 @@
 //! The commands: one file each. Results go to stdout, logs to stderr.
 
 mod check;
+#[cfg(feature = "demo")]
+mod demo;
 mod run;
 
 use std::collections::BTreeMap;
@@ -45,6 +47,9 @@ enum Command {
         #[arg(long)]
         offline: bool,
     },
+    /// Everything on this machine with nothing installed: the daemon on embedded stand-ins.
+    #[cfg(feature = "demo")]
+    Demo,
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -54,7 +59,11 @@ enum Command {
 
 /// Reads the arguments, does what they ask for, and tells the exit code.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    #[cfg_attr(
+        not(feature = "demo"),
+        expect(unused_mut, reason = "only the demo names a file of its own")
+    )]
+    let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             let wrong = error.use_stderr();
@@ -62,7 +71,13 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if wrong { 2 } else { 0 });
         }
     };
+    #[cfg(feature = "demo")]
+    if matches!(arguments.command, Command::Demo) {
+        return demo::demo(&mut arguments);
+    }
     match &arguments.command {
+        #[cfg(feature = "demo")]
+        Command::Demo => ExitCode::SUCCESS,
         Command::Run => run::run(&arguments),
         Command::Check { offline } => check::check(&arguments, *offline),
         Command::Completions { shell } => {

@@ -71,7 +71,7 @@ vocabulary! {
     RotationStuck "rotation_stuck" Error "A rotation cannot go on without a human; the message says what to do.",
     OrphanDeleted "orphan_deleted" Info "A token of a broken-off attempt, never stored anywhere, was deleted.",
     RetirementHeld "retirement_held" Info "The old token is still used, so its grace is extended.",
-    TokenDisabled "token_disabled" Info "An old token was disabled; `undo` can still bring it back.",
+    TokenDisabled "token_disabled" Info "An old token was disabled; until it is deleted it can be enabled again.",
     TokenDeleted "token_deleted" Info "An old token is gone.",
     TokenShared "token_shared" Warn "A token that should retire is the current value of another secret, too; it is left alone.",
     SecretChangedElsewhere "secret_changed_elsewhere" Warn "Somebody else changed the secret; their change stands.",

@@ -274,7 +274,7 @@ impl Run {
                     return Command::Act(Act::Enable, id.clone());
                 }
                 let message = format!(
-                    "disabled {id}; it is deleted later, until then `dtrotate undo` can bring it back"
+                    "disabled {id}; it is deleted later, until then it can be enabled again"
                 );
                 self.quarantine(id, message, Level::Info, now)
             }
