@@ -3,6 +3,7 @@
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod rotate;
 mod run;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ enum Command {
         #[arg(long)]
         offline: bool,
     },
+    /// Rotate now, in the foreground, under the same claims as the daemon.
+    Rotate(rotate::Wanted),
     /// Everything on this machine with nothing installed: the daemon on embedded stand-ins.
     #[cfg(feature = "demo")]
     Demo,
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo => ExitCode::SUCCESS,
         Command::Run => run::run(&arguments),
+        Command::Rotate(wanted) => rotate::rotate(&arguments, wanted),
         Command::Check { offline } => check::check(&arguments, *offline),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

@@ -79,7 +79,7 @@ fn format(settings: &Settings) -> Format {
     }
 }
 
-fn level(settings: &Settings) -> String {
+pub(super) fn level(settings: &Settings) -> String {
     let configured = settings.log.level.map(str::to_owned);
     configured
         .or_else(|| variables().remove("RUST_LOG"))
@@ -87,7 +87,7 @@ fn level(settings: &Settings) -> String {
 }
 
 /// `DTROTATE_INSTANCE`, else host name and role: stable across restarts, so that a restarted daemon resumes its own claims at once.
-fn instance() -> String {
+pub(super) fn instance() -> String {
     variables().remove("DTROTATE_INSTANCE").unwrap_or_else(|| {
         let host = rustix::system::uname();
         format!("{}/daemon", host.nodename().to_string_lossy())

@@ -8,6 +8,7 @@
 
 pub mod assemble;
 pub mod board;
+pub mod command;
 pub mod job;
 pub mod listing;
 pub mod notify;

@@ -143,6 +143,15 @@ listen = ""
         }
     }
 
+    /// The id of the value of `dynatrace/s0`.
+    async fn current_id(&self) -> String {
+        let secret = self.root.secret("secret", "dynatrace/s0").await;
+        let data = secret.expect("the secret").data;
+        let value = data["token"].as_str().expect("a value");
+        let (id, _) = value.rsplit_once('.').expect("a dotted value");
+        id.to_owned()
+    }
+
     /// The tokens that exist, without the management token.
     fn tokens(&self) -> usize {
         self.dynatrace.dynatrace().tokens().len() - 1
@@ -304,4 +313,51 @@ async fn p8_one_bad_secret_is_one_error_and_disturbs_nobody() {
         lines(&daemon.log).iter().any(rotated)
     })
     .await;
+}
+
+/// The stand-in needs threads of its own while the test waits for a command.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_rotates_now_and_can_ask_first() {
+    let world = World::new(1).await;
+    world.configure("0 0 1 1 *");
+    let rotate = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_dtrotate"))
+            .arg("--config")
+            .arg(world.config())
+            .arg("rotate")
+            .args(arguments)
+            .env_clear()
+            .output()
+            .expect("dtrotate");
+        let text = String::from_utf8(output.stdout).expect("text");
+        (output.status.code(), text)
+    };
+    let version = async || {
+        let secret = world.root.secret("secret", "dynatrace/s0").await;
+        secret.expect("the secret").version
+    };
+    let before = version().await;
+    let (code, text) = rotate(&["dynatrace/s0", "--dry-run"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("would replace dt0c01."), "{text}");
+    assert_eq!(
+        (version().await, world.tokens()),
+        (before, 1),
+        "P7: asking changes nothing"
+    );
+    assert_eq!(
+        rotate(&["--all"]),
+        (Some(0), "dynatrace/s0: rotated\n".to_owned())
+    );
+    assert_eq!((version().await, world.tokens()), (before + 1, 2));
+    world.assert_valid().await;
+    assert_eq!(rotate(&["nosuch"]).0, Some(2));
+    world
+        .dynatrace
+        .dynatrace()
+        .disable(&world.current_id().await);
+    assert_eq!(
+        rotate(&["dynatrace/s0"]),
+        (Some(1), "dynatrace/s0: failed: token_disabled\n".to_owned())
+    );
 }

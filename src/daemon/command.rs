@@ -1,0 +1,103 @@
+//! One rotation now, in the foreground, under the same claims as the daemon's.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::rotation::error::CallError;
+use crate::rotation::facts::{Errand, Holder, Verdict, Wish};
+use crate::rotation::record::Trigger;
+use crate::rotation::token::Epoch;
+
+use super::assemble::{self, AssembleError};
+use super::board::Board;
+use super::job::{self, Office};
+
+/// A command at work: its clients, and its name in claims.
+pub struct Desk {
+    office: Office,
+    holder: Holder,
+    installation: String,
+}
+
+/// Why a command could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// The clients cannot be built.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// The journal cannot be reached.
+    #[error(transparent)]
+    Journal(#[from] CallError),
+}
+
+impl Desk {
+    /// Connects. `instance` must differ from every daemon's, so that neither takes the other's claim for its own.
+    pub async fn open(settings: &Settings, instance: String) -> Result<Desk, DeskError> {
+        let office = Office {
+            wired: assemble::assemble(settings)?,
+            board: Arc::new(Board::new(settings.environments.keys())),
+            stop: CancellationToken::new(),
+            began: Instant::now(),
+        };
+        let installation = office.wired.ledger.installation().await?;
+        Ok(Desk {
+            office,
+            holder: Holder {
+                instance,
+                boot: job::mark(),
+                resumes: false,
+            },
+            installation,
+        })
+    }
+
+    /// Rotates one secret, or says what would be done. A failure is in the log and the journal.
+    pub async fn rotate(
+        &self,
+        settings: &Settings,
+        name: &str,
+        dry: bool,
+    ) -> Result<Verdict, CallError> {
+        let Some(secret) = settings
+            .secrets
+            .iter()
+            .find(|secret| secret.plan.name == name)
+        else {
+            return Ok(Verdict::Unreadable(format!(
+                "{name} is not in the configuration"
+            )));
+        };
+        let plan = Arc::new(secret.plan.clone());
+        let errand = |abilities, history| Errand {
+            plan: plan.clone(),
+            holder: self.holder.clone(),
+            id: job::mark(),
+            fresh_epoch: Epoch {
+                installation: self.installation.clone(),
+                secret: job::mark()[..6].to_owned(),
+            },
+            abilities,
+            history,
+            wish: Some(Wish {
+                due: None,
+                trigger: Trigger::Command,
+            }),
+            dry,
+            // What is due for retirement is the daemon's work.
+            clock_ok: false,
+            others: Arc::default(),
+            journal: None,
+            watch: None,
+            listing: None,
+        };
+        Ok(super::run_one(&self.office, &plan, errand).await?.verdict)
+    }
+
+    /// Gives back what the command logged in for.
+    pub async fn close(self) {
+        self.office.wired.log_out().await;
+    }
+}
