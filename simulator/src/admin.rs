@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::calls::{Call, lock};
 use crate::dynatrace::Environment;
 use crate::message::{Incoming, Reply};
-use crate::server::{Service, Site};
+use crate::server::{Performing, Service, Site};
 
 /// Serves `/_simulator/tokens`, `/_simulator/check` and `/_simulator/history` over all environments.
 pub(crate) struct Admin {
@@ -84,7 +84,17 @@ impl Service for Admin {
         crate::server::call(&self.site.clock, incoming, incoming.path.clone())
     }
 
-    fn perform(&self, incoming: &Incoming) -> Reply {
+    fn perform<'a>(&'a self, incoming: &'a Incoming) -> Performing<'a> {
+        Box::pin(std::future::ready(self.answer(incoming)))
+    }
+
+    fn too_large(&self) -> Reply {
+        Reply::empty(413)
+    }
+}
+
+impl Admin {
+    fn answer(&self, incoming: &Incoming) -> Reply {
         let json = |body: &Value| Reply::json(200, "application/json", body);
         match (incoming.method.as_str(), incoming.path.as_str()) {
             ("GET", "/_simulator/tokens") => json(&self.tokens()),
@@ -99,9 +109,5 @@ impl Service for Admin {
             }
             _ => Reply::empty(404),
         }
-    }
-
-    fn too_large(&self) -> Reply {
-        Reply::empty(413)
     }
 }

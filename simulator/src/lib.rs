@@ -11,6 +11,7 @@
 //! - `dynatrace`: the token table, the two API generations over it, and the [`Dynatrace`] handle;
 //! - `kv`: the Vault-shaped stand-in and the [`Kv`] handle;
 //! - `fault`: what can be made to go wrong with which request: [`Rule`], [`Action`], [`Fault`];
+//! - `gate`: [`Gate`], the same faults in front of a real server;
 //! - `calls`: what was asked: [`Call`], [`Operation`];
 //! - `server`: the `Date` header, latency, and carrying a fault out; `wire`: connections that can be cut;
 //! - `admin`: what the thin program shows to outside checks.
@@ -34,6 +35,8 @@ mod calls;
 mod clock;
 mod dynatrace;
 mod fault;
+#[cfg(feature = "gate")]
+mod gate;
 mod kv;
 mod message;
 mod server;
@@ -47,6 +50,8 @@ pub use dynatrace::scopes;
 pub use dynatrace::table::TokenInfo;
 pub use fault::handle::Fault;
 pub use fault::{Action, Answer, LateAnswer, Rule, Until, Visibility};
+#[cfg(feature = "gate")]
+pub use gate::Gate;
 pub use kv::handle::{Kv, KvChange, KvChangeKind};
 pub use kv::{AppRole, KvOptions, PolicyRule};
 pub use simulator::{EnvironmentOptions, Options, Simulator};

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -24,11 +25,14 @@ use crate::wire::{Cut, Door, Peer};
 /// Dynatrace's cap of a request's body; nothing the KV stand-in is used for is larger, either.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// What a stand-in does with a request. `perform` is one indivisible step.
+/// The work on one request.
+pub(crate) type Performing<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
+
+/// What a stand-in does with a request. `perform` is one indivisible step of a stand-in with data of its own.
 pub(crate) trait Service: Send + Sync + 'static {
     fn site(&self) -> &Site;
     fn describe(&self, incoming: &Incoming) -> Call;
-    fn perform(&self, incoming: &Incoming) -> Reply;
+    fn perform<'a>(&'a self, incoming: &'a Incoming) -> Performing<'a>;
     fn too_large(&self) -> Reply;
     /// Ends the hiding that a fault asked for.
     fn reveal(&self, _token_id: &str) {}
@@ -134,7 +138,7 @@ async fn run(service: Arc<dyn Service>, incoming: Incoming) -> Outcome {
                 tokio::time::sleep(latency).await;
             }
             match fault {
-                None => Outcome::Answer(service.perform(&incoming), Shape::Whole),
+                None => Outcome::Answer(service.perform(&incoming).await, Shape::Whole),
                 Some(fault) => carry_out(service, incoming, fault).await,
             }
         }
@@ -148,8 +152,8 @@ async fn run(service: Arc<dyn Service>, incoming: Incoming) -> Outcome {
 }
 
 async fn carry_out(service: Arc<dyn Service>, mut incoming: Incoming, fault: Fault) -> Outcome {
-    let perform = |incoming: &Incoming| {
-        let reply = service.perform(incoming);
+    let perform = async |incoming: &Incoming| {
+        let reply = service.perform(incoming).await;
         fault.note_performed();
         reply
     };
@@ -157,25 +161,25 @@ async fn carry_out(service: Arc<dyn Service>, mut incoming: Incoming, fault: Fau
         Action::Refuse(answer) => Outcome::Answer(answer.into(), Shape::Whole),
         Action::Delay(time) => {
             tokio::time::sleep(time).await;
-            Outcome::Answer(perform(&incoming), Shape::Whole)
+            Outcome::Answer(perform(&incoming).await, Shape::Whole)
         }
         Action::Hold => match fault.hold().await {
-            Verdict::Released => Outcome::Answer(perform(&incoming), Shape::Whole),
+            Verdict::Released => Outcome::Answer(perform(&incoming).await, Shape::Whole),
             Verdict::Dropped => Outcome::Cut(Cut::Close),
         },
         Action::HoldAnswer => {
-            let reply = perform(&incoming);
+            let reply = perform(&incoming).await;
             match fault.hold().await {
                 Verdict::Released => Outcome::Answer(reply, Shape::Whole),
                 Verdict::Dropped => Outcome::Cut(Cut::Close),
             }
         }
         Action::LoseAnswer => {
-            perform(&incoming);
+            perform(&incoming).await;
             Outcome::Cut(Cut::Close)
         }
         Action::PerformThenAnswer(answer) => {
-            perform(&incoming);
+            perform(&incoming).await;
             Outcome::Answer(answer.into(), Shape::Whole)
         }
         Action::Late { until, answer } => {
@@ -189,14 +193,14 @@ async fn carry_out(service: Arc<dyn Service>, mut incoming: Incoming, fault: Fau
         Action::Reset => Outcome::Cut(Cut::Reset),
         Action::ListLate { until, hidden_from } => {
             incoming.hide = Some(hidden_from);
-            let reply = perform(&incoming);
+            let reply = perform(&incoming).await;
             reveal_late(service, reply.created.clone(), fault, until);
             Outcome::Answer(reply, Shape::Whole)
         }
-        Action::TruncateBody => Outcome::Answer(perform(&incoming), Shape::Truncated),
-        Action::EndlessBody => Outcome::Answer(perform(&incoming), Shape::Endless),
+        Action::TruncateBody => Outcome::Answer(perform(&incoming).await, Shape::Truncated),
+        Action::EndlessBody => Outcome::Answer(perform(&incoming).await, Shape::Endless),
         Action::Html => {
-            perform(&incoming);
+            perform(&incoming).await;
             Outcome::Answer(Answer::proxy(200).into(), Shape::Whole)
         }
     }
@@ -205,7 +209,7 @@ async fn carry_out(service: Arc<dyn Service>, mut incoming: Incoming, fault: Fau
 fn perform_late(service: Arc<dyn Service>, incoming: Incoming, fault: Fault, until: Until) {
     tokio::spawn(async move {
         if fault.until(until).await == Verdict::Released {
-            service.perform(&incoming);
+            service.perform(&incoming).await;
             fault.note_performed();
         }
     });

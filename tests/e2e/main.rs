@@ -1,6 +1,9 @@
 //! End to end: a real OpenBao as a child process. One test binary, so that it is linked once.
 
 mod daemon;
+mod gate;
+mod hands;
 mod openbao;
 mod vault_client;
 mod vault_policy;
+mod world;

@@ -256,6 +256,11 @@ impl Dynatrace {
         lock(&self.environment.table).history().to_vec()
     }
 
+    /// Every secret there ever was, so that a test can look for it where it must not be.
+    pub fn issued(&self) -> Vec<String> {
+        lock(&self.environment.table).issued().to_vec()
+    }
+
     /// New tokens get a UUID and an opaque secret (true) or the dotted form (false, as at the start).
     pub fn set_legacy_format(&self, legacy: bool) {
         lock(&self.environment.table).legacy = legacy;

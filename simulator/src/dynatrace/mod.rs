@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use crate::calls::{Call, Operation, lock};
 use crate::message::{Incoming, Reply, segment_decoded};
-use crate::server::{Service, Site};
+use crate::server::{Performing, Service, Site};
 use list::Pages;
 use table::{Table, Token};
 
@@ -223,8 +223,8 @@ impl Service for Environment {
         call
     }
 
-    fn perform(&self, incoming: &Incoming) -> Reply {
-        self.handle(incoming)
+    fn perform<'a>(&'a self, incoming: &'a Incoming) -> Performing<'a> {
+        Box::pin(std::future::ready(self.handle(incoming)))
     }
 
     fn too_large(&self) -> Reply {

@@ -126,6 +126,7 @@ pub(crate) struct Table {
     tokens: HashMap<String, Token>,
     ids_by_value: HashMap<String, String>,
     history: Vec<TokenChange>,
+    issued: Vec<String>,
     next_purge: Option<Timestamp>,
     order: u64,
     /// New tokens get a UUID and an opaque secret, as before Dynatrace 1.210.
@@ -140,6 +141,7 @@ impl Table {
             tokens: HashMap::new(),
             ids_by_value: HashMap::new(),
             history: Vec::new(),
+            issued: Vec::new(),
             next_purge: None,
             order: 0,
             legacy: false,
@@ -161,6 +163,11 @@ impl Table {
 
     pub(crate) fn history(&self) -> &[TokenChange] {
         &self.history
+    }
+
+    /// Every secret there ever was, those of deleted tokens included.
+    pub(crate) fn issued(&self) -> &[String] {
+        &self.issued
     }
 
     /// Everything there is, oldest first.
@@ -218,6 +225,7 @@ impl Table {
         };
         self.plan_purge(token.expires);
         self.note(&token, Change::Created, by);
+        self.issued.push(value.clone());
         self.ids_by_value.insert(value, id.clone());
         self.tokens.entry(id).insert_entry(token).into_mut()
     }

@@ -199,6 +199,14 @@ impl Faults {
         fault
     }
 
+    /// A rule before all others.
+    #[cfg(feature = "gate")]
+    pub(crate) fn add_first(&self, rule: Rule) -> Fault {
+        let fault = Fault::new(rule);
+        lock(&self.rules).insert(0, fault.clone());
+        fault
+    }
+
     pub(crate) fn clear(&self) {
         lock(&self.rules).clear();
     }

@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use crate::calls::{Call, lock};
+use crate::clock::Clock;
 use crate::dynatrace::secret::uuid;
 use crate::message::{Incoming, Reply, segment_decoded};
-use crate::server::{Service, Site};
+use crate::server::{Performing, Service, Site};
 use auth::{Auth, VaultToken};
 use handle::{KvChange, KvChangeKind};
 use store::Mount;
@@ -154,31 +155,12 @@ impl Vault {
         }
     }
 
-    fn route(&self, state: &State, path: &str) -> Route {
-        let Some(rest) = path.strip_prefix("/v1/") else {
-            return Route::Unknown;
-        };
-        let rest: Vec<String> = rest.split('/').map(segment_decoded).collect();
-        let rest = rest.join("/");
-        if let Some(rest) = rest.strip_prefix("sys/") {
-            return Route::Sys(rest.to_owned());
-        }
-        if let Some(rest) = rest.strip_prefix("auth/") {
-            return Route::Auth(rest.to_owned());
-        }
-        let Some((mount, inner)) = store::split_mount(&state.mounts, &rest) else {
-            return Route::Unknown;
-        };
-        let (kind, key) = inner.split_once('/').unwrap_or((inner, ""));
-        Route::Kv(mount.to_owned(), kind.to_owned(), key.to_owned())
-    }
-
     fn handle(&self, incoming: &Incoming) -> Result<Reply, Reply> {
         refuse_odd_methods(incoming)?;
         refuse_odd_paths(incoming)?;
         let mut state = lock(&self.state);
         let state = &mut *state;
-        let route = self.route(state, &incoming.path);
+        let route = route(&incoming.path, &|rest| mount_of(&state.mounts, rest));
         if let Route::Sys(path) = &route
             && let Some(reply) = sys::without_token(state, &self.site.clock, path, incoming)
         {
@@ -268,6 +250,66 @@ impl Vault {
         });
         Some(kind)
     }
+}
+
+/// The parts of a path; `mount_of` tells how long the name of its mount is.
+fn route(path: &str, mount_of: &dyn Fn(&str) -> Option<usize>) -> Route {
+    let Some(rest) = path.strip_prefix("/v1/") else {
+        return Route::Unknown;
+    };
+    let rest: Vec<String> = rest.split('/').map(segment_decoded).collect();
+    let rest = rest.join("/");
+    if let Some(rest) = rest.strip_prefix("sys/") {
+        return Route::Sys(rest.to_owned());
+    }
+    if let Some(rest) = rest.strip_prefix("auth/") {
+        return Route::Auth(rest.to_owned());
+    }
+    let Some((mount, inner)) = mount_of(&rest).map(|length| rest.split_at(length)) else {
+        return Route::Unknown;
+    };
+    let inner = inner.strip_prefix('/').unwrap_or(inner);
+    let (kind, key) = inner.split_once('/').unwrap_or((inner, ""));
+    Route::Kv(mount.to_owned(), kind.to_owned(), key.to_owned())
+}
+
+fn mount_of(mounts: &BTreeMap<String, Mount>, rest: &str) -> Option<usize> {
+    store::split_mount(mounts, rest).map(|(mount, _)| mount.len())
+}
+
+/// What a request asks for, told by its path alone: the mount is its first segment.
+#[cfg(feature = "gate")]
+pub(crate) fn describe_path(clock: &Clock, incoming: &Incoming) -> Call {
+    described(
+        clock,
+        incoming,
+        route(&incoming.path, &|rest| rest.find('/')),
+    )
+}
+
+fn described(clock: &Clock, incoming: &Incoming, route: Route) -> Call {
+    let (path, operation, subject) = match route {
+        Route::Sys(path) => (
+            format!("/v1/sys/{}", sys::template(&path)),
+            sys::operation(&path),
+            None,
+        ),
+        Route::Auth(path) => (format!("/v1/auth/{path}"), auth::operation(&path), None),
+        Route::Kv(mount, kind, key) => {
+            let subject = format!("{mount}/{key}");
+            let operation = store::operation(&kind, &key, incoming);
+            (
+                format!("/v1/{mount}/{kind}/{{path}}"),
+                operation,
+                Some(subject),
+            )
+        }
+        Route::Unknown => ("unknown".to_owned(), None, None),
+    };
+    let mut call = crate::server::call(clock, incoming, path);
+    call.operation = operation;
+    call.subject = subject;
+    call
 }
 
 /// OPTIONS is refused as a bad request, methods that Vault does not know as not allowed.
@@ -361,34 +403,15 @@ impl Service for Vault {
 
     fn describe(&self, incoming: &Incoming) -> Call {
         let state = lock(&self.state);
-        let route = self.route(&state, &incoming.path);
-        let (path, operation, subject) = match route {
-            Route::Sys(path) => (
-                format!("/v1/sys/{}", sys::template(&path)),
-                sys::operation(&path),
-                None,
-            ),
-            Route::Auth(path) => (format!("/v1/auth/{path}"), auth::operation(&path), None),
-            Route::Kv(mount, kind, key) => {
-                let subject = format!("{mount}/{key}");
-                let operation = store::operation(&kind, &key, incoming);
-                (
-                    format!("/v1/{mount}/{kind}/{{path}}"),
-                    operation,
-                    Some(subject),
-                )
-            }
-            Route::Unknown => ("unknown".to_owned(), None, None),
-        };
-        let mut call = crate::server::call(&self.site.clock, incoming, path);
-        call.operation = operation;
-        call.subject = subject;
+        let route = route(&incoming.path, &|rest| mount_of(&state.mounts, rest));
+        let mut call = described(&self.site.clock, incoming, route);
         call.credential = state.auth.accessor_of(incoming);
         call
     }
 
-    fn perform(&self, incoming: &Incoming) -> Reply {
-        self.handle(incoming).unwrap_or_else(|refusal| refusal)
+    fn perform<'a>(&'a self, incoming: &'a Incoming) -> Performing<'a> {
+        let reply = self.handle(incoming).unwrap_or_else(|refusal| refusal);
+        Box::pin(std::future::ready(reply))
     }
 
     fn too_large(&self) -> Reply {

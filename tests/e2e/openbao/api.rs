@@ -56,6 +56,11 @@ impl Api {
             .unwrap_or_else(|error| panic!("{method} {path}: no reply: {error:?}"))
     }
 
+    /// The same, for a server that may not answer.
+    pub async fn try_raw(&self, method: Method, path: &str, body: Value) -> Option<Reply> {
+        self.send(method, path, body).await.ok()
+    }
+
     /// A call that must succeed; its body.
     pub async fn ok(&self, method: Method, path: &str, body: Value) -> Value {
         let reply = self.raw(method.clone(), path, body).await;
