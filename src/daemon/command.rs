@@ -93,7 +93,9 @@ impl Desk {
             watch: None,
             listing: None,
         };
-        Ok(super::run_one(&self.office, &plan, errand).await?.verdict)
+        Ok(super::dispatch::run_one(&self.office, &plan, errand)
+            .await?
+            .verdict)
     }
 
     /// Gives back what the command logged in for.

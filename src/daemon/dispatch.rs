@@ -1,0 +1,257 @@
+//! Who runs now: from a tick, an alarm or a change to a run, and what its end means for the next one. Never two runs of one secret, never
+//! more than the limit.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::clock;
+use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::event::EventName;
+use crate::rotation::facts::{Errand, Holder, Verdict};
+use crate::rotation::plan::Plan;
+use crate::rotation::ports::{SecretPath, SecretStore, TokenIssuer};
+use crate::rotation::runner::Ended;
+use crate::rotation::token::{Abilities, Epoch, TokenId};
+use crate::schedule::ticker::GroupId;
+use crate::telemetry::Line;
+
+use super::job::{self, Office};
+use super::roster::Entry;
+use super::{Life, PATROL, sweep};
+
+impl Life {
+    /// A group's due time came: its secrets are asked for their own.
+    pub(super) fn tick(&mut self, group: GroupId) {
+        let now = clock::now();
+        let names = self.groups.get(&group).cloned().unwrap_or_default();
+        for name in names {
+            self.look(&name, now);
+        }
+    }
+
+    /// Alarms: retries, clean-up, retirement, jitter, expiry, missed runs.
+    pub(super) fn ring(&mut self) {
+        let now = clock::now();
+        let due: Vec<String> = self
+            .roster
+            .iter()
+            .filter(|(_, entry)| !entry.busy && entry.alarm(now).is_some_and(|at| at <= now))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            self.enqueue(&name);
+        }
+    }
+
+    pub(super) fn look(&mut self, name: &str, now: Timestamp) {
+        let able_since = self.able_since;
+        let Some(entry) = self.roster.get_mut(name) else {
+            return;
+        };
+        if entry.busy {
+            entry.again = true;
+            return;
+        }
+        if entry.due.is_none() {
+            entry.plan_next(now, able_since);
+        }
+        if entry.alarm(now).is_some_and(|at| at <= now) {
+            self.enqueue(name);
+        }
+    }
+
+    fn enqueue(&mut self, name: &str) {
+        if let Some(entry) = self.roster.get_mut(name)
+            && !entry.busy
+        {
+            entry.busy = true;
+            self.queue.push_back(name.to_owned());
+        }
+    }
+
+    /// How long until the next alarm.
+    pub(super) fn next_alarm(&self) -> Duration {
+        let now = clock::now();
+        let next = self
+            .roster
+            .values()
+            .filter(|entry| !entry.busy)
+            .filter_map(|entry| entry.alarm(now))
+            .min();
+        match next {
+            Some(at) => Duration::try_from(at.duration_since(now)).unwrap_or_default(),
+            None => PATROL,
+        }
+    }
+
+    /// Starts what is queued, as far as the limit and the services allow.
+    pub(super) fn dispatch(&mut self) {
+        if self.installation.is_none() {
+            return;
+        }
+        let mut parked = VecDeque::new();
+        while self.runs.len() < self.settings.limits.concurrency {
+            let Some(name) = self.queue.pop_front() else {
+                break;
+            };
+            let environment = match self.roster.get(&name) {
+                Some(entry) => entry.plan.coordinates.environment.clone(),
+                None => continue,
+            };
+            if self.office.board.can_start(&environment) {
+                self.start(name);
+            } else {
+                parked.push_back(name);
+            }
+        }
+        parked.append(&mut self.queue);
+        self.queue = parked;
+    }
+
+    fn start(&mut self, name: String) {
+        let Some(entry) = self.roster.get(&name) else {
+            return;
+        };
+        let now = clock::now();
+        let wish = entry.settings.as_ref().and_then(|_| entry.wish(now));
+        if let Some(wish) = &wish {
+            let message = format!("due, because {}", entry.because);
+            let coordinates = &entry.plan.coordinates;
+            let mut line =
+                Line::new(EventName::ScheduleDue, message).secret(&name, &coordinates.environment);
+            if let Some(due) = wish.due {
+                line = line.since(Some(due));
+            }
+            line.write();
+        }
+        let plan = entry.plan.clone();
+        let (known, watch) = (entry.known.clone(), entry.watch);
+        let listing = self.listings.get(&plan.coordinates.environment).cloned();
+        let others = self.others(&name);
+        let clock_ok = sweep::clocks_agree(&self.office);
+        let (office, holder) = (self.office.clone(), self.holder());
+        let installation = self.installation.clone().unwrap_or_default();
+        let id = job::mark();
+        let task_name = name.clone();
+        let handle = self.runs.spawn(async move {
+            let errand = |abilities, history| Errand {
+                plan: plan.clone(),
+                holder,
+                id,
+                fresh_epoch: Epoch {
+                    installation,
+                    secret: job::mark()[..6].to_owned(),
+                },
+                abilities,
+                history,
+                wish,
+                dry: false,
+                clock_ok,
+                others,
+                journal: known.clone(),
+                watch,
+                listing,
+            };
+            let ended = run_one(&office, &plan, errand)
+                .await
+                .unwrap_or_else(|error| Ended {
+                    verdict: Verdict::Later(error),
+                    journal: known.clone(),
+                });
+            (task_name, ended)
+        });
+        self.running.insert(handle.id(), name);
+    }
+
+    /// The current tokens of the other secrets.
+    fn others(&self, name: &str) -> Arc<BTreeMap<TokenId, String>> {
+        let Some(retiring) = self.roster.get(name).and_then(Entry::record) else {
+            return Arc::default();
+        };
+        if retiring.retiring.is_empty() {
+            return Arc::default();
+        }
+        let others = self
+            .roster
+            .iter()
+            .filter(|(other, entry)| other.as_str() != name && entry.settings.is_some());
+        let current = others.filter_map(|(other, entry)| {
+            let current = entry.record()?.current.as_ref()?;
+            Some((current.id.clone(), other.clone()))
+        });
+        Arc::new(current.collect())
+    }
+
+    fn holder(&self) -> Holder {
+        Holder {
+            instance: self.instance.clone(),
+            boot: self.boot.clone(),
+            resumes: true,
+        }
+    }
+
+    /// A run ended.
+    pub(super) fn collect(
+        &mut self,
+        ended: Result<(tokio::task::Id, (String, Ended)), tokio::task::JoinError>,
+    ) {
+        let (name, ended) = match ended {
+            Ok((id, ended)) => {
+                self.running.remove(&id);
+                ended
+            }
+            Err(error) => {
+                let Some(name) = self.running.remove(&error.id()) else {
+                    return;
+                };
+                let what = "a run ended by a fault of dtrotate; please report it".to_owned();
+                Line::new(EventName::RotationFailed, what.clone())
+                    .secret(&name, "")
+                    .write();
+                let error = CallError::new(Service::Vault, ErrorKind::Refused, what);
+                (
+                    name,
+                    Ended {
+                        verdict: Verdict::Later(error),
+                        journal: None,
+                    },
+                )
+            }
+        };
+        let now = clock::now();
+        let able_since = self.able_since;
+        let Some(entry) = self.roster.get_mut(&name) else {
+            return;
+        };
+        entry.ended(&ended.verdict, ended.journal, now);
+        entry.plan_next(now, able_since);
+        if std::mem::take(&mut entry.again) {
+            entry.plan_next(now, able_since);
+        }
+        sweep::note_troubles(&self.office.board, &name, entry, &ended.verdict);
+    }
+}
+
+/// One run with its preliminaries.
+pub(super) async fn run_one(
+    office: &Office,
+    plan: &Plan,
+    errand: impl FnOnce(Abilities, bool) -> Errand,
+) -> Result<Ended, CallError> {
+    let issuer = office.wired.issuer(&plan.coordinates.environment)?.clone();
+    let at = SecretPath {
+        mount: plan.coordinates.mount.clone(),
+        path: plan.coordinates.path.clone(),
+    };
+    let history = office.wired.store.has_history(&at).await;
+    office.board.called(
+        &plan.coordinates.environment,
+        "read",
+        history.as_ref().err(),
+    );
+    let errand = errand(issuer.abilities(), history?);
+    Ok(office.run(errand, &issuer).await)
+}
