@@ -290,6 +290,18 @@ impl Line {
         self
     }
 
+    /// Since when it lasts, as far as the line says.
+    pub fn begin(&self) -> Option<Timestamp> {
+        self.since
+    }
+
+    /// The line that tells the end of what this one told: the same event, not loud.
+    pub fn over(mut self, since: Timestamp) -> Self {
+        self.report.level = Level::Info;
+        self.report.message = format!("it is over: {}", self.report.message);
+        self.since(Some(since))
+    }
+
     /// What the other side said.
     pub fn error(mut self, error: impl Into<String>) -> Self {
         self.report.error = Some(error.into());

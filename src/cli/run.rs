@@ -44,13 +44,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             daemon: true,
             offline: false,
         };
-        crate::config::load(&again.0, &options).map_err(|problems| {
-            problems
-                .lines()
-                .into_iter()
-                .map(|line| line + "\n")
-                .collect()
-        })
+        let lines = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect();
+        let settings = crate::config::load(&again.0, &options);
+        let settings = settings.map_err(|problems| -> String { lines(problems.lines()) })?;
+        let level = level(&settings);
+        Ok((settings, level))
     });
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()

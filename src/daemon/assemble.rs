@@ -191,9 +191,25 @@ impl Wired {
         clocks
     }
 
-    /// The management token of an environment, as the environment tells.
+    /// The management token of an environment, as the environment tells. `Unauthorized` = also when it lacks a right: then nothing can be
+    /// done for any secret of the environment.
     pub async fn management_token(&self, environment: &str) -> Result<TokenInfo, CallError> {
-        self.issuer(environment)?.inner().management_info().await
+        let issuer = self.issuer(environment)?.inner();
+        let info = issuer.management_info().await?;
+        let missing = issuer.lacks(&info);
+        if missing.is_empty() {
+            return Ok(info);
+        }
+        let what = format!(
+            "the management token {} of environment {environment} lacks the scope {}; add it in Dynatrace, or put another token into Vault",
+            info.id,
+            missing.join(" and ")
+        );
+        Err(CallError::new(
+            Service::Dynatrace,
+            ErrorKind::Unauthorized,
+            what,
+        ))
     }
 
     /// The rights that an environment's management token needs and lacks.

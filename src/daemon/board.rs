@@ -2,15 +2,16 @@
 //!
 //! A service's trouble is one line, not one per secret. A blip (a Vault cluster that elects a leader) is no line at all.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use crate::clock;
 use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::event::{EventName, Level, Report};
+use crate::rotation::event::{EventName, Level};
+use crate::rotation::facts;
 use crate::rotation::retry;
 use crate::telemetry::Line;
 
@@ -22,7 +23,7 @@ pub const REPEAT: Duration = Duration::from_secs(15 * 60);
 /// All services and lasting troubles. Shared by everything in the process.
 pub struct Board {
     vault: Gate,
-    environments: BTreeMap<String, Gate>,
+    environments: Mutex<BTreeMap<String, Arc<Gate>>>,
     troubles: Mutex<BTreeMap<String, Trouble>>,
 }
 
@@ -30,6 +31,8 @@ pub struct Board {
 struct Gate {
     name: Option<String>,
     state: Mutex<State>,
+    /// The last outage that was long enough to be told of.
+    last: Mutex<Option<facts::Outage>>,
 }
 
 enum State {
@@ -41,6 +44,8 @@ enum State {
 
 struct Down {
     since: Timestamp,
+    /// It was so when it was asked for the first time.
+    from_start: bool,
     began: Instant,
     what: String,
     /// Waiting does not help: a credential was refused. Or it never worked.
@@ -68,18 +73,35 @@ pub struct Outage {
 impl Board {
     /// For these environments.
     pub fn new<'a>(environments: impl IntoIterator<Item = &'a String>) -> Self {
-        let gate = |name: Option<String>| Gate {
-            name,
-            state: Mutex::new(State::Unknown),
-        };
-        Board {
-            vault: gate(None),
-            environments: environments
-                .into_iter()
-                .map(|name| (name.clone(), gate(Some(name.clone()))))
-                .collect(),
+        let board = Board {
+            vault: Gate::new(None),
+            environments: Mutex::default(),
             troubles: Mutex::default(),
-        }
+        };
+        board.set_environments(environments);
+        board
+    }
+
+    /// The environments are these from now on; those that stay keep their state.
+    pub fn set_environments<'a>(&self, names: impl IntoIterator<Item = &'a String>) {
+        let mut all = lock(&self.environments);
+        let mut known = std::mem::take(&mut *all);
+        *all = names
+            .into_iter()
+            .map(|name| {
+                let gate = known.remove(name);
+                let new = || Arc::new(Gate::new(Some(name.clone())));
+                (name.clone(), gate.unwrap_or_else(new))
+            })
+            .collect();
+    }
+
+    fn environment(&self, name: &str) -> Option<Arc<Gate>> {
+        lock(&self.environments).get(name).cloned()
+    }
+
+    fn all_environments(&self) -> Vec<Arc<Gate>> {
+        lock(&self.environments).values().cloned().collect()
     }
 
     /// A call of `step` for a secret of `environment` ended.
@@ -89,9 +111,10 @@ impl Board {
             None if matches!(step, "journal" | "read" | "store" | "fence") => Service::Vault,
             None => Service::Dynatrace,
         };
+        let named = self.environment(environment);
         let gate = match service {
             Service::Vault => Some(&self.vault),
-            Service::Dynatrace => self.environments.get(environment),
+            Service::Dynatrace => named.as_deref(),
         };
         let Some(gate) = gate else { return };
         match error {
@@ -105,9 +128,14 @@ impl Board {
         self.vault.outage()
     }
 
+    /// The last outage of Vault that is over and was long enough to be told of.
+    pub fn last_vault_outage(&self) -> Option<facts::Outage> {
+        *lock(&self.vault.last)
+    }
+
     /// This environment cannot be used now.
     pub fn environment_outage(&self, name: &str) -> Option<Outage> {
-        self.environments.get(name)?.outage()
+        self.environment(name)?.outage()
     }
 
     /// Nothing was asked of Vault yet, or it works.
@@ -122,16 +150,14 @@ impl Board {
 
     /// The environments that should be asked now whether they are back.
     pub fn environment_probes_due(&self) -> Vec<String> {
-        let due = self
-            .environments
-            .iter()
-            .filter(|(_, gate)| gate.probe_due());
-        due.map(|(name, _)| name.clone()).collect()
+        let due = self.all_environments().into_iter();
+        let due = due.filter(|gate| gate.probe_due());
+        due.filter_map(|gate| gate.name.clone()).collect()
     }
 
     /// Raises a trouble that needs a human: told now if it is new, and then every 15 minutes.
     pub fn raise(&self, key: impl Into<String>, line: Line, tell: bool) {
-        let mut troubles = self.troubles.lock().unwrap_or_else(|e| e.into_inner());
+        let mut troubles = lock(&self.troubles);
         let key = key.into();
         if let Some(known) = troubles.get_mut(&key) {
             known.line = line;
@@ -141,26 +167,42 @@ impl Board {
             line.clone().write();
         }
         let trouble = Trouble {
+            since: line.begin().unwrap_or_else(clock::now),
             line,
-            since: clock::now(),
             told: Instant::now(),
         };
         troubles.insert(key, trouble);
     }
 
-    /// The trouble is over; `true` = there was one.
-    pub fn settle(&self, key: &str) -> bool {
-        let mut troubles = self.troubles.lock().unwrap_or_else(|e| e.into_inner());
-        troubles.remove(key).is_some()
+    /// The trouble, if there was one, is over: that is told.
+    pub fn settle(&self, key: &str) {
+        if let Some(trouble) = lock(&self.troubles).remove(key) {
+            trouble.line.over(trouble.since).write();
+        }
+    }
+
+    /// The trouble is over, and somebody else tells that.
+    pub fn forget(&self, key: &str) {
+        lock(&self.troubles).remove(key);
+    }
+
+    /// Of the troubles whose key begins with `prefix`, all but these are over.
+    pub fn keep(&self, prefix: &str, keys: BTreeSet<String>) {
+        let all: Vec<String> = lock(&self.troubles).keys().cloned().collect();
+        for key in all {
+            if key.starts_with(prefix) && !keys.contains(&key) {
+                self.settle(&key);
+            }
+        }
     }
 
     /// Tells what is new or has lasted for another 15 minutes. To be called every second or so.
     pub fn tell(&self) {
         self.vault.tell();
-        for gate in self.environments.values() {
+        for gate in self.all_environments() {
             gate.tell();
         }
-        let mut troubles = self.troubles.lock().unwrap_or_else(|e| e.into_inner());
+        let mut troubles = lock(&self.troubles);
         for trouble in troubles.values_mut() {
             if trouble.told.elapsed() >= REPEAT {
                 trouble.told = Instant::now();
@@ -171,9 +213,12 @@ impl Board {
 
     /// What a human must look at now, one sentence each.
     pub fn outages(&self) -> Vec<String> {
-        let gates = std::iter::once(&self.vault).chain(self.environments.values());
-        gates
-            .filter_map(|gate| Some(format!("{}: {}", gate.title(), gate.outage()?.what)))
+        let sentence = |gate: &Gate| Some(format!("{}: {}", gate.title(), gate.outage()?.what));
+        let environments = self.all_environments();
+        let environments = environments.iter().map(Arc::as_ref);
+        std::iter::once(&self.vault)
+            .chain(environments)
+            .filter_map(sentence)
             .collect()
     }
 }
@@ -186,9 +231,22 @@ fn is_outage(error: &CallError) -> bool {
     )
 }
 
+/// Nothing panics while it holds one of these locks in a way that could leave half a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
 impl Gate {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    fn new(name: Option<String>) -> Self {
+        Gate {
+            name,
+            state: Mutex::new(State::Unknown),
+            last: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 
     fn title(&self) -> String {
@@ -210,6 +268,7 @@ impl Gate {
                 let first = matches!(*state, State::Unknown);
                 *state = State::Down(Down {
                     since: clock::now(),
+                    from_start: first,
                     began: Instant::now(),
                     what: error.what.clone(),
                     at_once: unauthorized || first,
@@ -232,6 +291,10 @@ impl Gate {
                 None => EventName::VaultAvailable,
                 Some(_) => EventName::DynatraceAvailable,
             };
+            *lock(&self.last) = Some(facts::Outage {
+                since: (!down.from_start).then_some(down.since),
+                until: clock::now(),
+            });
             self.line(event, message)
                 .since(Some(down.since))
                 .took(down.began.elapsed())
@@ -298,15 +361,4 @@ impl Gate {
             .error(down.what.clone());
         line.since((!first).then_some(down.since)).write();
     }
-}
-
-/// The trouble of a secret whose rotation is stuck or whose document is unreadable.
-pub fn secret_key(name: &str) -> String {
-    format!("secret {name}")
-}
-
-/// A line about a secret's lasting failure, as its journal document tells it.
-pub fn failure_line(name: &str, environment: &str, message: &str) -> Line {
-    let report = Report::new(EventName::RotationStuck, message);
-    Line::of(report).secret(name, environment)
 }

@@ -92,6 +92,9 @@ impl Desk {
             journal: None,
             watch: None,
             listing: None,
+            leaving: false,
+            doubt: false,
+            outage: None,
         };
         Ok(super::dispatch::run_one(&self.office, &plan, errand)
             .await?

@@ -47,19 +47,36 @@ impl Life {
     }
 
     pub(super) fn look(&mut self, name: &str, now: Timestamp) {
-        let able_since = self.able_since;
+        let Some(entry) = self.roster.get(name).filter(|entry| !entry.busy) else {
+            return;
+        };
+        if entry.stale(now) {
+            self.plan(name, now);
+        }
+        let Some(entry) = self.roster.get(name) else {
+            return;
+        };
+        if entry.alarm(now).is_some_and(|at| at <= now) {
+            self.enqueue(name);
+        }
+    }
+
+    /// Computes anew when a secret is due.
+    pub(super) fn plan(&mut self, name: &str, now: Timestamp) {
         let Some(entry) = self.roster.get_mut(name) else {
             return;
         };
-        if entry.busy {
-            entry.again = true;
-            return;
-        }
-        if entry.due.is_none() {
-            entry.plan_next(now, able_since);
-        }
-        if entry.alarm(now).is_some_and(|at| at <= now) {
-            self.enqueue(name);
+        let environment = entry.plan.coordinates.environment.clone();
+        let able = self.able_since.get(&environment);
+        let able = able.copied().unwrap_or(self.began);
+        if let Some(skipped) = entry.plan_next(now, able) {
+            let message = format!(
+                "the due time {skipped} passed unserved and is skipped (`missed = \"skip\"`); {}",
+                entry.because
+            );
+            Line::new(EventName::RotationSkipped, message)
+                .secret(name, &environment)
+                .write();
         }
     }
 
@@ -89,7 +106,7 @@ impl Life {
 
     /// Starts what is queued, as far as the limit and the services allow.
     pub(super) fn dispatch(&mut self) {
-        if self.installation.is_none() {
+        if self.installation.is_none() || !self.surveyed {
             return;
         }
         let mut parked = VecDeque::new();
@@ -112,11 +129,14 @@ impl Life {
     }
 
     fn start(&mut self, name: String) {
-        let Some(entry) = self.roster.get(&name) else {
+        let Some(entry) = self.roster.get_mut(&name) else {
             return;
         };
         let now = clock::now();
-        let wish = entry.settings.as_ref().and_then(|_| entry.wish(now));
+        let wish = entry.wish(now);
+        let leaving = entry.settings.is_none();
+        let doubt = std::mem::take(&mut entry.doubt);
+        let listing = entry.listing.take();
         if let Some(wish) = &wish {
             let message = format!("due, because {}", entry.because);
             let coordinates = &entry.plan.coordinates;
@@ -129,7 +149,7 @@ impl Life {
         }
         let plan = entry.plan.clone();
         let (known, watch) = (entry.known.clone(), entry.watch);
-        let listing = self.listings.get(&plan.coordinates.environment).cloned();
+        let outage = self.office.board.last_vault_outage();
         let others = self.others(&name);
         let clock_ok = sweep::clocks_agree(&self.office);
         let (office, holder) = (self.office.clone(), self.holder());
@@ -154,6 +174,9 @@ impl Life {
                 journal: known.clone(),
                 watch,
                 listing,
+                leaving,
+                doubt,
+                outage,
             };
             let ended = run_one(&office, &plan, errand)
                 .await
@@ -207,11 +230,11 @@ impl Life {
                 let Some(name) = self.running.remove(&error.id()) else {
                     return;
                 };
-                let what = "a run ended by a fault of dtrotate; please report it".to_owned();
-                Line::new(EventName::RotationFailed, what.clone())
+                let what = "a run ended by a fault of dtrotate, told above; it is tried again";
+                Line::new(EventName::RotationFailed, what)
                     .secret(&name, "")
                     .write();
-                let error = CallError::new(Service::Vault, ErrorKind::Refused, what);
+                let error = CallError::new(Service::Vault, ErrorKind::Transient, what);
                 (
                     name,
                     Ended {
@@ -222,16 +245,17 @@ impl Life {
             }
         };
         let now = clock::now();
-        let able_since = self.able_since;
         let Some(entry) = self.roster.get_mut(&name) else {
             return;
         };
         entry.ended(&ended.verdict, ended.journal, now);
-        entry.plan_next(now, able_since);
-        if std::mem::take(&mut entry.again) {
-            entry.plan_next(now, able_since);
-        }
         sweep::note_troubles(&self.office.board, &name, entry, &ended.verdict);
+        if entry.is_finished() {
+            sweep::forget_troubles(&self.office.board, &name);
+            self.roster.remove(&name);
+        } else {
+            self.plan(&name, now);
+        }
     }
 }
 

@@ -10,13 +10,15 @@ use crate::rotation::event::EventName;
 use crate::schedule::ticker::{GroupId, Groups};
 use crate::telemetry::{self, Line};
 
-use super::board::Board;
+use super::chores::Chores;
+use super::leavers::environment_at;
 use super::roster::Entry;
 use super::{Life, assemble, notify};
 
 impl Life {
     /// Brings the roster in line with the settings; what did not change keeps its state.
     pub(super) fn enroll(&mut self) {
+        let all = &self.settings;
         let mut wanted: BTreeMap<String, _> = self
             .settings
             .secrets
@@ -29,16 +31,22 @@ impl Life {
                 if entry.settings.as_ref() != Some(&settings) {
                     entry.plan = Arc::new(settings.plan.clone());
                     entry.settings = Some(settings);
-                    entry.hurry(now);
+                    entry.changed(now);
                 }
                 true
             }
             None => {
-                // What it left is finished by its document.
+                // It is finished by its document, at the environment that has the URL now; without one the survey tells.
                 entry.settings = None;
-                entry
-                    .record()
-                    .is_some_and(|record| !record.retiring.is_empty() || !record.open.is_empty())
+                entry.due = None;
+                let url = &entry.plan.coordinates.base_url;
+                let environment = environment_at(all, url).map(|at| at.name.clone());
+                let stays = environment.is_some();
+                if let Some(name) = environment {
+                    Arc::make_mut(&mut entry.plan).coordinates.environment = name;
+                }
+                entry.hurry(now);
+                stays
             }
         });
         for (name, settings) in wanted {
@@ -71,31 +79,60 @@ impl Life {
     /// Reads the configuration again; a bad one is refused as a whole.
     pub(super) async fn reload(&mut self) {
         notify::reloading();
-        match (self.reload)() {
-            Ok(settings) => match self.adopt(settings).await {
+        let adopted = match (self.reload)() {
+            Ok((settings, level)) => match self.adopt(settings).await {
                 Ok(()) => {
-                    let message = format!("{} secrets", self.settings.secrets.len());
-                    Line::new(EventName::ConfigReloaded, message).write();
+                    telemetry::set_level(&level);
+                    Ok(())
                 }
-                Err(error) => reject(&error.to_string()),
+                Err(error) => Err(error.to_string()),
             },
-            Err(problems) => reject(&problems),
+            Err(problems) => Err(problems),
+        };
+        self.rejected = adopted.is_err();
+        match adopted {
+            Ok(()) => {
+                self.office.board.forget("configuration");
+                let message = format!("{} secrets", self.settings.secrets.len());
+                Line::new(EventName::ConfigReloaded, message).write();
+            }
+            Err(problems) => self.reject(&problems),
         }
-        notify::ready(&format!("{} secrets", self.roster.len()));
+        self.become_ready();
+        if self.ready {
+            notify::ready(&self.status);
+        }
     }
 
-    pub(super) async fn adopt(&mut self, settings: Settings) -> anyhow::Result<()> {
+    /// Every problem is told once, and that there are some for as long as it lasts.
+    fn reject(&self, problems: &str) {
+        let mut first = None;
+        for problem in problems.lines().filter(|line| !line.is_empty()) {
+            let message = format!("{problem}; the old configuration stays");
+            let line = Line::new(EventName::ConfigRejected, message);
+            line.clone().write();
+            first.get_or_insert(line);
+        }
+        if let Some(line) = first {
+            self.office.board.raise("configuration", line, false);
+        }
+    }
+
+    async fn adopt(&mut self, settings: Settings) -> anyhow::Result<()> {
         let rewired = settings.vault != self.settings.vault
             || settings.journal != self.settings.journal
             || settings.environments != self.settings.environments;
         if rewired {
             self.office.wired = assemble::assemble(&settings)?;
-            self.office.board = Arc::new(Board::new(settings.environments.keys()));
+            self.office
+                .board
+                .set_environments(settings.environments.keys());
+            // What is under way still asks the old ones.
+            self.chores = Chores::default();
             if settings.journal != self.settings.journal {
                 self.installation = None;
             }
         }
-        telemetry::set_level(settings.log.level.unwrap_or("info"));
         self.settings = settings;
         if rewired {
             self.keep_logged_in();
@@ -103,17 +140,9 @@ impl Life {
         self.enroll();
         self.regroup().await?;
         self.next_sweep = Instant::now();
+        self.next_survey = Instant::now();
+        self.surveyed = false;
         self.ring();
         Ok(())
-    }
-}
-
-fn reject(problems: &str) {
-    for problem in problems.lines().filter(|line| !line.is_empty()) {
-        Line::new(
-            EventName::ConfigRejected,
-            format!("{problem}; the old configuration stays"),
-        )
-        .write();
     }
 }

@@ -8,10 +8,12 @@
 
 pub mod assemble;
 pub mod board;
+mod chores;
 pub mod command;
 mod dispatch;
 mod enrolment;
 pub mod job;
+mod leavers;
 pub mod listing;
 pub mod notify;
 mod readiness;
@@ -31,15 +33,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::Settings;
-use crate::rotation::error::ErrorKind;
+use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::event::EventName;
-use crate::rotation::facts::Listing;
 use crate::rotation::runner::Ended;
 use crate::schedule::ticker::{GroupId, Groups, Ticker};
 use crate::telemetry::Line;
 
 use assemble::AssembleError;
 use board::Board;
+use chores::{Apply, Chores};
 use job::Office;
 use roster::Roster;
 use signals::Signal;
@@ -49,8 +51,8 @@ const PULSE: Duration = Duration::from_secs(1);
 /// Secrets that a lost tick or a step of the clock left behind are found within this.
 const PATROL: Duration = Duration::from_secs(30);
 
-/// Reads the configuration again.
-pub type Reload = Box<dyn Fn() -> Result<Settings, String> + Send>;
+/// Reads the configuration again: the settings and the log level, or every problem on a line of its own.
+pub type Reload = Box<dyn Fn() -> Result<(Settings, String), String> + Send>;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -75,15 +77,25 @@ struct Life {
     installation: Option<String>,
     roster: Roster,
     queue: VecDeque<String>,
-    listings: BTreeMap<String, Listing>,
     runs: JoinSet<(String, Ended)>,
     running: HashMap<tokio::task::Id, String>,
     ticker: Ticker,
     groups: HashMap<GroupId, Vec<String>>,
-    able_since: Timestamp,
-    was_down: bool,
+    chores: Chores,
+    began: Timestamp,
+    /// Since when the secrets of an environment can rotate: the start, or when it or Vault came back.
+    able_since: BTreeMap<String, Timestamp>,
+    /// What was down at the last pulse: Vault (no name), environments.
+    down: Vec<Option<String>>,
+    /// The journal was listed: no document that belongs to a secret under another name is overlooked.
+    surveyed: bool,
     ready: bool,
+    /// The file was refused at the last reload.
+    rejected: bool,
+    /// What systemd shows.
+    status: String,
     next_sweep: Instant,
+    next_survey: Instant,
     next_patrol: Instant,
 }
 
@@ -103,15 +115,20 @@ impl Life {
         let mut life = Life {
             roster: Roster::new(),
             queue: VecDeque::new(),
-            listings: BTreeMap::new(),
             runs: JoinSet::new(),
             running: HashMap::new(),
             ticker,
             groups: HashMap::new(),
-            able_since: clock::now(),
-            was_down: false,
+            chores: Chores::default(),
+            began: clock::now(),
+            able_since: BTreeMap::new(),
+            down: Vec::new(),
+            surveyed: false,
             ready: false,
+            rejected: false,
+            status: String::new(),
             next_sweep: Instant::now(),
+            next_survey: Instant::now(),
             next_patrol: Instant::now(),
             login_stop: CancellationToken::new(),
             boot: job::mark(),
@@ -146,21 +163,26 @@ impl Life {
             tokio::select! {
                 Some(group) = ticks.recv() => self.tick(group),
                 Some(ended) = self.runs.join_next_with_id() => self.collect(ended),
+                Some(answer) = self.chores.next() => {
+                    if let Some(apply) = self.chores.ended(answer) {
+                        apply(self);
+                    }
+                }
                 Some(signal) = signals.recv() => match signal {
                     Signal::Stop => break,
                     Signal::Reload => self.reload().await,
                 },
-                _ = pulse.tick() => self.pulse().await,
+                _ = pulse.tick() => self.pulse(),
                 () = tokio::time::sleep(alarm) => self.ring(),
             }
         }
         self.shut_down().await;
     }
 
-    /// Once a second: services, watchdog, sweep, readiness.
-    async fn pulse(&mut self) {
+    /// Once a second: services, watchdog, what is due in its time, readiness.
+    fn pulse(&mut self) {
         notify::watchdog();
-        self.probe().await;
+        self.probe();
         self.office.board.tell();
         if self.next_patrol <= Instant::now() {
             self.next_patrol = Instant::now() + PATROL;
@@ -170,25 +192,40 @@ impl Life {
                 self.look(&name, now);
             }
         }
-        if self.installation.is_none() && self.office.board.vault_outage().is_none() {
-            let asked = self.office.wired.ledger.installation().await;
-            self.office
-                .board
-                .called("", "journal", asked.as_ref().err());
-            match asked {
-                Ok(id) => self.installation = Some(id),
-                Err(error) if error.kind == ErrorKind::Refused => {
-                    let line = Line::new(EventName::JournalUnreadable, error.what.clone());
-                    self.office.board.raise("journal", line, true);
-                }
-                Err(_) => {}
-            }
-            self.ring();
-        }
-        if self.installation.is_some() && self.next_sweep <= Instant::now() {
-            self.next_sweep = Instant::now() + self.settings.daemon.sweep;
-            self.sweep().await;
+        if self.installation.is_none() {
+            self.ask_installation();
+        } else {
+            self.survey_when_due();
+            self.sweep_when_due();
         }
         self.become_ready();
+    }
+
+    fn ask_installation(&mut self) {
+        let board = self.office.board.clone();
+        if board.vault_outage().is_some() {
+            return;
+        }
+        let ledger = self.office.wired.ledger.clone();
+        self.chores.begin("installation", async move {
+            let asked = ledger.installation().await;
+            board.called("", "journal", asked.as_ref().err());
+            Box::new(move |life: &mut Life| life.installed(asked)) as Apply
+        });
+    }
+
+    fn installed(&mut self, asked: Result<String, CallError>) {
+        match asked {
+            Ok(id) => {
+                self.office.board.settle("journal");
+                self.installation = Some(id);
+                self.survey_when_due();
+            }
+            Err(error) if error.kind == ErrorKind::Refused => {
+                let line = Line::new(EventName::JournalUnreadable, error.what);
+                self.office.board.raise("journal", line, true);
+            }
+            Err(_) => {}
+        }
     }
 }

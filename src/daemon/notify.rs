@@ -12,6 +12,11 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// What there is to know, in one line.
+pub fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
 /// A reload begins.
 pub fn reloading() {
     if let Ok(now) = NotifyState::monotonic_usec_now() {

@@ -1,5 +1,7 @@
-//! Can there be work, and is the start over? Services that are down are asked whether they are back; systemd hears when the start is over.
+//! Can there be work, and is the start over? Services that are down are asked whether they are back; systemd hears when the start is over,
+//! and what there is to know in one line.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::clock;
@@ -7,6 +9,8 @@ use crate::rotation::error::{CallError, ErrorKind, Service};
 use crate::rotation::event::EventName;
 use crate::telemetry::Line;
 
+use super::chores::Apply;
+use super::roster::Entry;
 use super::{Life, notify};
 
 /// A start is ready after this at the latest: a unit must not fail because Vault is down.
@@ -14,47 +18,103 @@ const READY_AT_LATEST: Duration = Duration::from_secs(30);
 
 impl Life {
     /// Asks the services that are down whether they are back.
-    pub(super) async fn probe(&mut self) {
+    pub(super) fn probe(&mut self) {
         let board = self.office.board.clone();
+        let wired = &self.office.wired;
         if board.vault_probe_due() {
-            let down = self.office.wired.probe_vault().await;
-            let error = down.map(|what| CallError::new(Service::Vault, ErrorKind::Transient, what));
-            board.called("", "read", error.as_ref());
+            let (wired, board) = (wired.clone(), board.clone());
+            self.chores.begin("vault", async move {
+                let error = wired
+                    .probe_vault()
+                    .await
+                    .map(|what| CallError::new(Service::Vault, ErrorKind::Transient, what));
+                board.called("", "read", error.as_ref());
+                Box::new(Life::notice) as Apply
+            });
         }
         if board.vault_outage().is_none() {
             for name in board.environment_probes_due() {
-                let answer = self.office.wired.management_token(&name).await;
-                board.called(&name, "look_up", answer.as_ref().err());
+                let (wired, board) = (self.office.wired.clone(), board.clone());
+                let kind = format!("environment {name}");
+                self.chores.begin(&kind, async move {
+                    let answer = wired.management_token(&name).await;
+                    board.called(&name, "look_up", answer.as_ref().err());
+                    Box::new(Life::notice) as Apply
+                });
             }
         }
-        let down = board.vault_outage().is_some();
-        if self.was_down && !down {
-            let now = clock::now();
-            self.able_since = now;
-            self.roster.values_mut().for_each(|entry| entry.hurry(now));
-            self.next_sweep = Instant::now();
-            self.ring();
+        self.notice();
+    }
+
+    /// What was down and is back begins to work again.
+    fn notice(&mut self) {
+        let board = &self.office.board;
+        let mut down = vec![];
+        down.extend(board.vault_outage().map(|_| None));
+        for name in self.settings.environments.keys() {
+            down.extend(board.environment_outage(name).map(|_| Some(name.clone())));
         }
-        self.was_down = down;
+        let before = std::mem::replace(&mut self.down, down);
+        for back in before {
+            if !self.down.contains(&back) {
+                self.returned(back.as_deref());
+            }
+        }
+    }
+
+    /// Vault (no name) or an environment is back: what waited is judged anew, since its due time may have passed, and a look is taken at
+    /// everything.
+    fn returned(&mut self, environment: Option<&str>) {
+        let now = clock::now();
+        for name in self.settings.environments.keys() {
+            if environment.is_none_or(|back| back == name) {
+                self.able_since.insert(name.clone(), now);
+            }
+        }
+        let here = |entry: &Entry| {
+            environment.is_none_or(|back| back == entry.plan.coordinates.environment)
+        };
+        let names = self.roster.iter().filter(|(_, entry)| here(entry));
+        let names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
+        let waiting = std::mem::take(&mut self.queue);
+        let (mine, others) = waiting.into_iter().partition(|name| names.contains(name));
+        self.queue = others;
+        for name in VecDeque::<String>::into_iter(mine) {
+            if let Some(entry) = self.roster.get_mut(&name) {
+                entry.busy = false;
+            }
+        }
+        for name in names {
+            self.plan(&name, now);
+            if let Some(entry) = self.roster.get_mut(&name) {
+                entry.hurry(now);
+            }
+        }
+        self.next_sweep = Instant::now();
+        self.ring();
     }
 
     pub(super) fn become_ready(&mut self) {
-        if self.ready {
-            return;
-        }
-        let recovered =
-            self.installation.is_some() && self.roster.values().all(|entry| entry.looked);
         let outages = self.office.board.outages();
-        let waited = self.office.began.elapsed() >= READY_AT_LATEST;
-        if !recovered && !waited {
-            return;
-        }
-        self.ready = true;
+        let recovered = self.installation.is_some()
+            && self.surveyed
+            && self.roster.values().all(|entry| entry.looked);
+        let secrets = self.settings.secrets.len();
         let status = match outages.first() {
-            Some(outage) if !recovered => format!("waiting for {outage}"),
-            _ => format!("{} secrets", self.roster.len()),
+            Some(outage) => format!("waiting for {outage}"),
+            None if self.rejected => {
+                format!("{secrets} secrets; the changed configuration was refused, see the log")
+            }
+            None => format!("{secrets} secrets"),
         };
-        notify::ready(&status);
-        Line::new(EventName::DaemonReady, format!("ready: {status}")).write();
+        let waited = self.office.began.elapsed() >= READY_AT_LATEST;
+        if !self.ready && (recovered || waited) {
+            self.ready = true;
+            notify::ready(&status);
+            Line::new(EventName::DaemonReady, format!("ready: {status}")).write();
+        } else if self.status != status {
+            notify::status(&status);
+        }
+        self.status = status;
     }
 }

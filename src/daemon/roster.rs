@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{self, SecretSettings};
-use crate::rotation::facts::{Known, Verdict, Watch, Wish};
+use crate::rotation::facts::{Known, Listing, Verdict, Watch, Wish};
 use crate::rotation::plan::Plan;
 use crate::rotation::record::{Record, Trigger};
 use crate::rotation::retry;
@@ -30,10 +30,16 @@ pub struct Entry {
     pub because: String,
     /// A run is under way or queued.
     pub busy: bool,
-    /// Look again when the run under way has ended.
-    pub again: bool,
     /// It was looked at since the start.
     pub looked: bool,
+    /// A sweep cast a doubt on its current token, or it may be stuck no more: the next run looks.
+    pub doubt: bool,
+    /// The sweep's picture, for the next run.
+    pub listing: Option<Listing>,
+    /// It was stuck, and its settings changed: try again.
+    nudged: bool,
+    /// The due time that was skipped last.
+    skipped: Option<Timestamp>,
     /// Clean-up or retirement wants a look at this time.
     wake: Option<Timestamp>,
     /// No run before this.
@@ -54,8 +60,11 @@ impl Entry {
             due: None,
             because: "not looked at yet".into(),
             busy: false,
-            again: false,
             looked: false,
+            doubt: false,
+            listing: None,
+            nudged: false,
+            skipped: None,
             wake: None,
             not_before: None,
             retrying: None,
@@ -68,17 +77,36 @@ impl Entry {
         self.known.as_ref()?.record.as_deref()
     }
 
-    /// Computes anew when it is due. Not for a run that waits for a retry: it keeps its instant.
-    pub fn plan_next(&mut self, now: Timestamp, able_since: Timestamp) {
+    /// What it is due for was overtaken, or is not known.
+    pub fn stale(&self, now: Timestamp) -> bool {
+        self.due.is_none() || self.is_overtaken(now)
+    }
+
+    /// A retry goes on until the next due time, which has come.
+    fn is_overtaken(&self, now: Timestamp) -> bool {
+        let (Some(instant), Some(settings)) = (self.retrying, &self.settings) else {
+            return false;
+        };
+        let last = settings.schedule.previous_at_or_before(now);
+        last.is_some_and(|last| last > instant)
+    }
+
+    /// Computes anew when it is due; tells a due time that was just found to be skipped. Not for a run that waits for a retry: it keeps
+    /// its instant until the next due time.
+    pub fn plan_next(&mut self, now: Timestamp, able_since: Timestamp) -> Option<Timestamp> {
+        if self.is_overtaken(now) {
+            self.retrying = None;
+            self.not_before = None;
+        }
         if self.retrying.is_some() {
-            return;
+            return None;
         }
         let (Some(settings), Some(record)) = (&self.settings, self.record()) else {
             self.due = None;
-            return;
+            return None;
         };
         let current = record.current.as_ref();
-        let next = due::next_due(&Input {
+        let input = Input {
             secret: &self.plan.name,
             enabled: settings.enabled,
             schedule: &settings.schedule,
@@ -100,7 +128,9 @@ impl Entry {
                 signed(settings.jitter)
             },
             now,
-        });
+        };
+        let skipped = due::skipped(&input).filter(|_| self.skipped != due::skipped(&input));
+        let next = due::next_due(&input);
         (self.due, self.because) = match next {
             Next::Due(due) => {
                 let because = due.because.clone();
@@ -108,6 +138,8 @@ impl Entry {
             }
             Next::Never { because } => (None, because),
         };
+        self.skipped = skipped.or(self.skipped);
+        skipped
     }
 
     /// When it wants to be looked at next, without a tick of the engine: for a clean-up, a retry, an expiry, a missed run, or a due time
@@ -118,12 +150,20 @@ impl Entry {
             due.trigger != due::Trigger::Schedule || due.instant <= now
         });
         let first = due.map(|due| due.at).into_iter().chain(self.wake).min();
-        let first = if self.looked { first } else { Some(now) };
+        let at_once = !self.looked || self.nudged;
+        let first = if at_once { Some(now) } else { first };
         Some(first?.max(self.not_before.unwrap_or(Timestamp::MIN)))
     }
 
     /// The rotation that is wanted now, if one is.
-    pub fn wish(&self, now: Timestamp) -> Option<Wish> {
+    pub fn wish(&mut self, now: Timestamp) -> Option<Wish> {
+        let settings = self.settings.as_ref()?;
+        if std::mem::take(&mut self.nudged) && settings.enabled {
+            return Some(Wish {
+                due: None,
+                trigger: Trigger::Retry,
+            });
+        }
         let due = self.due.as_ref().filter(|due| due.at <= now)?;
         let trigger = match due.trigger {
             _ if self.retrying == Some(due.instant) => Trigger::Retry,
@@ -184,6 +224,24 @@ impl Entry {
     /// A stuck rotation does not keep former tokens from retiring.
     fn retirement(&self) -> Option<Timestamp> {
         self.record()?.retiring.iter().map(|entry| entry.due).min()
+    }
+
+    /// Its settings changed, so what made it stuck may be over.
+    pub fn changed(&mut self, now: Timestamp) {
+        let failure = self.record().and_then(|record| record.failure.as_ref());
+        self.nudged = failure.is_some_and(|failure| failure.retry_at.is_none());
+        self.retrying = None;
+        self.due = None;
+        self.hurry(now);
+    }
+
+    /// It left the configuration, and nothing of it is left to be done.
+    pub fn is_finished(&self) -> bool {
+        let over = |known: &Known| match &known.record {
+            Some(record) => record.closed_at.is_some(),
+            None => true,
+        };
+        self.settings.is_none() && self.known.as_ref().is_some_and(over)
     }
 
     /// Vault or the environment is back, the sweep found something, or the configuration changed: no need to wait any longer.

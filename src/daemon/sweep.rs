@@ -1,64 +1,136 @@
 //! The sweep: one listing per environment is compared with the documents of all its secrets; and what is watched beside it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
-use crate::rotation::concerns;
-use crate::rotation::event::EventName;
+use crate::rotation::error::{CallError, ErrorKind};
+use crate::rotation::event::{EventName, Level, Report};
 use crate::rotation::facts::{Listing, Verdict};
-use crate::rotation::ports::TokenIssuer;
+use crate::rotation::token::{TokenId, TokenInfo};
+use crate::rotation::{concerns, doubtful};
 use crate::telemetry::Line;
 
 use super::Life;
-use super::board::{Board, failure_line, secret_key};
+use super::board::Board;
+use super::chores::Apply;
 use super::job::Office;
 use super::roster::Entry;
 
 /// Clocks that differ by more than this: nothing is disabled or deleted.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
+/// A management token that nobody rotates is told of when less than this is left, or a fifth of its lifetime if that is less: time enough to
+/// make another one in working hours.
+const LEAST_LEFT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 impl Life {
     /// Compares Dynatrace with the journal, an environment at a time.
-    pub(super) async fn sweep(&mut self) {
+    pub(super) fn sweep_when_due(&mut self) {
+        if self.next_sweep > Instant::now() || !self.surveyed {
+            return;
+        }
+        self.next_sweep = Instant::now() + self.settings.daemon.sweep;
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
         for environment in names {
-            if !self.office.board.can_start(&environment) {
-                continue;
+            if self.office.board.can_start(&environment) {
+                self.sweep(environment);
             }
-            let Some(issuer) = self.office.wired.issuers.get(&environment).cloned() else {
-                continue;
-            };
+        }
+    }
+
+    fn sweep(&mut self, environment: String) {
+        let Some(issuer) = self.office.wired.issuers.get(&environment).cloned() else {
+            return;
+        };
+        let (wired, board) = (self.office.wired.clone(), self.office.board.clone());
+        let kind = format!("sweep {environment}");
+        let current = self.current_tokens(&environment);
+        self.chores.begin(&kind, async move {
+            let management = wired.management_token(&environment).await;
+            board.called(&environment, "look_up", management.as_ref().err());
             let at = clock::now();
-            let listed = issuer.list_marked().await;
-            self.office
-                .board
-                .called(&environment, "list", listed.as_ref().err());
-            let Ok(tokens) = listed else { continue };
-            let now = clock::now();
-            for entry in self.roster.values_mut() {
-                let here = entry.plan.coordinates.environment == environment;
-                if here
-                    && !entry.busy
-                    && entry
-                        .record()
-                        .is_some_and(|record| concerns(record, &tokens))
-                {
-                    entry.hurry(now);
-                }
-            }
-            let listing = Listing {
-                at,
-                tokens: Arc::new(tokens),
+            let listed = match &management {
+                Ok(_) => issuer.inner().list(|id| current.contains(id)).await,
+                Err(error) => Err(error.clone()),
             };
-            self.listings.insert(environment, listing);
+            board.called(&environment, "list", listed.as_ref().err());
+            Box::new(move |life: &mut Life| {
+                if let Ok(info) = management {
+                    life.watch_management(&environment, &info);
+                }
+                if let Ok(tokens) = listed {
+                    life.compare(&environment, at, tokens);
+                }
+            }) as Apply
+        });
+    }
+
+    /// The current tokens of an environment's secrets, as far as they are known.
+    fn current_tokens(&self, environment: &str) -> BTreeSet<TokenId> {
+        let here = |entry: &&Entry| entry.plan.coordinates.environment == environment;
+        let current = |entry: &Entry| Some(entry.record()?.current.as_ref()?.id.clone());
+        let entries = self.roster.values().filter(here);
+        entries.filter_map(current).collect()
+    }
+
+    /// Starts a run for every secret that the listing has something for.
+    fn compare(&mut self, environment: &str, at: Timestamp, tokens: Vec<TokenInfo>) {
+        let now = clock::now();
+        let tokens = Arc::new(tokens);
+        for entry in self.roster.values_mut() {
+            let Some(record) = entry.known.as_ref().and_then(|known| known.record.as_ref()) else {
+                continue;
+            };
+            if entry.plan.coordinates.environment != environment || entry.busy {
+                continue;
+            }
+            let doubt = entry.settings.is_some() && doubtful(record, &tokens, now);
+            if doubt || concerns(record, &tokens) {
+                entry.doubt = doubt;
+                entry.listing = Some(Listing {
+                    at,
+                    tokens: tokens.clone(),
+                });
+                entry.hurry(now);
+            }
         }
         self.ring();
-        self.dispatch();
-        // A listing is a moment's picture: it serves the runs that it starts, and no later ones.
-        self.listings.clear();
     }
+
+    /// The management token ends some day, and then nothing works any more. One that is listed as a secret rotates.
+    fn watch_management(&self, environment: &str, token: &TokenInfo) {
+        let key = format!("management {environment}");
+        let board = &self.office.board;
+        let mut secrets = self.settings.secrets.iter();
+        let rotates = secrets.any(|secret| {
+            secret.enabled
+                && secret.plan.manages_tokens
+                && secret.plan.coordinates.environment == environment
+        });
+        match ends_soon(token, clock::now()) {
+            Some(end) if !rotates => {
+                let message = format!(
+                    "the management token {} of environment {environment} ends at {end}; put a new one into Vault before, or list it as a \
+                     [[secret]] so that it rotates",
+                    token.id
+                );
+                let line = Line::new(EventName::ManagementTokenExpiring, message);
+                board.raise(key, line.environment(environment), true);
+            }
+            _ => board.settle(&key),
+        }
+    }
+}
+
+/// The end of a token that is near.
+fn ends_soon(token: &TokenInfo, now: Timestamp) -> Option<Timestamp> {
+    let end = token.expires?;
+    let fifth = token.created.map(|created| created.duration_until(end) / 5);
+    let least = fifth.map_or(LEAST_LEFT, |fifth| fifth.min(LEAST_LEFT));
+    (now.duration_until(end) < least).then_some(end)
 }
 
 /// The local clock and the servers' agree, as far as they told. A disagreement is one ERROR until it ends.
@@ -89,26 +161,54 @@ pub(super) fn clocks_agree(office: &Office) -> bool {
     agree
 }
 
-/// Keeps the board in line with what the journal says of a secret: stuck is repeated until it is over.
+/// Keeps the board in line with what the journal says of a secret, so that what lasts is repeated, and with what kept the run from writing
+/// anything there.
 pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, verdict: &Verdict) {
-    let key = secret_key(name);
     let environment = &entry.plan.coordinates.environment;
-    if let Verdict::Unreadable(why) = verdict {
-        let message = format!("the journal document of this secret cannot be read: {why}");
-        let line = Line::new(EventName::JournalUnreadable, message).secret(name, environment);
-        board.raise(key, line, true);
-        return;
-    }
-    let failure = entry.record().and_then(|record| record.failure.as_ref());
-    match failure.filter(|failure| failure.retry_at.is_none()) {
-        // The run that found it has told it already.
-        Some(failure) => board.raise(
-            key,
-            failure_line(name, environment, &failure.message),
-            false,
-        ),
-        None => {
-            board.settle(&key);
+    let [document, look, secret] = keys(name);
+    match verdict {
+        Verdict::Unreadable(why) => {
+            let message = format!("the journal document of this secret cannot be used: {why}");
+            let line = Line::new(EventName::JournalUnreadable, message).secret(name, environment);
+            return board.raise(document, line, true);
         }
+        _ => board.settle(&document),
     }
+    match verdict {
+        Verdict::Later(error) if error.kind == ErrorKind::Refused => {
+            board.raise(look, refused_line(error).secret(name, environment), true);
+        }
+        Verdict::Later(_) => {}
+        _ => board.settle(&look),
+    }
+    let Some(record) = entry.record() else { return };
+    let stuck = record.failure.as_ref().filter(|f| f.retry_at.is_none());
+    // The run that found it has told it already, and the one that ends it tells that.
+    if let Some(failure) = stuck {
+        let mut report = Report::new(EventName::RotationStuck, &failure.message);
+        report.reason = Some(failure.reason);
+        let line = Line::of(report).since(Some(failure.since));
+        board.raise(secret, line.secret(name, environment), false);
+    } else if let Some(invalid) = &record.invalid {
+        let line = Line::new(EventName::CurrentInvalid, &invalid.message);
+        let line = line.since(Some(invalid.since));
+        board.raise(secret, line.secret(name, environment), false);
+    } else {
+        board.forget(&secret);
+    }
+}
+
+/// A secret that is no more has no troubles.
+pub(super) fn forget_troubles(board: &Board, name: &str) {
+    for key in keys(name) {
+        board.forget(&key);
+    }
+}
+
+fn keys(name: &str) -> [String; 3] {
+    ["journal", "look", "secret"].map(|subject| format!("{subject} of {name}"))
+}
+
+fn refused_line(error: &CallError) -> Line {
+    Line::new(EventName::RotationStuck, &error.what).at(Level::Error)
 }

@@ -43,6 +43,6 @@ pub(super) trait Generation: Sync {
     /// Reads the answer to a create.
     fn read_minted(&self, answer: &Answer) -> Result<Minted, CallError>;
 
-    /// Reads a page: the tokens whose name bears a marker, and the key of the next page.
+    /// Reads a page: its tokens, and the key of the next page.
     fn read_page(&self, answer: &Answer) -> Result<(Vec<TokenInfo>, Option<String>), CallError>;
 }

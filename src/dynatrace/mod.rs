@@ -47,7 +47,9 @@ pub use url::BaseUrl;
 use crate::http::BuildError;
 use crate::rotation::error::{CallError, ErrorKind, Service};
 use crate::rotation::ports::TokenIssuer;
-use crate::rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use crate::rotation::token::{
+    Abilities, Marker, MintOrder, Minted, TokenId, TokenInfo, TokenValue,
+};
 
 /// A listing of more pages than this is taken for one that goes in circles: 500,000 tokens.
 const MOST_PAGES: usize = 1000;
@@ -165,12 +167,52 @@ impl Dynatrace {
     /// # Errors
     /// As [`Dynatrace::management_info`].
     pub async fn management_scopes_missing(&self) -> Result<Vec<String>, CallError> {
-        let info = self.management_info().await?;
+        Ok(self.lacks(&self.management_info().await?))
+    }
+
+    /// The scopes that this management token needs and lacks.
+    pub fn lacks(&self, info: &TokenInfo) -> Vec<String> {
         let needed = self.generation.needed_scopes().iter();
-        Ok(needed
+        needed
             .filter(|scope| !info.scopes.iter().any(|has| has == *scope))
             .map(|&scope| scope.to_owned())
-            .collect())
+            .collect()
+    }
+
+    /// All tokens of the environment whose name bears any dtrotate marker, or of which `also` is true: the whole listing, every page, or an
+    /// error. With v1 only id and name are told, the rest is default.
+    ///
+    /// # Errors
+    /// As [`TokenIssuer::list_marked`].
+    pub async fn list(&self, also: impl Fn(&TokenId) -> bool) -> Result<Vec<TokenInfo>, CallError> {
+        let (mut all, mut key) = (Vec::new(), None::<String>);
+        for _ in 0..MOST_PAGES {
+            let answer = self
+                .manage(|_| self.generation.list(key.as_deref()))
+                .await?;
+            if key.is_some() && matches!(answer.status, 400 | 404) {
+                return Err(answer.fail(ErrorKind::Transient, "lost its place when asked to", ""));
+            }
+            self.check(&answer)?;
+            let (page, next) = self.generation.read_page(&answer)?;
+            let wanted =
+                |token: &TokenInfo| also(&token.id) || Marker::split(&token.name).1.is_some();
+            all.extend(page.into_iter().filter(wanted));
+            match next {
+                None => return Ok(all),
+                same if same == key => return Err(answer.odd("its next page is itself")),
+                next => key = next,
+            }
+        }
+        let what = format!(
+            "Dynatrace {} was asked to list its tokens and does not come to an end",
+            self.wire.name
+        );
+        Err(CallError::new(
+            Service::Dynatrace,
+            ErrorKind::Transient,
+            what,
+        ))
     }
 
     /// Sends what `call` makes of the management token. If the token is refused, it is read again, once, and the call is repeated
@@ -310,34 +352,8 @@ impl TokenIssuer for Dynatrace {
         answer.nothing()
     }
 
-    /// With v1 only id and name are told, the rest is default.
     async fn list_marked(&self) -> Result<Vec<TokenInfo>, CallError> {
-        let (mut all, mut key) = (Vec::new(), None::<String>);
-        for _ in 0..MOST_PAGES {
-            let answer = self
-                .manage(|_| self.generation.list(key.as_deref()))
-                .await?;
-            if key.is_some() && matches!(answer.status, 400 | 404) {
-                return Err(answer.fail(ErrorKind::Transient, "lost its place when asked to", ""));
-            }
-            self.check(&answer)?;
-            let (marked, next) = self.generation.read_page(&answer)?;
-            all.extend(marked);
-            match next {
-                None => return Ok(all),
-                same if same == key => return Err(answer.odd("its next page is itself")),
-                next => key = next,
-            }
-        }
-        let what = format!(
-            "Dynatrace {} was asked to list its tokens and does not come to an end",
-            self.wire.name
-        );
-        Err(CallError::new(
-            Service::Dynatrace,
-            ErrorKind::Transient,
-            what,
-        ))
+        self.list(|_| false).await
     }
 
     async fn witness(&self) -> Result<(), CallError> {

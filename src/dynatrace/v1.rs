@@ -15,9 +15,7 @@ use super::call::{Call, Effect};
 use super::generation::Generation;
 use super::when;
 use crate::rotation::error::CallError;
-use crate::rotation::token::{
-    Abilities, Marker, MintOrder, Minted, TokenId, TokenInfo, TokenValue,
-};
+use crate::rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
 
 /// There are no pages, only a limit (the API allows a million): this many ids and names stay below the bound of a listing.
 const LIMIT: usize = 100_000;
@@ -162,20 +160,12 @@ impl Generation for V1 {
                 answer.odd("it reaches the limit asked for, so it may not be the whole listing")
             );
         }
-        let mut marked = Vec::new();
-        for token in listing.values {
-            if token
-                .name
-                .as_deref()
-                .is_some_and(|name| Marker::split(name).1.is_some())
-            {
-                marked.push(
-                    token
-                        .into_info()
-                        .ok_or_else(|| answer.odd("a listed token has no id"))?,
-                );
-            }
-        }
-        Ok((marked, None))
+        let tokens = listing.values.into_iter().map(|token| {
+            token
+                .into_info()
+                .ok_or_else(|| answer.odd("a listed token has no id"))
+        });
+        let tokens = tokens.collect::<Result<_, _>>()?;
+        Ok((tokens, None))
     }
 }

@@ -11,9 +11,7 @@ use super::call::{Call, Effect};
 use super::generation::Generation;
 use super::when;
 use crate::rotation::error::CallError;
-use crate::rotation::token::{
-    Abilities, Marker, MintOrder, Minted, TokenId, TokenInfo, TokenValue,
-};
+use crate::rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
 
 /// Tokens in one page (the API allows 100 to 10,000): few calls, and a page of tokens with every scope stays below 2 MB.
 const PAGE_SIZE: &str = "500";
@@ -168,20 +166,16 @@ impl Generation for V2 {
         if page.api_tokens.is_none() && page.total_count.is_none() {
             return Err(answer.odd("it is no listing"));
         }
-        let mut marked = Vec::new();
-        for token in page.api_tokens.unwrap_or_default() {
-            if token
-                .name
-                .as_deref()
-                .is_some_and(|name| Marker::split(name).1.is_some())
-            {
-                marked.push(
-                    token
-                        .into_info()
-                        .ok_or_else(|| answer.odd("a listed token has no id"))?,
-                );
-            }
-        }
-        Ok((marked, page.next_page_key.filter(|key| !key.is_empty())))
+        let tokens = page
+            .api_tokens
+            .unwrap_or_default()
+            .into_iter()
+            .map(|token| {
+                token
+                    .into_info()
+                    .ok_or_else(|| answer.odd("a listed token has no id"))
+            });
+        let tokens = tokens.collect::<Result<_, _>>()?;
+        Ok((tokens, page.next_page_key.filter(|key| !key.is_empty())))
     }
 }

@@ -71,15 +71,18 @@ impl Run {
                         missed: None,
                     });
                 }
-                let wish = self.errand.wish.as_ref().and_then(|wish| wish.due);
-                record.claim = Some(self.claim(
-                    Work::Rotate {
-                        due: due.max(wish),
-                        trigger: Trigger::Recovery,
-                        attempt: None,
-                    },
-                    now,
-                ));
+                // Of a secret that left the configuration nothing new is made.
+                if !self.errand.leaving {
+                    let wish = self.errand.wish.as_ref().and_then(|wish| wish.due);
+                    record.claim = Some(self.claim(
+                        Work::Rotate {
+                            due: due.max(wish),
+                            trigger: Trigger::Recovery,
+                            attempt: None,
+                        },
+                        now,
+                    ));
+                }
             }
             Work::Disable { id } => {
                 left = format!("its disable of {id} may still take effect");
@@ -179,6 +182,8 @@ impl Run {
             count,
             retry_at,
         });
+        // From now on the failure says it.
+        record.invalid = None;
         let event = match retry_at {
             Some(_) => EventName::RotationFailed,
             None => EventName::RotationStuck,
@@ -200,6 +205,10 @@ impl Run {
     /// A secret without a document: only record what is there. The epoch of a token that bears our installation's marker is
     /// adopted, so that a deleted document comes back with its history of attempts.
     pub(super) fn first_sight(&mut self, now: Now) -> Command {
+        if self.errand.leaving {
+            // Somebody deleted the document: there is nothing to finish.
+            return self.finish(Verdict::Settled { wake: None });
+        }
         if let Some(error) = self.trouble.take() {
             return self.finish(Verdict::Later(error));
         }
@@ -268,7 +277,7 @@ impl Run {
     /// A document whose secret could not be read at first sight: try again, and tell only what is new.
     pub(super) fn adopt_late(&mut self, now: Now) -> Option<Command> {
         let record = self.record()?;
-        if record.current.is_some() || self.is_moved() {
+        if record.current.is_some() || self.errand.leaving || self.is_moved() {
             return None;
         }
         let known = record.failure.as_ref().map(|failure| failure.reason);
@@ -291,6 +300,7 @@ impl Run {
                 let report = self.adopted(&record, &current);
                 record.current = Some(current);
                 record.failure = None;
+                record.invalid = None;
                 Some(self.write(record, vec![report], Then::Go, now))
             }
         }
@@ -314,6 +324,10 @@ impl Run {
             last_success: None,
             failure: None,
             hold_until: None,
+            invalid: None,
+            terms: None,
+            closed_at: None,
+            renamed_to: None,
             events: Default::default(),
             unknown: Default::default(),
         }
@@ -336,6 +350,12 @@ impl Run {
         let open = self.record().is_some_and(|record| !record.open.is_empty());
         let old = self.place().clone();
         let new = &self.errand.plan.coordinates;
+        if self.errand.dry {
+            return self.finish(Verdict::Would(format!(
+                "{}: would accept its move from {old} to {new} and go on there",
+                self.errand.plan.name
+            )));
+        }
         if !by_command || open {
             let message = format!(
                 "the configuration moved this secret from {old} to {new}; check that the new place holds the right token, then run \

@@ -58,6 +58,7 @@ vocabulary! {
     DynatraceUnavailable "dynatrace_unavailable" Error "An environment cannot be used; its secrets wait and are caught up later.",
     DynatraceAvailable "dynatrace_available" Info "An environment can be used again.",
     ManagementTokenExpiring "management_token_expiring" Error "The environment's management token ends soon.",
+    SecretReleased "secret_released" Info "A secret left the configuration and its former tokens are gone; its current token stays as it is.",
     SecretAdopted "secret_adopted" Info "A secret was seen for the first time and recorded; nothing was changed.",
     ScheduleDue "schedule_due" Debug "A secret is due.",
     RotationStarted "rotation_started" Debug "A rotation began: its claim and attempt stand in the journal.",

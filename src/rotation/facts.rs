@@ -51,6 +51,15 @@ pub struct Watch {
     pub since: Duration,
 }
 
+/// A time in which Vault could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outage {
+    /// Its beginning; none = it had begun when this process started, nobody knows when.
+    pub since: Option<Timestamp>,
+    /// Its end.
+    pub until: Timestamp,
+}
+
 /// Everything that a run is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Errand {
@@ -80,6 +89,12 @@ pub struct Errand {
     pub watch: Option<Watch>,
     /// A full listing of this environment's marked tokens, if one is at hand.
     pub listing: Option<Listing>,
+    /// The secret is not in the configuration any more: its retirements are finished, its document is closed, nothing is minted.
+    pub leaving: bool,
+    /// There is a doubt whether the current token works, or a hope that what made it stuck is over.
+    pub doubt: bool,
+    /// The last outage of Vault that this process saw the end of.
+    pub outage: Option<Outage>,
 }
 
 /// The journal document as last read or acknowledged.

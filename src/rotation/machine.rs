@@ -15,7 +15,7 @@ use super::event::{EventName, Report};
 use super::facts::{
     Act, Command, Errand, Known, Listing, Looked, Now, Outcome, Seen, Verdict, Watch,
 };
-use super::record::{Record, Work};
+use super::record::{Record, Terms, Work};
 use super::rotate::{Hand, Template};
 use super::token::TokenId;
 
@@ -151,6 +151,12 @@ impl Run {
         let Some(record) = &known.record else {
             return self.first_sight(now);
         };
+        if record.closed_at.is_some() && !self.errand.dry {
+            return match self.errand.leaving {
+                true => self.finish(Verdict::Settled { wake: None }),
+                false => self.reopen(now),
+            };
+        }
         if let Some(claim) = &record.claim
             && claim.nonce != self.errand.id
         {
@@ -192,10 +198,13 @@ impl Run {
         let idle = self.errand.dry;
         let work = (!idle)
             .then(|| {
-                self.adopt_late(now)
+                self.lengthen(now)
+                    .or_else(|| self.adopt_late(now))
                     .or_else(|| self.reconcile(now))
                     .or_else(|| self.tidy(now))
                     .or_else(|| self.retire(now))
+                    .or_else(|| self.examine(now))
+                    .or_else(|| self.close_document(now))
             })
             .flatten();
         work.unwrap_or_else(|| {
@@ -253,6 +262,9 @@ impl Run {
         now: Now,
     ) -> Command {
         record.remember(&reports, now.wall);
+        if !self.errand.leaving {
+            record.terms = Some(Terms::of(&self.errand.plan));
+        }
         let record = Box::new(record);
         self.pending = Some(Pending {
             record: record.clone(),

@@ -4,6 +4,7 @@ mod claim;
 pub mod error;
 pub mod event;
 pub mod facts;
+mod life;
 pub mod machine;
 pub mod plan;
 pub mod ports;
@@ -15,4 +16,5 @@ pub mod runner;
 mod tidy;
 pub mod token;
 
+pub use life::doubtful;
 pub use tidy::concerns;

@@ -4,12 +4,12 @@
 
 use std::collections::VecDeque;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::event::{Level, Report};
-use super::plan::Coordinates;
+use super::plan::{Coordinates, Plan, StillUsed};
 use super::token::{Epoch, Marker, TokenId, TokenInfo};
 
 /// The newest document layout that this version understands.
@@ -54,6 +54,18 @@ pub struct Record {
     /// Retirement stands still until then: Vault went back in time, and what is current must settle first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_until: Option<Timestamp>,
+    /// The current token was seen not to work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid: Option<Invalid>,
+    /// What its retirements go by when its secret has left the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+    /// Its secret left the configuration and its retirements are finished, or it goes on under another name: nothing is done for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
+    /// The name under which it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_to: Option<String>,
     /// The last events, oldest first.
     #[serde(default)]
     pub events: VecDeque<Event>,
@@ -214,6 +226,9 @@ pub struct Retiring {
     /// Its grace is extended since it is still used; the moment that began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<Timestamp>,
+    /// Outages of Vault up to here are counted into `due`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_to: Option<Timestamp>,
 }
 
 /// How far a retiring token is.
@@ -238,6 +253,53 @@ pub enum Proof {
     Marker,
     /// Its value stood in this version of this secret.
     Version(u64),
+}
+
+/// The current token was seen not to work.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Invalid {
+    /// Since when that is known.
+    pub since: Timestamp,
+    /// The sentence that says what is wrong with it and what to do.
+    pub message: String,
+}
+
+/// The lengths of a retirement, as the configuration last said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Terms {
+    /// Works on for this long.
+    pub grace: SignedDuration,
+    /// At most to this, counted from the switch.
+    pub max_grace: SignedDuration,
+    /// Then stands disabled for this long.
+    pub quarantine: SignedDuration,
+    /// When it is still used at the end of its grace.
+    pub still_used: StillUsed,
+}
+
+impl Terms {
+    /// Those of `plan`.
+    pub fn of(plan: &Plan) -> Self {
+        let signed = |length| SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
+        Terms {
+            grace: signed(plan.grace),
+            max_grace: signed(plan.max_grace),
+            quarantine: signed(plan.quarantine),
+            still_used: plan.still_used,
+        }
+    }
+}
+
+impl Default for Terms {
+    /// The defaults of the configuration.
+    fn default() -> Self {
+        Terms {
+            grace: SignedDuration::from_hours(24),
+            max_grace: SignedDuration::from_hours(7 * 24),
+            quarantine: SignedDuration::from_hours(7 * 24),
+            still_used: StillUsed::Hold,
+        }
+    }
 }
 
 /// A failure that lasts.
@@ -333,6 +395,30 @@ impl Record {
         }
         while self.events.len() > EVENTS {
             self.events.pop_front();
+        }
+    }
+
+    /// Nothing is left to be finished.
+    pub fn is_finished(&self) -> bool {
+        self.claim.is_none() && self.open.is_empty() && self.retiring.is_empty()
+    }
+
+    /// This document, closed since it goes on under the name `name`. From this write on nobody works by it.
+    pub fn closed_for(&self, name: &str, now: Timestamp) -> Record {
+        Record {
+            closed_at: Some(now),
+            renamed_to: Some(name.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The document with which a closed one goes on as `name`: the same story, whoever writes it.
+    pub fn carried_over(&self, name: &str) -> Record {
+        Record {
+            name: name.to_owned(),
+            closed_at: None,
+            renamed_to: None,
+            ..self.clone()
         }
     }
 

@@ -235,7 +235,7 @@ impl Run {
             (Some(id), Some(current)) => *id == current.id,
             _ => false,
         };
-        let asked = self.wished().1 == Trigger::Command;
+        let asked = matches!(self.wished().1, Trigger::Command | Trigger::Sweep);
         if same && asked {
             return Standing::Template;
         }
@@ -267,7 +267,7 @@ impl Run {
                     "{id} in {place} is a personal access token, which only its owner can replace; put an API token there"
                 ),
             )
-        } else if !info.enabled {
+        } else if !info.enabled && self.wished().1 != Trigger::Sweep {
             (
                 Reason::TokenDisabled,
                 format!(
@@ -428,6 +428,7 @@ impl Run {
             proof,
             base_url: record.coordinates.base_url.clone(),
             held_since: None,
+            extended_to: None,
         });
     }
 
@@ -785,7 +786,10 @@ impl Run {
         }
         record.last_due = record.last_due.max(due);
         record.last_success = Some(now.wall);
-        record.failure = None;
+        if let Some(failure) = record.failure.take() {
+            message += &format!("; it is over what kept it since {}", failure.since);
+        }
+        record.invalid = None;
         record.claim = None;
         let mut report = Report::new(EventName::RotationSucceeded, message)
             .token(&info.id)
@@ -831,6 +835,7 @@ impl Run {
         record.last_due = record.last_due.max(due);
         record.last_success = Some(now.wall);
         record.failure = None;
+        record.invalid = None;
         if self.errand.history && seen.version() > 0 {
             self.postcheck = Some(seen.version() - 1);
         }

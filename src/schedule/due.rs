@@ -149,6 +149,16 @@ pub fn next_due(input: &Input<'_>) -> Next {
     }
 }
 
+/// The last firing that passed unserved and is not made up for ([`Missed::Skip`]).
+pub fn skipped(input: &Input<'_>) -> Option<Timestamp> {
+    let instant = input.schedule.previous_at_or_before(input.now)?;
+    let skips = input.enabled
+        && input.missed == Missed::Skip
+        && instant > served(input)
+        && planned(input, instant).duration_until(input.now) >= LATENESS;
+    skips.then_some(instant)
+}
+
 /// The last firing that passed since the last one served.
 fn unserved(input: &Input<'_>) -> Option<Due> {
     let instant = input.schedule.previous_at_or_before(input.now)?;

@@ -538,6 +538,10 @@ fn record(name: &str) -> Record {
         last_success: None,
         failure: None,
         hold_until: None,
+        invalid: None,
+        terms: None,
+        closed_at: None,
+        renamed_to: None,
         events: VecDeque::new(),
         unknown,
     }

@@ -1,0 +1,303 @@
+//! Documents without a secret: the journal is listed at the start, after a reload and hourly.
+//!
+//! One place in Vault has one document at work. A secret that got another name takes its document along: the old one is closed first, so
+//! that at no moment two are at work, and a crash between the two writes is finished by whoever looks next. A document whose secret left the
+//! configuration finishes its retirements by its own coordinates and is then closed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::config::{Environment, Settings};
+use crate::rotation::error::{CallError, ErrorKind};
+use crate::rotation::event::{EventName, Level};
+use crate::rotation::facts::Known;
+use crate::rotation::plan::{Coordinates, Plan};
+use crate::rotation::ports::{Journal, JournalRead};
+use crate::rotation::record::Record;
+use crate::telemetry::Line;
+
+use super::Life;
+use super::assemble::Ledger;
+use super::board::Board;
+use super::chores::Apply;
+use super::roster::Entry;
+
+/// A document that another installation's configuration left behind is found within this.
+const SURVEY: Duration = Duration::from_secs(3600);
+/// Somebody else writes the same document at the same moment: more often than this it is left for the next time.
+const TRIES: u32 = 5;
+
+/// A configured secret, as far as documents are concerned.
+struct Wanted {
+    name: String,
+    coordinates: Coordinates,
+    renamed_from: Option<String>,
+}
+
+/// What the journal holds beside the documents of the configured secrets.
+#[derive(Default)]
+struct Found {
+    leavers: Vec<(Known, Record)>,
+    /// By the name of the document.
+    troubles: Vec<(String, Line)>,
+}
+
+impl Life {
+    /// Lists the journal when that is due.
+    pub(super) fn survey_when_due(&mut self) {
+        if self.next_survey > Instant::now() || self.office.board.vault_outage().is_some() {
+            return;
+        }
+        self.next_survey = Instant::now() + SURVEY;
+        let wanted = wanted(&self.settings);
+        let (ledger, board) = (self.office.wired.ledger.clone(), self.office.board.clone());
+        self.chores.begin("survey", async move {
+            let found = survey(&ledger, &wanted).await;
+            board.called("", "journal", found.as_ref().err());
+            Box::new(move |life: &mut Life| life.surveyed(found)) as Apply
+        });
+    }
+
+    fn surveyed(&mut self, found: Result<Found, CallError>) {
+        let board = self.office.board.clone();
+        match found {
+            Ok(found) => {
+                self.surveyed = true;
+                board.settle("survey");
+                self.take_over_leavers(found, &board);
+            }
+            Err(error) if error.kind == ErrorKind::Refused => {
+                // What is configured rotates on; only what is not is left behind.
+                self.surveyed = true;
+                let message = format!(
+                    "the journal cannot be listed, so secrets that leave the configuration are not finished: {}",
+                    error.what
+                );
+                board.raise(
+                    "survey",
+                    Line::new(EventName::JournalUnreadable, message),
+                    true,
+                );
+            }
+            Err(_) => self.next_survey = Instant::now(),
+        }
+        self.ring();
+    }
+
+    fn take_over_leavers(&mut self, found: Found, board: &Board) {
+        let mut troubles = found.troubles;
+        for (known, record) in found.leavers {
+            if self.roster.contains_key(&record.name) {
+                continue;
+            }
+            match leaver_plan(&self.settings, &record) {
+                Some(plan) => {
+                    self.tell_of_namesake(&record);
+                    let mut entry = Entry::new(Arc::new(plan), None);
+                    entry.known = Some(known);
+                    self.roster.insert(record.name.clone(), entry);
+                }
+                None if record.is_finished() => {}
+                None => troubles.push((record.name.clone(), homeless(&record))),
+            }
+        }
+        let key = |name: &str| format!("document {name}");
+        board.keep(
+            "document ",
+            troubles.iter().map(|(name, _)| key(name)).collect(),
+        );
+        for (name, line) in troubles {
+            board.raise(key(&name), line, true);
+        }
+    }
+
+    fn tell_of_namesake(&self, record: &Record) {
+        let mut secrets = self.settings.secrets.iter();
+        let renamed = secrets.find(|secret| secret.renamed_from.as_ref() == Some(&record.name));
+        if let Some(secret) = renamed {
+            let name = &secret.plan.name;
+            let message = format!(
+                "{name} has a journal document of its own, which counts; that of its former name {} is not carried over but finished and closed",
+                record.name
+            );
+            Line::new(EventName::SecretReleased, message)
+                .at(Level::Warn)
+                .secret(name, &record.coordinates.environment)
+                .write();
+        }
+    }
+}
+
+fn wanted(settings: &Settings) -> Vec<Wanted> {
+    let secrets = settings.secrets.iter();
+    secrets
+        .map(|secret| Wanted {
+            name: secret.plan.name.clone(),
+            coordinates: secret.plan.coordinates.clone(),
+            renamed_from: secret.renamed_from.clone(),
+        })
+        .collect()
+}
+
+/// The environment with this URL, whatever its name is now. A retirement is never carried out against another one.
+pub(super) fn environment_at<'a>(settings: &'a Settings, url: &str) -> Option<&'a Environment> {
+    let mut environments = settings.environments.values();
+    environments.find(|environment| environment.base_url == url)
+}
+
+fn leaver_plan(settings: &Settings, record: &Record) -> Option<Plan> {
+    let environment = environment_at(settings, &record.coordinates.base_url)?;
+    let claim_timeout = settings.journal.claim_timeout;
+    Some(Plan::of_document(
+        record,
+        &environment.name,
+        environment.settle,
+        claim_timeout,
+    ))
+}
+
+fn homeless(record: &Record) -> Line {
+    let ids: Vec<&str> = record.retiring.iter().map(|e| e.id.as_str()).collect();
+    let message = format!(
+        "{} is not in the configuration any more, and no environment has the URL {}, where its former tokens [{}] are to be ended: configure \
+         that environment until they are gone, or delete them there by hand and then the journal document",
+        record.name,
+        record.coordinates.base_url,
+        ids.join(", ")
+    );
+    Line::new(EventName::SecretReleased, message)
+        .at(Level::Error)
+        .secret(&record.name, &record.coordinates.environment)
+}
+
+/// Lists the journal, carries documents over to new names, and tells which ones have no secret.
+async fn survey(ledger: &Ledger, wanted: &[Wanted]) -> Result<Found, CallError> {
+    let mut found = Found::default();
+    let names: BTreeSet<String> = ledger.list().await?.into_iter().collect();
+    for secret in wanted {
+        let former = secret.renamed_from.as_ref();
+        if let Some(former) = former.filter(|former| names.contains(*former)) {
+            carry_over(ledger, former, &secret.name).await?;
+        }
+    }
+    let configured: BTreeSet<&str> = wanted.iter().map(|secret| secret.name.as_str()).collect();
+    for name in names
+        .iter()
+        .filter(|name| !configured.contains(name.as_str()))
+    {
+        let Some((known, record)) = open_document(ledger, name, &mut found).await? else {
+            continue;
+        };
+        let same = |secret: &&Wanted| secret.coordinates.same_place(&record.coordinates);
+        match wanted.iter().find(same) {
+            Some(secret) if carry_over(ledger, name, &secret.name).await? => {}
+            Some(secret) => {
+                let line = two_documents(&record, &secret.name);
+                found.troubles.push((name.clone(), line));
+            }
+            None => found.leavers.push((known, record)),
+        }
+    }
+    Ok(found)
+}
+
+/// The document, if it is there and not closed.
+async fn open_document(
+    ledger: &Ledger,
+    name: &str,
+    found: &mut Found,
+) -> Result<Option<(Known, Record)>, CallError> {
+    match ledger.read(name).await? {
+        JournalRead::Present { version, record } if record.closed_at.is_none() => {
+            let known = Known {
+                cas: version,
+                record: Some(record.clone()),
+            };
+            Ok(Some((known, *record)))
+        }
+        JournalRead::Present { .. } | JournalRead::Absent { .. } => Ok(None),
+        JournalRead::Unreadable { why } => {
+            let message = format!(
+                "the journal document of {name}, which is not in the configuration, cannot be read: {why}"
+            );
+            let line = Line::new(EventName::JournalUnreadable, message).secret(name, "");
+            found.troubles.push((name.to_owned(), line));
+            Ok(None)
+        }
+    }
+}
+
+/// The secret `former` is called `name` now: its document goes along. `false` = not, since that name has one of its own at work.
+async fn carry_over(ledger: &Ledger, former: &str, name: &str) -> Result<bool, CallError> {
+    for _ in 0..TRIES {
+        let JournalRead::Present { version, record } = ledger.read(former).await? else {
+            return Ok(true);
+        };
+        let here = record.renamed_to.as_deref() == Some(name);
+        let cas = match ledger.read(name).await? {
+            JournalRead::Absent { cas } => cas,
+            // Its story was over (the other way round after a name was taken back), or the one that goes on under it was not written yet.
+            JournalRead::Present { version, record } if record.closed_at.is_some() => {
+                if here && record.renamed_to.as_deref() != Some(former) {
+                    return Ok(true);
+                }
+                version
+            }
+            JournalRead::Present { .. } | JournalRead::Unreadable { .. } => {
+                return Ok(record.closed_at.is_some());
+            }
+        };
+        if record.closed_at.is_some() && !here {
+            return Ok(true);
+        }
+        if !here {
+            let closed = stamped(record.closed_for(name, clock::now()));
+            if !settled(ledger.write(former, version, &closed).await)? {
+                continue;
+            }
+        }
+        if settled(
+            ledger
+                .write(name, cas, &stamped(record.carried_over(name)))
+                .await,
+        )? {
+            let message = format!("the document of {former} goes on as {name}");
+            Line::new(EventName::SecretAdopted, message)
+                .secret(name, &record.coordinates.environment)
+                .write();
+            return Ok(true);
+        }
+    }
+    // Others are at it; the next survey looks again.
+    Ok(true)
+}
+
+/// `false` = somebody else wrote, or it may have been written: read again.
+fn settled(write: Result<u64, CallError>) -> Result<bool, CallError> {
+    match write {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unclear) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn stamped(mut record: Record) -> Record {
+    record.write_id = super::job::mark();
+    record
+}
+
+fn two_documents(record: &Record, name: &str) -> Line {
+    let ids: Vec<&str> = record.retiring.iter().map(|e| e.id.as_str()).collect();
+    let message = format!(
+        "{} goes on as {name}, which has a document of its own, and that one counts; what {} still had to end is left alone: [{}]. Delete \
+         these tokens when nobody uses them, and then its journal document",
+        record.name,
+        record.name,
+        ids.join(", ")
+    );
+    Line::new(EventName::SecretReleased, message)
+        .at(Level::Error)
+        .secret(&record.name, &record.coordinates.environment)
+}
