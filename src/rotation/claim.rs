@@ -1,5 +1,6 @@
 //! Claims: whose it is, taking one over, giving up in good order. And the first sight of a secret.
 
+use super::deliver::Hand;
 use super::error::{CallError, ErrorKind, Service};
 use super::event::{EventName, Level, Report};
 use super::facts::{Command, Looked, Now, Seen, Verdict, Watch};
@@ -8,7 +9,7 @@ use super::record::{
     Claim, Current, Failure, OpenAttempt, Reason, Record, RetiringState, SCHEMA, Trigger, Work,
 };
 use super::retry;
-use super::rotate::{Hand, Standing};
+use super::standing::Standing;
 use super::token::Marker;
 
 impl Run {

@@ -8,7 +8,7 @@ use super::facts::{Command, Looked, Now, Seen, Verdict, Wish};
 use super::machine::{Run, Then};
 use super::plan::{Coordinates, Lifetime, Plan};
 use super::record::{Invalid, Reason, Record, RetiringState, Trigger};
-use super::rotate::Standing;
+use super::standing::Standing;
 use super::token::TokenInfo;
 
 impl Run {

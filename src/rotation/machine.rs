@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::attempt::Template;
+use super::deliver::Hand;
 use super::error::{CallError, ErrorKind, Service};
 use super::event::{EventName, Report};
 use super::facts::{
     Act, Command, Errand, Known, Listing, Looked, Now, Outcome, Seen, Verdict, Watch,
 };
 use super::record::{Record, Terms, Work};
-use super::rotate::{Hand, Template};
 use super::token::TokenId;
 
 /// A run that loses this many check-and-sets on the journal leaves the secret to the others for now.

@@ -1,6 +1,9 @@
 //! The rotation of one secret.
 
+mod adopt;
+mod attempt;
 mod claim;
+mod deliver;
 pub mod error;
 pub mod event;
 pub mod facts;
@@ -13,8 +16,13 @@ mod retire;
 pub mod retry;
 mod rotate;
 pub mod runner;
+mod standing;
 mod tidy;
 pub mod token;
 
 pub use life::doubtful;
 pub use tidy::concerns;
+
+#[cfg(test)]
+#[path = "../../tests/explorer/mod.rs"]
+mod explorer;

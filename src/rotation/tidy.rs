@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::adopt::went_back;
 use super::error::ErrorKind;
 use super::event::{EventName, Report};
 use super::facts::{Act, Command, Looked, Now, Seen};
 use super::machine::{Run, Then};
 use super::record::{OpenAttempt, Proof, Record, RetiringState, Work};
-use super::rotate::{Standing, went_back};
+use super::standing::Standing;
 use super::token::{Epoch, Marker, TokenId, TokenInfo};
 
 /// Two listings that show nothing must be at least this far apart before an open attempt is closed (less where `settle` is shorter).

@@ -1,0 +1,178 @@
+//! What the value in Vault is to us: the judgement that every run begins with.
+
+use super::facts::{Command, Holds, Looked, Seen, Verdict};
+use super::machine::Run;
+use super::record::{Reason, RetiringState, Trigger};
+use super::token::{Marker, TokenId, TokenInfo, manages_tokens};
+
+/// What the value in Vault is to us.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Standing {
+    /// The recorded current token.
+    Current,
+    /// Recorded and gone, and a person said to go on: the journal's record is the template.
+    Template,
+    /// Ours by its marker, but nobody committed it: a store whose sender died.
+    Adoptable,
+    /// On its way out, and put back by a person.
+    Returned,
+    /// Somebody put another token.
+    Foreign,
+    /// Nothing can be done without a human.
+    Stuck(Reason, String),
+}
+
+impl Run {
+    /// Judges the value in Vault, or names the command that is needed first.
+    pub(super) fn standing(&self) -> Result<Standing, Command> {
+        let stuck = |reason, message: String| Ok(Standing::Stuck(reason, message));
+        let place = self.place();
+        let Some(seen) = &self.seen else {
+            return Err(Command::ReadSecret);
+        };
+        let holds = match seen {
+            Seen::Present {
+                holds: Some(holds), ..
+            } => holds,
+            Seen::Present { .. } => {
+                return stuck(
+                    Reason::FieldMissing,
+                    format!(
+                        "{place} has no usable value: the field is missing, blank or no string; put the token there, then run \
+                         `dtrotate rotate {}` or wait for the next due time",
+                        self.errand.plan.name
+                    ),
+                );
+            }
+            Seen::Deleted { version } => {
+                return stuck(
+                    Reason::SecretMissing,
+                    format!(
+                        "the latest version ({version}) of {place} is deleted; undelete it or write the token again"
+                    ),
+                );
+            }
+            Seen::Absent => {
+                return stuck(
+                    Reason::SecretMissing,
+                    format!(
+                        "there is nothing at {place}; write the token there, or correct the path in the configuration"
+                    ),
+                );
+            }
+        };
+        let Some(looked) = &self.looked else {
+            return Err(Command::LookUpValue);
+        };
+        let info = match looked {
+            Looked::Known(info) => info,
+            Looked::Gone if !self.witnessed => return Err(Command::Witness),
+            Looked::Gone => return Ok(self.unknown_value(holds)),
+        };
+        let Some(record) = self.record() else {
+            return Ok(self.usable(info).unwrap_or(Standing::Foreign));
+        };
+        if let Some(entry) = record.retiring(&info.id)
+            && (info.enabled || entry.state != RetiringState::Grace)
+        {
+            return Ok(Standing::Returned);
+        }
+        if let Some(stuck) = self.usable(info) {
+            return Ok(stuck);
+        }
+        if record.is_current(&info.id) {
+            return Ok(Standing::Current);
+        }
+        let (_, marker) = Marker::split(&info.name);
+        match marker {
+            Some(marker) if marker.epoch == record.epoch => Ok(Standing::Adoptable),
+            _ => Ok(Standing::Foreign),
+        }
+    }
+
+    /// The environment does not know the value.
+    pub(super) fn unknown_value(&self, holds: &Holds) -> Standing {
+        let recorded = self.record().and_then(|record| record.current.as_ref());
+        let same = match (&holds.id, recorded) {
+            (Some(id), Some(current)) => *id == current.id,
+            _ => false,
+        };
+        let asked = matches!(self.wished().1, Trigger::Command | Trigger::Sweep);
+        if same && asked {
+            return Standing::Template;
+        }
+        let name = &self.errand.plan.name;
+        let shown = holds.id.as_ref().map_or("(legacy format)", TokenId::as_str);
+        let advice = if same {
+            format!(
+                "it was there before, so somebody deleted it or it expired more than a week ago: run `dtrotate rotate {name}` to replace it"
+            )
+        } else {
+            "is it a token of another environment? Put a token of this environment there".to_owned()
+        };
+        Standing::Stuck(
+            Reason::TokenUnknown,
+            format!(
+                "Dynatrace does not know the token {shown} in {}; {advice}",
+                self.place()
+            ),
+        )
+    }
+
+    /// Why a token that the environment knows cannot be rotated.
+    pub(super) fn usable(&self, info: &TokenInfo) -> Option<Standing> {
+        let (id, place) = (&info.id, self.place());
+        let (reason, message) = if info.personal {
+            (
+                Reason::TokenPersonal,
+                format!(
+                    "{id} in {place} is a personal access token, which only its owner can replace; put an API token there"
+                ),
+            )
+        } else if !info.enabled && self.wished().1 != Trigger::Sweep {
+            (
+                Reason::TokenDisabled,
+                format!(
+                    "a person disabled {id} in {place}, so no new one is made for it; enable it in Dynatrace or put another token there"
+                ),
+            )
+        } else if manages_tokens(&info.scopes) && !self.errand.plan.manages_tokens {
+            (
+                Reason::TokenManages,
+                format!(
+                    "{id} in {place} can manage tokens, and such rights are cloned only for an environment's own management token; take \
+                         the right away or remove the secret from the configuration"
+                ),
+            )
+        } else {
+            return None;
+        };
+        Some(Standing::Stuck(reason, message))
+    }
+
+    /// What a dry run tells.
+    pub(super) fn say(&mut self, standing: Standing) -> Command {
+        let name = &self.errand.plan.name;
+        let current = match &self.looked {
+            Some(Looked::Known(info)) => format!("{} ({})", info.id, info.scopes.join(", ")),
+            _ => "the recorded token".to_owned(),
+        };
+        let text = match standing {
+            Standing::Current => format!("{name}: would replace {current}"),
+            Standing::Template => {
+                format!("{name}: would replace {current}, which Dynatrace does not know any more")
+            }
+            Standing::Foreign => {
+                format!("{name}: would replace {current}, which somebody put there by hand")
+            }
+            Standing::Adoptable => {
+                format!("{name}: would commit {current}, which an interrupted rotation stored")
+            }
+            Standing::Returned => format!(
+                "{name}: would take back {current}, which somebody put there again, and then replace it"
+            ),
+            Standing::Stuck(_, message) => format!("{name}: stuck: {message}"),
+        };
+        self.finish(Verdict::Would(text))
+    }
+}
