@@ -164,6 +164,11 @@ impl Wired {
         self.vault.log_out().await;
     }
 
+    /// Asks Vault whether it serves at all.
+    pub async fn vault_serves(&self) -> Result<(), CallError> {
+        self.vault.serves().await
+    }
+
     /// Asks Vault whether it can be worked with; none = it can.
     pub async fn probe_vault(&self) -> Option<String> {
         match self.vault.probe().await {

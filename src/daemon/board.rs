@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
 use crate::rotation::error::{CallError, ErrorKind, Service};
@@ -17,6 +17,8 @@ use crate::telemetry::Line;
 
 /// A service that fails for less than this is not told of: an election of a Vault cluster takes some seconds.
 const BLIP: Duration = Duration::from_secs(10);
+/// Vault is asked so often whether it serves, unless it was seen to: an outage that nobody notices would not lengthen graces.
+const WATCH: SignedDuration = SignedDuration::from_secs(10);
 /// A trouble that lasts is repeated so often.
 pub const REPEAT: Duration = Duration::from_secs(15 * 60);
 
@@ -38,14 +40,15 @@ struct Gate {
 enum State {
     /// Nothing was asked yet.
     Unknown,
-    Up,
+    /// It was seen to work at this time.
+    Up(Timestamp),
     Down(Down),
 }
 
 struct Down {
     since: Timestamp,
-    /// It was so when it was asked for the first time.
-    from_start: bool,
+    /// It was last seen to work then; none = never.
+    worked: Option<Timestamp>,
     began: Instant,
     what: String,
     /// Waiting does not help: a credential was refused. Or it never worked.
@@ -141,6 +144,26 @@ impl Board {
     /// Nothing was asked of Vault yet, or it works.
     pub fn can_start(&self, environment: &str) -> bool {
         self.vault.outage().is_none() && self.environment_outage(environment).is_none()
+    }
+
+    /// Nobody has heard of Vault for a while: it should be asked whether it serves.
+    pub fn vault_watch_due(&self) -> bool {
+        match *self.vault.lock() {
+            State::Up(at) => at.duration_until(clock::now()).abs() >= WATCH,
+            _ => false,
+        }
+    }
+
+    /// It was asked. That it serves does not mean that it accepts our token.
+    pub fn watched(&self, answer: Result<(), CallError>) {
+        match answer {
+            Err(error) => self.vault.fail(&error),
+            Ok(()) => {
+                if let State::Up(at) = &mut *self.vault.lock() {
+                    *at = clock::now();
+                }
+            }
+        }
     }
 
     /// Vault should be asked now whether it is back.
@@ -264,14 +287,17 @@ impl Gate {
                 down.what.clone_from(&error.what);
                 down.at_once |= unauthorized;
             }
-            State::Unknown | State::Up => {
-                let first = matches!(*state, State::Unknown);
+            State::Unknown | State::Up(_) => {
+                let worked = match *state {
+                    State::Up(at) => Some(at),
+                    _ => None,
+                };
                 *state = State::Down(Down {
                     since: clock::now(),
-                    from_start: first,
+                    worked,
                     began: Instant::now(),
                     what: error.what.clone(),
-                    at_once: unauthorized || first,
+                    at_once: unauthorized || worked.is_none(),
                     told: None,
                     probes: 0,
                     next_probe: Instant::now()
@@ -292,7 +318,7 @@ impl Gate {
                 Some(_) => EventName::DynatraceAvailable,
             };
             *lock(&self.last) = Some(facts::Outage {
-                since: (!down.from_start).then_some(down.since),
+                since: down.worked,
                 until: clock::now(),
             });
             self.line(event, message)
@@ -300,7 +326,7 @@ impl Gate {
                 .took(down.began.elapsed())
                 .write();
         }
-        *state = State::Up;
+        *state = State::Up(clock::now());
     }
 
     fn line(&self, event: EventName, message: String) -> Line {
@@ -317,7 +343,7 @@ impl Gate {
                 what: down.what.clone(),
                 since: down.since,
             }),
-            State::Unknown | State::Up => None,
+            State::Unknown | State::Up(_) => None,
         }
     }
 

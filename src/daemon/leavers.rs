@@ -179,7 +179,7 @@ async fn survey(ledger: &Ledger, wanted: &[Wanted]) -> Result<Found, CallError> 
     for secret in wanted {
         let former = secret.renamed_from.as_ref();
         if let Some(former) = former.filter(|former| names.contains(*former)) {
-            carry_over(ledger, former, &secret.name).await?;
+            carry_over(ledger, former, &secret.name, true).await?;
         }
     }
     let configured: BTreeSet<&str> = wanted.iter().map(|secret| secret.name.as_str()).collect();
@@ -187,71 +187,81 @@ async fn survey(ledger: &Ledger, wanted: &[Wanted]) -> Result<Found, CallError> 
         .iter()
         .filter(|name| !configured.contains(name.as_str()))
     {
-        let Some((known, record)) = open_document(ledger, name, &mut found).await? else {
-            continue;
+        let (version, record) = match ledger.read(name).await? {
+            JournalRead::Present { version, record } => (version, record),
+            JournalRead::Absent { .. } => continue,
+            JournalRead::Unreadable { why } => {
+                found.troubles.push((name.clone(), unreadable(name, &why)));
+                continue;
+            }
         };
+        if record.closed_at.is_some() {
+            if let Some(next) = record
+                .renamed_to
+                .filter(|next| configured.contains(next.as_str()))
+            {
+                // It may have been broken off.
+                carry_over(ledger, name, &next, true).await?;
+            }
+            continue;
+        }
         let same = |secret: &&Wanted| secret.coordinates.same_place(&record.coordinates);
         match wanted.iter().find(same) {
-            Some(secret) if carry_over(ledger, name, &secret.name).await? => {}
+            Some(secret) if carry_over(ledger, name, &secret.name, false).await? => {}
             Some(secret) => {
                 let line = two_documents(&record, &secret.name);
                 found.troubles.push((name.clone(), line));
             }
-            None => found.leavers.push((known, record)),
+            None => {
+                let known = Known {
+                    cas: version,
+                    record: Some(record.clone()),
+                };
+                found.leavers.push((known, *record));
+            }
         }
     }
     Ok(found)
 }
 
-/// The document, if it is there and not closed.
-async fn open_document(
-    ledger: &Ledger,
-    name: &str,
-    found: &mut Found,
-) -> Result<Option<(Known, Record)>, CallError> {
-    match ledger.read(name).await? {
-        JournalRead::Present { version, record } if record.closed_at.is_none() => {
-            let known = Known {
-                cas: version,
-                record: Some(record.clone()),
-            };
-            Ok(Some((known, *record)))
-        }
-        JournalRead::Present { .. } | JournalRead::Absent { .. } => Ok(None),
-        JournalRead::Unreadable { why } => {
-            let message = format!(
-                "the journal document of {name}, which is not in the configuration, cannot be read: {why}"
-            );
-            let line = Line::new(EventName::JournalUnreadable, message).secret(name, "");
-            found.troubles.push((name.to_owned(), line));
-            Ok(None)
-        }
-    }
+fn unreadable(name: &str, why: &str) -> Line {
+    let message = format!(
+        "the journal document of {name}, which is not in the configuration, cannot be read: {why}"
+    );
+    Line::new(EventName::JournalUnreadable, message).secret(name, "")
 }
 
-/// The secret `former` is called `name` now: its document goes along. `false` = not, since that name has one of its own at work.
-async fn carry_over(ledger: &Ledger, former: &str, name: &str) -> Result<bool, CallError> {
+/// The secret `former` is called `name` now: its document goes along. `false` = not, since that name has one of its own at work. Unless a
+/// person `told` so, a document is not taken back from the name that it was given to.
+async fn carry_over(
+    ledger: &Ledger,
+    former: &str,
+    name: &str,
+    told: bool,
+) -> Result<bool, CallError> {
     for _ in 0..TRIES {
         let JournalRead::Present { version, record } = ledger.read(former).await? else {
             return Ok(true);
         };
         let here = record.renamed_to.as_deref() == Some(name);
+        if record.closed_at.is_some() && !here {
+            return Ok(true);
+        }
         let cas = match ledger.read(name).await? {
             JournalRead::Absent { cas } => cas,
-            // Its story was over (the other way round after a name was taken back), or the one that goes on under it was not written yet.
-            JournalRead::Present { version, record } if record.closed_at.is_some() => {
-                if here && record.renamed_to.as_deref() != Some(former) {
+            JournalRead::Present {
+                version,
+                record: other,
+            } if other.closed_at.is_some() => {
+                // Its own story is over, or it goes on in this document.
+                let ours = other.renamed_to.as_deref() == Some(former);
+                if (here && !ours) || (ours && !told) {
                     return Ok(true);
                 }
                 version
             }
-            JournalRead::Present { .. } | JournalRead::Unreadable { .. } => {
-                return Ok(record.closed_at.is_some());
-            }
+            JournalRead::Present { .. } | JournalRead::Unreadable { .. } => return Ok(here),
         };
-        if record.closed_at.is_some() && !here {
-            return Ok(true);
-        }
         if !here {
             let closed = stamped(record.closed_for(name, clock::now()));
             if !settled(ledger.write(former, version, &closed).await)? {

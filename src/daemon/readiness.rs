@@ -21,6 +21,13 @@ impl Life {
     pub(super) fn probe(&mut self) {
         let board = self.office.board.clone();
         let wired = &self.office.wired;
+        if board.vault_watch_due() {
+            let (wired, board) = (wired.clone(), board.clone());
+            self.chores.begin("watch", async move {
+                board.watched(wired.vault_serves().await);
+                Box::new(Life::notice) as Apply
+            });
+        }
         if board.vault_probe_due() {
             let (wired, board) = (wired.clone(), board.clone());
             self.chores.begin("vault", async move {

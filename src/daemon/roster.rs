@@ -36,6 +36,8 @@ pub struct Entry {
     pub doubt: bool,
     /// The sweep's picture, for the next run.
     pub listing: Option<Listing>,
+    /// Its settings changed since it was last looked at.
+    changed: bool,
     /// It was stuck, and its settings changed: try again.
     nudged: bool,
     /// The due time that was skipped last.
@@ -63,6 +65,7 @@ impl Entry {
             looked: false,
             doubt: false,
             listing: None,
+            changed: false,
             nudged: false,
             skipped: None,
             wake: None,
@@ -182,6 +185,9 @@ impl Entry {
         self.busy = false;
         self.looked = true;
         self.known = known;
+        let failure = self.record().and_then(|record| record.failure.as_ref());
+        let stuck = failure.is_some_and(|failure| failure.retry_at.is_none());
+        self.nudged |= std::mem::take(&mut self.changed) && stuck;
         self.wake = None;
         self.not_before = None;
         let instant = self.due.as_ref().map(|due| due.instant);
@@ -228,10 +234,11 @@ impl Entry {
 
     /// Its settings changed, so what made it stuck may be over.
     pub fn changed(&mut self, now: Timestamp) {
-        let failure = self.record().and_then(|record| record.failure.as_ref());
-        self.nudged = failure.is_some_and(|failure| failure.retry_at.is_none());
+        self.changed = true;
         self.retrying = None;
         self.due = None;
+        // A command or another replica may have found it stuck.
+        self.known = None;
         self.hurry(now);
     }
 

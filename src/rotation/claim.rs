@@ -183,14 +183,13 @@ impl Run {
             count,
             retry_at,
         });
-        // From now on the failure says it.
-        record.invalid = None;
         let event = match retry_at {
             Some(_) => EventName::RotationFailed,
             None => EventName::RotationStuck,
         };
         let mut report = Report::new(event, message);
-        if known == Some(reason) && retry_at.is_none() {
+        let invalid = record.invalid.take().is_some() && reason.is_of_the_value();
+        if (known == Some(reason) || invalid) && retry_at.is_none() {
             // Told already; who keeps the log repeats it for as long as it lasts.
             report.level = Level::Debug;
         }

@@ -106,7 +106,7 @@ impl Run {
         let record = self.record()?;
         let failure = record.failure.as_ref().filter(|f| f.retry_at.is_none());
         let Some(wrong) = self.wrong_with(&standing, now) else {
-            let over = failure.is_some_and(|failure| of_the_value(failure.reason))
+            let over = failure.is_some_and(|failure| failure.reason.is_of_the_value())
                 && !matches!(standing, Standing::Stuck(..));
             return (over || record.invalid.is_some()).then(|| self.works_again(over, now));
         };
@@ -121,7 +121,9 @@ impl Run {
             });
             return Some(self.rotate(now));
         }
-        if record.invalid.is_some() || failure.is_some_and(|failure| of_the_value(failure.reason)) {
+        if record.invalid.is_some()
+            || failure.is_some_and(|failure| failure.reason.is_of_the_value())
+        {
             return None;
         }
         let mut record = self.draft();
@@ -176,19 +178,6 @@ impl Run {
     }
 }
 
-/// What keeps it from being rotated stands in Vault or at the token itself, where a look can find that it is over.
-fn of_the_value(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::SecretMissing
-            | Reason::FieldMissing
-            | Reason::TokenUnknown
-            | Reason::TokenDisabled
-            | Reason::TokenPersonal
-            | Reason::TokenManages
-    )
-}
-
 fn is_expired(info: &TokenInfo, now: Timestamp) -> bool {
     info.expires.is_some_and(|end| end <= now)
 }
@@ -198,7 +187,8 @@ fn is_expired(info: &TokenInfo, now: Timestamp) -> bool {
 pub fn doubtful(record: &Record, listed: &[TokenInfo], now: Timestamp) -> bool {
     let stuck = record.failure.as_ref();
     if record.invalid.is_some()
-        || stuck.is_some_and(|failure| failure.retry_at.is_none() && of_the_value(failure.reason))
+        || stuck
+            .is_some_and(|failure| failure.retry_at.is_none() && failure.reason.is_of_the_value())
     {
         return true;
     }

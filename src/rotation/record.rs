@@ -352,6 +352,19 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What keeps it from being rotated stands in Vault or at the token itself, where a look can find that it is over.
+    pub fn is_of_the_value(self) -> bool {
+        matches!(
+            self,
+            Reason::SecretMissing
+                | Reason::FieldMissing
+                | Reason::TokenUnknown
+                | Reason::TokenDisabled
+                | Reason::TokenPersonal
+                | Reason::TokenManages
+        )
+    }
+
     /// The word in logs and journal.
     pub fn as_str(self) -> &'static str {
         match self {

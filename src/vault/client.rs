@@ -56,6 +56,16 @@ impl Vault {
         self.0.wire.state.watch()
     }
 
+    /// Asks `sys/health` alone, which needs no token and leaves no trace in the audit log: does a node serve? The error, if none does.
+    pub async fn serves(&self) -> Result<(), CallError> {
+        self.0.wire.health().await.map_err(|trouble| {
+            if let Some(down) = trouble.down {
+                self.0.wire.state.down(down, &trouble.error.what);
+            }
+            trouble.error
+        })
+    }
+
     /// Asks `sys/health`, then whether our token works, and tells what came of it; the watchers of [`Vault::health`] see it, too.
     pub async fn probe(&self) -> Health {
         match self.0.wire.health().await {

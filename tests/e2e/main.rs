@@ -3,7 +3,11 @@
 mod daemon;
 mod gate;
 mod hands;
+mod leaving;
 mod openbao;
+mod outage;
+mod process;
+mod troubles;
 mod vault_client;
 mod vault_policy;
 mod world;
