@@ -5,5 +5,6 @@ mod gate;
 mod hands;
 mod openbao;
 mod vault_client;
+mod vault_login;
 mod vault_policy;
 mod world;
