@@ -67,6 +67,11 @@ path "auth/token/renew-self" {
   capabilities = ["update"]
 }
 
+# update: giving the own token back at the end; only one that dtrotate logged in for, never one that was given to it.
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}
+
 # update: `dtrotate check` asks what this token may do, path by path, instead of trying it.
 path "sys/capabilities-self" {
   capabilities = ["update"]

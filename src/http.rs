@@ -33,7 +33,7 @@ const IDLE: Duration = Duration::from_secs(20);
 const AT_ONCE: usize = 64;
 
 /// What a client needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// PEM file with root certificates, added to those of the system.
     pub ca_file: Option<PathBuf>,
@@ -43,8 +43,26 @@ pub struct Options {
     pub proxy: Option<Url>,
     /// Every address is https: then plain http is refused, and roots are needed.
     pub https_only: bool,
-    /// PEM file with the client's certificate chain and private key.
-    pub identity_file: Option<PathBuf>,
+    /// What the client shows of itself in the TLS handshake.
+    pub identity: Option<ClientIdentity>,
+}
+
+/// A client's certificate chain and private key, as they stood in their files. No `Debug`; wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    pem: Zeroizing<Vec<u8>>,
+    cert_file: PathBuf,
+}
+
+impl ClientIdentity {
+    /// Reads the two files. What is in them is judged when a client is built.
+    pub fn read(cert_file: &Path, key_file: &Path) -> Result<Self, BuildError> {
+        let mut pem = Zeroizing::new(read(cert_file)?);
+        pem.push(b'\n');
+        pem.extend_from_slice(&Zeroizing::new(read(key_file)?));
+        let cert_file = cert_file.to_owned();
+        Ok(ClientIdentity { pem, cert_file })
+    }
 }
 
 /// A client could not be built: a fault of the configuration or of the machine.
@@ -160,6 +178,7 @@ impl ServerClock {
 #[derive(Clone)]
 pub struct Http {
     client: Client,
+    shown: Option<ClientIdentity>,
     clock: ServerClock,
     slots: Arc<Semaphore>,
 }
@@ -198,9 +217,23 @@ impl Http {
         };
         Ok(Http {
             client,
+            shown: options.identity.clone(),
             clock: ServerClock::default(),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
         })
+    }
+
+    /// Shows this identity on all connections from now on, which are new ones unless it was shown already. Clock and bounds stay.
+    pub fn show(&mut self, options: &Options, identity: &ClientIdentity) -> Result<(), BuildError> {
+        if self.shown.as_ref() != Some(identity) {
+            let identity = Some(identity.clone());
+            let Http { client, shown, .. } = Self::new(&Options {
+                identity,
+                ..options.clone()
+            })?;
+            (self.client, self.shown) = (client, shown);
+        }
+        Ok(())
     }
 
     /// The clock of the servers that answered.
@@ -266,11 +299,10 @@ fn base(options: &Options, idle: usize) -> Result<ClientBuilder, BuildError> {
         let proxy = Proxy::all(url.clone()).map_err(|e| BuildError::Proxy(chain(e)))?;
         builder = builder.proxy(proxy);
     }
-    if let Some(path) = &options.identity_file {
-        let pem = Zeroizing::new(read(path)?);
-        let identity = Identity::from_pem(&pem).map_err(|_| BuildError::Pem {
-            path: path.clone(),
-            what: "certificate and private key",
+    if let Some(ClientIdentity { pem, cert_file }) = &options.identity {
+        let identity = Identity::from_pem(pem).map_err(|_| BuildError::Pem {
+            path: cert_file.clone(),
+            what: "certificate with its private key",
         })?;
         builder = builder.identity(identity);
     }

@@ -32,7 +32,7 @@ pub use credential::{Credential, CredentialError};
 pub use duration::show as show_duration;
 pub use problem::Problems;
 pub use settings::{
-    Api, Auth, Daemon, Environment, Field, Journal, Limits, Log, LogFormat, Missed, Ops,
+    Api, Auth, Daemon, Environment, Field, Journal, Limits, Log, LogFormat, Missed, Ops, SecretId,
     SecretSettings, Settings, Vault,
 };
 

@@ -87,13 +87,22 @@ impl Surroundings<'_> {
         }
     }
 
-    /// A file that holds a credential. Its content is looked at only when it will be used.
-    pub fn credential(&self, written: &Placed<String>, used: bool) -> Option<Credential> {
+    /// A file that is named; it must be readable when it will be used.
+    pub fn file(&self, written: &Placed<String>, used: bool) -> Option<PathBuf> {
         if written.value.is_empty() {
             self.problem(&written.place, "this names no file");
             return None;
         }
-        let credential = Credential::File(self.resolve(&written.value));
+        let path = self.resolve(&written.value);
+        if used {
+            self.check_readable(&path, &written.place);
+        }
+        Some(path)
+    }
+
+    /// A file that holds a credential. Its content is looked at only when it will be used.
+    pub fn credential(&self, written: &Placed<String>, used: bool) -> Option<Credential> {
+        let credential = Credential::File(self.file(written, false)?);
         if used
             && !self.options.offline
             && let Err(error) = credential.read()

@@ -65,7 +65,50 @@ pub enum Auth {
         /// The role id.
         role_id: Credential,
         /// The secret id.
-        secret_id: Credential,
+        secret_id: SecretId,
+    },
+    /// With the token of a Kubernetes service account.
+    Kubernetes {
+        /// Where the auth method is mounted.
+        mount: String,
+        /// The role at Vault.
+        role: String,
+        /// The service account's token.
+        jwt: Credential,
+    },
+    /// With a signed token of somebody whom Vault trusts.
+    Jwt {
+        /// Where the auth method is mounted.
+        mount: String,
+        /// The role at Vault; `None`: the mount's default.
+        role: Option<String>,
+        /// The signed token.
+        jwt: Credential,
+    },
+    /// With a certificate in the TLS handshake.
+    Cert {
+        /// Where the auth method is mounted.
+        mount: String,
+        /// The role at Vault; `None`: the first whose rules fit.
+        role: Option<String>,
+        /// The certificate chain, PEM.
+        cert_file: PathBuf,
+        /// Its private key, PEM.
+        key_file: PathBuf,
+    },
+}
+
+/// Where an AppRole's secret id comes from.
+#[derive(Clone, PartialEq)]
+pub enum SecretId {
+    /// It is there as it is.
+    Plain(Credential),
+    /// It is unwrapped with a wrapping token, which works once.
+    Wrapped {
+        /// The file that holds the wrapping token.
+        file: PathBuf,
+        /// This process may use it up: it is the daemon.
+        ours: bool,
     },
 }
 

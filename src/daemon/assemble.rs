@@ -72,28 +72,56 @@ fn vault_options(settings: &config::Vault) -> Result<VaultOptions, AssembleError
             .parse()
             .map_err(|error| AssembleError::Vault(format!("{address}: {error}")))
     });
-    let credential = |credential: &config::Credential| match credential {
-        config::Credential::File(path) => vault::Credential::File(path.clone()),
-        config::Credential::Environment { value, .. } => vault::Credential::Value(value.clone()),
-    };
     Ok(VaultOptions {
         addresses: addresses.collect::<Result<_, _>>()?,
         namespace: settings.namespace.clone(),
         ca_file: settings.ca_file.clone(),
         timeout: settings.timeout,
-        login: match &settings.auth {
-            config::Auth::Token { token } => vault::Login::Token(credential(token)),
-            config::Auth::AppRole {
-                mount,
-                role_id,
-                secret_id,
-            } => vault::Login::AppRole {
-                mount: mount.clone(),
-                role_id: credential(role_id),
-                secret_id: credential(secret_id),
+        login: login(&settings.auth),
+    })
+}
+
+fn login(auth: &config::Auth) -> vault::Login {
+    let credential = |credential: &config::Credential| match credential {
+        config::Credential::File(path) => vault::Credential::File(path.clone()),
+        config::Credential::Environment { value, .. } => vault::Credential::Value(value.clone()),
+    };
+    match auth.clone() {
+        config::Auth::Token { token } => vault::Login::Token(credential(&token)),
+        config::Auth::AppRole {
+            mount,
+            role_id,
+            secret_id,
+        } => vault::Login::AppRole {
+            mount,
+            role_id: credential(&role_id),
+            secret_id: match secret_id {
+                config::SecretId::Plain(plain) => vault::SecretId::Plain(credential(&plain)),
+                config::SecretId::Wrapped { file, ours } => vault::SecretId::Wrapped { file, ours },
             },
         },
-    })
+        config::Auth::Kubernetes { mount, role, jwt } => vault::Login::Kubernetes {
+            mount,
+            role,
+            jwt: credential(&jwt),
+        },
+        config::Auth::Jwt { mount, role, jwt } => vault::Login::Jwt {
+            mount,
+            role,
+            jwt: credential(&jwt),
+        },
+        config::Auth::Cert {
+            mount,
+            role,
+            cert_file,
+            key_file,
+        } => vault::Login::Cert {
+            mount,
+            role,
+            cert_file,
+            key_file,
+        },
+    }
 }
 
 fn issuer(settings: &config::Environment, store: &Store) -> Result<Dynatrace, AssembleError> {

@@ -157,7 +157,7 @@ impl Wire {
             timeout: options.timeout,
             proxy: options.proxy.clone(),
             https_only: options.base_url.is_https(),
-            identity_file: None,
+            identity: None,
         };
         Ok(Wire {
             name: options.name.clone(),

@@ -13,7 +13,7 @@ fn options() -> Options {
         timeout: Duration::from_secs(5),
         proxy: None,
         https_only: false,
-        identity_file: None,
+        identity: None,
     }
 }
 

@@ -53,6 +53,7 @@ vocabulary! {
     ConfigRejected "config_rejected" Error "The configuration is not valid; at a reload the old one stays in force.",
     ConfigReloaded "config_reloaded" Info "A changed configuration took effect, for the difference only.",
     VaultLogin "vault_login" Info "Logged in to Vault, again or for the first time.",
+    WrappedSecretIdRefused "wrapped_secret_id_refused" Error "The wrapped AppRole secret id could not be unwrapped; somebody else may have it.",
     VaultUnavailable "vault_unavailable" Error "Vault cannot be used; everything waits and is caught up later.",
     VaultAvailable "vault_available" Info "Vault can be used again.",
     DynatraceUnavailable "dynatrace_unavailable" Error "An environment cannot be used; its secrets wait and are caught up later.",

@@ -133,7 +133,7 @@ pub(super) fn judge(call: &Call, token: Option<&HeaderValue>, reply: &Reply) -> 
             fail(call, ErrorKind::Conflict, words)
         }
         409 => fail(call, ErrorKind::Conflict, words),
-        400 if words.contains("Upgrading from non-versioned") => {
+        400 if words.contains("from non-versioned to versioned data") => {
             elsewhere(call, status, &words, wait)
         }
         412 if !words.contains("X-Vault-Request") => Verdict::Lagging,

@@ -9,19 +9,20 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::login::{Credential, Credentials, Lease, Login, Token};
+use super::login::{Lease, Token};
 use super::session::{Flight, Session, Suspect, backoff};
 use super::wire::{Call, Wire};
 
-/// How often a token file is looked at. An agent rewrites it well before the old token ends.
+/// How often the credential files are looked at. A new one is tried at once: a wrapping token, a certificate and an agent's token do
+/// not outlive their successor for long.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// The longest wait between renewals that fail.
 const RENEW: Duration = Duration::from_secs(300);
 
 impl Session {
-    /// Keeps a token at hand until `stop`: logs in, renews at two thirds of the lease, logs in anew in the background when a renewal
-    /// no longer helps, and looks at a token file for a new token.
+    /// Keeps a token at hand until `stop`: logs in, renews at about two thirds of the lease, logs in anew in the background when a
+    /// renewal no longer helps or the credential files have changed.
     pub(super) async fn keep(&self, wire: &Wire, stop: &CancellationToken) {
         let mut changes = self.current.subscribe();
         let mut failures = 0;
@@ -43,11 +44,11 @@ impl Session {
                     continue;
                 }
                 () = until(due) => {}
-                () = tokio::time::sleep(LOOK), if self.watches_file() => {}
+                () = tokio::time::sleep(LOOK) => {}
             }
             let Some(token) = token else { continue };
             let work = async {
-                self.follow_file(wire, &token).await;
+                self.follow_files(wire, &token).await;
                 match due {
                     Some(due) if due <= Instant::now() => self.extend(wire, &token).await,
                     _ => true,
@@ -64,22 +65,15 @@ impl Session {
         }
     }
 
-    fn watches_file(&self) -> bool {
-        matches!(&self.login, Login::Token(Credential::File(_)))
-    }
-
     async fn next_login(&self) -> Instant {
         let flight = self.flight.lock().await;
         let next = flight.failed.as_ref().map(|failed| failed.next);
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
     }
 
-    /// Takes the token over that somebody put into the file.
-    async fn follow_file(&self, wire: &Wire, token: &Token) {
-        if self.watches_file()
-            && let Ok(Credentials::Token(value)) = self.login.read()
-            && value != token.value
-        {
+    /// Logs in anew when the credential files have changed.
+    async fn follow_files(&self, wire: &Wire, token: &Token) {
+        if self.login.read().is_ok_and(|now| now != token.with) {
             self.replace(wire, token).await;
         }
     }
@@ -104,14 +98,9 @@ impl Session {
         match (answer.status, &answer.body.auth) {
             (200, Some(auth)) => {
                 let ttl = Duration::from_secs(auth.lease_duration);
-                let lease = Lease {
-                    from,
-                    ttl,
-                    whole: lease.whole.max(ttl),
-                    renewable: auth.renewable,
-                };
-                self.prolong(token, lease);
-                if !token.own && lease.ends() {
+                let renewed = Lease::new(from, ttl, lease.whole, auth.renewable);
+                self.prolong(token, renewed);
+                if !token.own && renewed.is_some_and(|lease| lease.ends()) {
                     tracing::warn!(
                         event = "vault_login",
                         ttl_seconds = ttl.as_secs(),
@@ -142,13 +131,8 @@ impl Session {
             "the Vault token ends in {} s and cannot be renewed ({why}); replace it before",
             lease.left().as_secs()
         );
-        self.prolong(
-            token,
-            Lease {
-                renewable: false,
-                ..lease
-            },
-        );
+        let renewable = false;
+        self.prolong(token, Some(Lease { renewable, ..lease }));
         true
     }
 
@@ -162,38 +146,42 @@ impl Session {
         {
             return true;
         }
-        let count = |flight: &Flight| flight.failed.as_ref().map_or(0, |failed| failed.count);
-        let before = count(&flight);
-        match self.renew_login(wire, &mut flight, asked, None).await {
-            Ok(_) => true,
-            // Within its backoff it was not tried again, and there is nothing new to say.
-            Err(_) if count(&flight) == before => false,
-            Err(error) => {
-                tracing::warn!(
-                    event = "vault_login",
-                    error = %error,
-                    "a new Vault token is needed, and the login failed; the old one works for another {} s",
-                    token.lease.map_or(0, |lease| lease.left().as_secs())
-                );
-                false
-            }
+        let words = |flight: &Flight| {
+            flight
+                .failed
+                .as_ref()
+                .map(|failed| failed.error.what.clone())
+        };
+        let before = words(&flight);
+        let Err(error) = self.renew_login(wire, &mut flight, asked, None).await else {
+            return true;
+        };
+        // What is as it was has been told.
+        if words(&flight) != before {
+            let left = token
+                .lease
+                .map(|lease| format!(" for another {} s", lease.left().as_secs()));
+            tracing::warn!(
+                event = "vault_login",
+                error = %error,
+                "a login for a new Vault token failed; the old one works on{}",
+                left.unwrap_or_default()
+            );
         }
+        false
     }
 
-    fn prolong(&self, token: &Token, lease: Lease) {
-        let prolonged = Arc::new(Token {
-            header: token.header.clone(),
-            value: token.value.clone(),
-            generation: token.generation,
-            own: token.own,
-            lease: Some(lease),
-        });
+    fn prolong(&self, token: &Token, lease: Option<Lease>) {
+        let prolonged = Token {
+            lease,
+            ..token.clone()
+        };
         self.current.send_if_modified(|current| {
             let same = current
                 .as_ref()
                 .is_some_and(|held| held.generation == token.generation);
             if same {
-                *current = Some(prolonged);
+                *current = Some(Arc::new(prolonged));
             }
             same
         });
@@ -203,7 +191,7 @@ impl Session {
 /// When the token wants to be renewed or replaced; `None` = never.
 fn care(token: &Token) -> Option<Instant> {
     let lease = token.lease.filter(|lease| token.own || !lease.ends())?;
-    Some(lease.from + lease.ttl.mul_f64(2.0 / 3.0))
+    Some(lease.care)
 }
 
 /// How long after a failed renewal to try again: sooner as the end comes near.

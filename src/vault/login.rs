@@ -1,103 +1,17 @@
-//! The ways to get a token. Files are read at each login, so that they can be replaced while the daemon runs.
-//!
-//! A credential stands in a request's body or a sensitive header, and nowhere else.
+//! Getting a token: by a request that shows credentials (`method`), or by a look at one that somebody else made.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use crate::http;
-use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::token::TokenValue;
 
+use super::method::{Credentials, Form, Login, unusable};
 use super::wire::{Call, Wire};
-
-/// A secret that stands in a file, or was given by value (from the environment).
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// Read at each login; surrounding white space is not part of it.
-    File(PathBuf),
-    /// Fixed for the life of the process.
-    Value(TokenValue),
-}
-
-/// How to get a token.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Login {
-    /// A token that somebody else made. In a file it may be replaced at any time. It is renewed, but never revoked.
-    Token(Credential),
-    /// `auth/MOUNT/login` with a role id and a secret id.
-    AppRole {
-        /// Where the method is mounted.
-        mount: String,
-        /// The role id.
-        role_id: Credential,
-        /// The secret id.
-        secret_id: Credential,
-    },
-}
-
-impl Login {
-    /// The method's name, as in the configuration.
-    pub fn method(&self) -> &'static str {
-        match self {
-            Login::Token(_) => "token",
-            Login::AppRole { .. } => "approle",
-        }
-    }
-
-    /// The credentials as they are now.
-    pub(super) fn read(&self) -> Result<Credentials, CallError> {
-        Ok(match self {
-            Login::Token(token) => Credentials::Token(token.read("token")?),
-            Login::AppRole {
-                role_id, secret_id, ..
-            } => Credentials::AppRole {
-                role_id: role_id.read("role id")?,
-                secret_id: secret_id.read("secret id")?,
-            },
-        })
-    }
-}
-
-impl Credential {
-    fn read(&self, what: &str) -> Result<TokenValue, CallError> {
-        let path = match self {
-            Credential::Value(value) => return Ok(value.clone()),
-            Credential::File(path) => path,
-        };
-        let text = std::fs::read_to_string(path).map(zeroize::Zeroizing::new);
-        match text {
-            Ok(text) if !text.trim().is_empty() => Ok(TokenValue::new(text.trim())),
-            Ok(_) => Err(unreadable(what, path, "it is empty")),
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                Err(unreadable(what, path, "it is not text"))
-            }
-            Err(error) => Err(unreadable(what, path, &error.to_string())),
-        }
-    }
-}
-
-fn unreadable(what: &str, path: &Path, why: &str) -> CallError {
-    let text = format!(
-        "cannot log in to Vault: the {what} cannot be read from {}: {why}",
-        path.display()
-    );
-    CallError::new(Service::Vault, ErrorKind::Unauthorized, text)
-}
-
-/// What was read for one login.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Credentials {
-    Token(TokenValue),
-    AppRole {
-        role_id: TokenValue,
-        secret_id: TokenValue,
-    },
-}
+use super::wrapped::Wrapped;
 
 /// How long a token lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +22,27 @@ pub(super) struct Lease {
     /// The greatest length it had: a renewal that gives less than half of it has come near the token's end.
     pub(super) whole: Duration,
     pub(super) renewable: bool,
+    /// When it wants to be renewed or replaced: after 60 to 70 % of it, so that replicas do not come all at once.
+    pub(super) care: Instant,
 }
 
 impl Lease {
+    /// A lease of `ttl` that was asked for at `from`; `None` = the token lasts for ever.
+    pub(super) fn new(
+        from: Instant,
+        ttl: Duration,
+        whole: Duration,
+        renewable: bool,
+    ) -> Option<Self> {
+        (!ttl.is_zero()).then(|| Lease {
+            from,
+            ttl,
+            whole: whole.max(ttl),
+            renewable,
+            care: from + ttl.mul_f64(0.6 + 0.1 * fastrand::f64()),
+        })
+    }
+
     pub(super) fn left(&self) -> Duration {
         self.ttl.saturating_sub(self.from.elapsed())
     }
@@ -122,9 +54,11 @@ impl Lease {
 }
 
 /// A token to work with.
+#[derive(Clone)]
 pub(super) struct Token {
     pub(super) header: HeaderValue,
-    pub(super) value: TokenValue,
+    /// What it was got with.
+    pub(super) with: Credentials,
     /// Counts the tokens of this process; a renewed one keeps its number.
     pub(super) generation: u64,
     /// We logged in for it, so it is ours to revoke.
@@ -138,56 +72,53 @@ pub(super) struct Token {
 pub(super) async fn log_in(
     wire: &Wire,
     login: &Login,
-    credentials: &Credentials,
+    with: Credentials,
     generation: u64,
 ) -> Result<Token, CallError> {
-    match (login, credentials) {
-        (
-            Login::AppRole { mount, .. },
-            Credentials::AppRole {
-                role_id, secret_id, ..
-            },
-        ) => {
-            let body = json!({"role_id": role_id.expose(), "secret_id": secret_id.expose()});
-            by_request(wire, &format!("auth/{mount}/login"), &body, generation).await
-        }
-        (_, Credentials::Token(value)) => by_token(wire, value, generation).await,
-        (Login::Token(_), Credentials::AppRole { .. }) => Err(CallError::new(
-            Service::Vault,
-            ErrorKind::Unauthorized,
-            "cannot log in to Vault: the credentials are not of the method",
-        )),
-    }
+    let (header, lease) = match &with {
+        Credentials::Token(value) => by_token(wire, value).await?,
+        Credentials::Request(form) => by_request(wire, login, form).await?,
+    };
+    Ok(Token {
+        header,
+        own: matches!(with, Credentials::Request(_)),
+        with,
+        generation,
+        lease,
+    })
 }
 
 async fn by_request(
     wire: &Wire,
-    path: &str,
-    body: &Value,
-    generation: u64,
-) -> Result<Token, CallError> {
-    let call = Call::post(path, body).named(format!("log in to Vault at {path}"));
+    login: &Login,
+    form: &Form,
+) -> Result<(HeaderValue, Option<Lease>), CallError> {
+    let mount = login.mount();
+    if let Some(identity) = &form.identity {
+        let shown = wire.show(identity);
+        shown.map_err(|error| unusable(&error.to_string()))?;
+    }
+    let mut fields = form.fields.clone();
+    if let Some((name, token, path)) = &form.wrapped {
+        let wrapped = Wrapped { token, path, mount };
+        fields.push((*name, wrapped.open(wire).await?));
+    }
+    let mut call = Call::form(format!("auth/{mount}/login"), &fields);
+    call.what = format!("log in to Vault at {}", call.path);
     let from = Instant::now();
     let mut answer = wire.exchange(&call, None).await?;
-    let Some(auth) = answer.body.auth.as_mut().filter(|_| answer.status == 200) else {
-        let text = format!("Vault answered {}: {}", answer.status, answer.words());
+    let status = answer.status;
+    let Some(auth) = answer.body.auth.as_mut().filter(|_| status == 200) else {
+        let text = format!(
+            "Vault answered {status}: {}{}",
+            answer.words(),
+            login.hint(status)
+        );
         return Err(call.error(ErrorKind::Unauthorized, text));
     };
-    let value = auth.token();
-    let header = header(&call, &value)?;
+    let header = header(&call, &auth.token())?;
     let ttl = Duration::from_secs(auth.lease_duration);
-    Ok(Token {
-        header,
-        value,
-        generation,
-        own: true,
-        lease: (!ttl.is_zero()).then_some(Lease {
-            from,
-            ttl,
-            whole: ttl,
-            renewable: auth.renewable,
-        }),
-    })
+    Ok((header, Lease::new(from, ttl, ttl, auth.renewable)))
 }
 
 /// What `auth/token/lookup-self` tells; only at the start of a token's use, since a standby may show it frozen.
@@ -199,7 +130,10 @@ struct LookUp {
     renewable: bool,
 }
 
-async fn by_token(wire: &Wire, value: &TokenValue, generation: u64) -> Result<Token, CallError> {
+async fn by_token(
+    wire: &Wire,
+    value: &TokenValue,
+) -> Result<(HeaderValue, Option<Lease>), CallError> {
     let call = look_up();
     let header = header(&call, value)?;
     let from = Instant::now();
@@ -221,18 +155,7 @@ async fn by_token(wire: &Wire, value: &TokenValue, generation: u64) -> Result<To
         return Err(call.error(ErrorKind::Transient, "the answer has not the expected form"));
     };
     let ttl = Duration::from_secs(seen.ttl);
-    Ok(Token {
-        header,
-        value: value.clone(),
-        generation,
-        own: false,
-        lease: (!ttl.is_zero()).then_some(Lease {
-            from,
-            ttl,
-            whole: ttl,
-            renewable: seen.renewable,
-        }),
-    })
+    Ok((header, Lease::new(from, ttl, ttl, seen.renewable)))
 }
 
 /// The question whether a token is alive.

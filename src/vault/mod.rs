@@ -3,8 +3,8 @@
 //! In reading order:
 //! - `wire`: one call over the addresses, without a token's story; what an answer means (`answer`), how stale standbys are made
 //!   harmless (`index`);
-//! - `login`: how a token is got; `session`: who holds it and replaces it; `keeper`: who
-//!   renews it;
+//! - `method`: the login methods and their credentials, `wrapped` among them; `login`: how a token is got; `session`: who holds it and
+//!   replaces it; `keeper`: who renews it;
 //! - `client`: an authenticated call, the state of the whole (`state`), the engines behind the mounts (`mounts`);
 //! - `kv2`: reading and writing versions; `secrets`: the `SecretStore`; `journal`: the `Journal`.
 //!
@@ -23,6 +23,7 @@ mod journal;
 mod keeper;
 mod kv2;
 mod login;
+mod method;
 mod mounts;
 mod path;
 mod secrets;
@@ -31,10 +32,11 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod wrapped;
 
 pub use client::Vault;
 pub use journal::{KvJournal, decode, encode};
-pub use login::{Credential, Login};
+pub use method::{Credential, Login, SecretId};
 pub use mounts::Engine;
 pub use secrets::KvSecrets;
 pub use state::{Down, Health};

@@ -13,12 +13,10 @@ use tokio::sync::{Mutex, watch};
 
 use crate::rotation::error::{CallError, ErrorKind};
 
-use super::login::{self, Credentials, Login, Token};
+use super::login::{self, Token};
+use super::method::{Credentials, Login};
 use super::state::Down;
 use super::wire::{Call, Wire};
-
-/// The longest wait between logins that Vault refuses: a human must act.
-const REFUSED: Duration = Duration::from_secs(60);
 
 /// The longest wait between logins that did not get through: Vault comes back by itself, and everything waits for it.
 const UNREACHED: Duration = Duration::from_secs(5);
@@ -46,7 +44,7 @@ pub(super) struct Failed {
     at: Instant,
     pub(super) next: Instant,
     pub(super) count: u32,
-    error: CallError,
+    pub(super) error: CallError,
 }
 
 /// What became of a token that Vault answered 403 to.
@@ -125,12 +123,12 @@ impl Session {
         let with = read.as_ref().ok().cloned();
         let result = match (read, dead) {
             (Err(error), _) => Err(error),
-            (Ok(Credentials::Token(value)), Some(dead)) if value == dead.value => {
+            (Ok(credentials), Some(dead)) if !dead.own && credentials == dead.with => {
                 Err(login::dead(&login::look_up()))
             }
             (Ok(credentials), _) => {
                 flight.generation += 1;
-                login::log_in(wire, &self.login, &credentials, flight.generation).await
+                login::log_in(wire, &self.login, credentials, flight.generation).await
             }
         };
         match result {
@@ -151,13 +149,23 @@ impl Session {
                 flight.failed = Some(Failed {
                     with,
                     at: now,
-                    next: now + pause(&error, count),
+                    next: now + self.pause(&error, count),
                     count,
                     error: error.clone(),
                 });
                 Err(error)
             }
         }
+    }
+
+    /// How long after the failure number `count` to try the same credentials again.
+    fn pause(&self, error: &CallError, count: u32) -> Duration {
+        if error.kind == ErrorKind::Unauthorized {
+            return self.login.patience();
+        }
+        let wait = backoff(Duration::from_millis(500), count - 1, UNREACHED);
+        wait.mul_f64(0.5 + fastrand::f64() / 2.0)
+            .max(error.retry_after.unwrap_or_default().min(ASKED))
     }
 
     fn announce(&self, token: &Token) {
@@ -197,16 +205,6 @@ impl Session {
             tracing::debug!(event = "vault_login", error = %error, "the Vault token was not revoked; it ends by itself");
         }
     }
-}
-
-fn pause(error: &CallError, count: u32) -> Duration {
-    let longest = match error.kind {
-        ErrorKind::Unauthorized => REFUSED,
-        _ => UNREACHED,
-    };
-    let wait = backoff(Duration::from_millis(500), count.saturating_sub(1), longest);
-    wait.mul_f64(0.5 + fastrand::f64() / 2.0)
-        .max(error.retry_after.unwrap_or_default().min(ASKED))
 }
 
 /// `first`, doubled `n` times, at most `longest`.

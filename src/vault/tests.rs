@@ -16,7 +16,7 @@ use crate::rotation::ports::{
 };
 use crate::rotation::token::TokenValue;
 
-use super::{Credential, Down, Health, KvJournal, KvSecrets, Login, Vault, VaultOptions};
+use super::{Credential, Down, Health, KvJournal, KvSecrets, Login, SecretId, Vault, VaultOptions};
 
 /// The token of every test; it must not show anywhere.
 const CANARY: &str = "hvs.canarycanarycanary";
@@ -372,7 +372,7 @@ fn approle(url: &Url) -> VaultOptions {
         login: Login::AppRole {
             mount: "approle".into(),
             role_id: value("role-canary-canary"),
-            secret_id: value(CANARY),
+            secret_id: SecretId::Plain(value(CANARY)),
         },
         ..options(&[url])
     }

@@ -2,6 +2,7 @@
 //!
 //! A write is sent to a second node only if it was certainly not carried out by the first.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::http::{self, Failure, Http};
+use crate::http::{self, ClientIdentity, Failure, Http};
 use crate::rotation::error::{CallError, ErrorKind};
+use crate::rotation::token::TokenValue;
 
 use super::answer::{Answer, Trouble, Verdict, judge};
 use super::index::Index;
@@ -82,6 +84,22 @@ impl Call {
         }
     }
 
+    /// A POST of texts that may be secret.
+    pub(super) fn form(path: impl Into<String>, fields: &[(&'static str, TokenValue)]) -> Self {
+        let mut call = Call::post(path, &Value::Null);
+        // Built by hand, since `json!` would copy the values into memory that is not wiped.
+        let mut body = Zeroizing::new(Vec::from(b"{"));
+        for (number, (name, value)) in fields.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            body.extend_from_slice(format!("{comma}\"{name}\":").as_bytes());
+            // There is no string that JSON cannot hold, and memory does not refuse.
+            let _ = serde_json::to_writer(&mut *body, value.expose());
+        }
+        body.push(b'}');
+        call.body = Some(body);
+        call
+    }
+
     /// Names it for error texts.
     pub(super) fn named(mut self, what: impl Into<String>) -> Self {
         self.what = what.into();
@@ -101,7 +119,9 @@ impl Call {
 
 /// The way to the nodes of one cluster.
 pub(super) struct Wire {
-    http: Http,
+    http: Mutex<Http>,
+    clock: http::ServerClock,
+    options: http::Options,
     nodes: Vec<Url>,
     /// The node that answered last.
     preferred: AtomicUsize,
@@ -115,13 +135,14 @@ impl Wire {
         if options.addresses.is_empty() {
             return Err(SetupError::NoAddress);
         }
-        let http = Http::new(&http::Options {
+        let http_options = http::Options {
             ca_file: options.ca_file.clone(),
             timeout: options.timeout,
             proxy: None,
             https_only: options.addresses.iter().all(|url| url.scheme() == "https"),
-            identity_file: None,
-        })?;
+            identity: None,
+        };
+        let http = Http::new(&http_options)?;
         let namespace = options
             .namespace
             .as_deref()
@@ -129,7 +150,9 @@ impl Wire {
             .map(|text| HeaderValue::from_str(text).map_err(|_| SetupError::Namespace))
             .transpose()?;
         Ok(Wire {
-            http,
+            clock: http.clock().clone(),
+            http: Mutex::new(http),
+            options: http_options,
             nodes: options.addresses.clone(),
             preferred: AtomicUsize::new(0),
             namespace,
@@ -139,7 +162,17 @@ impl Wire {
     }
 
     pub(super) fn clock(&self) -> &http::ServerClock {
-        self.http.clock()
+        &self.clock
+    }
+
+    /// Shows this certificate on every connection from now on; calls under way end on theirs.
+    pub(super) fn show(&self, identity: &ClientIdentity) -> Result<(), http::BuildError> {
+        let mut http = self.http.lock().unwrap_or_else(|e| e.into_inner());
+        http.show(&self.options, identity)
+    }
+
+    fn http(&self) -> Http {
+        self.http.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
     /// Makes the call, at one node after another until Vault has spoken, beginning with the one that answered last.
@@ -270,8 +303,8 @@ impl Wire {
                 .map(|(k, v)| format!("{k}={v}"))
                 .as_deref(),
         );
-        let mut request = self
-            .http
+        let http = self.http();
+        let mut request = http
             .request(call.method.clone(), url)
             .header(REQUEST, HeaderValue::from_static("true"));
         if let Some(token) = token {
@@ -290,7 +323,7 @@ impl Wire {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.to_vec());
         }
-        self.http.send(request, call.limit).await
+        http.send(request, call.limit).await
     }
 
     fn lost(&self, call: &Call, node: &Url, failure: &Failure) -> Trouble {

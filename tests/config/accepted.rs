@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtrotate::config::{Api, Auth, Credential, LogFormat, Missed, Options, Settings, load};
+use dtrotate::config::{
+    Api, Auth, Credential, LogFormat, Missed, Options, SecretId, Settings, load,
+};
 use dtrotate::rotation::plan::{Lifetime, StillUsed};
 
 use super::{Files, PROD, SECRET, VAULT, daemon, daemon_with, shipped};
@@ -297,6 +299,9 @@ fn a_token_in_the_environment_wins_everywhere_but_in_run() {
     };
     assert_eq!(mount, "ar");
     assert_eq!(role_id.origin(), files.path("r").display().to_string());
+    let SecretId::Plain(secret_id) = secret_id else {
+        panic!("wrapped");
+    };
     assert_eq!(secret_id.origin(), "/s");
     options.daemon = false;
     options.offline = false;
@@ -317,6 +322,74 @@ fn a_token_in_the_environment_wins_everywhere_but_in_run() {
 }
 
 #[test]
+fn every_login_method_with_its_files_and_defaults() {
+    let auth = |keys: &str, daemon_reads: bool| {
+        let text =
+            format!("[vault]\naddress = \"https://v\"\n[vault.auth]\n{keys}\n{PROD}{SECRET}");
+        let files = Files::new(&text);
+        let options = Options {
+            daemon: daemon_reads,
+            ..daemon()
+        };
+        (files.settings(&options).vault.auth, files.path("x"))
+    };
+    let (found, x) = auth(
+        "method = \"approle\"\nrole_id_file = \"r\"\nwrapped_secret_id_file = \"x\"",
+        true,
+    );
+    let wrapped = |ours| SecretId::Wrapped {
+        file: x.clone(),
+        ours,
+    };
+    assert!(matches!(found, Auth::AppRole { secret_id, .. } if secret_id == wrapped(true)));
+    let (found, x) = auth(
+        "method = \"approle\"\nrole_id_file = \"r\"\nwrapped_secret_id_file = \"x\"",
+        false,
+    );
+    let not_ours = SecretId::Wrapped {
+        file: x,
+        ours: false,
+    };
+    assert!(
+        matches!(found, Auth::AppRole { secret_id, .. } if secret_id == not_ours),
+        "a person's command must not use the daemon's wrapping token up"
+    );
+    let (found, _) = auth("method = \"kubernetes\"\nrole = \"dtrotate\"", true);
+    let Auth::Kubernetes { mount, role, jwt } = found else {
+        panic!("not kubernetes");
+    };
+    let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+    assert_eq!(
+        (mount.as_str(), role.as_str(), jwt.origin().as_str()),
+        ("kubernetes", "dtrotate", token)
+    );
+    let (found, x) = auth(
+        "method = \"jwt\"\nmount = \"ci/jwt\"\njwt_file = \"x\"",
+        true,
+    );
+    let Auth::Jwt { mount, role, jwt } = found else {
+        panic!("not jwt");
+    };
+    assert_eq!((mount.as_str(), role), ("ci/jwt", None));
+    assert_eq!(jwt.origin(), x.display().to_string());
+    let (found, x) = auth(
+        "method = \"cert\"\nrole = \"r\"\ncert_file = \"x\"\nkey_file = \"/k\"",
+        true,
+    );
+    let Auth::Cert {
+        mount,
+        role,
+        cert_file,
+        key_file,
+    } = found
+    else {
+        panic!("not cert");
+    };
+    assert_eq!((mount.as_str(), role.as_deref()), ("cert", Some("r")));
+    assert_eq!((cert_file, key_file), (x, "/k".into()));
+}
+
+#[test]
 fn a_credential_of_the_service_manager_wins_over_the_folder() {
     let files = Files::new(&format!("{VAULT}{PROD}{SECRET}"))
         .with("t", "from folder")
@@ -324,7 +397,7 @@ fn a_credential_of_the_service_manager_wins_over_the_folder() {
     let credentials = files.path("credentials").display().to_string();
     let origin = |options: &Options| match files.settings(options).vault.auth {
         Auth::Token { token } => token.origin(),
-        Auth::AppRole { .. } => panic!("no token"),
+        _ => panic!("no token"),
     };
     let mut options = daemon_with(&[("CREDENTIALS_DIRECTORY", &credentials)]);
     options.offline = false;

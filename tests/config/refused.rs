@@ -374,13 +374,6 @@ fn what_later_versions_will_know() {
         "[ops]\n«details = true",
         "\"details\" is reserved for a later version: not yet",
     );
-    for method in ["kubernetes", "jwt", "cert"] {
-        let vault = format!("[vault]\naddress = \"https://v\"\nauth.method = «\"{method}\"\n");
-        refuses(
-            &format!("{vault}{PROD}{SECRET}"),
-            "this login method is reserved for a later version: not yet; use \"token\" or \"approle\"",
-        );
-    }
 }
 
 #[test]
@@ -406,6 +399,28 @@ fn login() {
         &vault("method = \"approle\"\nrole_id_file = \"r\"")
             .replace("[vault.auth]", "[vault.«auth]"),
         "the login method \"approle\" needs secret_id_file",
+    );
+    refuses(
+        &vault("method = \"cert\"\ncert_file = \"c\"").replace("[vault.auth]", "[vault.«auth]"),
+        "the login method \"cert\" needs key_file",
+    );
+    refuses(
+        &vault("method = \"kubernetes\"").replace("[vault.auth]", "[vault.«auth]"),
+        "the login method \"kubernetes\" needs role",
+    );
+    refuses(
+        &vault("method = \"jwt\"").replace("[vault.auth]", "[vault.«auth]"),
+        "the login method \"jwt\" needs jwt_file",
+    );
+    refuses(
+        &vault("method = \"approle\"\nrole_id_file = \"r\"\nrole = «\"r\"\nsecret_id_file = \"s\""),
+        "role does not belong to the login method \"approle\"",
+    );
+    refuses(
+        &vault(
+            "method = \"approle\"\nrole_id_file = \"r\"\nsecret_id_file = «\"s\"\nwrapped_secret_id_file = \"w\"",
+        ),
+        "give secret_id_file or wrapped_secret_id_file, not both",
     );
     refuses(
         &vault("method = \"token\"").replace("[vault.auth]", "[vault.«auth]"),

@@ -1,5 +1,6 @@
 //! End to end: a real OpenBao as a child process. One test binary, so that it is linked once.
 
+mod cluster;
 mod daemon;
 mod gate;
 mod hands;
@@ -9,5 +10,6 @@ mod outage;
 mod process;
 mod troubles;
 mod vault_client;
+mod vault_login;
 mod vault_policy;
 mod world;

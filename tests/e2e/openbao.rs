@@ -5,9 +5,11 @@
 //! with a sentence that says why; it is never skipped.
 
 mod api;
+mod cluster;
 mod selftest;
 
 pub use api::{Api, Secret};
+pub use cluster::{Cluster, StandbyReads};
 
 use std::{
     env, fs,
@@ -99,7 +101,10 @@ impl OpenBao {
             let address = format!("https://127.0.0.1:{port}");
             let arguments = vec![
                 "server".to_owned(),
-                format!("-config={}", write_config(dir, port, cluster_port)),
+                format!(
+                    "-config={}",
+                    write_config(dir, "one", port, cluster_port, ["", ""])
+                ),
             ];
             let mut process = Process::spawn(&arguments, &log_file);
             let nobody = Api::new(http.clone(), &address, "");
@@ -331,6 +336,10 @@ fn free_ports<const N: usize>() -> [u16; N] {
 
 /// A client that trusts `ca_file` and nothing else, and that no proxy of the environment gets between.
 fn client(ca_file: Option<&Path>) -> reqwest::Client {
+    client_with(ca_file, Duration::from_secs(30))
+}
+
+fn client_with(ca_file: Option<&Path>, timeout: Duration) -> reqwest::Client {
     // An error means that another test was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ca = ca_file.map(|file| {
@@ -341,7 +350,7 @@ fn client(ca_file: Option<&Path>) -> reqwest::Client {
         .tls_certs_only(ca)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(30))
+        .timeout(timeout)
         .build()
         .expect("an HTTP client")
 }
@@ -368,19 +377,22 @@ fn write_certificates(dir: &Path) -> PathBuf {
     ca_file
 }
 
-/// The configuration of the raft node; its path.
-fn write_config(dir: &Path, port: u16, cluster_port: u16) -> String {
-    let data = dir.join("raft");
+/// The configuration of a raft node, with these lines besides; its path. Its data and certificates are in `dir`.
+fn write_config(dir: &Path, node: &str, port: u16, cluster_port: u16, more: [&str; 2]) -> String {
+    let data = dir.join(node);
     fs::create_dir_all(&data).expect("a folder for the data");
+    let [in_storage, at_top] = more;
     let dir = dir.display();
     let config = format!(
         r#"
+        {at_top}
         api_addr = "https://127.0.0.1:{port}"
         cluster_addr = "https://127.0.0.1:{cluster_port}"
         storage "raft" {{
           path = "{data}"
-          node_id = "one"
+          node_id = "{node}"
           performance_multiplier = 1
+          {in_storage}
         }}
         listener "tcp" {{
           address = "127.0.0.1:{port}"
@@ -391,7 +403,7 @@ fn write_config(dir: &Path, port: u16, cluster_port: u16) -> String {
         "#,
         data = data.display(),
     );
-    let file = format!("{dir}/openbao.hcl");
+    let file = format!("{dir}/{node}.hcl");
     fs::write(&file, config).expect("writing the configuration");
     file
 }

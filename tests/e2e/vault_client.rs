@@ -1,7 +1,6 @@
 //! The Vault room against a real OpenBao: the two KV engines, the journal, logins, and what goes wrong.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dtrotate::rotation::error::{CallError, ErrorKind};
@@ -16,11 +15,10 @@ use dtrotate::vault::{
 };
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::openbao::{Api, OpenBao};
 
-fn options(bao: &OpenBao, token: &str) -> VaultOptions {
+pub fn options(bao: &OpenBao, token: &str) -> VaultOptions {
     VaultOptions {
         addresses: vec![bao.address.parse().expect("an address")],
         namespace: None,
@@ -30,7 +28,7 @@ fn options(bao: &OpenBao, token: &str) -> VaultOptions {
     }
 }
 
-fn connect(options: VaultOptions) -> Vault {
+pub fn connect(options: VaultOptions) -> Vault {
     Vault::new(options).expect("options that fit")
 }
 
@@ -50,7 +48,7 @@ async fn free_token(root: &Api, mounts: &[&str]) -> String {
     token(root, &rules.join("\n")).await
 }
 
-fn at(mount: &str, path: &str) -> SecretPath {
+pub fn at(mount: &str, path: &str) -> SecretPath {
     SecretPath {
         mount: mount.to_owned(),
         path: path.to_owned(),
@@ -73,12 +71,12 @@ async fn there(store: &KvSecrets, at: &SecretPath) -> (u64, Value) {
     }
 }
 
-fn kind<T>(result: Result<T, CallError>) -> ErrorKind {
+pub fn kind<T>(result: Result<T, CallError>) -> ErrorKind {
     result.err().expect("an error").kind
 }
 
 /// Waits until `done`, at most as long as a slow machine may need.
-async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+pub async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !done().await {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -302,157 +300,6 @@ async fn a_wrong_token_is_unauthorized_and_told() {
         Health::Unavailable { reason, .. } => assert_eq!(reason, Down::TokenRefused),
         other => panic!("{other:?}"),
     }
-}
-
-/// An AppRole with the shipped policy, and its credentials in files of `folder`.
-async fn approle(root: &Api, folder: &Path, ttl: &str) -> Login {
-    root.write_shipped_policy().await;
-    let revoke = r#"path "auth/token/revoke-self" { capabilities = ["update"] }"#;
-    root.write_policy("revoke", revoke).await;
-    root.enable_approle().await;
-    let role_id = root.approle_role("r", &["dtrotate", "revoke"], ttl).await;
-    std::fs::write(folder.join("role-id"), role_id + "\n").expect("a file");
-    let secret_id = root.approle_secret_id("r").await;
-    std::fs::write(folder.join("secret-id"), secret_id + "\n").expect("a file");
-    Login::AppRole {
-        mount: "approle".into(),
-        role_id: Credential::File(folder.join("role-id")),
-        secret_id: Credential::File(folder.join("secret-id")),
-    }
-}
-
-/// The accessors of all tokens that AppRole logins made.
-async fn tokens(root: &Api) -> Vec<String> {
-    let mut found = Vec::new();
-    let list = root
-        .ok(Method::GET, "auth/token/accessors?list=true", Value::Null)
-        .await;
-    for accessor in list["data"]["keys"].as_array().expect("accessors") {
-        let body = json!({ "accessor": accessor });
-        let reply = root
-            .raw(Method::POST, "auth/token/lookup-accessor", body)
-            .await;
-        if reply.body["data"]["path"] == "auth/approle/login" {
-            found.push(accessor.as_str().expect("an accessor").to_owned());
-        }
-    }
-    found
-}
-
-#[tokio::test]
-async fn approle_logs_in_renews_logs_in_anew_after_a_revocation_and_out_at_the_end() {
-    let bao = OpenBao::dev().await;
-    let root = bao.root();
-    let folder = tempfile::tempdir().expect("a folder");
-    let login = approle(&root, folder.path(), "3s").await;
-    root.put("secret", "dynatrace/app", json!({"token": "1"}))
-        .await;
-    let vault = connect(VaultOptions {
-        login,
-        ..options(&bao, "")
-    });
-    let store = KvSecrets::new(vault.clone());
-    let app = at("secret", "dynatrace/app");
-    let stop = CancellationToken::new();
-    let keeper = tokio::spawn({
-        let (vault, stop) = (vault.clone(), stop.clone());
-        async move { vault.run(stop).await }
-    });
-
-    eventually("a login", async || tokens(&root).await.len() == 1).await;
-    let first = tokens(&root).await;
-    // Renewed: older than its first lease, and still the same.
-    let body = json!({ "accessor": first[0] });
-    eventually("a renewal", async || {
-        let reply = root
-            .raw(Method::POST, "auth/token/lookup-accessor", body.clone())
-            .await;
-        reply.body["data"]["last_renewal"].is_string()
-            || reply.body["data"]["last_renewal"].is_number()
-    })
-    .await;
-    assert!(store.read(&app).await.is_ok());
-    assert_eq!(tokens(&root).await, first);
-
-    root.ok(Method::POST, "auth/token/revoke-accessor", body)
-        .await;
-    assert!(store.read(&app).await.is_ok());
-    let second = tokens(&root).await;
-    assert!(second.len() == 1 && second != first);
-
-    stop.cancel();
-    keeper.await.expect("the keeper ends");
-    vault.log_out().await;
-    assert!(tokens(&root).await.is_empty());
-}
-
-#[tokio::test]
-async fn a_periodic_token_lives_as_long_as_the_daemon_and_is_not_revoked_by_it() {
-    let bao = OpenBao::dev().await;
-    let root = bao.root();
-    root.write_shipped_policy().await;
-    let token = root.periodic_token(&["dtrotate"], "3s").await;
-    let vault = connect(options(&bao, &token));
-    let stop = CancellationToken::new();
-    let keeper = tokio::spawn({
-        let (vault, stop) = (vault.clone(), stop.clone());
-        async move { vault.run(stop).await }
-    });
-    let body = json!({ "token": token });
-    let look_up = async || {
-        root.raw(Method::POST, "auth/token/lookup", body.clone())
-            .await
-    };
-    eventually("it outlives two periods", async || {
-        let reply = look_up().await;
-        assert_eq!(reply.status, 200, "the token died");
-        let [made, renewed] = ["creation_time", "last_renewal_time"]
-            .map(|field| reply.body["data"][field].as_u64().unwrap_or_default());
-        renewed > made + 6
-    })
-    .await;
-    stop.cancel();
-    keeper.await.expect("the keeper ends");
-    vault.log_out().await;
-    assert_eq!(look_up().await.status, 200, "it is not ours to revoke");
-}
-
-#[tokio::test]
-async fn approle_near_the_end_of_a_token_logs_in_while_the_old_one_works() {
-    let bao = OpenBao::dev().await;
-    let root = bao.root();
-    let folder = tempfile::tempdir().expect("a folder");
-    let login = approle(&root, folder.path(), "2s").await;
-    let most = json!({ "token_max_ttl": "3s" });
-    root.ok(Method::POST, "auth/approle/role/r", most).await;
-    let vault = connect(VaultOptions {
-        login,
-        ..options(&bao, "")
-    });
-    let stop = CancellationToken::new();
-    let keeper = tokio::spawn({
-        let (vault, stop) = (vault.clone(), stop.clone());
-        async move { vault.run(stop).await }
-    });
-    let mut seen = std::collections::BTreeSet::new();
-    let mut health = vault.health();
-    eventually("three tokens", async || {
-        seen.extend(tokens(&root).await);
-        seen.len() >= 3
-    })
-    .await;
-    assert_eq!(*health.borrow_and_update(), Health::Available);
-
-    // A secret id that is refused: told in the log while the old token works, healed by a new one in the file.
-    std::fs::write(folder.path().join("secret-id"), "wrong").expect("a file");
-    eventually("no token is left", async || tokens(&root).await.is_empty()).await;
-    let down = async || matches!(vault.probe().await, Health::Unavailable { .. });
-    eventually("it is told", down).await;
-    let good = root.approle_secret_id("r").await;
-    std::fs::write(folder.path().join("secret-id"), good).expect("a file");
-    assert_eq!(vault.probe().await, Health::Available);
-    stop.cancel();
-    keeper.await.expect("the keeper ends");
 }
 
 #[tokio::test]

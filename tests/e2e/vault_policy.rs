@@ -129,6 +129,10 @@ async fn allows_what_a_rotation_does() {
         None,
         "nothing was created"
     );
+    daemon
+        .ok(Method::POST, "auth/token/revoke-self", json!({}))
+        .await;
+    assert!(!daemon.get("secret/data/dynatrace/app").await);
 }
 
 #[tokio::test]

@@ -88,7 +88,16 @@ impl Api {
             .map(|reply| reply.status)
     }
 
-    async fn send(&self, method: Method, path: &str, body: Value) -> reqwest::Result<Reply> {
+    /// A call whose answer is wrapped for `ttl`: it tells the wrapping token alone.
+    pub async fn wrapped(&self, path: &str, body: Value, ttl: &str) -> Value {
+        let request = self.request(Method::POST, path, body);
+        let response = request.header("X-Vault-Wrap-TTL", ttl).send().await;
+        let response = response.expect("a reply");
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        response.json().await.expect("JSON")
+    }
+
+    fn request(&self, method: Method, path: &str, body: Value) -> reqwest::RequestBuilder {
         let mut request = self
             .http
             .request(method, format!("{}/v1/{path}", self.address));
@@ -101,7 +110,11 @@ impl Api {
         if !body.is_null() {
             request = request.json(&body);
         }
-        let response = request.send().await?;
+        request
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Value) -> reqwest::Result<Reply> {
+        let response = self.request(method, path, body).send().await?;
         let status = response.status().as_u16();
         let body = response.bytes().await?;
         Ok(Reply {

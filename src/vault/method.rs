@@ -1,0 +1,237 @@
+//! The login methods and their credentials. Files are read at each login and looked at every few seconds in between, so that they
+//! can be replaced while the daemon runs.
+//!
+//! A credential stands in a request's body, a sensitive header or the TLS handshake, and nowhere else.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::http::ClientIdentity;
+use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::token::TokenValue;
+
+use super::wrapped;
+
+/// A secret that stands in a file, or was given by value (from the environment).
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// Read at each login; surrounding white space is not part of it.
+    File(PathBuf),
+    /// Fixed for the life of the process.
+    Value(TokenValue),
+}
+
+/// Where an AppRole's secret id comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretId {
+    /// It is there as it is.
+    Plain(Credential),
+    /// It is unwrapped with a wrapping token, which works once.
+    Wrapped {
+        /// The file that holds the wrapping token.
+        file: PathBuf,
+        /// This process may use it up.
+        ours: bool,
+    },
+}
+
+/// How to get a token.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// A token that somebody else made. In a file it may be replaced at any time. It is renewed, but never revoked.
+    Token(Credential),
+    /// With a role id and a secret id.
+    AppRole {
+        /// Where the method is mounted.
+        mount: String,
+        /// The role id.
+        role_id: Credential,
+        /// The secret id.
+        secret_id: SecretId,
+    },
+    /// With the token of a Kubernetes service account.
+    Kubernetes {
+        /// Where the method is mounted.
+        mount: String,
+        /// The role at Vault.
+        role: String,
+        /// The service account's token.
+        jwt: Credential,
+    },
+    /// With a signed token of somebody whom Vault trusts.
+    Jwt {
+        /// Where the method is mounted.
+        mount: String,
+        /// The role at Vault; `None` = the mount's default.
+        role: Option<String>,
+        /// The signed token.
+        jwt: Credential,
+    },
+    /// With a certificate in the TLS handshake.
+    Cert {
+        /// Where the method is mounted.
+        mount: String,
+        /// The role at Vault; `None` = the first whose rules the certificate fits.
+        role: Option<String>,
+        /// The certificate and what stands between it and its authority, PEM.
+        cert_file: PathBuf,
+        /// Its private key, PEM.
+        key_file: PathBuf,
+    },
+}
+
+/// What was read for one login.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Credentials {
+    Token(TokenValue),
+    Request(Form),
+}
+
+/// What a login request shows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Form {
+    /// The fields of its body.
+    pub(super) fields: Vec<(&'static str, TokenValue)>,
+    /// A field whose value is still to be unwrapped.
+    pub(super) wrapped: Option<(&'static str, TokenValue, PathBuf)>,
+    /// What the connection shows.
+    pub(super) identity: Option<ClientIdentity>,
+}
+
+impl Login {
+    /// The method's name, as in the configuration.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Login::Token(_) => "token",
+            Login::AppRole { .. } => "approle",
+            Login::Kubernetes { .. } => "kubernetes",
+            Login::Jwt { .. } => "jwt",
+            Login::Cert { .. } => "cert",
+        }
+    }
+
+    /// Where the method is mounted below `auth/`.
+    pub(super) fn mount(&self) -> &str {
+        match self {
+            Login::Token(_) => "token",
+            Login::AppRole { mount, .. }
+            | Login::Kubernetes { mount, .. }
+            | Login::Jwt { mount, .. }
+            | Login::Cert { mount, .. } => mount,
+        }
+    }
+
+    /// What may be behind a refusal beyond the server's words.
+    pub(super) fn hint(&self, status: u16) -> &'static str {
+        match (self, status) {
+            (Login::AppRole { .. }, 403) => {
+                "; after some refused logins Vault locks a role for 15 minutes (see sys/locked-users)"
+            }
+            (Login::Kubernetes { .. }, 403) => {
+                "; Vault says so, too, when it cannot ask the Kubernetes API, and then it heals by itself"
+            }
+            _ => "",
+        }
+    }
+
+    /// How long after a refusal to try the same credentials again. New ones are tried at once.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            // Five refusals lock a role, each within 15 minutes of the one before: then even a good secret id is refused.
+            Login::AppRole { .. } => Duration::from_secs(16 * 60),
+            // The refusal may come from a Kubernetes API that is away for a moment.
+            Login::Kubernetes { .. } => Duration::from_secs(5),
+            Login::Token(_) | Login::Jwt { .. } | Login::Cert { .. } => Duration::from_secs(30),
+        }
+    }
+
+    /// The credentials as they are now.
+    pub(super) fn read(&self) -> Result<Credentials, CallError> {
+        let mut form = Form::default();
+        let mut role = |key, role: &Option<String>| {
+            let field = role
+                .as_ref()
+                .map(|role| (key, TokenValue::new(role.clone())));
+            form.fields.extend(field);
+        };
+        match self {
+            Login::Token(token) => return Ok(Credentials::Token(token.read("token")?)),
+            Login::AppRole {
+                role_id, secret_id, ..
+            } => {
+                form.fields.push(("role_id", role_id.read("role id")?));
+                match secret_id {
+                    SecretId::Plain(secret_id) => {
+                        let secret_id = secret_id.read("secret id")?;
+                        form.fields.push(("secret_id", secret_id));
+                    }
+                    SecretId::Wrapped { file, ours: true } => {
+                        let token = read_file("wrapping token", file);
+                        // A file that is gone after its one use is as good as unchanged.
+                        let token = token.or_else(|error| wrapped::known(file).ok_or(error))?;
+                        form.wrapped = Some(("secret_id", token, file.clone()));
+                    }
+                    SecretId::Wrapped { ours: false, .. } => {
+                        return Err(unusable(
+                            "a wrapped secret id works once and is the daemon's; set BAO_TOKEN or VAULT_TOKEN for this command",
+                        ));
+                    }
+                }
+            }
+            Login::Kubernetes {
+                role: name, jwt, ..
+            } => {
+                role("role", &Some(name.clone()));
+                let jwt = jwt.read("service account's token")?;
+                form.fields.push(("jwt", jwt));
+            }
+            Login::Jwt {
+                role: name, jwt, ..
+            } => {
+                role("role", name);
+                form.fields.push(("jwt", jwt.read("JWT")?));
+            }
+            Login::Cert {
+                role: name,
+                cert_file,
+                key_file,
+                ..
+            } => {
+                role("name", name);
+                let identity = ClientIdentity::read(cert_file, key_file);
+                form.identity = Some(identity.map_err(|error| unusable(&error.to_string()))?);
+            }
+        }
+        Ok(Credentials::Request(form))
+    }
+}
+
+impl Credential {
+    fn read(&self, what: &str) -> Result<TokenValue, CallError> {
+        match self {
+            Credential::Value(value) => Ok(value.clone()),
+            Credential::File(path) => read_file(what, path),
+        }
+    }
+}
+
+fn read_file(what: &str, path: &Path) -> Result<TokenValue, CallError> {
+    let why = match std::fs::read_to_string(path).map(zeroize::Zeroizing::new) {
+        Ok(text) if !text.trim().is_empty() => return Ok(TokenValue::new(text.trim())),
+        Ok(_) => "it is empty".to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            "it is not text".to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
+    let path = path.display();
+    Err(unusable(&format!(
+        "the {what} cannot be read from {path}: {why}"
+    )))
+}
+
+/// The error for credentials with which no login can be tried.
+pub(super) fn unusable(why: &str) -> CallError {
+    let text = format!("cannot log in to Vault: {why}");
+    CallError::new(Service::Vault, ErrorKind::Unauthorized, text)
+}
