@@ -1,5 +1,6 @@
 # Every check and every build of this repository starts here; .ci/run calls only these targets.
-# Needed: Rust, make, bash, python3 with pip (only to fetch OpenBao for the tests).
+# Needed: Rust, make, bash, python3 with pip (only to fetch OpenBao for the tests). The targets test-systemd, test-container
+# and test-package also need root, apt and wget: they make a Debian root tree in .tools/ and install nothing on the machine.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -35,7 +36,25 @@ tools: ## the OpenBao that the tests need: $BAO, else `bao` on the PATH, else fe
 build: ## the release binary, target/release/dtrotate
 	$(CARGO) build --locked --release --bin dtrotate
 
+# One static program for the unit, the package and the image. --target is given also for the machine's own platform: without
+# it the flag would reach procedural macros, which cannot be static.
+TARGET = $(shell rustc --print host-tuple)
+.PHONY: static
+static: ## the release binary without any library, target/static/dtrotate
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --bin dtrotate --target $(TARGET)
+	install -D target/$(TARGET)/release/dtrotate target/static/dtrotate
+
+.PHONY: world
+world: tools ## what the checks under Debian need: a Debian tree, OpenBao, the simulator
+	scripts/debian
+	$(CARGO) build $(ALL) --bin simulator
+
+.PHONY: test-systemd
+test-systemd: static world ## boots a real systemd and puts the unit through its paces; once more with a broken one
+	tests/packaging/boot tests/packaging/systemd.sh
+	tests/packaging/must-fail tests/packaging/boot tests/packaging/systemd.sh broken
+
 .PHONY: clean
 clean: ## removes what was built and fetched
 	$(CARGO) clean
-	rm -rf .tools
+	rm -rf --one-file-system .tools

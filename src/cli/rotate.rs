@@ -6,7 +6,7 @@ use crate::config::Settings;
 use crate::daemon::command::{Desk, DeskError};
 use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::facts::Verdict;
-use crate::telemetry::{self, Format};
+use crate::telemetry;
 
 use super::{Arguments, BAD_CONFIG, FAILED, run};
 
@@ -43,7 +43,7 @@ pub(super) fn rotate(arguments: &Arguments, wanted: &Wanted) -> ExitCode {
         }
     };
     let instance = format!("{}/command-{}", run::instance(), std::process::id());
-    telemetry::start(Format::auto(), &run::level(&settings), &instance);
+    telemetry::start(run::auto(), &run::level(&settings), &instance);
     let names = match names(&settings, wanted) {
         Ok(names) => names,
         Err(unknown) => {

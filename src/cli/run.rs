@@ -15,11 +15,14 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let settings = match arguments.load(true, false) {
         Ok(settings) => settings,
         Err(problems) => {
-            telemetry::start(Format::auto(), "info", &instance);
+            let format = auto();
+            if format.is_text() {
+                eprintln!("{problems}");
+            }
+            telemetry::start(format, "info", &instance);
             for problem in problems.lines() {
                 Line::new(EventName::ConfigRejected, problem).write();
             }
-            eprintln!("{problems}");
             return ExitCode::from(BAD_CONFIG);
         }
     };
@@ -71,10 +74,15 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn format(settings: &Settings) -> Format {
     match settings.log.format {
-        LogFormat::Auto => Format::auto(),
-        LogFormat::Json => Format::Json,
-        LogFormat::Text => Format::Text,
+        LogFormat::Auto => auto(),
+        LogFormat::Json => Format::json(),
+        LogFormat::Text => Format::text(),
     }
+}
+
+/// The form that fits where stderr goes.
+pub(super) fn auto() -> Format {
+    Format::auto(variables().get("JOURNAL_STREAM").map(String::as_str))
 }
 
 pub(super) fn level(settings: &Settings) -> String {

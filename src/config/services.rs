@@ -58,10 +58,14 @@ impl Surroundings<'_> {
     }
 
     /// A path as it was written, made absolute: `$CREDENTIALS_DIRECTORY` if the file is there, else the configuration's folder.
+    /// The shipped unit names every credential that there may be, and what is absent is a line end alone there.
     fn resolve(&self, written: &str) -> PathBuf {
         let credentials = self.options.environment.get("CREDENTIALS_DIRECTORY");
         let there = credentials.map(|folder| PathBuf::from(folder).join(written));
-        match there.filter(|path| path.is_file()) {
+        let there = there.filter(|path| {
+            std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 1)
+        });
+        match there {
             Some(path) => path,
             None => self.folder.join(written),
         }

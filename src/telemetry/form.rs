@@ -1,0 +1,127 @@
+//! A line as JSON and as text: the same fields, flat, in one order.
+
+use serde_json::{Map, Value};
+use tracing::Level as Loudness;
+
+/// The order of the fields in a line; others follow.
+const ORDER: [&str; 16] = [
+    "event",
+    "message",
+    "secret",
+    "environment",
+    "rotation_id",
+    "trigger",
+    "token_id",
+    "old_token_id",
+    "step",
+    "attempt",
+    "reason",
+    "duration_ms",
+    "error",
+    "since",
+    "instance",
+    "target",
+];
+
+/// One JSON object.
+pub(super) fn json(level: &Loudness, mut found: Map<String, Value>) -> String {
+    let mut parts = vec![
+        format!("\"timestamp\":\"{:.6}\"", crate::clock::now()),
+        format!("\"level\":\"{level}\""),
+    ];
+    let mut push = |name: &str, value: &Value| {
+        parts.push(format!("{}:{value}", Value::from(name)));
+    };
+    for name in ORDER {
+        if let Some(value) = found.remove(name) {
+            push(name, &value);
+        }
+    }
+    for (name, value) in &found {
+        push(name, value);
+    }
+    format!("{{{}}}", parts.join(","))
+}
+
+/// For people: one line, the details in brackets.
+pub(super) fn text(level: &Loudness, mut found: Map<String, Value>) -> String {
+    let plain = |value: &Value| match value {
+        // A line stays one line, whatever the other side said.
+        Value::String(text) => text.replace(['\n', '\r'], " "),
+        other => other.to_string(),
+    };
+    let mut take = |name: &str| found.remove(name).map(|value| plain(&value));
+    let now = crate::clock::now();
+    let mut line = format!("{now:.3} {level:5}");
+    for part in [
+        take("event"),
+        take("secret").map(|secret| format!("{secret}:")),
+        take("message"),
+    ] {
+        line.push(' ');
+        line.push_str(&part.unwrap_or_default());
+    }
+    take("instance");
+    let mut details = Vec::new();
+    for name in ORDER {
+        if let Some(value) = take(name) {
+            details.push(format!("{name}={value}"));
+        }
+    }
+    for (name, value) in &found {
+        details.push(format!("{name}={}", plain(value)));
+    }
+    if !details.is_empty() {
+        line.push_str(&format!(" ({})", details.join(" ")));
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(pairs: &[(&str, &str)]) -> Map<String, Value> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+            .collect()
+    }
+
+    #[test]
+    fn a_json_line_is_flat_and_keeps_its_order() {
+        let line = json(
+            &Loudness::INFO,
+            fields(&[
+                ("since", "x"),
+                ("event", "e"),
+                ("zeta", "z"),
+                ("message", "a \"b\"\nc"),
+            ]),
+        );
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["message"], "a \"b\"\nc");
+        let at = |name: &str| line.find(&format!("\"{name}\"")).unwrap();
+        assert!(at("timestamp") < at("level") && at("level") < at("event"));
+        assert!(at("event") < at("message") && at("since") < at("zeta"));
+        assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn a_text_line_is_one_line() {
+        let line = text(
+            &Loudness::WARN,
+            fields(&[
+                ("event", "rotation_failed"),
+                ("secret", "ci"),
+                ("message", "a\nb"),
+                ("error", "c\nd"),
+            ]),
+        );
+        assert!(!line.contains('\n'));
+        assert!(
+            line.contains("WARN rotation_failed ci: a b (error=c d)"),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,217 @@
+# The unit under a real systemd, with a real OpenBao and the simulator. Runs in the system that `boot` starts.
+#
+#   systemd.sh [broken]        "broken": with a unit that cannot work, to see that the checks notice
+set -uo pipefail
+source tests/packaging/checks.sh
+
+unit=dtrotate.service
+drop_in=/etc/systemd/system/$unit.d
+program=target/static/dtrotate
+
+property() { systemctl show --property="$1" --value "$unit"; }
+is() { [[ "$(property "$1")" == "$2" ]]; }
+status_says() { grep --quiet --ignore-case -e "$1" <<<"$(property StatusText)" || { property StatusText; return 1; }; }
+# journal EVENT...: the lines with these fields, since the last `mark`.
+mark() { since="$(date '+%F %T.%6N')"; }
+journal() { journalctl --unit "$unit" --since "$since" --output json --no-pager "$@"; }
+told() { [[ -n "$(journal "$@")" ]]; }
+mark
+
+# Three secrets: the first rotates every two seconds while $schedule says so.
+configure() {
+    cat >/etc/dtrotate/dtrotate.toml <<TOML
+[vault]
+address = "$BAO_ADDR"
+[vault.auth]
+method = "approle"
+role_id_file = "vault-role-id"
+secret_id_file = "vault-secret-id"
+[dynatrace.prod]
+url = "$simulator_url"
+settle = "1s"
+[dynatrace.prod.auth]
+path = "dynatrace/master"
+[daemon]
+sweep = "2s"
+[defaults]
+schedule = "$1"
+grace = "1s"
+max_grace = "2s"
+quarantine = "1s"
+[[secret]]
+path = "dynatrace/s0"
+[[secret]]
+path = "dynatrace/s1"
+schedule = "@yearly"
+[[secret]]
+path = "dynatrace/s2"
+schedule = "@yearly"
+${2:-}
+TOML
+}
+busy="*/2 * * * * *"
+quiet="@yearly"
+
+# ---- The world ----
+mkdir /run/world
+systemd-run --quiet --unit=openbao "$bao_program" server -dev -dev-root-token-id=root -dev-no-store-token
+systemd-run --quiet --unit=simulator "$simulator_program" $(simulator_arguments /run/world)
+check "OpenBao and the simulator serve" seed /run/world
+bao auth enable approle
+bao write auth/approle/role/dtrotate token_policies=dtrotate token_period=1h
+
+# ---- Installed as docs/operations.md says ----
+install -m 0755 "$program" /usr/bin/dtrotate
+install -m 0644 systemd/dtrotate.service /etc/systemd/system/dtrotate.service
+[[ "${1:-}" != broken ]] || sed -i 's/^SystemCallFilter=@system-service/SystemCallFilter=@timer/' "/etc/systemd/system/$unit"
+install -d -m 0755 /etc/dtrotate "$drop_in"
+umask 077
+"$bao_program" read -field=role_id auth/approle/role/dtrotate/role-id >/etc/dtrotate/vault-role-id
+"$bao_program" write -f -field=secret_id auth/approle/role/dtrotate/secret-id >/etc/dtrotate/vault-secret-id
+umask 022
+configure "$busy"
+# Quicker than the unit's own times, so that the checks end; each directive stays what it is.
+printf '[Service]\nWatchdogSec=3s\nRestartSec=200ms\n' >"$drop_in/quick.conf"
+systemctl daemon-reload
+
+check "systemd-analyze verify has nothing to say" \
+    test -z "$(systemd-analyze verify --man=no /etc/systemd/system/dtrotate.service 2>&1)"
+check "the unit exposes at most 1.2" \
+    systemd-analyze security --threshold=12 --no-pager "$unit"
+
+# ---- Start ----
+if ! systemctl start "$unit"; then
+    journalctl --unit "$unit" --no-pager | tail -n 20
+    check "it starts" false
+    finish
+fi
+check "the start returned after READY" told EVENT=daemon_ready
+first_lines() { journal | jq --raw-output 'select(.EVENT) | .EVENT' | sed '/daemon_ready/q'; }
+check "READY came after every secret was looked at" \
+    test "$(first_lines | grep --count secret_adopted)" = 3
+check "STATUS counts the secrets" status_says "3 secrets"
+check "it stays away from root" bash -c "! ps -o user= -p $(property MainPID) | grep --quiet root"
+confined() {
+    local state
+    state="$(tr '\t' ' ' <"/proc/$(property MainPID)/status")"
+    for line in "CapEff: 0000000000000000" "CapBnd: 0000000000000000" "NoNewPrivs: 1" "Seccomp: 2"; do
+        grep --quiet "^$line" <<<"$state" || { echo "not: $line"; return 1; }
+    done
+    grep --quiet "Max core file size  *0  *0" "/proc/$(property MainPID)/limits"
+}
+check "no capability, no new privilege, system calls filtered, no core" confined
+check "credentials are handed over by systemd" test -s /run/credentials/$unit/vault-secret-id
+check "and nobody else can read their files" test "$(stat -c %a /etc/dtrotate/vault-secret-id)" = 600
+check "it rotates" within 20 told EVENT=rotation_succeeded
+check "a person's own command finds the same credentials" \
+    env -u BAO_TOKEN -u BAO_ADDR dtrotate rotate dynatrace/s1
+
+# ---- The log ----
+fields_of() { journal EVENT="$1" | head -n 1 | jq --exit-status "$2"; }
+check "the fields of a rotation can be asked for" fields_of rotation_succeeded \
+    '.SECRET == "dynatrace/s0" and .PRIORITY == "6" and (.MESSAGE_ID | length == 32)
+     and (.DURATION_MS | tonumber >= 0) and (.ROTATION_ID | length > 0) and .OUTCOME == "succeeded"
+     and .SYSLOG_IDENTIFIER == "dtrotate" and (.MESSAGE | length > 0)'
+check "nothing needed a human" not told PRIORITY=3
+
+# ---- Reload ----
+pid="$(property MainPID)"
+mark
+configure "$busy" '[[secret]]
+path = "dynatrace/s0"
+name = "again"
+field = "copy"
+schedule = "@yearly"
+'
+check "systemctl reload takes a good file" systemctl reload "$unit"
+check "it says so" within 10 told EVENT=config_reloaded
+check "STATUS counts again" within 10 status_says "4 secrets"
+mark
+echo 'nonsense = 1' >>/etc/dtrotate/dtrotate.toml
+check "systemctl reload survives a bad file" systemctl reload "$unit"
+check "the bad file is refused" within 10 told EVENT=config_rejected PRIORITY=3
+check "STATUS says that the old one stays" within 5 status_says "configuration was refused"
+check "rotations go on" within 10 told EVENT=rotation_succeeded
+configure "$busy"
+mark
+check "a mended file" systemctl reload "$unit"
+check "is taken" within 10 told EVENT=config_reloaded
+check "and STATUS is clean" within 5 not status_says "configuration was refused"
+check "all by one process" is MainPID "$pid"
+
+# ---- Trouble of the process ----
+restarted() { [[ "$(property NRestarts)" -gt "$1" ]] && is ActiveState active && [[ "$(property MainPID)" != "$2" ]]; }
+hang_or_die() {
+    local before pid
+    before="$(property NRestarts)"
+    pid="$(property MainPID)"
+    kill "-$1" "$pid"
+    within 60 restarted "$before" "$pid"
+}
+mark
+check "a hung process is replaced by the watchdog" hang_or_die STOP
+check "for that reason" bash -c "journalctl --unit $unit --no-pager | grep --quiet 'Watchdog timeout'"
+for round in 1 2 3; do
+    mark
+    within 20 told EVENT=rotation_succeeded
+    check "kill -9, round $round: restarted" hang_or_die KILL
+    check "kill -9, round $round: every value works" all_valid
+done
+configure "$quiet"
+mark
+systemctl reload "$unit"
+left() { [[ "$(tokens)" == 4 ]]; }
+check "nothing is left behind: three current tokens and the management token" within 60 left
+check "every value works" all_valid
+
+# ---- Stop ----
+mark
+check "it stops" timeout 40 systemctl stop "$unit"
+check "with 0" is ExecMainStatus 0
+check "as a success" is Result success
+check "and says so" told EVENT=shutdown_finished
+
+# ---- Vault is sealed ----
+unseal_key="$(journalctl --unit openbao --output cat | sed -n 's/^Unseal Key: //p' | head -n 1)"
+bao operator seal
+mark
+began=$SECONDS
+check "it starts while Vault is sealed" systemctl start "$unit"
+check "within 35 s" test $((SECONDS - began)) -le 35
+check "STATUS says what it waits for" status_says "waiting for Vault: .*sealed"
+check "one ERROR says so" test "$(journal PRIORITY=3 | jq --raw-output .EVENT)" = vault_unavailable
+echo -n "$unseal_key" | bao write sys/unseal key=-
+check "it notices that Vault is back" within 40 told EVENT=vault_available
+check "and STATUS is clean" within 5 not status_says "waiting"
+check "stopped again" systemctl stop "$unit"
+
+# ---- What a restart would not change ----
+refused() {
+    ! systemctl start "$unit" && is ActiveState failed && is ExecMainStatus 78 && is NRestarts 0
+}
+mv /etc/dtrotate/vault-secret-id /run/world/
+check "a missing credential file ends with 78 and is not tried again" refused
+check "the error names the file beside the configuration" \
+    bash -c "journalctl --unit $unit EVENT=config_rejected --output cat | grep --quiet /etc/dtrotate/vault-secret-id"
+mv /run/world/vault-secret-id /etc/dtrotate/
+echo 'nonsense = 1' >>/etc/dtrotate/dtrotate.toml
+check "a bad configuration ends with 78 and is not tried again" refused
+
+# ---- Drop-ins ----
+install -m 0644 systemd/drop-ins/ip-allow-list.conf "$drop_in/"
+systemctl daemon-reload
+configure "$quiet"
+check "with the list of allowed networks it starts" systemctl start "$unit"
+check "and exposes less" systemd-analyze security --threshold=10 --no-pager "$unit"
+
+# ---- P5 ----
+no_value_shown() {
+    local value
+    journalctl --no-pager --output export --unit "$unit" >/run/world/journal
+    for value in $(jq --raw-output '.[].value' /run/world/tokens) "$(cat /run/world/management)" "$(cat /etc/dtrotate/vault-secret-id)"; do
+        ! grep --quiet --text --fixed-strings "${value##*.}" /run/world/journal || return 1
+    done
+}
+check "no value stands in the journal" no_value_shown
+
+finish
