@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtrotate::config::{Api, Auth, Credential, LogFormat, Missed, Options, Settings, load};
+use dtrotate::config::{
+    Api, Auth, Credential, Details, LogFormat, Missed, Options, Settings, load,
+};
 use dtrotate::rotation::plan::{Lifetime, StillUsed};
 
 use super::{Files, PROD, SECRET, VAULT, daemon, daemon_with, shipped};
@@ -58,6 +60,7 @@ fn the_least_has_all_defaults() {
         (LogFormat::Auto, None)
     );
     assert_eq!(settings.ops.listen, Some("127.0.0.1:9780".parse().unwrap()));
+    assert_eq!(settings.ops.details, Details::Loopback);
 
     let secret = &settings.secrets[0];
     let plan = &secret.plan;
@@ -234,6 +237,7 @@ fn overrides_win_over_files_and_files_over_standard_variables() {
         ("DTROTATE_DEFAULTS__GRACE", "2h"),
         ("DTROTATE_LIMITS__CONCURRENCY", "64"),
         ("DTROTATE_OPS__LISTEN", ""),
+        ("DTROTATE_OPS__DETAILS", "always"),
         ("DTROTATE_LOG__LEVEL", "debug"),
         ("DTROTATE_CONFIG", "/nowhere"),
         ("DTROTATE_INSTANCE", "me"),
@@ -250,6 +254,7 @@ fn overrides_win_over_files_and_files_over_standard_variables() {
     assert_eq!(settings.secrets[0].plan.grace, 2 * HOUR);
     assert_eq!(settings.limits.concurrency, 64);
     assert_eq!(settings.ops.listen, None);
+    assert_eq!(settings.ops.details, Details::Always);
     assert_eq!(settings.log.level, Some("debug"));
 }
 

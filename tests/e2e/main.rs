@@ -4,6 +4,7 @@ mod daemon;
 mod gate;
 mod hands;
 mod openbao;
+mod ops;
 mod vault_client;
 mod vault_policy;
 mod world;
