@@ -7,10 +7,11 @@
 //! - [`config`]: from TOML files to settings that are valid, or refused with a place.
 //! - [`vault`]: Vault and OpenBao: the secrets and the journal.
 //! - [`dynatrace`]: the environments that issue the tokens.
+//! - [`ops`]: what the outside may see: the status, the listener, the metrics, the page. Read-only.
 //! - [`daemon`]: the life of the process; `assemble` wires the rooms together.
 //! - [`cli`]: one file per command.
 //!
-//! Arrows point one way: cli > daemon > {config, schedule, dynatrace, vault} > rotation. `tests/architecture.rs` holds them to it.
+//! Arrows point one way: cli > daemon > {config, schedule, dynatrace, vault, ops} > rotation. `tests/architecture.rs` holds them to it.
 
 pub mod cli;
 pub mod clock;
@@ -18,6 +19,7 @@ pub mod config;
 pub mod daemon;
 pub mod dynatrace;
 pub mod http;
+pub mod ops;
 pub mod rotation;
 pub mod schedule;
 pub mod telemetry;

@@ -3,8 +3,10 @@
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod health;
 mod rotate;
 mod run;
+mod status;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +18,10 @@ use crate::config::{self, Settings};
 
 /// It was tried and failed.
 const FAILED: u8 = 1;
+/// Wrong usage.
+const USAGE: u8 = 2;
+/// Vault or Dynatrace cannot be reached.
+const UNREACHABLE: u8 = 69;
 /// The configuration is bad.
 const BAD_CONFIG: u8 = 78;
 
@@ -48,8 +54,13 @@ enum Command {
         #[arg(long)]
         offline: bool,
     },
+    /// How is every secret, and what needs a human? Asks the running daemon, else the journal. Exit status: 0 healthy, 1 a human is
+    /// needed, 69 could not ask.
+    Status(status::Wanted),
     /// Rotate now, in the foreground, under the same claims as the daemon.
     Rotate(rotate::Wanted),
+    /// Ask the running daemon whether it is ready. Exit status: 0 ready, 1 not.
+    Health,
     /// Everything on this machine with nothing installed: the daemon on embedded stand-ins.
     #[cfg(feature = "demo")]
     Demo,
@@ -82,6 +93,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo => ExitCode::SUCCESS,
         Command::Run => run::run(&arguments),
+        Command::Status(wanted) => status::status(&arguments, wanted),
+        Command::Health => health::health(&arguments),
         Command::Rotate(wanted) => rotate::rotate(&arguments, wanted),
         Command::Check { offline } => check::check(&arguments, *offline),
         Command::Completions { shell } => {
@@ -94,13 +107,16 @@ pub fn main() -> ExitCode {
 
 impl Arguments {
     fn load(&self, daemon: bool, offline: bool) -> Result<Settings, config::Problems> {
-        let options = config::Options {
+        config::load(&self.config, &self.options(daemon, offline))
+    }
+
+    fn options(&self, daemon: bool, offline: bool) -> config::Options {
+        config::Options {
             environment: variables(),
             config_dir: self.config_dir.clone(),
             daemon,
             offline,
-        };
-        config::load(&self.config, &options)
+        }
     }
 }
 
@@ -113,4 +129,21 @@ fn variables() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// Runs `future` to its end.
+///
+/// # Errors
+/// The exit code when there can be no runtime; the reason is on stderr.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => Ok(runtime.block_on(future)),
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            Err(FAILED)
+        }
+    }
 }

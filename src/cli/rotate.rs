@@ -8,14 +8,10 @@ use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::facts::Verdict;
 use crate::telemetry;
 
-use super::{Arguments, BAD_CONFIG, FAILED, run};
+use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, USAGE, run};
 
-/// Vault or Dynatrace cannot be reached.
-const UNREACHABLE: u8 = 69;
 /// Another holder has the claim.
 const BUSY: u8 = 75;
-/// Wrong usage.
-const USAGE: u8 = 2;
 
 /// What to rotate.
 #[derive(clap::Args)]
@@ -51,17 +47,8 @@ pub(super) fn rotate(arguments: &Arguments, wanted: &Wanted) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("cannot start: {error}");
-            return ExitCode::from(FAILED);
-        }
-    };
-    ExitCode::from(runtime.block_on(rotate_all(&settings, instance, &names, wanted.dry_run)))
+    let rotating = rotate_all(&settings, instance, &names, wanted.dry_run);
+    ExitCode::from(super::block_on(rotating).unwrap_or_else(|code| code))
 }
 
 fn names(settings: &Settings, wanted: &Wanted) -> Result<Vec<String>, String> {

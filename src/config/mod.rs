@@ -26,14 +26,15 @@ mod url;
 mod wishes;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use credential::{Credential, CredentialError};
 pub use duration::show as show_duration;
 pub use problem::Problems;
 pub use settings::{
-    Api, Auth, Daemon, Environment, Field, Journal, Limits, Log, LogFormat, Missed, Ops, SecretId,
-    SecretSettings, Settings, Vault,
+    Api, Auth, Daemon, Details, Environment, Field, Journal, Limits, Log, LogFormat, Missed, Ops,
+    SecretId, SecretSettings, Settings, Vault,
 };
 
 use merge::Tree;
@@ -70,7 +71,23 @@ pub fn load(path: &Path, options: &Options) -> Result<Settings, Problems> {
     }
 }
 
+/// Where the daemon listens by this configuration, whatever else is wrong with it; none = it does not listen.
+pub fn listen(path: &Path, options: &Options) -> Option<SocketAddr> {
+    let reading = Reading::default();
+    let tree = read_tree(path, options, &reading).1;
+    let top = Section::new("", &tree.top, true, &reading);
+    services::ops(top.table("ops")).listen
+}
+
 fn build(path: &Path, options: &Options, reading: &Reading) -> Option<Settings> {
+    let (files, tree) = read_tree(path, options, reading);
+    let settings = judge(&tree, path, options, reading);
+    reading.finish_variables();
+    settings.map(|settings| Settings { files, ..settings })
+}
+
+/// All files as one tree, overrides included.
+fn read_tree(path: &Path, options: &Options, reading: &Reading) -> (Vec<PathBuf>, Tree) {
     let mut files = vec![path.to_owned()];
     let mut tree = Tree::new(read_file(path, reading), reading);
     for path in drop_in_files(path, options, reading) {
@@ -80,9 +97,7 @@ fn build(path: &Path, options: &Options, reading: &Reading) -> Option<Settings> 
         files.push(path);
     }
     tree.override_from(&options.environment, reading);
-    let settings = judge(&tree, path, options, reading);
-    reading.finish_variables();
-    settings.map(|settings| Settings { files, ..settings })
+    (files, tree)
 }
 
 /// From the tree to settings; `None` after a problem without which there is nothing to hand out.

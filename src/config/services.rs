@@ -11,7 +11,7 @@ use super::problem::{Place, Placed, Problem};
 use super::reading::Reading;
 use super::section::Section;
 use super::settings::{
-    Api, Daemon, Environment, Field, Journal, Limits, Log, LogFormat, Ops, Vault,
+    Api, Daemon, Details, Environment, Field, Journal, Limits, Log, LogFormat, Ops, Vault,
 };
 use super::{Options, checks, login, url};
 use crate::rotation::token::TokenValue;
@@ -354,10 +354,18 @@ pub(super) fn ops(section: Section<'_>) -> Ops {
             "is not an address to listen on; write IP:PORT such as \"127.0.0.1:9780\" or \"[::]:9780\", or \"\" for none".to_owned()
         }),
     });
-    section.not_yet(&["details"]);
+    let details = section.choice(
+        "details",
+        &[
+            ("loopback", Details::Loopback),
+            ("always", Details::Always),
+            ("never", Details::Never),
+        ],
+    );
     section.finish();
     let default = || Some(SocketAddr::from(([127, 0, 0, 1], 9780)));
     Ops {
         listen: listen.map_or_else(default, |listen| listen.value),
+        details: details.map_or(Details::Loopback, |details| details.value),
     }
 }

@@ -250,4 +250,17 @@ pub enum LogFormat {
 pub struct Ops {
     /// Where it listens; `None`: off.
     pub listen: Option<SocketAddr>,
+    /// To whom the status page and `/status` are shown.
+    pub details: Details,
+}
+
+/// To whom the status page and `/status` are shown; health and metrics are for all who can reach the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Details {
+    /// To this machine.
+    Loopback,
+    /// To everybody.
+    Always,
+    /// To nobody.
+    Never,
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
+use crate::ops::metrics::Counters;
+use crate::ops::status::{self, ServiceState};
 use crate::rotation::error::{CallError, ErrorKind, Service};
 use crate::rotation::event::{EventName, Level};
 use crate::rotation::facts;
@@ -27,6 +29,7 @@ pub struct Board {
     vault: Gate,
     environments: Mutex<BTreeMap<String, Arc<Gate>>>,
     troubles: Mutex<BTreeMap<String, Trouble>>,
+    counters: Arc<Counters>,
 }
 
 /// One service.
@@ -74,12 +77,16 @@ pub struct Outage {
 }
 
 impl Board {
-    /// For these environments.
-    pub fn new<'a>(environments: impl IntoIterator<Item = &'a String>) -> Self {
+    /// For these environments; calls are counted in `counters`.
+    pub fn new<'a>(
+        environments: impl IntoIterator<Item = &'a String>,
+        counters: Arc<Counters>,
+    ) -> Self {
         let board = Board {
             vault: Gate::new(None),
             environments: Mutex::default(),
             troubles: Mutex::default(),
+            counters,
         };
         board.set_environments(environments);
         board
@@ -114,6 +121,7 @@ impl Board {
             None if matches!(step, "journal" | "read" | "store" | "fence") => Service::Vault,
             None => Service::Dynatrace,
         };
+        self.counters.called(service, environment, error);
         let named = self.environment(environment);
         let gate = match service {
             Service::Vault => Some(&self.vault),
@@ -234,15 +242,32 @@ impl Board {
         }
     }
 
-    /// What a human must look at now, one sentence each.
-    pub fn outages(&self) -> Vec<String> {
-        let sentence = |gate: &Gate| Some(format!("{}: {}", gate.title(), gate.outage()?.what));
+    /// Every service as it is now.
+    pub fn services(&self) -> Vec<status::Service> {
+        self.each(|gate| Some(gate.show()))
+    }
+
+    /// What needs a human now: the troubles, and the outages that were told.
+    pub fn troubles(&self) -> Vec<status::Trouble> {
+        let mut all = self.each(Gate::trouble);
+        let troubles = lock(&self.troubles);
+        all.extend(troubles.values().map(|it| trouble(&it.line, it.since)));
+        all
+    }
+
+    /// What there is to say of Vault and of each environment.
+    fn each<T>(&self, say: impl Fn(&Gate) -> Option<T>) -> Vec<T> {
         let environments = self.all_environments();
         let environments = environments.iter().map(Arc::as_ref);
         std::iter::once(&self.vault)
             .chain(environments)
-            .filter_map(sentence)
+            .filter_map(say)
             .collect()
+    }
+
+    /// What a human must look at now, one sentence each.
+    pub fn outages(&self) -> Vec<String> {
+        self.each(|gate| Some(format!("{}: {}", gate.title(), gate.outage()?.what)))
     }
 }
 
@@ -347,6 +372,43 @@ impl Gate {
         }
     }
 
+    fn show(&self) -> status::Service {
+        let (state, down) = match &*self.lock() {
+            State::Unknown => (ServiceState::Unknown, None),
+            State::Up(_) => (ServiceState::Up, None),
+            State::Down(down) => (ServiceState::Down, Some((down.what.clone(), down.since))),
+        };
+        let (message, since) = down.unzip();
+        status::Service {
+            environment: self.name.clone(),
+            state,
+            message,
+            since,
+        }
+    }
+
+    /// An outage that was told. A blip is none.
+    fn trouble(&self) -> Option<status::Trouble> {
+        match &*self.lock() {
+            State::Down(down) if down.told.is_some() => {
+                Some(trouble(&self.outage_line(&down.what), down.since))
+            }
+            _ => None,
+        }
+    }
+
+    fn outage_line(&self, what: &str) -> Line {
+        let event = match self.name {
+            None => EventName::VaultUnavailable,
+            Some(_) => EventName::DynatraceUnavailable,
+        };
+        let message = format!(
+            "{} cannot be used: {what}. Rotations wait and are caught up when it is back",
+            self.title()
+        );
+        self.line(event, message).at(Level::Error).error(what)
+    }
+
     fn probe_due(&self) -> bool {
         match &mut *self.lock() {
             State::Down(down) if Instant::now() >= down.next_probe => {
@@ -371,20 +433,22 @@ impl Gate {
         if !due {
             return;
         }
-        let event = match self.name {
-            None => EventName::VaultUnavailable,
-            Some(_) => EventName::DynatraceUnavailable,
-        };
-        let message = format!(
-            "{} cannot be used: {}. Rotations wait and are caught up when it is back",
-            self.title(),
-            down.what
-        );
         let first = down.told.replace(Instant::now()).is_none();
-        let line = self
-            .line(event, message)
-            .at(Level::Error)
-            .error(down.what.clone());
+        let line = self.outage_line(&down.what);
         line.since((!first).then_some(down.since)).write();
+    }
+}
+
+/// A line that lasts, as the status tells it.
+fn trouble(line: &Line, since: Timestamp) -> status::Trouble {
+    let report = line.report();
+    let (secret, environment) = line.place();
+    status::Trouble {
+        event: report.event.as_str().to_owned(),
+        message: report.message.clone(),
+        secret: secret.map(str::to_owned),
+        environment: environment.map(str::to_owned),
+        reason: report.reason.map(|reason| reason.as_str().to_owned()),
+        since,
     }
 }

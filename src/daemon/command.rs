@@ -1,9 +1,6 @@
 //! One rotation now, in the foreground, under the same claims as the daemon's.
 
 use std::sync::Arc;
-use std::time::Instant;
-
-use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::rotation::error::CallError;
@@ -12,7 +9,6 @@ use crate::rotation::record::Trigger;
 use crate::rotation::token::Epoch;
 
 use super::assemble::{self, AssembleError};
-use super::board::Board;
 use super::job::{self, Office};
 
 /// A command at work: its clients, and its name in claims.
@@ -36,12 +32,7 @@ pub enum DeskError {
 impl Desk {
     /// Connects. `instance` must differ from every daemon's, so that neither takes the other's claim for its own.
     pub async fn open(settings: &Settings, instance: String) -> Result<Desk, DeskError> {
-        let office = Office {
-            wired: assemble::assemble(settings)?,
-            board: Arc::new(Board::new(settings.environments.keys())),
-            stop: CancellationToken::new(),
-            began: Instant::now(),
-        };
+        let office = Office::new(assemble::assemble(settings)?, settings);
         let installation = office.wired.ledger.installation().await?;
         Ok(Desk {
             office,

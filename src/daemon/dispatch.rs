@@ -256,6 +256,7 @@ impl Life {
         } else {
             self.plan(&name, now);
         }
+        self.window.show(&name, self.roster.get(&name));
     }
 }
 

@@ -53,6 +53,7 @@ impl Life {
             let entry = Entry::new(Arc::new(settings.plan.clone()), Some(settings));
             self.roster.insert(name, entry);
         }
+        self.show_all();
     }
 
     /// One job of the engine per distinct (expression, zone).
@@ -90,6 +91,7 @@ impl Life {
             Err(problems) => Err(problems),
         };
         self.rejected = adopted.is_err();
+        self.window.reloaded(adopted.is_ok());
         match adopted {
             Ok(()) => {
                 self.office.board.forget("configuration");
@@ -131,7 +133,11 @@ impl Life {
             self.chores = Chores::default();
             if settings.journal != self.settings.journal {
                 self.installation = None;
+                self.window.recovered(false);
             }
+        }
+        if settings.ops != self.settings.ops {
+            self.stop_listening().await;
         }
         self.settings = settings;
         if rewired {
@@ -139,6 +145,7 @@ impl Life {
         }
         self.enroll();
         self.regroup().await?;
+        self.listen();
         self.next_sweep = Instant::now();
         self.next_survey = Instant::now();
         self.surveyed = false;

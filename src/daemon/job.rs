@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock;
+use crate::config::Settings;
+use crate::ops::metrics::Counters;
 use crate::rotation::error::CallError;
 use crate::rotation::event::{EventName, Level, Report};
 use crate::rotation::facts::{Errand, Now};
@@ -26,11 +28,26 @@ pub struct Office {
     pub board: Arc<Board>,
     /// Begins when the process is to stop.
     pub stop: CancellationToken,
+    /// What is counted since the start.
+    pub counters: Arc<Counters>,
     /// When the process began; the zero of the monotonic clock.
     pub began: Instant,
 }
 
 impl Office {
+    /// Nothing is known yet, and nothing asked.
+    pub fn new(wired: Wired, settings: &Settings) -> Self {
+        let counters = Arc::<Counters>::default();
+        let board = Board::new(settings.environments.keys(), counters.clone());
+        Office {
+            wired,
+            board: Arc::new(board),
+            stop: CancellationToken::new(),
+            counters,
+            began: Instant::now(),
+        }
+    }
+
     /// The monotonic clock.
     pub fn mono(&self) -> Duration {
         self.began.elapsed()
@@ -102,17 +119,16 @@ impl Surroundings for Around<'_> {
     }
 
     fn report(&self, mut report: Report) {
+        let took = self.began.elapsed();
+        self.office
+            .counters
+            .event(report.event, report.level, &self.environment, took);
         let timed = report.event == EventName::RotationSucceeded;
         if report.trigger.is_none() && report.event != EventName::TokenDisabled {
             report.trigger = self.trigger;
         }
         let line = self.line(report);
-        if timed {
-            line.took(self.began.elapsed())
-        } else {
-            line
-        }
-        .write();
+        if timed { line.took(took) } else { line }.write();
     }
 
     fn called(&self, step: &'static str, error: Option<&CallError>) {

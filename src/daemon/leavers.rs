@@ -97,6 +97,7 @@ impl Life {
                     self.tell_of_namesake(&record);
                     let mut entry = Entry::new(Arc::new(plan), None);
                     entry.known = Some(known);
+                    self.window.show(&record.name, Some(&entry));
                     self.roster.insert(record.name.clone(), entry);
                 }
                 None if record.is_finished() => {}

@@ -14,13 +14,16 @@ mod dispatch;
 mod enrolment;
 pub mod job;
 mod leavers;
+mod listen;
 pub mod listing;
+pub mod look;
 pub mod notify;
 mod readiness;
 pub mod roster;
 mod shutdown;
 pub mod signals;
 mod sweep;
+pub mod window;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -33,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::Settings;
+use crate::ops::listener::Listener;
 use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::event::EventName;
 use crate::rotation::runner::Ended;
@@ -40,11 +44,11 @@ use crate::schedule::ticker::{GroupId, Groups, Ticker};
 use crate::telemetry::Line;
 
 use assemble::AssembleError;
-use board::Board;
 use chores::{Apply, Chores};
 use job::Office;
 use roster::Roster;
 use signals::Signal;
+use window::Window;
 
 /// The loop looks at the services, the watchdog and overdue secrets this often.
 const PULSE: Duration = Duration::from_secs(1);
@@ -63,6 +67,7 @@ pub async fn run(settings: Settings, instance: String, reload: Reload) -> anyhow
     let signals = signals::listen()?;
     let mut life = Life::new(settings, instance, reload, ticker)?;
     life.regroup().await?;
+    life.listen();
     life.go(ticks, signals).await;
     Ok(())
 }
@@ -97,6 +102,10 @@ struct Life {
     next_sweep: Instant,
     next_survey: Instant,
     next_patrol: Instant,
+    /// What the outside may see.
+    window: Arc<Window>,
+    listener: Option<Listener>,
+    next_listen: Instant,
 }
 
 impl Life {
@@ -106,12 +115,8 @@ impl Life {
         reload: Reload,
         ticker: Ticker,
     ) -> Result<Self, AssembleError> {
-        let office = Office {
-            wired: assemble::assemble(&settings)?,
-            board: Arc::new(Board::new(settings.environments.keys())),
-            stop: CancellationToken::new(),
-            began: Instant::now(),
-        };
+        let office = Office::new(assemble::assemble(&settings)?, &settings);
+        let window = Arc::new(Window::new(&instance, &office));
         let mut life = Life {
             roster: Roster::new(),
             queue: VecDeque::new(),
@@ -137,6 +142,9 @@ impl Life {
             settings,
             reload,
             office,
+            window,
+            listener: None,
+            next_listen: Instant::now(),
         };
         life.enroll();
         life.keep_logged_in();
@@ -159,6 +167,7 @@ impl Life {
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.dispatch();
+            self.window.turn();
             let alarm = self.next_alarm();
             tokio::select! {
                 Some(group) = ticks.recv() => self.tick(group),
@@ -184,6 +193,7 @@ impl Life {
         notify::watchdog();
         self.probe();
         self.office.board.tell();
+        self.listen();
         if self.next_patrol <= Instant::now() {
             self.next_patrol = Instant::now() + PATROL;
             let now = clock::now();

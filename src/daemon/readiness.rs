@@ -105,7 +105,8 @@ impl Life {
         let outages = self.office.board.outages();
         let recovered = self.installation.is_some()
             && self.surveyed
-            && self.roster.values().all(|entry| entry.looked);
+            && (self.window.is_recovered() || self.roster.values().all(|entry| entry.looked));
+        self.window.recovered(recovered);
         let secrets = self.settings.secrets.len();
         let status = match outages.first() {
             Some(outage) => format!("waiting for {outage}"),
@@ -118,7 +119,11 @@ impl Life {
         if !self.ready && (recovered || waited) {
             self.ready = true;
             notify::ready(&status);
-            Line::new(EventName::DaemonReady, format!("ready: {status}")).write();
+            let message = match &self.listener {
+                Some(listener) => format!("ready: {status}; told at http://{}", listener.address()),
+                None => format!("ready: {status}"),
+            };
+            Line::new(EventName::DaemonReady, message).write();
         } else if self.status != status {
             notify::status(&status);
         }

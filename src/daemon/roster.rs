@@ -8,8 +8,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{self, SecretSettings};
+use crate::ops::status::{self, Secret};
 use crate::rotation::facts::{Known, Listing, Verdict, Watch, Wish};
 use crate::rotation::plan::Plan;
+use crate::rotation::ports::JournalRead;
 use crate::rotation::record::{Record, Trigger};
 use crate::rotation::retry;
 use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Missed, Next};
@@ -49,6 +51,8 @@ pub struct Entry {
     /// The due instant that failed and is tried again.
     retrying: Option<Timestamp>,
     tries: u32,
+    /// Why its document cannot be read.
+    unreadable: Option<String>,
 }
 
 impl Entry {
@@ -72,7 +76,23 @@ impl Entry {
             not_before: None,
             retrying: None,
             tries: 0,
+            unreadable: None,
         }
+    }
+
+    /// What the outside may see of it.
+    pub fn picture(&self, name: &str, instance: &str) -> Secret {
+        Secret::of(&status::Known {
+            name,
+            coordinates: &self.plan.coordinates,
+            configured: self.settings.is_some(),
+            enabled: self.settings.as_ref().is_some_and(|it| it.enabled),
+            record: self.record(),
+            unreadable: self.unreadable.as_deref(),
+            next: self.due.as_ref().map(|due| due.at),
+            because: &self.because,
+            instance,
+        })
     }
 
     /// The document, if there is one.
@@ -92,6 +112,23 @@ impl Entry {
         };
         let last = settings.schedule.previous_at_or_before(now);
         last.is_some_and(|last| last > instant)
+    }
+
+    /// Takes note of what was read of its document, without a run.
+    pub fn learn(&mut self, read: JournalRead, now: Timestamp) {
+        match read {
+            JournalRead::Present { version, record } => {
+                self.known = Some(Known {
+                    cas: version,
+                    record: Some(record),
+                });
+            }
+            JournalRead::Absent { .. } => {
+                self.because = "it has no journal document yet; a daemon records it".to_owned();
+            }
+            JournalRead::Unreadable { why } => self.unreadable = Some(why),
+        }
+        self.plan_next(now, now);
     }
 
     /// Computes anew when it is due; tells a due time that was just found to be skipped. Not for a run that waits for a retry: it keeps
@@ -190,6 +227,7 @@ impl Entry {
         self.nudged |= std::mem::take(&mut self.changed) && stuck;
         self.wake = None;
         self.not_before = None;
+        self.unreadable = None;
         let instant = self.due.as_ref().map(|due| due.instant);
         let after = |wait: Duration| now.checked_add(wait).unwrap_or(now);
         match verdict {
@@ -219,7 +257,8 @@ impl Entry {
                 self.wake = Some(after(wait));
                 self.not_before = self.wake;
             }
-            Verdict::Unreadable(_) => {
+            Verdict::Unreadable(why) => {
+                self.unreadable = Some(why.clone());
                 self.wake = Some(after(super::board::REPEAT));
                 self.not_before = self.wake;
             }

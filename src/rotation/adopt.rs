@@ -66,6 +66,7 @@ impl Run {
             base_url: record.coordinates.base_url.clone(),
             held_since: None,
             extended_to: None,
+            used_from: None,
         });
     }
 

@@ -81,6 +81,7 @@ vocabulary! {
     VaultWentBack "vault_went_back" Error "Vault is older than what Dynatrace has seen: it was restored from a backup.",
     ClockSkew "clock_skew" Error "The clocks of this machine and of a server differ too much; nothing is disabled or deleted.",
     JournalUnreadable "journal_unreadable" Error "A journal document cannot be read; its secret stands still until a human looks.",
+    OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation goes on, but nobody can see it.",
     UndoSucceeded "undo_succeeded" Info "The previous token is the current value again.",
     ShutdownStarted "shutdown_started" Info "The process was asked to stop; no new work is taken.",
     ShutdownFinished "shutdown_finished" Info "The process ends; nothing is in flight, or it was left safely.",

@@ -229,6 +229,9 @@ pub struct Retiring {
     /// Outages of Vault up to here are counted into `due`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_to: Option<Timestamp>,
+    /// The address it was last used from after its successor was stored, as the environment told at the end of its grace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_from: Option<String>,
 }
 
 /// How far a retiring token is.

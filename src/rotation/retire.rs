@@ -201,6 +201,7 @@ impl Run {
                 if other.id == entry.id {
                     other.due = until;
                     other.held_since.get_or_insert(now.wall);
+                    other.used_from.clone_from(&info.last_used_ip);
                 }
             }
             // Told once; the entry shows it for as long as it lasts.

@@ -99,6 +99,16 @@ impl Line {
         self
     }
 
+    /// What it tells of.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The secret and the environment that it is about.
+    pub fn place(&self) -> (Option<&str>, Option<&str>) {
+        (self.secret.as_deref(), self.environment.as_deref())
+    }
+
     /// Writes it.
     pub fn write(self) {
         let Line { report, .. } = &self;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtrotate::config::{
-    Api, Auth, Credential, LogFormat, Missed, Options, SecretId, Settings, load,
+    Api, Auth, Credential, Details, LogFormat, Missed, Options, SecretId, Settings, load,
 };
 use dtrotate::rotation::plan::{Lifetime, StillUsed};
 
@@ -60,6 +60,7 @@ fn the_least_has_all_defaults() {
         (LogFormat::Auto, None)
     );
     assert_eq!(settings.ops.listen, Some("127.0.0.1:9780".parse().unwrap()));
+    assert_eq!(settings.ops.details, Details::Loopback);
 
     let secret = &settings.secrets[0];
     let plan = &secret.plan;
@@ -236,6 +237,7 @@ fn overrides_win_over_files_and_files_over_standard_variables() {
         ("DTROTATE_DEFAULTS__GRACE", "2h"),
         ("DTROTATE_LIMITS__CONCURRENCY", "64"),
         ("DTROTATE_OPS__LISTEN", ""),
+        ("DTROTATE_OPS__DETAILS", "always"),
         ("DTROTATE_LOG__LEVEL", "debug"),
         ("DTROTATE_CONFIG", "/nowhere"),
         ("DTROTATE_INSTANCE", "me"),
@@ -252,6 +254,7 @@ fn overrides_win_over_files_and_files_over_standard_variables() {
     assert_eq!(settings.secrets[0].plan.grace, 2 * HOUR);
     assert_eq!(settings.limits.concurrency, 64);
     assert_eq!(settings.ops.listen, None);
+    assert_eq!(settings.ops.details, Details::Always);
     assert_eq!(settings.log.level, Some("debug"));
 }
 

@@ -370,10 +370,6 @@ fn what_later_versions_will_know() {
         "[«notify]\nx = 1",
         "\"notify\" is reserved for a later version: not yet",
     );
-    refuses_table(
-        "[ops]\n«details = true",
-        "\"details\" is reserved for a later version: not yet",
-    );
 }
 
 #[test]
@@ -433,6 +429,10 @@ fn other_addresses() {
     refuses_table(
         "[ops]\nlisten = «\":9780\"",
         "\":9780\" is not an address to listen on; write IP:PORT such as \"127.0.0.1:9780\" or \"[::]:9780\", or \"\" for none",
+    );
+    refuses_table(
+        "[ops]\ndetails = «\"allways\"",
+        "\"allways\" is unknown here; this is \"loopback\" or \"always\" or \"never\"; did you mean \"always\"?",
     );
     refuses(
         &format!("{VAULT}{PROD}proxy = «\"socks5://p:1\"\n{SECRET}"),

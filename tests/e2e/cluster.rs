@@ -112,7 +112,11 @@ impl Stage {
         assert_eq!(self.daemon.exit_code(), Some(0));
         self.world.assert_holds().await;
         let lines = self.daemon.lines();
-        std::fs::copy(&self.daemon.log, format!("/tmp/cluster-{}.log", std::process::id())).unwrap();
+        std::fs::copy(
+            &self.daemon.log,
+            format!("/tmp/cluster-{}.log", std::process::id()),
+        )
+        .unwrap();
         let is = |event: &str| lines.iter().filter(|line| line["event"] == event).count();
         assert_eq!(is("secret_changed_elsewhere"), 0, "no false conflict");
         assert_eq!(is("rotation_stuck"), 0);

@@ -6,6 +6,7 @@ mod gate;
 mod hands;
 mod leaving;
 mod openbao;
+mod ops;
 mod outage;
 mod process;
 mod troubles;

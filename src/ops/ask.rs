@@ -1,0 +1,70 @@
+//! Asks a running daemon's listener: the one client of it, for `dtrotate status` and `dtrotate health`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// A daemon answers from memory; one that does not answer within this is stuck or none.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// An answer is at most this long: the status of some ten thousand secrets.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// What a listener answered.
+pub struct Answer {
+    /// 200 and so on.
+    pub status: u16,
+    /// The text.
+    pub text: String,
+}
+
+/// Asks the daemon that listens at `listen` for `path`.
+///
+/// # Errors
+/// A sentence: nobody listens, or what answers is no ops listener.
+pub async fn ask(listen: SocketAddr, path: &str) -> Result<Answer, String> {
+    let at = reachable(listen);
+    let talk = async {
+        let stream = TcpStream::connect(at)
+            .await
+            .map_err(|error| error.to_string())?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+        let request = Request::get(path)
+            .header(header::HOST, at.to_string())
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| error.to_string())?;
+        let answer = async {
+            let answer = sender
+                .send_request(request)
+                .await
+                .map_err(|error| error.to_string())?;
+            let status = answer.status().as_u16();
+            let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+            let bytes = body.map_err(|error| error.to_string())?.to_bytes();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            Ok::<_, String>(Answer { status, text })
+        };
+        // The connection is driven beside the request.
+        let (answer, _) = tokio::join!(answer, connection);
+        answer
+    };
+    let told = tokio::time::timeout(PATIENCE, talk).await;
+    told.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))
+        .map_err(|why| format!("no daemon answered at {at}: {why}"))
+}
+
+/// Where a listener of all addresses is reached from this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}

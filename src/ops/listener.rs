@@ -1,0 +1,274 @@
+//! The listener: GET and HEAD, small requests, few connections, no patience. It answers from the picture alone, so that Vault or
+//! Dynatrace being down, slow or gone never makes a probe wait.
+//!
+//! The server is hyper itself: it has the bounds that are wanted here, and six fixed paths need no router.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderName};
+use hyper::http::uri::Authority;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::{Source, metrics, page};
+
+/// Connections at the same time; more wait in the system's queue. Probes, a scrape and some browsers need a handful.
+const CONNECTIONS: usize = 32;
+/// For a request's head nobody who is well needs longer; an answer has some hundred kilobytes to cross a bad line.
+const PATIENCE: Patience = Patience {
+    head: Duration::from_secs(5),
+    whole: Duration::from_secs(15),
+};
+/// Bytes of a request's head, and its fields. A browser sends a tenth.
+const BUFFER: usize = 16 * 1024;
+const FIELDS: usize = 64;
+/// A main loop that did not turn for this long is taken for dead. It turns every second, and waits for Vault's time-outs at most.
+const ALIVE: Duration = Duration::from_secs(60);
+
+/// How long a connection may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// To send a request's head.
+    head: Duration,
+    /// In all.
+    whole: Duration,
+}
+
+/// To whom the page and the status are shown; health and metrics are for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Details {
+    /// To this machine.
+    Loopback,
+    /// To everybody who can reach the listener.
+    Always,
+    /// To nobody.
+    Never,
+}
+
+/// A listener at work; closed when dropped.
+pub struct Listener {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Listener {
+    /// Listens at `at` and serves what `source` shows. To be called inside a runtime.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn bind(
+        at: SocketAddr,
+        details: Details,
+        source: Arc<dyn Source>,
+    ) -> std::io::Result<Listener> {
+        let socket = std::net::TcpListener::bind(at)?;
+        socket.set_nonblocking(true)?;
+        let socket = TcpListener::from_std(socket)?;
+        let address = socket.local_addr()?;
+        let desk = Desk {
+            details,
+            source,
+            patience: PATIENCE,
+        };
+        Ok(Listener {
+            address,
+            task: tokio::spawn(serve(socket, Arc::new(desk))),
+        })
+    }
+
+    /// Where it listens; its port may have been the system's choice.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes it; the address is free when this returns.
+    pub async fn close(mut self) {
+        self.task.abort();
+        // It was told to end, so it ends with an error.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What every connection needs.
+struct Desk {
+    details: Details,
+    source: Arc<dyn Source>,
+    patience: Patience,
+}
+
+async fn serve(socket: TcpListener, desk: Arc<Desk>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    // They end with the listener.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            return;
+        };
+        while connections.try_join_next().is_some() {}
+        match socket.accept().await {
+            Ok((stream, peer)) => {
+                let desk = desk.clone();
+                connections.spawn(async move {
+                    let whole = desk.patience.whole;
+                    // Whoever is slower than this, or does not speak HTTP, is cut off.
+                    let _ = tokio::time::timeout(whole, converse(stream, peer, desk)).await;
+                    drop(slot);
+                });
+            }
+            // Out of file descriptors, most likely: they come back.
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
+/// One connection, one answer.
+async fn converse(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>) -> hyper::Result<()> {
+    let head = desk.patience.head;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = desk.answer(&request, peer);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .max_buf_size(BUFFER)
+        .max_headers(FIELDS)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Desk {
+    fn answer<B>(&self, request: &Request<B>, peer: SocketAddr) -> Answer {
+        const PLAIN: &str = "text/plain; charset=utf-8";
+        let plain = |status: StatusCode, text: String| answer(status, PLAIN, text + "\n");
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let text = "GET and HEAD alone: nothing can be changed here".to_owned();
+            return with(
+                plain(StatusCode::METHOD_NOT_ALLOWED, text),
+                header::ALLOW,
+                "GET, HEAD",
+            );
+        }
+        match request.uri().path() {
+            "/healthz" => match self.source.idle() {
+                idle if idle < ALIVE => plain(StatusCode::OK, "alive".to_owned()),
+                idle => {
+                    let text = format!("the main loop has not turned for {} s", idle.as_secs());
+                    plain(StatusCode::SERVICE_UNAVAILABLE, text)
+                }
+            },
+            "/readyz" => match self.source.readiness() {
+                Ok(text) => plain(StatusCode::OK, text),
+                Err(text) => plain(StatusCode::SERVICE_UNAVAILABLE, text),
+            },
+            "/metrics" => {
+                let text = metrics::render(&*self.source);
+                answer(
+                    StatusCode::OK,
+                    "text/plain; version=0.0.4; charset=utf-8",
+                    text,
+                )
+            }
+            "/" | "/status" if !self.may_see(request, peer) => {
+                let text = "this is shown to loopback alone; see [ops] details".to_owned();
+                plain(StatusCode::FORBIDDEN, text)
+            }
+            "/status" => match serde_json::to_string(&self.source.status()) {
+                Ok(text) => answer(StatusCode::OK, "application/json", text),
+                Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            },
+            "/" => {
+                let html = page::render(&self.source.status());
+                let answer = answer(StatusCode::OK, "text/html; charset=utf-8", html);
+                let digest = ring::digest::digest(&ring::digest::SHA256, page::STYLE.as_bytes());
+                let policy = format!(
+                    "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                    BASE64_STANDARD.encode(digest)
+                );
+                with(answer, header::CONTENT_SECURITY_POLICY, &policy)
+            }
+            _ => {
+                let text = "/ /status /metrics /healthz /readyz".to_owned();
+                plain(StatusCode::NOT_FOUND, text)
+            }
+        }
+    }
+
+    /// With `loopback` a request must come from this machine, not through a proxy on it, and not from a web page of a stranger's that
+    /// has its name resolved to 127.0.0.1.
+    fn may_see<B>(&self, request: &Request<B>, peer: SocketAddr) -> bool {
+        let text = |name: HeaderName| {
+            request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        match self.details {
+            Details::Always => true,
+            Details::Never => false,
+            Details::Loopback => {
+                let proxied = text(header::FORWARDED)
+                    .or_else(|| text(HeaderName::from_static("x-forwarded-for")))
+                    .is_some();
+                let host = text(header::HOST).is_none_or(is_this_machine);
+                peer.ip().to_canonical().is_loopback() && !proxied && host
+            }
+        }
+    }
+}
+
+/// The `Host` is an address or `localhost`, with or without a port.
+fn is_this_machine(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = authority.host();
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+fn answer(status: StatusCode, kind: &str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    let always = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    always
+        .into_iter()
+        .fold(answer, |answer, (name, value)| with(answer, name, value))
+}
+
+/// With one more header. A value that is none is left out; all of ours are.
+fn with(mut answer: Answer, name: HeaderName, value: &str) -> Answer {
+    if let Ok(value) = value.parse() {
+        answer.headers_mut().insert(name, value);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! The listener over real sockets.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::super::ask::ask;
+use super::super::metrics::Counters;
+use super::super::sample;
+use super::super::status::Status;
+use super::*;
+
+/// Shows the sample; its main loop turned `idle` ago.
+struct Sample {
+    idle: Duration,
+    ready: bool,
+    counters: Counters,
+}
+
+impl Source for Sample {
+    fn status(&self) -> Status {
+        sample::status()
+    }
+    fn readiness(&self) -> Result<String, String> {
+        match self.ready {
+            true => Ok("ready".to_owned()),
+            false => Err("waiting for Vault: sealed".to_owned()),
+        }
+    }
+    fn idle(&self) -> Duration {
+        self.idle
+    }
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+fn desk(details: Details, patience: Patience) -> Desk {
+    let source = Sample {
+        idle: Duration::ZERO,
+        ready: true,
+        counters: Counters::default(),
+    };
+    Desk {
+        details,
+        source: Arc::new(source),
+        patience,
+    }
+}
+
+async fn listener(details: Details, idle: u64, ready: bool) -> (Listener, SocketAddr) {
+    let source = Sample {
+        idle: Duration::from_secs(idle),
+        ready,
+        counters: Counters::default(),
+    };
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = Listener::bind(any, details, Arc::new(source));
+    let listener = listener.unwrap();
+    let address = listener.address();
+    (listener, address)
+}
+
+/// Sends these bytes and reads to the end.
+async fn raw(at: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is an end, too.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+async fn status_of(at: SocketAddr, path: &str) -> u16 {
+    ask(at, path).await.unwrap().status
+}
+
+#[tokio::test]
+async fn each_path_has_its_answer() {
+    let (_listener, at) = listener(Details::Loopback, 1, true).await;
+    for path in ["/healthz", "/readyz", "/metrics", "/status", "/", "/?x=y"] {
+        assert_eq!(status_of(at, path).await, 200, "{path}");
+    }
+    assert_eq!(status_of(at, "/metrics/../secret").await, 404);
+    let told = ask(at, "/status").await.unwrap().text;
+    let read: Status = serde_json::from_str(&told).unwrap();
+    assert_eq!(read, sample::status(), "what is told is what is read");
+    let page = raw(at, "GET / HTTP/1.1\r\nHost: localhost:1\r\n\r\n").await;
+    assert!(page.contains("content-security-policy: default-src 'none'; style-src 'sha256-"));
+    assert!(page.ends_with("</html>\n"));
+}
+
+#[tokio::test]
+async fn liveness_is_the_main_loops_and_readiness_tells_what_is_waited_for() {
+    let (_listener, at) = listener(Details::Never, 61, false).await;
+    assert_eq!(status_of(at, "/healthz").await, 503);
+    let ready = ask(at, "/readyz").await.unwrap();
+    assert_eq!(
+        (ready.status, ready.text.as_str()),
+        (503, "waiting for Vault: sealed\n")
+    );
+    let (_listener, at) = listener(Details::Never, 5, false).await;
+    assert_eq!(
+        status_of(at, "/healthz").await,
+        200,
+        "P8: not ready is not dead"
+    );
+}
+
+#[tokio::test]
+async fn p7_nothing_but_get_and_head_is_answered() {
+    let (_listener, at) = listener(Details::Loopback, 1, true).await;
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"] {
+        let answer = raw(
+            at,
+            &format!("{method} /status HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}"),
+        )
+        .await;
+        assert!(answer.starts_with("HTTP/1.1 405 "), "{method}: {answer}");
+        assert!(answer.contains("allow: GET, HEAD"), "{answer}");
+    }
+    let head = raw(at, "HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+}
+
+#[tokio::test]
+async fn details_are_for_loopback_unless_told_otherwise() {
+    let (_listener, at) = listener(Details::Loopback, 1, true).await;
+    let with =
+        async |fields: &str| raw(at, &format!("GET /status HTTP/1.1\r\n{fields}\r\n\r\n")).await;
+    for fields in [
+        "Host: localhost",
+        "Host: 127.0.0.1:9780",
+        "Host: [::1]:9780",
+        "Host: [::1]",
+    ] {
+        assert!(with(fields).await.starts_with("HTTP/1.1 200 "), "{fields}");
+    }
+    for fields in [
+        "Host: rebound.example.com",
+        "Host: localhost.example.com:9780",
+        "Host: localhost\r\nX-Forwarded-For: 192.0.2.1",
+        "Host: localhost\r\nForwarded: for=192.0.2.1",
+    ] {
+        assert!(with(fields).await.starts_with("HTTP/1.1 403 "), "{fields}");
+    }
+    let stranger = |details| {
+        let request = Request::get("/").body(()).unwrap();
+        let answer =
+            desk(details, PATIENCE).answer(&request, SocketAddr::from(([192, 0, 2, 1], 5)));
+        answer.status().as_u16()
+    };
+    assert_eq!(stranger(Details::Loopback), 403);
+    assert_eq!(stranger(Details::Always), 200);
+    assert_eq!(stranger(Details::Never), 403);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let (_listener, at) = listener(Details::Loopback, 1, true).await;
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+        "a".repeat(64 * 1024)
+    );
+    assert!(!raw(at, &long).await.contains(" 200 "));
+    let many = "A: b\r\n".repeat(100);
+    assert!(
+        !raw(at, &format!("GET / HTTP/1.1\r\n{many}\r\n"))
+            .await
+            .contains(" 200 ")
+    );
+    assert_eq!(status_of(at, "/healthz").await, 200);
+}
+
+#[tokio::test]
+async fn who_is_slow_is_cut_off_and_disturbs_nobody() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = socket.local_addr().unwrap();
+    let patience = Patience {
+        head: Duration::from_millis(300),
+        whole: Duration::from_millis(600),
+    };
+    let desk = Arc::new(desk(Details::Loopback, patience));
+    let _listener = Listener {
+        address: at,
+        task: tokio::spawn(serve(socket, desk)),
+    };
+    // Every slot is taken by somebody who sends no whole head.
+    let mut slow = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\n")
+            .await
+            .unwrap();
+        slow.push(stream);
+    }
+    let answer = raw(at, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(
+            !rest.starts_with(b"HTTP/1.1 200"),
+            "the head was never ended"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_closed_listener_frees_its_address() {
+    let (listener, at) = listener(Details::Loopback, 1, true).await;
+    listener.close().await;
+    assert!(ask(at, "/healthz").await.is_err());
+    TcpListener::bind(at).await.unwrap();
+}

@@ -1,0 +1,572 @@
+//! `/metrics`, in the text format of Prometheus.
+//!
+//! Series of secrets are made from the picture at each scrape, so a secret that is gone leaves none behind. Labels are secret,
+//! environment, and words of fixed lists; nothing from outside can add one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Source;
+use super::status::{Daemon, Secret, ServiceState, State, Status};
+use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::event::{EventName, Level};
+
+/// Upper ends of the duration histogram, in seconds: a rotation is seven calls of some ten milliseconds, up to several of ten seconds.
+const BUCKETS: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// How a call to a service ended.
+const OUTCOMES: [&str; 7] = [
+    "ok",
+    "transient",
+    "refused",
+    "unauthorized",
+    "gone",
+    "conflict",
+    "unclear",
+];
+
+/// One metric.
+struct Metric {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    write: fn(&mut Series<'_>, &Picture<'_>),
+}
+
+const fn gauge(
+    name: &'static str,
+    help: &'static str,
+    write: fn(&mut Series<'_>, &Picture<'_>),
+) -> Metric {
+    Metric {
+        name,
+        kind: "gauge",
+        help,
+        write,
+    }
+}
+
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    write: fn(&mut Series<'_>, &Picture<'_>),
+) -> Metric {
+    Metric {
+        name,
+        kind: "counter",
+        help,
+        write,
+    }
+}
+
+/// Every metric.
+const METRICS: [Metric; 25] = [
+    gauge(
+        "dtrotate_build_info",
+        "Constant 1, labelled with the version.",
+        |series, picture| {
+            if let Some(daemon) = &picture.status.daemon {
+                series.add("", &[("version", &daemon.version)], 1.0);
+            }
+        },
+    ),
+    gauge(
+        "dtrotate_start_timestamp_seconds",
+        "When the daemon started.",
+        |series, picture| {
+            series.one(picture.daemon(|daemon| seconds(daemon.started)));
+        },
+    ),
+    gauge(
+        "dtrotate_ready",
+        "1 = logged in to Vault and the journal is read.",
+        |series, picture| {
+            series.one(picture.daemon(|daemon| flag(daemon.ready)));
+        },
+    ),
+    gauge(
+        "dtrotate_main_loop_idle_seconds",
+        "How long ago the main loop turned.",
+        |series, picture| {
+            series.one(Some(picture.idle.as_secs_f64()));
+        },
+    ),
+    gauge(
+        "dtrotate_config_last_reload_successful",
+        "1 = the configuration read last is in force; 0 = it was refused.",
+        |series, picture| series.one(picture.daemon(|daemon| flag(daemon.reload.ok))),
+    ),
+    gauge(
+        "dtrotate_config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was read.",
+        |series, picture| {
+            series.one(picture.daemon(|daemon| seconds(daemon.reload.in_force_since)))
+        },
+    ),
+    gauge(
+        "dtrotate_vault_up",
+        "1 = Vault can be used as far as is known; 0 = it cannot.",
+        |series, picture| up(series, picture, true),
+    ),
+    gauge(
+        "dtrotate_dynatrace_up",
+        "1 = the environment can be used as far as is known; 0 = it cannot.",
+        |series, picture| up(series, picture, false),
+    ),
+    counter(
+        "dtrotate_vault_calls_total",
+        "Calls to Vault by outcome.",
+        |series, picture| {
+            calls(series, picture, true);
+        },
+    ),
+    counter(
+        "dtrotate_dynatrace_calls_total",
+        "Calls to an environment by outcome.",
+        |series, picture| calls(series, picture, false),
+    ),
+    counter(
+        "dtrotate_rotations_total",
+        "Rotations by outcome: succeeded, failed (tried again by itself), stuck.",
+        rotations,
+    ),
+    Metric {
+        name: "dtrotate_rotation_duration_seconds",
+        kind: "histogram",
+        help: "How long rotations that succeeded took.",
+        write: durations,
+    },
+    counter(
+        "dtrotate_events_total",
+        "Events of secrets by their word in the log, without those at level debug.",
+        |series, picture| {
+            for (event, number) in &picture.counted.events {
+                series.add("", &[("event", event)], *number as f64);
+            }
+        },
+    ),
+    gauge(
+        "dtrotate_troubles",
+        "What needs a human now, by the word of its ERROR line.",
+        troubles,
+    ),
+    gauge(
+        "dtrotate_secrets",
+        "Secrets by state.",
+        |series, picture| {
+            for state in State::ALL {
+                let secrets = picture.status.secrets.iter();
+                let number = secrets.filter(|secret| secret.state == state).count();
+                series.add("", &[("state", state.as_str())], number as f64);
+            }
+        },
+    ),
+    gauge(
+        "dtrotate_secret_enabled",
+        "1 = the secret is rotated; 0 = switched off, or it left the configuration.",
+        |series, picture| {
+            series.each(picture, |secret| {
+                Some(flag(!matches!(
+                    secret.state,
+                    State::SwitchedOff | State::Removed
+                )))
+            });
+        },
+    ),
+    gauge(
+        "dtrotate_secret_stuck",
+        "1 = the secret cannot rotate without a human.",
+        |series, picture| series.each(picture, |secret| Some(flag(secret.state <= State::Stuck))),
+    ),
+    gauge(
+        "dtrotate_secret_failures",
+        "Failed rotations of the secret since the last one that succeeded.",
+        |series, picture| {
+            series.each(picture, |secret| {
+                Some(
+                    secret
+                        .failure
+                        .as_ref()
+                        .map_or(0.0, |failure| f64::from(failure.count)),
+                )
+            });
+        },
+    ),
+    gauge(
+        "dtrotate_secret_failing_since_timestamp_seconds",
+        "Since when the secret's rotation fails or is stuck; absent = it does not.",
+        |series, picture| {
+            series.each(picture, |secret| {
+                secret
+                    .failure
+                    .as_ref()
+                    .map(|failure| seconds(failure.since))
+            });
+        },
+    ),
+    gauge(
+        "dtrotate_last_success_timestamp_seconds",
+        "When the last rotation of the secret succeeded; absent = never.",
+        |series, picture| series.each(picture, |secret| secret.last_success.map(seconds)),
+    ),
+    gauge(
+        "dtrotate_next_rotation_timestamp_seconds",
+        "When the secret is rotated next; absent = never.",
+        |series, picture| series.each(picture, |secret| secret.next.map(seconds)),
+    ),
+    gauge(
+        "dtrotate_token_created_timestamp_seconds",
+        "When the secret's current token was created; absent = not known.",
+        |series, picture| {
+            series.each(picture, |secret| {
+                secret.current.as_ref()?.created.map(seconds)
+            });
+        },
+    ),
+    gauge(
+        "dtrotate_token_expiry_timestamp_seconds",
+        "When the secret's current token expires; absent = never.",
+        |series, picture| {
+            series.each(picture, |secret| {
+                secret.current.as_ref()?.expires.map(seconds)
+            });
+        },
+    ),
+    gauge(
+        "dtrotate_retiring_tokens",
+        "Former tokens of the secret that are not deleted yet.",
+        |series, picture| series.each(picture, |secret| Some(secret.retiring.len() as f64)),
+    ),
+    gauge(
+        "dtrotate_held_tokens",
+        "Former tokens of the secret whose grace is extended since they are still used.",
+        |series, picture| {
+            series.each(picture, |secret| {
+                let held = secret
+                    .retiring
+                    .iter()
+                    .filter(|entry| entry.held_since.is_some());
+                Some(held.count() as f64)
+            });
+        },
+    ),
+];
+
+/// Every name that `/metrics` may show, for those who check dashboards and alerts against it.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    METRICS.iter().map(|metric| metric.name)
+}
+
+/// What was counted since the start.
+#[derive(Default)]
+pub struct Counters(Mutex<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    /// By environment ("" = Vault) and outcome.
+    calls: BTreeMap<(String, usize), u64>,
+    /// By environment and outcome.
+    rotations: BTreeMap<(String, &'static str), u64>,
+    events: BTreeMap<&'static str, u64>,
+    buckets: [u64; BUCKETS.len()],
+    duration_sum: f64,
+    duration_count: u64,
+}
+
+impl Counters {
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A call ended. `environment` does not matter for Vault.
+    pub fn called(&self, service: Service, environment: &str, error: Option<&CallError>) {
+        let name = match service {
+            Service::Vault => "",
+            Service::Dynatrace => environment,
+        };
+        let outcome = match error.map(|error| error.kind) {
+            None => 0,
+            Some(ErrorKind::Transient) => 1,
+            Some(ErrorKind::Refused) => 2,
+            Some(ErrorKind::Unauthorized) => 3,
+            Some(ErrorKind::Gone) => 4,
+            Some(ErrorKind::Conflict) => 5,
+            Some(ErrorKind::Unclear) => 6,
+        };
+        *self
+            .lock()
+            .calls
+            .entry((name.to_owned(), outcome))
+            .or_default() += 1;
+    }
+
+    /// Something happened to a secret; `took` is how long a rotation that succeeded took.
+    pub fn event(&self, event: EventName, level: Level, environment: &str, took: Duration) {
+        let mut counted = self.lock();
+        if level > Level::Debug {
+            *counted.events.entry(event.as_str()).or_default() += 1;
+        }
+        let outcome = match event {
+            EventName::RotationSucceeded => "succeeded",
+            EventName::RotationFailed => "failed",
+            EventName::RotationStuck => "stuck",
+            _ => return,
+        };
+        *counted
+            .rotations
+            .entry((environment.to_owned(), outcome))
+            .or_default() += 1;
+        if event == EventName::RotationSucceeded {
+            let seconds = took.as_secs_f64();
+            counted.duration_sum += seconds;
+            counted.duration_count += 1;
+            for (bucket, end) in counted.buckets.iter_mut().zip(BUCKETS) {
+                *bucket += u64::from(seconds <= end);
+            }
+        }
+    }
+}
+
+/// What a scrape is made of.
+struct Picture<'a> {
+    status: Status,
+    counted: MutexGuard<'a, Counted>,
+    idle: Duration,
+}
+
+impl Picture<'_> {
+    fn daemon(&self, value: impl Fn(&Daemon) -> f64) -> Option<f64> {
+        self.status.daemon.as_ref().map(value)
+    }
+
+    /// The environments that there are, and those of which something was counted.
+    fn environments<'a>(&'a self, counted: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+        let services = self.status.services.iter();
+        let known = services.filter_map(|service| service.environment.as_deref());
+        known
+            .chain(counted.filter(|name| !name.is_empty()))
+            .collect()
+    }
+}
+
+/// The whole page for a scrape.
+pub fn render(source: &dyn Source) -> String {
+    let picture = Picture {
+        status: source.status(),
+        counted: source.counters().lock(),
+        idle: source.idle(),
+    };
+    let mut text = String::with_capacity(4096 + picture.status.secrets.len() * 1024);
+    for Metric {
+        name,
+        kind,
+        help,
+        write,
+    } in &METRICS
+    {
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        let mut series = Series {
+            text: &mut text,
+            name,
+        };
+        write(&mut series, &picture);
+    }
+    text
+}
+
+/// The series of one metric.
+struct Series<'a> {
+    text: &'a mut String,
+    name: &'static str,
+}
+
+impl Series<'_> {
+    fn add(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
+        self.text.push_str(self.name);
+        self.text.push_str(suffix);
+        for (number, (name, value)) in labels.iter().enumerate() {
+            let value = value
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            let _ = write!(
+                self.text,
+                "{}{name}=\"{value}\"",
+                if number == 0 { '{' } else { ',' }
+            );
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.text, "{end} {value}");
+    }
+
+    /// The only value of a metric without labels.
+    fn one(&mut self, value: Option<f64>) {
+        if let Some(value) = value {
+            self.add("", &[], value);
+        }
+    }
+
+    /// One value for each secret that has one.
+    fn each(&mut self, picture: &Picture<'_>, value: impl Fn(&Secret) -> Option<f64>) {
+        for secret in &picture.status.secrets {
+            if let Some(value) = value(secret) {
+                let labels = [
+                    ("secret", &*secret.name),
+                    ("environment", &*secret.environment),
+                ];
+                self.add("", &labels, value);
+            }
+        }
+    }
+}
+
+fn up(series: &mut Series<'_>, picture: &Picture<'_>, vault: bool) {
+    for service in &picture.status.services {
+        let up = flag(service.state != ServiceState::Down);
+        match &service.environment {
+            None if vault => series.add("", &[], up),
+            Some(name) if !vault => series.add("", &[("environment", name)], up),
+            _ => {}
+        }
+    }
+}
+
+fn calls(series: &mut Series<'_>, picture: &Picture<'_>, vault: bool) {
+    let calls = &picture.counted.calls;
+    let names = match vault {
+        true => BTreeSet::from([""]),
+        false => picture.environments(calls.keys().map(|(name, _)| name.as_str())),
+    };
+    for name in names {
+        for (number, outcome) in OUTCOMES.into_iter().enumerate() {
+            let count = calls
+                .get(&(name.to_owned(), number))
+                .copied()
+                .unwrap_or_default();
+            let labels = [("outcome", outcome), ("environment", name)];
+            series.add("", &labels[..if vault { 1 } else { 2 }], count as f64);
+        }
+    }
+}
+
+fn rotations(series: &mut Series<'_>, picture: &Picture<'_>) {
+    let rotations = &picture.counted.rotations;
+    for name in picture.environments(rotations.keys().map(|(name, _)| name.as_str())) {
+        for outcome in ["succeeded", "failed", "stuck"] {
+            let count = rotations
+                .get(&(name.to_owned(), outcome))
+                .copied()
+                .unwrap_or_default();
+            series.add(
+                "",
+                &[("outcome", outcome), ("environment", name)],
+                count as f64,
+            );
+        }
+    }
+}
+
+fn durations(series: &mut Series<'_>, picture: &Picture<'_>) {
+    let counted = &picture.counted;
+    for (end, count) in BUCKETS.into_iter().zip(counted.buckets) {
+        series.add("_bucket", &[("le", &end.to_string())], count as f64);
+    }
+    series.add("_bucket", &[("le", "+Inf")], counted.duration_count as f64);
+    series.add("_sum", &[], counted.duration_sum);
+    series.add("_count", &[], counted.duration_count as f64);
+}
+
+fn troubles(series: &mut Series<'_>, picture: &Picture<'_>) {
+    for event in EventName::ALL
+        .iter()
+        .filter(|event| event.level() == Level::Error)
+    {
+        let word = event.as_str();
+        let troubles = picture.status.troubles.iter();
+        let number = troubles.filter(|trouble| trouble.event == word).count();
+        series.add("", &[("event", word)], number as f64);
+    }
+}
+
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_millisecond() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    struct Sample(Counters);
+
+    impl Source for Sample {
+        fn status(&self) -> Status {
+            sample::status()
+        }
+        fn readiness(&self) -> Result<String, String> {
+            Ok("ready".to_owned())
+        }
+        fn idle(&self) -> Duration {
+            Duration::from_millis(250)
+        }
+        fn counters(&self) -> &Counters {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn a_scrape_tells_states_counts_and_durations() {
+        let counters = Counters::default();
+        let took = Duration::from_millis(300);
+        counters.event(EventName::RotationSucceeded, Level::Info, "prod", took);
+        counters.event(EventName::RotationStuck, Level::Debug, "prod", took);
+        let error = CallError::new(Service::Dynatrace, ErrorKind::Unclear, "x");
+        counters.called(Service::Dynatrace, "old", Some(&error));
+        counters.called(Service::Vault, "prod", None);
+        let text = render(&Sample(counters));
+        for line in [
+            "dtrotate_ready 1",
+            "dtrotate_config_last_reload_successful 0",
+            "dtrotate_dynatrace_up{environment=\"prod\"} 0",
+            "dtrotate_vault_calls_total{outcome=\"ok\"} 1",
+            "dtrotate_dynatrace_calls_total{outcome=\"unclear\",environment=\"old\"} 1",
+            "dtrotate_rotations_total{outcome=\"succeeded\",environment=\"prod\"} 1",
+            "dtrotate_rotations_total{outcome=\"stuck\",environment=\"prod\"} 1",
+            "dtrotate_rotation_duration_seconds_bucket{le=\"0.25\"} 0",
+            "dtrotate_rotation_duration_seconds_bucket{le=\"0.5\"} 1",
+            "dtrotate_rotation_duration_seconds_bucket{le=\"+Inf\"} 1",
+            "dtrotate_events_total{event=\"rotation_succeeded\"} 1",
+            "dtrotate_troubles{event=\"rotation_stuck\"} 1",
+            "dtrotate_troubles{event=\"vault_unavailable\"} 0",
+            "dtrotate_secrets{state=\"never_seen\"} 1",
+            "dtrotate_secret_stuck{secret=\"dynatrace/stuck\",environment=\"prod\"} 1",
+            "dtrotate_held_tokens{secret=\"dynatrace/healthy\",environment=\"prod\"} 1",
+            "dtrotate_token_created_timestamp_seconds{secret=\"dynatrace/healthy\",environment=\"prod\"} 1795420800",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "no {line} in\n{text}"
+            );
+        }
+        assert!(!text.contains("event=\"rotation_stuck\"} 1\n# HELP dtrotate_troubles"));
+    }
+
+    #[test]
+    fn a_label_cannot_break_out_of_its_quotes() {
+        let mut text = String::new();
+        let mut series = Series {
+            text: &mut text,
+            name: "m",
+        };
+        series.add("", &[("a", "x\"y\\z\n")], 0.5);
+        assert_eq!(text, "m{a=\"x\\\"y\\\\z\\n\"} 0.5\n");
+    }
+}

@@ -1,0 +1,126 @@
+//! A picture with everything in it, for the tests of this room.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::status::{
+    Daemon, Failure, Reload, Retiring, Secret, Service, ServiceState, State, Status, Token, Trouble,
+};
+use crate::rotation::record::RetiringState;
+use crate::rotation::token::TokenId;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+fn now() -> Timestamp {
+    "2026-11-25T10:00:00Z".parse().unwrap()
+}
+
+/// An id of the usual length.
+fn id(start: &str) -> TokenId {
+    TokenId::new(format!("dt0c01.{start:A<24}"))
+}
+
+fn secret(name: &str, state: State) -> Secret {
+    Secret {
+        name: name.to_owned(),
+        environment: "prod".to_owned(),
+        place: format!("secret/{name}#token"),
+        state,
+        current: Some(Token {
+            id: id(&state.as_str().to_uppercase().replace('_', "")),
+            created: Some(now() - HOUR * 50),
+            expires: Some(now() + HOUR * 2000),
+        }),
+        last_success: Some(now() - HOUR * 50),
+        next: Some(now() + HOUR * 4),
+        because: "next by schedule `0 14 * * *` UTC".to_owned(),
+        retiring: Vec::new(),
+        failure: None,
+        invalid: None,
+        holder: None,
+    }
+}
+
+fn failure(reason: &str, message: &str, retry_at: Option<Timestamp>) -> Option<Failure> {
+    Some(Failure {
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        since: now() - HOUR * 3,
+        count: 3,
+        retry_at,
+    })
+}
+
+/// One secret in every state but unreadable, and one trouble that is no secret's.
+pub fn status() -> Status {
+    let mut healthy = secret("dynatrace/healthy", State::Healthy);
+    healthy.retiring.push(Retiring {
+        id: id("OLD"),
+        state: RetiringState::Grace,
+        due: now() + HOUR,
+        held_since: Some(now() - HOUR * 2),
+        used_from: Some("192.0.2.7".to_owned()),
+    });
+    let mut stuck = secret("dynatrace/stuck", State::Stuck);
+    stuck.failure = failure(
+        "token_disabled",
+        "the token dt0c01.STUCKAAAAAAAAAAAAAAAAAAA was disabled by a person <b>&\"; enable it, or put another value into the secret",
+        None,
+    );
+    let mut failing = secret("dynatrace/failing", State::Retrying);
+    failing.failure = failure(
+        "unavailable",
+        "Dynatrace answered 503",
+        Some(now() + HOUR / 6),
+    );
+    failing.next = failing
+        .failure
+        .as_ref()
+        .and_then(|failure| failure.retry_at);
+    failing.because = "tried again after a failure".to_owned();
+    let mut off = secret(
+        "a/switched-off-secret-whose-name-is-longer-than-its-column",
+        State::SwitchedOff,
+    );
+    off.next = None;
+    off.because = "switched off (`enabled = false`)".to_owned();
+    let mut unseen = secret("dynatrace/unseen", State::NeverSeen);
+    unseen.current = None;
+    unseen.last_success = None;
+    let removed = secret("dynatrace/removed", State::Removed);
+    let skew = Trouble {
+        event: "clock_skew".to_owned(),
+        message: "the clock of Vault is 400 s ahead of this machine's".to_owned(),
+        secret: None,
+        environment: None,
+        reason: None,
+        since: now() - HOUR,
+    };
+    let service = |environment: Option<&str>, state| Service {
+        environment: environment.map(str::to_owned),
+        state,
+        message: (state == ServiceState::Down).then(|| "connection refused".to_owned()),
+        since: (state == ServiceState::Down).then(|| now() - HOUR),
+    };
+    let daemon = Daemon {
+        version: "0.1.0".to_owned(),
+        instance: "web-1/daemon".to_owned(),
+        started: now() - HOUR * 100,
+        ready: true,
+        readiness: "ready".to_owned(),
+        reload: Reload {
+            at: now() - HOUR,
+            ok: false,
+            in_force_since: now() - HOUR * 100,
+        },
+    };
+    Status {
+        daemon: Some(daemon),
+        services: vec![
+            service(None, ServiceState::Up),
+            service(Some("prod"), ServiceState::Down),
+        ],
+        troubles: vec![skew],
+        ..Status::new(now())
+    }
+    .with_secrets(vec![off, failing, healthy, removed, stuck, unseen])
+}

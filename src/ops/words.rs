@@ -1,0 +1,65 @@
+//! Times in words, short enough for a column and a phone.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A length in its largest fitting unit: `45s`, `12m`, `30h`, `90d`.
+pub fn span(length: SignedDuration) -> String {
+    let seconds = length.as_secs().unsigned_abs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        // Two days of hours: "in 30h" says more than "in 1d".
+        3600..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// How long ago, or in how long: `3d ago`, `in 4h`, `now`.
+pub fn relative(at: Timestamp, now: Timestamp) -> String {
+    let ahead = at.duration_since(now);
+    match ahead.as_secs() {
+        0 => "now".to_owned(),
+        1.. => format!("in {}", span(ahead)),
+        _ => format!("{} ago", span(ahead)),
+    }
+}
+
+/// The same for something that is due: what should have happened by now is `now`.
+pub fn due(at: Timestamp, now: Timestamp) -> String {
+    relative(at.max(now), now)
+}
+
+/// The exact time, to the second, in UTC: `2026-11-25 10:00:03Z`.
+pub fn exact(at: Timestamp) -> String {
+    at.strftime("%F %TZ").to_string()
+}
+
+/// `1 secret`, `2 secrets`.
+pub fn count(number: usize, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_told_in_their_largest_fitting_unit() {
+        let now = Timestamp::UNIX_EPOCH;
+        let at = |seconds| now + SignedDuration::from_secs(seconds);
+        for (seconds, words) in [
+            (0, "now"),
+            (59, "in 59s"),
+            (60, "in 1m"),
+            (3599, "in 59m"),
+            (172_799, "in 47h"),
+            (172_800, "in 2d"),
+            (-90, "1m ago"),
+        ] {
+            assert_eq!(relative(at(seconds), now), words);
+        }
+        assert_eq!(due(at(-90), now), "now");
+        assert_eq!(exact(at(3)), "1970-01-01 00:00:03Z");
+    }
+}

@@ -1,0 +1,271 @@
+//! What the outside sees of a running daemon, and of one that is not there: listener, `dtrotate status`, `dtrotate health`.
+
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+use simulator::Seed;
+
+use crate::world::{World, note, until};
+
+/// An address that is free now.
+fn free() -> String {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    socket.local_addr().expect("its address").to_string()
+}
+
+/// Secrets that rotate every two seconds, and a listener.
+async fn listening_world(secrets: usize) -> World {
+    let mut world = World::new(secrets).await;
+    world.set("ops.listen", free());
+    world.set("defaults.schedule", "*/2 * * * * *");
+    world
+}
+
+fn listen(world: &World) -> &str {
+    world.config["ops"]["listen"].as_str().expect("an address")
+}
+
+/// The status and the text of an answer of the listener.
+async fn get(world: &World, path: &str) -> (u16, String) {
+    let answer = match reqwest::get(format!("http://{}{path}", listen(world))).await {
+        Ok(answer) => answer,
+        Err(_) => return (0, String::new()),
+    };
+    let status = answer.status().as_u16();
+    (status, answer.text().await.expect("a text"))
+}
+
+/// The value of a series; none = there is no such series.
+async fn metric(world: &World, series: &str) -> Option<f64> {
+    let (_, text) = get(world, "/metrics").await;
+    let line = text.lines().find(|line| line.starts_with(series))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+async fn ready(world: &World) {
+    until("the daemon to be ready", async || {
+        get(world, "/readyz").await.0 == 200
+    })
+    .await;
+}
+
+/// A picture without what changes from moment to moment.
+fn still(text: &str) -> Value {
+    let mut value: Value = serde_json::from_str(text).expect("JSON");
+    value["at"] = Value::Null;
+    value
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_a_stuck_secret_is_seen_from_everywhere_and_heals() {
+    let world = listening_world(3).await;
+    world
+        .root
+        .put("secret", "dynatrace/s0", json!({ "note": note(0) }))
+        .await;
+    let mut daemon = world.start("e2e");
+    until("rotations of the others", async || {
+        daemon.events("rotation_succeeded") >= 4 && daemon.events("rotation_stuck") >= 1
+    })
+    .await;
+    ready(&world).await;
+    assert_eq!(get(&world, "/healthz").await.0, 200);
+    assert_eq!(world.command(&["health"]).await.0, Some(0));
+
+    let (code, text) = world.command(&["status"]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.starts_with("3 secrets, 1 thing needs a human\n"),
+        "{text}"
+    );
+    let at = |word: &str| {
+        text.find(word)
+            .unwrap_or_else(|| panic!("no {word} in\n{text}"))
+    };
+    assert!(at("dynatrace/s0  stuck") < at("SECRET") && at("SECRET") < at("dynatrace/s1"));
+    assert!(at("reason    field_missing") > 0);
+
+    assert_eq!(world.command(&["status", "dynatrace/s1"]).await.0, Some(0));
+    let (code, text) = world.command(&["status", "dynatrace/s0"]).await;
+    assert!(code == Some(1) && text.contains("stuck"), "{text}");
+    let (code, text) = world.command(&["status", "nosuch"]).await;
+    assert_eq!((code, text.as_str()), (Some(2), ""));
+
+    let stuck = r#"dtrotate_secret_stuck{secret="dynatrace/s0",environment="prod"}"#;
+    assert_eq!(metric(&world, stuck).await, Some(1.0));
+    let trouble = r#"dtrotate_troubles{event="rotation_stuck"}"#;
+    assert_eq!(metric(&world, trouble).await, Some(1.0));
+    let succeeded = r#"dtrotate_rotations_total{outcome="succeeded",environment="prod"}"#;
+    assert!(metric(&world, succeeded).await >= Some(4.0));
+    assert!(metric(&world, "dtrotate_rotation_duration_seconds_count").await >= Some(4.0));
+
+    let (code, page) = get(&world, "/").await;
+    assert_eq!(code, 200);
+    for word in [
+        "1 thing needs a human",
+        "dynatrace/s0",
+        "field_missing",
+        "dynatrace/s2",
+    ] {
+        assert!(page.contains(word), "no {word} in\n{page}");
+    }
+
+    // The cause is gone: all of it heals.
+    let value = world.dynatrace.seed(Seed::new("healed")).value;
+    world.put(0, &value).await;
+    until("the status to be well", async || {
+        world.command(&["status"]).await.0 == Some(0)
+    })
+    .await;
+    assert_eq!(metric(&world, trouble).await, Some(0.0));
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code(), Some(0));
+    assert_eq!(world.command(&["health"]).await.0, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_daemon_and_the_journal_tell_the_same() {
+    let mut world = listening_world(2).await;
+    world.set("defaults.schedule", "0 0 1 1 *");
+    let mut daemon = world.start("e2e");
+    ready(&world).await;
+    assert_eq!(world.command(&["rotate", "dynatrace/s1"]).await.0, Some(0));
+    daemon.signal("-HUP");
+    until(
+        "the daemon to see the rotation of the command",
+        async || {
+            let (_, text) = get(&world, "/status").await;
+            still(&text)["secrets"][1]["retiring"][0].is_object()
+        },
+    )
+    .await;
+    let (_, told) = get(&world, "/status").await;
+    let (code, printed) = world.command(&["status", "--json"]).await;
+    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(still(&told), still(&printed), "/status and status --json");
+    let id = world.current_id(0).await;
+    let (_, one) = world.command(&["status", "--json", &id]).await;
+    assert_eq!(still(&one)["secrets"][0]["name"], "dynatrace/s0");
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code(), Some(0));
+
+    let (code, read) = world.command(&["status", "--json"]).await;
+    assert_eq!(code, Some(0), "{read}");
+    let read = still(&read);
+    assert_eq!(read["daemon"], Value::Null);
+    assert_eq!(
+        read["secrets"],
+        still(&told)["secrets"],
+        "the journal tells the same"
+    );
+
+    world.gate.shut().await;
+    let (code, text) = world.command(&["status"]).await;
+    assert_eq!((code, text.as_str()), (Some(69), ""));
+    std::fs::write(world.config_file(), "[nonsense]\n").expect("the configuration");
+    assert_eq!(world.command(&["status"]).await.0, Some(78));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_a_taken_address_is_one_error_and_a_reload_gives_another() {
+    let mut world = World::new(1).await;
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    world.set("ops.listen", address);
+    world.set("defaults.schedule", "*/2 * * * * *");
+    let daemon = world.start("e2e");
+    until("rotations all the same", async || {
+        daemon.events("rotation_succeeded") >= 2
+    })
+    .await;
+    assert_eq!(world.errors().len(), 1, "{:?}", world.errors());
+    assert_eq!(world.errors()[0]["event"], "ops_unavailable");
+    let (code, text) = world.command(&["status"]).await;
+    assert_eq!(code, Some(0), "the journal knows no such trouble: {text}");
+
+    world.set("ops.listen", free());
+    daemon.signal("-HUP");
+    ready(&world).await;
+    assert_eq!(world.command(&["status"]).await.0, Some(0));
+    let reloaded = "dtrotate_config_last_reload_successful";
+    assert_eq!(metric(&world, reloaded).await, Some(1.0));
+
+    // A bad file is refused as a whole, and the metric says so.
+    std::fs::write(world.config_file(), "[nonsense]\n").expect("the configuration");
+    daemon.signal("-HUP");
+    until("the refused reload to be seen", async || {
+        metric(&world, reloaded).await == Some(0.0)
+    })
+    .await;
+    assert_eq!(
+        world.command(&["health"]).await.0,
+        Some(1),
+        "another address than the daemon's"
+    );
+
+    // The same file, with another listener: the old address is free again.
+    let former = listen(&world).to_owned();
+    world.set("ops.listen", free());
+    daemon.signal("-HUP");
+    ready(&world).await;
+    TcpListener::bind(&former).expect("the former address is free");
+    assert_eq!(world.command(&["health"]).await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_a_sealed_vault_is_not_ready_but_alive() {
+    let world = listening_world(1).await;
+    let _daemon = world.start("e2e");
+    ready(&world).await;
+    world.site.vault.seal().await;
+    until("the outage to be told", async || {
+        world.command(&["status"]).await.0 == Some(1)
+    })
+    .await;
+    let (code, text) = get(&world, "/readyz").await;
+    assert!(code == 503 && text.contains("sealed"), "{code} {text}");
+    assert_eq!(get(&world, "/healthz").await.0, 200);
+    assert_eq!(world.command(&["health"]).await.0, Some(1));
+    let (_, text) = world.command(&["status"]).await;
+    assert!(text.contains("vault_unavailable"), "{text}");
+    assert_eq!(metric(&world, "dtrotate_vault_up").await, Some(0.0));
+    world.site.vault.unseal().await;
+    ready(&world).await;
+    until("the end of the trouble", async || {
+        world.command(&["status"]).await.0 == Some(0)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_no_value_is_shown_to_anybody() {
+    let world = listening_world(2).await;
+    let daemon = world.start("e2e");
+    until("a token on its way out", async || {
+        daemon.events("token_disabled") > 0
+    })
+    .await;
+    let mut shown = String::new();
+    for path in ["/", "/status", "/metrics", "/healthz", "/readyz", "/nosuch"] {
+        shown += &get(&world, path).await.1;
+    }
+    for arguments in [
+        vec!["status"],
+        vec!["status", "--json"],
+        vec!["status", "dynatrace/s0"],
+    ] {
+        shown += &world.command(&arguments).await.1;
+    }
+    let mut seen = 0;
+    for path in ["dynatrace/s0", "dynatrace/s1", "dynatrace/master"] {
+        for version in world.root.versions("secret", path).await.into_keys() {
+            let read = world.root.secret_version("secret", path, version).await;
+            let value = read.expect("a version").data["token"].clone();
+            let value = value.as_str().expect("a value").to_owned();
+            let secret = value.rsplit('.').next().expect("a secret part");
+            assert!(!shown.contains(secret), "P5: a value was shown");
+            seen += usize::from(shown.contains(value.rsplit_once('.').expect("dotted").0));
+        }
+    }
+    assert!(seen >= 2, "the ids are shown");
+}
