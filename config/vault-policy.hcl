@@ -67,6 +67,11 @@ path "auth/token/renew-self" {
   capabilities = ["update"]
 }
 
+# update: giving back, at the end, a token that dtrotate logged in for (every auth method but `token`).
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}
+
 # update: `dtrotate check` asks what this token may do, path by path, instead of trying it.
 path "sys/capabilities-self" {
   capabilities = ["update"]

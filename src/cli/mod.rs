@@ -16,6 +16,8 @@ use crate::config::{self, Settings};
 
 /// It was tried and failed.
 const FAILED: u8 = 1;
+/// Vault or Dynatrace cannot be reached.
+const UNREACHABLE: u8 = 69;
 /// The configuration is bad.
 const BAD_CONFIG: u8 = 78;
 
@@ -42,7 +44,7 @@ struct Arguments {
 enum Command {
     /// The daemon.
     Run,
-    /// Refuse a bad configuration; show the next due times.
+    /// Refuse a bad configuration; show the next due times; prove every right at Vault and Dynatrace. Changes nothing.
     Check {
         /// Ask nothing of Vault and Dynatrace, and look into no credential file.
         #[arg(long)]

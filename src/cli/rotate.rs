@@ -8,10 +8,8 @@ use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::facts::Verdict;
 use crate::telemetry::{self, Format};
 
-use super::{Arguments, BAD_CONFIG, FAILED, run};
+use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, run};
 
-/// Vault or Dynatrace cannot be reached.
-const UNREACHABLE: u8 = 69;
 /// Another holder has the claim.
 const BUSY: u8 = 75;
 /// Wrong usage.

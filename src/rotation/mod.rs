@@ -4,6 +4,7 @@ mod claim;
 pub mod error;
 pub mod event;
 pub mod facts;
+pub mod fitness;
 mod life;
 pub mod machine;
 pub mod plan;

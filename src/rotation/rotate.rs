@@ -9,12 +9,12 @@ use std::time::Duration;
 use super::error::{CallError, ErrorKind, Service};
 use super::event::{EventName, Level, Report};
 use super::facts::{Act, Command, Holds, Looked, Now, Seen, Verdict};
+use super::fitness;
 use super::machine::{Run, Then};
-use super::plan::Lifetime;
 use super::record::{
     Attempt, Current, OpenAttempt, Proof, Reason, Record, Retiring, RetiringState, Trigger, Work,
 };
-use super::token::{Marker, MintOrder, TokenId, TokenInfo, manages_tokens};
+use super::token::{Marker, MintOrder, TokenId, TokenInfo};
 
 /// How long a new token may take to be accepted everywhere. No figure is published; disabling is said to take up to five minutes.
 const VERIFY_WINDOW: Duration = Duration::from_secs(300);
@@ -163,41 +163,12 @@ impl Run {
 
     /// Judges the value in Vault, or names the command that is needed first.
     pub(super) fn standing(&self) -> Result<Standing, Command> {
-        let stuck = |reason, message: String| Ok(Standing::Stuck(reason, message));
-        let place = self.place();
         let Some(seen) = &self.seen else {
             return Err(Command::ReadSecret);
         };
-        let holds = match seen {
-            Seen::Present {
-                holds: Some(holds), ..
-            } => holds,
-            Seen::Present { .. } => {
-                return stuck(
-                    Reason::FieldMissing,
-                    format!(
-                        "{place} has no usable value: the field is missing, blank or no string; put the token there, then run \
-                         `dtrotate rotate {}` or wait for the next due time",
-                        self.errand.plan.name
-                    ),
-                );
-            }
-            Seen::Deleted { version } => {
-                return stuck(
-                    Reason::SecretMissing,
-                    format!(
-                        "the latest version ({version}) of {place} is deleted; undelete it or write the token again"
-                    ),
-                );
-            }
-            Seen::Absent => {
-                return stuck(
-                    Reason::SecretMissing,
-                    format!(
-                        "there is nothing at {place}; write the token there, or correct the path in the configuration"
-                    ),
-                );
-            }
+        let holds = match fitness::holding(seen, self.place(), &self.plan().name) {
+            Ok(holds) => holds,
+            Err((reason, message)) => return Ok(Standing::Stuck(reason, message)),
         };
         let Some(looked) = &self.looked else {
             return Err(Command::LookUpValue);
@@ -259,32 +230,11 @@ impl Run {
 
     /// Why a token that the environment knows cannot be rotated.
     fn usable(&self, info: &TokenInfo) -> Option<Standing> {
-        let (id, place) = (&info.id, self.place());
-        let (reason, message) = if info.personal {
-            (
-                Reason::TokenPersonal,
-                format!(
-                    "{id} in {place} is a personal access token, which only its owner can replace; put an API token there"
-                ),
-            )
-        } else if !info.enabled && self.wished().1 != Trigger::Sweep {
-            (
-                Reason::TokenDisabled,
-                format!(
-                    "a person disabled {id} in {place}, so no new one is made for it; enable it in Dynatrace or put another token there"
-                ),
-            )
-        } else if manages_tokens(&info.scopes) && !self.errand.plan.manages_tokens {
-            (
-                Reason::TokenManages,
-                format!(
-                    "{id} in {place} can manage tokens, and such rights are cloned only for an environment's own management token; take \
-                         the right away or remove the secret from the configuration"
-                ),
-            )
-        } else {
+        let (reason, message) = fitness::unfit(info, self.place(), self.plan().manages_tokens)?;
+        // What the sweep wants replaced does not work, and need not.
+        if reason == Reason::TokenDisabled && self.wished().1 == Trigger::Sweep {
             return None;
-        };
+        }
         Some(Standing::Stuck(reason, message))
     }
 
@@ -300,10 +250,11 @@ impl Run {
         let Some(old) = known.clone().or_else(|| record.current.clone()) else {
             return Command::ReadSecret;
         };
-        let lifetime = match self.new_lifetime(&old, now) {
-            Ok(lifetime) => lifetime,
-            Err(message) => return self.fail(Reason::LifetimeTooShort, message, None, now),
-        };
+        let lifetime =
+            match fitness::lifetime(self.plan(), &old.id, old.created, old.expires, now.wall) {
+                Ok(lifetime) => lifetime,
+                Err(message) => return self.fail(Reason::LifetimeTooShort, message, None, now),
+            };
         if *standing == Standing::Foreign {
             reports.extend(self.replace_current(&mut record, &old, now));
         }
@@ -353,28 +304,6 @@ impl Run {
             .as_ref()
             .and_then(Seen::holds)
             .map_or(0, |holds| holds.mark)
-    }
-
-    /// How long the new token shall live: none = for ever.
-    fn new_lifetime(&self, old: &Current, now: Now) -> Result<Option<Duration>, String> {
-        let total = match (self.errand.plan.lifetime, old.expires) {
-            (Lifetime::Never, _) | (Lifetime::Inherit, None) => return Ok(None),
-            (Lifetime::For(length), _) => length,
-            (Lifetime::Inherit, Some(expires)) => {
-                let from = old.created.unwrap_or(now.wall);
-                Duration::try_from(expires.duration_since(from)).unwrap_or_default()
-            }
-        };
-        if total > self.errand.plan.grace * 2 {
-            return Ok(Some(total));
-        }
-        Err(format!(
-            "{} lived for {} s in all, which is not longer than twice the grace ({} s), so its successor would end too soon; set \
-             `lifetime` or a shorter `grace`",
-            old.id,
-            total.as_secs(),
-            self.errand.plan.grace.as_secs()
-        ))
     }
 
     /// A person's value becomes the current one; the former retires if dtrotate may end it.
