@@ -1,6 +1,8 @@
 //! What is generated from the code and kept in the tree is what the code says now. `make docs` writes it anew.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 use dtrotate::rotation::event::{EventName, Level};
@@ -87,4 +89,74 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
             false => vec![path],
         })
         .collect()
+}
+
+#[test]
+fn the_schema_beside_the_reference_is_the_one_of_the_code() {
+    keep(
+        "config/dtrotate.schema.json",
+        &format!("{:#}\n", dtrotate::config::schema()),
+    );
+}
+
+/// The demo is only in a build of its own, so the manual leaves it out.
+#[test]
+fn the_manual_pages_are_the_ones_of_the_command_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let command = dtrotate::cli::command_line().mut_subcommand("demo", |demo| demo.hide(true));
+    clap_mangen::generate_to(command, folder.path()).expect("manual pages");
+    let names = |folder: &Path| -> BTreeSet<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        let name = |entry: std::io::Result<fs::DirEntry>| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("text")
+        };
+        entries.map(name).collect()
+    };
+    let wanted = names(folder.path());
+    for name in &wanted {
+        let page = fs::read_to_string(folder.path().join(name)).expect("a page");
+        keep(&format!("docs/man/{name}"), &page);
+    }
+    let kept = names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/man"));
+    assert_eq!(kept, wanted, "a page that no command has");
+}
+
+#[test]
+fn the_completions_know_every_command() {
+    let script = |shell: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_dtrotate"))
+            .args(["completions", shell])
+            .env_clear()
+            .output()
+            .expect("dtrotate");
+        assert!(output.status.success(), "{shell}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let command = dtrotate::cli::command_line();
+    let names: Vec<&str> = command
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .collect();
+    assert!(names.len() > 4);
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = script(shell);
+        for name in &names {
+            assert!(script.contains(name), "{shell}: {name}");
+        }
+    }
+    // A shell that runs it completes `dtrotate rot` and the options of `rotate`.
+    let complete = |words: &str, position: usize| {
+        let line = format!(
+            "{}\nCOMP_WORDS=({words}); COMP_CWORD={position}; _dtrotate dtrotate \"${{COMP_WORDS[{position}]}}\"; echo \"${{COMPREPLY[@]}}\"",
+            script("bash")
+        );
+        let output = Command::new("bash").args(["--norc", "-c", &line]).output();
+        String::from_utf8(output.expect("bash").stdout).expect("text")
+    };
+    assert_eq!(complete("dtrotate rot", 1), "rotate\n");
+    assert!(complete("dtrotate rotate --dry", 2).contains("--dry-run"));
 }

@@ -17,6 +17,7 @@ mod mask;
 mod merge;
 mod problem;
 mod reading;
+mod schema;
 mod secrets;
 mod section;
 mod services;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 pub use credential::{Credential, CredentialError};
 pub use duration::show as show_duration;
 pub use problem::Problems;
+pub use schema::schema;
 pub use settings::{
     Api, Auth, Daemon, Environment, Field, Journal, Limits, Log, LogFormat, Missed, Ops,
     SecretSettings, Settings, Vault,
