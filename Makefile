@@ -28,6 +28,10 @@ lint: ## formatter check, then clippy with warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
+.PHONY: docs
+docs: ## writes anew what is generated from the code; `make test` fails when it is stale
+	WRITE_GENERATED=1 $(CARGO) test $(ALL) --test generated
+
 .PHONY: tools
 tools: ## the OpenBao that the tests need: $BAO, else `bao` on the PATH, else fetched into .tools/
 	@path="$$(scripts/openbao)"; echo "OpenBao: $$path"

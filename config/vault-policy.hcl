@@ -67,7 +67,7 @@ path "auth/token/renew-self" {
   capabilities = ["update"]
 }
 
-# update: giving the own token back at the end; only one that dtrotate logged in for, never one that was given to it.
+# update: giving back, at the end, a token that dtrotate logged in for (every auth method but `token`).
 path "auth/token/revoke-self" {
   capabilities = ["update"]
 }

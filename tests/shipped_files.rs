@@ -3,20 +3,99 @@
 use std::{
     fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
+
+use serde_json::Value;
 
 fn shipped(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The configuration files that are shipped.
+fn configurations() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let entries = fs::read_dir(folder).expect("config");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let files: Vec<PathBuf> = paths
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    assert!(files.len() >= 2, "{files:?}");
+    files
+}
+
+#[test]
+fn every_configuration_passes_the_check() {
+    for file in configurations() {
+        let output = Command::new(env!("CARGO_BIN_EXE_dtrotate"))
+            .arg("--config")
+            .arg(&file)
+            .args(["check", "--offline"])
+            .env_clear()
+            .output()
+            .expect("dtrotate");
+        assert!(output.status.success(), "{}", printed(&output));
+        assert!(printed(&output).contains("the configuration is valid"));
+    }
+}
+
+#[test]
+fn the_schema_takes_every_configuration_and_no_unknown_key() {
+    let schema = serde_json::from_str(&shipped("config/dtrotate.schema.json")).expect("JSON");
+    let mut compiler = boon::Compiler::new();
+    let mut schemas = boon::Schemas::new();
+    compiler
+        .add_resource("dtrotate.schema.json", schema)
+        .expect("a schema");
+    let schema = compiler
+        .compile("dtrotate.schema.json", &mut schemas)
+        .expect("a schema");
+    let takes = |text: &str| {
+        let value: Value = toml::from_str(text).expect("TOML");
+        schemas
+            .validate(&value, schema)
+            .map_err(|error| error.to_string())
+    };
+    for file in configurations() {
+        let text = fs::read_to_string(&file).expect("a configuration");
+        let named = text.lines().next();
+        assert_eq!(
+            named,
+            Some("#:schema ./dtrotate.schema.json"),
+            "{}",
+            file.display()
+        );
+        assert_eq!(takes(&text), Ok(()), "{}", file.display());
+    }
+    let good = shipped("config/minimal.toml");
+    for (from, to) in [
+        ("address =", "adress ="),
+        ("method = \"approle\"", "method = \"magic\""),
+        ("role_id_file =", "role_id ="),
+        ("url =", "uri ="),
+        ("schedule =", "shedule ="),
+        ("[[secret]]", "[[secret]]\ngrace = 5"),
+        ("[[secret]]", "[[secret]]\ngrace = \"1h1d\""),
+        ("[[secret]]", "[[secret]]\nenabled = \"yes\""),
+        ("[[secret]]", "[limits]\nconcurrency = 0\n[[secret]]"),
+        ("[[secret]]", "[nosuch]\n[[secret]]"),
+    ] {
+        let bad = good.replace(from, to);
+        assert_ne!(bad, good, "{from}");
+        assert!(takes(&bad).is_err(), "{to}");
+    }
+}
+
 /// The worst exposure that the unit may have, times ten: what is left at 1.1 is the network that it is for.
 const EXPOSURE: &str = "--threshold=12";
 
 /// The unit in a folder of its own, with a program that is there.
-fn unit() -> (tempfile::TempDir, std::path::PathBuf) {
+fn unit() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("dtrotate.service");
     let text = shipped("systemd/dtrotate.service");

@@ -1,10 +1,13 @@
-//! `dtrotate check`: is the configuration valid, and when is each secret due?
+//! `dtrotate check`: is the configuration valid, when is each secret due, and is everything there and allowed that a rotation needs?
 
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::clock;
+use crate::config::{SecretSettings, Settings};
+use crate::daemon::check::{self, Findings, Grade};
 
-use super::{Arguments, BAD_CONFIG};
+use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE};
 
 pub(super) fn check(arguments: &Arguments, offline: bool) -> ExitCode {
     let settings = match arguments.load(false, offline) {
@@ -14,34 +17,106 @@ pub(super) fn check(arguments: &Arguments, offline: bool) -> ExitCode {
             return ExitCode::from(BAD_CONFIG);
         }
     };
-    let now = clock::now();
     for secret in &settings.secrets {
-        let name = &secret.plan.name;
-        if !secret.enabled {
-            println!("{name}: switched off");
-            continue;
-        }
-        let firings: Vec<String> = secret
-            .schedule
-            .firings_after(now)
-            .take(3)
-            .map(|at| {
-                at.to_zoned_datetime(secret.schedule.zone().clone())
-                    .strftime("%a %F %T %Z")
-                    .to_string()
-            })
-            .collect();
-        println!(
-            "{name}: `{}` {}: {}",
-            secret.schedule_text,
-            secret.zone_name,
-            firings.join(", ")
-        );
+        println!("{}", due_times(secret));
     }
     println!(
         "{} files, {} secrets: the configuration is valid",
         settings.files.len(),
         settings.secrets.len()
     );
-    ExitCode::SUCCESS
+    if offline {
+        return ExitCode::SUCCESS;
+    }
+    println!();
+    if !is_the_daemons_login(arguments, &settings) {
+        println!(
+            "WARN  Vault: asked with the token in BAO_TOKEN or VAULT_TOKEN, so what follows is about that token and not about the one that \
+             the daemon gets; unset the variable to prove the daemon's rights"
+        );
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    match runtime.block_on(check::check(&settings, progress)) {
+        Ok(findings) => ExitCode::from(tell(&findings)),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(BAD_CONFIG)
+        }
+    }
+}
+
+/// A secret's next due times, in its zone.
+fn due_times(secret: &SecretSettings) -> String {
+    let name = &secret.plan.name;
+    if !secret.enabled {
+        return format!("{name}: switched off");
+    }
+    let firings = secret.schedule.firings_after(clock::now()).take(3);
+    let firings: Vec<String> = firings
+        .map(|at| {
+            at.to_zoned_datetime(secret.schedule.zone().clone())
+                .strftime("%a %F %T %Z")
+                .to_string()
+        })
+        .collect();
+    format!(
+        "{name}: `{}` {}: {}",
+        secret.schedule_text,
+        secret.zone_name,
+        firings.join(", ")
+    )
+}
+
+/// The daemon would log in to Vault as this command does.
+fn is_the_daemons_login(arguments: &Arguments, settings: &Settings) -> bool {
+    let daemon = arguments.load(true, true);
+    daemon.is_ok_and(|daemon| daemon.vault.auth == settings.vault.auth)
+}
+
+/// A line that rewrites itself, for a person who waits.
+fn progress(done: usize, all: usize) {
+    let mut stderr = std::io::stderr().lock();
+    if stderr.is_terminal() {
+        let end = if done == all { "\r\x1b[K" } else { "" };
+        // Nobody is served by an error about it.
+        let _ = write!(stderr, "\r{done} of {all} secrets{end}");
+        let _ = stderr.flush();
+    }
+}
+
+/// Prints what was found, and tells the exit code.
+fn tell(findings: &Findings) -> u8 {
+    for finding in &findings.list {
+        println!(
+            "{:5} {}: {}",
+            finding.grade.as_str(),
+            finding.about,
+            finding.text
+        );
+    }
+    if !findings.rules.is_empty() {
+        println!("\nThe policy of dtrotate's Vault token lacks:\n");
+        for right in findings.rules.values() {
+            println!("{right}\n");
+        }
+    }
+    let count = |word: &str| {
+        let all = findings.list.iter();
+        all.filter(|finding| finding.grade.as_str() == word).count()
+    };
+    println!("\n{} errors, {} warnings", count("ERROR"), count("WARN"));
+    match findings.worst() {
+        Grade::Ok | Grade::Warn => 0,
+        Grade::Error => FAILED,
+        Grade::Unreachable => UNREACHABLE,
+    }
 }

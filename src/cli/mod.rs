@@ -25,9 +25,12 @@ const UNREACHABLE: u8 = 69;
 /// The configuration is bad.
 const BAD_CONFIG: u8 = 78;
 
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 it was tried and failed; 2 wrong usage; 69 Vault or Dynatrace cannot be reached \
+    (commands only, `run` stays up); 75 another holder is at work on the secret; 78 bad configuration.";
+
 /// Rotates Dynatrace tokens on cron schedules and keeps the current value in HashiCorp Vault or OpenBao.
 #[derive(Parser)]
-#[command(name = "dtrotate", version)]
+#[command(name = "dtrotate", version, after_long_help = EXIT_STATUS)]
 struct Arguments {
     /// The configuration file.
     #[arg(
@@ -48,7 +51,7 @@ struct Arguments {
 enum Command {
     /// The daemon.
     Run,
-    /// Refuse a bad configuration; show the next due times.
+    /// Refuse a bad configuration; show the next due times; prove every right at Vault and Dynatrace. Changes nothing.
     Check {
         /// Ask nothing of Vault and Dynatrace, and look into no credential file.
         #[arg(long)]
@@ -64,6 +67,8 @@ enum Command {
     /// Everything on this machine with nothing installed: the daemon on embedded stand-ins.
     #[cfg(feature = "demo")]
     Demo,
+    /// Print the JSON Schema of a configuration file, for editors.
+    Schema,
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -97,12 +102,21 @@ pub fn main() -> ExitCode {
         Command::Health => health::health(&arguments),
         Command::Rotate(wanted) => rotate::rotate(&arguments, wanted),
         Command::Check { offline } => check::check(&arguments, *offline),
+        Command::Schema => {
+            println!("{:#}", config::schema());
+            ExitCode::SUCCESS
+        }
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(*shell, &mut command, "dtrotate", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
     }
+}
+
+/// The command line, for what is generated from it.
+pub fn command_line() -> clap::Command {
+    Arguments::command()
 }
 
 impl Arguments {

@@ -17,6 +17,7 @@ mod mask;
 mod merge;
 mod problem;
 mod reading;
+mod schema;
 mod secrets;
 mod section;
 mod services;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 pub use credential::{Credential, CredentialError};
 pub use duration::show as show_duration;
 pub use problem::Problems;
+pub use schema::schema;
 pub use settings::{
     Api, Auth, Daemon, Details, Environment, Field, Journal, Limits, Log, LogFormat, Missed, Ops,
     SecretId, SecretSettings, Settings, Vault,

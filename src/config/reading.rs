@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use super::problem::{Place, Problem, Report};
+use super::schema::{Shape, Shapes};
 
 /// The known word that a wrong one probably means: the nearest, if at most a third of its letters must change.
 pub(super) fn did_you_mean<'a>(
@@ -39,6 +40,8 @@ pub(super) struct Reading {
     unknown_variables: RefCell<Vec<Place>>,
     /// A file could not be read, so that what seems to be missing may stand in it.
     incomplete: Cell<bool>,
+    /// For the schema: every key that was asked for, and as what. Not kept when a configuration is read for its sake.
+    shapes: Option<RefCell<Shapes>>,
 }
 
 impl Reading {
@@ -54,6 +57,28 @@ impl Reading {
     /// Whether a file could not be read.
     pub fn is_incomplete(&self) -> bool {
         self.incomplete.get()
+    }
+
+    /// One that learns what is asked for.
+    pub fn learning() -> Reading {
+        Reading {
+            shapes: Some(RefCell::default()),
+            ..Reading::default()
+        }
+    }
+
+    /// What was learned.
+    pub fn learned(self) -> Shapes {
+        self.shapes.unwrap_or_default().into_inner()
+    }
+
+    /// A key of a section was asked for as this.
+    pub fn learn(&self, section: &str, key: &'static str, shape: impl FnOnce() -> Shape) {
+        if let Some(shapes) = &self.shapes {
+            let mut shapes = shapes.borrow_mut();
+            let section = shapes.entry(section.to_owned()).or_default();
+            section.entry(key).or_insert_with(shape);
+        }
     }
 
     /// A variable that could override something.

@@ -9,6 +9,7 @@ use super::duration;
 use super::file::{Node, Table, Value};
 use super::problem::{Place, Placed, Problem};
 use super::reading::{Reading, did_you_mean};
+use super::schema::Shape;
 
 /// One table being read.
 pub(super) struct Section<'a> {
@@ -55,8 +56,9 @@ impl<'a> Section<'a> {
         entries.map(|(key, entry)| (key.as_str(), &entry.key))
     }
 
-    fn node(&self, key: &'static str) -> Option<&'a Node> {
+    fn node(&self, key: &'static str, shape: impl FnOnce() -> Shape) -> Option<&'a Node> {
         self.asked.borrow_mut().push(key);
+        self.reading.learn(&self.name, key, shape);
         if self.overridable && !self.name.is_empty() {
             let name = variable(&self.name, key);
             self.reading.known_variable(name);
@@ -71,7 +73,15 @@ impl<'a> Section<'a> {
 
     /// A string.
     pub fn text(&self, key: &'static str) -> Option<Placed<String>> {
-        let node = self.node(key)?;
+        self.text_like(key, || Shape::Text)
+    }
+
+    fn text_like(
+        &self,
+        key: &'static str,
+        shape: impl FnOnce() -> Shape,
+    ) -> Option<Placed<String>> {
+        let node = self.node(key, shape)?;
         self.text_of(node, "a string")
     }
 
@@ -89,7 +99,7 @@ impl<'a> Section<'a> {
     /// A string, or a list of strings that is not empty.
     pub fn texts(&self, key: &'static str) -> Option<Placed<Vec<Placed<String>>>> {
         const WANTED: &str = "a string or a list of strings";
-        let node = self.node(key)?;
+        let node = self.node(key, || Shape::Texts)?;
         let items = match &node.value {
             Value::List(items) => items.as_slice(),
             _ => std::slice::from_ref(node),
@@ -127,7 +137,8 @@ impl<'a> Section<'a> {
 
     /// One of a few words.
     pub fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<Placed<T>> {
-        let text = self.text(key)?;
+        let all = || words.iter().map(|(word, _)| (*word).to_owned()).collect();
+        let text = self.text_like(key, || Shape::Words(all()))?;
         let hit = words.iter().find(|(word, _)| *word == text.value);
         if let Some((_, value)) = hit {
             return Some(text.map(|_| *value));
@@ -152,7 +163,7 @@ impl<'a> Section<'a> {
 
     /// A length of time. A bare number is refused.
     pub fn length(&self, key: &'static str, zero_allowed: bool) -> Option<Placed<Duration>> {
-        let node = self.node(key)?;
+        let node = self.node(key, || Shape::Length)?;
         if let Value::Integer(number) = node.value {
             let number = number.map(|n| n.to_string()).unwrap_or_default();
             let message = format!(
@@ -182,7 +193,7 @@ impl<'a> Section<'a> {
 
     /// `true` or `false`.
     pub fn boolean(&self, key: &'static str) -> Option<Placed<bool>> {
-        let node = self.node(key)?;
+        let node = self.node(key, || Shape::Flag)?;
         let value = match &node.value {
             Value::Boolean(flag) => *flag,
             Value::Override(text) if text == "true" => true,
@@ -200,7 +211,7 @@ impl<'a> Section<'a> {
 
     /// A whole number within bounds.
     pub fn integer(&self, key: &'static str, bounds: RangeInclusive<i64>) -> Option<Placed<i64>> {
-        let node = self.node(key)?;
+        let node = self.node(key, || Shape::Integer(bounds.clone()))?;
         let number = match &node.value {
             Value::Integer(number) => *number,
             Value::Override(text) => text.parse().ok(),

@@ -133,18 +133,14 @@ pub(super) fn vault(section: Section<'_>, around: &Surroundings<'_>) -> Option<V
                 .map(|(_, text)| text)
         })
         .and_then(|text| namespace(&text, around));
-    let ca_file = match section.has("ca_file") {
-        true => around.certificates(&section),
-        false => {
-            section.elsewhere("ca_file");
-            let named = around.variable(["BAO_CACERT", "VAULT_CACERT"]);
-            named.map(|(_, text)| {
-                let path = PathBuf::from(&text.value);
-                around.check_readable(&path, &text.place);
-                path
-            })
-        }
-    };
+    let written = around.certificates(&section);
+    let ca_file = written.or_else(|| {
+        let variables = ["BAO_CACERT", "VAULT_CACERT"];
+        let (_, text) = (!section.has("ca_file")).then(|| around.variable(variables))??;
+        let path = PathBuf::from(&text.value);
+        around.check_readable(&path, &text.place);
+        Some(path)
+    });
     let timeout = section.length_or("timeout", seconds(10));
     let auth = login::auth(section.table("auth"), around);
     section.finish();

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::config::{self, Settings};
 use crate::dynatrace::{self, BaseUrl, Dynatrace};
-use crate::http::ServerClock;
+pub use crate::http::ServerClock;
 use crate::rotation::error::{CallError, ErrorKind, Service};
 use crate::rotation::ports::{SecretPath, SecretRead, SecretStore};
 use crate::rotation::token::TokenInfo;
 use crate::vault::{self, KvJournal, KvSecrets, Vault, VaultOptions};
+pub use crate::vault::{Engine, OwnToken, Right, capabilities_right, reads, rotates};
 
 use super::listing::Shared;
 
@@ -207,12 +208,24 @@ impl Wired {
         }
     }
 
-    /// What our Vault token may do at these API paths.
-    pub async fn capabilities(
-        &self,
-        paths: &[String],
-    ) -> Result<BTreeMap<String, Vec<String>>, CallError> {
-        self.vault.capabilities(paths).await
+    /// What Vault tells of our token.
+    pub async fn own_token(&self) -> Result<OwnToken, CallError> {
+        self.vault.own_token().await
+    }
+
+    /// The engine behind a mount.
+    pub async fn engine(&self, mount: &str) -> Result<Engine, CallError> {
+        self.vault.engine(mount).await
+    }
+
+    /// The rules that a policy needs for living with our Vault token.
+    pub fn own_rights(&self) -> Vec<Right> {
+        self.vault.own_rights()
+    }
+
+    /// Those of `rights` that our Vault token lacks, each with what it may do there.
+    pub async fn lacking(&self, rights: &[Right]) -> Result<Vec<(Right, Vec<String>)>, CallError> {
+        self.vault.lacking(rights).await
     }
 
     /// The clocks of the servers, by name.
@@ -243,17 +256,6 @@ impl Wired {
             ErrorKind::Unauthorized,
             what,
         ))
-    }
-
-    /// The rights that an environment's management token needs and lacks.
-    pub async fn management_scopes_missing(
-        &self,
-        environment: &str,
-    ) -> Result<Vec<String>, CallError> {
-        self.issuer(environment)?
-            .inner()
-            .management_scopes_missing()
-            .await
     }
 
     /// An environment's issuer.

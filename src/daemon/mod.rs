@@ -8,6 +8,7 @@
 
 pub mod assemble;
 pub mod board;
+pub mod check;
 mod chores;
 pub mod command;
 mod dispatch;

@@ -15,6 +15,7 @@ use crate::rotation::{concerns, doubtful};
 use crate::telemetry::Line;
 
 use super::Life;
+use super::assemble::ServerClock;
 use super::board::Board;
 use super::chores::Apply;
 use super::job::Office;
@@ -138,18 +139,7 @@ pub(super) fn clocks_agree(office: &Office) -> bool {
     let mut agree = true;
     for (name, clock) in office.wired.clocks() {
         let key = format!("clock {name}");
-        let ahead = clock.skew().map_or(SignedDuration::ZERO, |skew| skew.ahead);
-        if ahead.abs() > SKEW {
-            let message = format!(
-                "the clock of {name} is {} s {} of this machine's; nothing is disabled or deleted until they agree. Check the time \
-                 synchronisation of both",
-                ahead.abs().as_secs(),
-                if ahead.is_negative() {
-                    "behind"
-                } else {
-                    "ahead"
-                }
-            );
+        if let Some(message) = disagrees(&name, &clock) {
             office
                 .board
                 .raise(key, Line::new(EventName::ClockSkew, message), true);
@@ -159,6 +149,23 @@ pub(super) fn clocks_agree(office: &Office) -> bool {
         }
     }
     agree
+}
+
+/// What there is to say of a server's clock that differs too much from this machine's.
+pub(super) fn disagrees(name: &str, clock: &ServerClock) -> Option<String> {
+    let ahead = clock.skew()?.ahead;
+    (ahead.abs() > SKEW).then(|| {
+        format!(
+            "the clock of {name} is {} s {} of this machine's; nothing is disabled or deleted until they agree. Check the time \
+             synchronisation of both",
+            ahead.abs().as_secs(),
+            if ahead.is_negative() {
+                "behind"
+            } else {
+                "ahead"
+            }
+        )
+    })
 }
 
 /// Keeps the board in line with what the journal says of a secret, so that what lasts is repeated, and with what kept the run from writing

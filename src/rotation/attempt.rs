@@ -6,8 +6,8 @@ use super::deliver::{Hand, Minted};
 use super::error::{CallError, ErrorKind};
 use super::event::{EventName, Report};
 use super::facts::{Command, Holds, Looked, Now, Seen};
+use super::fitness;
 use super::machine::{Run, Then};
-use super::plan::Lifetime;
 use super::record::{Attempt, Current, OpenAttempt, Reason, Work};
 use super::standing::Standing;
 use super::token::{Marker, MintOrder};
@@ -40,10 +40,11 @@ impl Run {
         let Some(old) = known.clone().or_else(|| record.current.clone()) else {
             return Command::ReadSecret;
         };
-        let lifetime = match self.new_lifetime(&old, now) {
-            Ok(lifetime) => lifetime,
-            Err(message) => return self.fail(Reason::LifetimeTooShort, message, None, now),
-        };
+        let lifetime =
+            match fitness::lifetime(self.plan(), &old.id, old.created, old.expires, now.wall) {
+                Ok(lifetime) => lifetime,
+                Err(message) => return self.fail(Reason::LifetimeTooShort, message, None, now),
+            };
         if *standing == Standing::Foreign {
             reports.extend(self.replace_current(&mut record, &old, now));
         }
@@ -93,28 +94,6 @@ impl Run {
             .as_ref()
             .and_then(Seen::holds)
             .map_or(0, |holds| holds.mark)
-    }
-
-    /// How long the new token shall live: none = for ever.
-    pub(super) fn new_lifetime(&self, old: &Current, now: Now) -> Result<Option<Duration>, String> {
-        let total = match (self.errand.plan.lifetime, old.expires) {
-            (Lifetime::Never, _) | (Lifetime::Inherit, None) => return Ok(None),
-            (Lifetime::For(length), _) => length,
-            (Lifetime::Inherit, Some(expires)) => {
-                let from = old.created.unwrap_or(now.wall);
-                Duration::try_from(expires.duration_since(from)).unwrap_or_default()
-            }
-        };
-        if total > self.errand.plan.grace * 2 {
-            return Ok(Some(total));
-        }
-        Err(format!(
-            "{} lived for {} s in all, which is not longer than twice the grace ({} s), so its successor would end too soon; set \
-             `lifetime` or a shorter `grace`",
-            old.id,
-            total.as_secs(),
-            self.errand.plan.grace.as_secs()
-        ))
     }
 
     pub(super) fn mint(&mut self, attempt: &Attempt, now: Now) -> Command {

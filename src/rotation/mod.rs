@@ -7,6 +7,7 @@ mod deliver;
 pub mod error;
 pub mod event;
 pub mod facts;
+pub mod fitness;
 mod life;
 pub mod machine;
 pub mod plan;

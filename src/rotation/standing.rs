@@ -1,9 +1,10 @@
 //! What the value in Vault is to us: the judgement that every run begins with.
 
-use super::facts::{Command, Holds, Looked, Seen, Verdict};
+use super::facts::{Command, Holds, Looked, Verdict};
+use super::fitness;
 use super::machine::Run;
 use super::record::{Reason, RetiringState, Trigger};
-use super::token::{Marker, TokenId, TokenInfo, manages_tokens};
+use super::token::{Marker, TokenId, TokenInfo};
 
 /// What the value in Vault is to us.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,41 +26,12 @@ pub(super) enum Standing {
 impl Run {
     /// Judges the value in Vault, or names the command that is needed first.
     pub(super) fn standing(&self) -> Result<Standing, Command> {
-        let stuck = |reason, message: String| Ok(Standing::Stuck(reason, message));
-        let place = self.place();
         let Some(seen) = &self.seen else {
             return Err(Command::ReadSecret);
         };
-        let holds = match seen {
-            Seen::Present {
-                holds: Some(holds), ..
-            } => holds,
-            Seen::Present { .. } => {
-                return stuck(
-                    Reason::FieldMissing,
-                    format!(
-                        "{place} has no usable value: the field is missing, blank or no string; put the token there, then run \
-                         `dtrotate rotate {}` or wait for the next due time",
-                        self.errand.plan.name
-                    ),
-                );
-            }
-            Seen::Deleted { version } => {
-                return stuck(
-                    Reason::SecretMissing,
-                    format!(
-                        "the latest version ({version}) of {place} is deleted; undelete it or write the token again"
-                    ),
-                );
-            }
-            Seen::Absent => {
-                return stuck(
-                    Reason::SecretMissing,
-                    format!(
-                        "there is nothing at {place}; write the token there, or correct the path in the configuration"
-                    ),
-                );
-            }
+        let holds = match fitness::holding(seen, self.place(), &self.plan().name) {
+            Ok(holds) => holds,
+            Err((reason, message)) => return Ok(Standing::Stuck(reason, message)),
         };
         let Some(looked) = &self.looked else {
             return Err(Command::LookUpValue);
@@ -121,32 +93,11 @@ impl Run {
 
     /// Why a token that the environment knows cannot be rotated.
     pub(super) fn usable(&self, info: &TokenInfo) -> Option<Standing> {
-        let (id, place) = (&info.id, self.place());
-        let (reason, message) = if info.personal {
-            (
-                Reason::TokenPersonal,
-                format!(
-                    "{id} in {place} is a personal access token, which only its owner can replace; put an API token there"
-                ),
-            )
-        } else if !info.enabled && self.wished().1 != Trigger::Sweep {
-            (
-                Reason::TokenDisabled,
-                format!(
-                    "a person disabled {id} in {place}, so no new one is made for it; enable it in Dynatrace or put another token there"
-                ),
-            )
-        } else if manages_tokens(&info.scopes) && !self.errand.plan.manages_tokens {
-            (
-                Reason::TokenManages,
-                format!(
-                    "{id} in {place} can manage tokens, and such rights are cloned only for an environment's own management token; take \
-                         the right away or remove the secret from the configuration"
-                ),
-            )
-        } else {
+        let (reason, message) = fitness::unfit(info, self.place(), self.plan().manages_tokens)?;
+        // What the sweep wants replaced does not work, and need not.
+        if reason == Reason::TokenDisabled && self.wished().1 == Trigger::Sweep {
             return None;
-        };
+        }
         Some(Standing::Stuck(reason, message))
     }
 

@@ -15,14 +15,14 @@ use super::kv2;
 use super::mounts::Engine;
 
 /// The document that holds the installation's id. No secret's document begins with `_`.
-const INSTALLATION: &str = "_installation";
+pub(super) const INSTALLATION: &str = "_installation";
 
 /// The journal in Vault. Cheap to clone.
 #[derive(Clone)]
 pub struct KvJournal {
     vault: Vault,
-    mount: String,
-    path: String,
+    pub(super) mount: String,
+    pub(super) path: String,
 }
 
 impl KvJournal {

@@ -11,6 +11,7 @@ use crate::rotation::ports::{SecretData, SecretPath, SecretRead};
 use super::answer::Answer;
 use super::client::Vault;
 use super::mounts::Engine;
+use super::rights;
 use super::wire::{Call, Effect};
 
 #[derive(Deserialize)]
@@ -108,6 +109,42 @@ pub(super) async fn write(
         let text =
             "Vault took the write, but not as a KV version 2 engine does; was the mount replaced?";
         call.error(ErrorKind::Unclear, text)
+    })
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    #[serde(default)]
+    max_versions: u64,
+    #[serde(default)]
+    current_version: u64,
+    #[serde(default)]
+    oldest_version: u64,
+}
+
+/// How many versions of the secret are kept, where its metadata shows it: by its own `max_versions`, or by what was dropped already
+/// (the limit of the mount stands in its configuration, which no rotation has the right to read).
+pub(super) async fn versions_kept(
+    vault: &Vault,
+    at: &SecretPath,
+) -> Result<Option<u64>, CallError> {
+    let call = Call::get(rights::metadata_path(at));
+    let mut answer = vault.call(&call).await?;
+    let data = answer.body.data.take();
+    let Some(limits) = data.and_then(|data| Limits::deserialize(data).ok()) else {
+        return Err(answer.refuse(&call));
+    };
+    Ok(match limits {
+        Limits {
+            max_versions: own @ 1..,
+            ..
+        } => Some(own),
+        Limits {
+            oldest_version: oldest @ 2..,
+            current_version: current,
+            ..
+        } => Some((current + 1).saturating_sub(oldest)),
+        _ => None,
     })
 }
 

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use serde::Deserialize;
 
 use crate::rotation::error::{CallError, ErrorKind};
+use crate::rotation::event::EventName;
 use crate::rotation::ports::SecretPath;
 
 use super::client::Vault;
@@ -92,7 +93,7 @@ impl Vault {
         let engine = engine_of(mount, &found).map_err(|why| call.error(ErrorKind::Refused, why))?;
         if self.mounts().learn(mount, engine) && engine == Engine::V1 {
             tracing::warn!(
-                event = "kv_without_versions",
+                event = EventName::KvWithoutVersions.as_str(),
                 mount,
                 "the mount {mount} is KV version 1: it has no check-and-set, so a change made by somebody else at the same moment, or a \
                  write of ours that arrives late, can be overwritten unnoticed; run a single replica, or better use KV version 2"

@@ -24,6 +24,11 @@ impl KvSecrets {
     pub fn new(vault: Vault) -> Self {
         KvSecrets(vault)
     }
+
+    /// How many versions of the secret the engine keeps, as far as its metadata shows it. Only a KV version 2 engine knows.
+    pub async fn versions_kept(&self, at: &SecretPath) -> Result<Option<u64>, CallError> {
+        kv2::versions_kept(&self.0, at).await
+    }
 }
 
 impl SecretStore for KvSecrets {

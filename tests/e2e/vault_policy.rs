@@ -129,10 +129,11 @@ async fn allows_what_a_rotation_does() {
         None,
         "nothing was created"
     );
+
     daemon
         .ok(Method::POST, "auth/token/revoke-self", json!({}))
         .await;
-    assert!(!daemon.get("secret/data/dynatrace/app").await);
+    assert!(!daemon.get("auth/token/lookup-self").await);
 }
 
 #[tokio::test]

@@ -1,0 +1,129 @@
+//! What `dtrotate check` proves online: that everything a rotation needs is there and allowed, at Vault and at every environment, and
+//! what a person should know before the first rotation.
+//!
+//! It changes nothing (P7): it reads, looks up and asks for rights; it does not even create the journal's first document. The one thing
+//! it may end is the Vault token that it logged in for.
+
+mod secrets;
+mod services;
+
+use std::collections::BTreeMap;
+
+use crate::config::Settings;
+
+use super::assemble::{self, AssembleError, Right, Wired};
+use super::sweep;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// As it should be.
+    Ok,
+    /// It works, but a person should know.
+    Warn,
+    /// Something is missing or wrong: a rotation will not work.
+    Error,
+    /// It could not be asked.
+    Unreachable,
+}
+
+impl Grade {
+    /// The word at the beginning of a line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Grade::Ok => "OK",
+            Grade::Warn => "WARN",
+            Grade::Error | Grade::Unreachable => "ERROR",
+        }
+    }
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub grade: Grade,
+    /// The secret, the environment, the journal or Vault.
+    pub about: String,
+    /// The sentence, with what to do.
+    pub text: String,
+}
+
+/// What was found.
+#[derive(Default)]
+pub struct Findings {
+    /// In the order in which things depend on each other; secrets in the order of the configuration.
+    pub list: Vec<Finding>,
+    /// The rules that the policy of our Vault token lacks, by path.
+    pub rules: BTreeMap<String, Right>,
+}
+
+impl Findings {
+    /// The worst grade.
+    pub fn worst(&self) -> Grade {
+        let grades = self.list.iter().map(|finding| finding.grade);
+        grades.max().unwrap_or(Grade::Ok)
+    }
+
+    fn add(&mut self, grade: Grade, about: &str, text: impl Into<String>) {
+        self.list.push(Finding {
+            grade,
+            about: about.to_owned(),
+            text: text.into(),
+        });
+    }
+
+    /// A rule to be added to the policy; of two for one path the wider one counts.
+    fn rule(&mut self, right: Right) {
+        let known = self.rules.get(&right.path);
+        if known.is_none_or(|known| known.capabilities.len() < right.capabilities.len()) {
+            self.rules.insert(right.path.clone(), right);
+        }
+    }
+}
+
+/// Checks everything. `progress` is told how many of how many secrets were looked at.
+///
+/// # Errors
+/// The clients cannot be built: a fault of the configuration.
+pub async fn check(
+    settings: &Settings,
+    progress: impl Fn(usize, usize),
+) -> Result<Findings, AssembleError> {
+    let inspector = Inspector {
+        settings,
+        wired: assemble::assemble(settings)?,
+    };
+    let mut findings = Findings::default();
+    inspector.inspect(&mut findings, progress).await;
+    inspector.wired.log_out().await;
+    Ok(findings)
+}
+
+struct Inspector<'a> {
+    settings: &'a Settings,
+    wired: Wired,
+}
+
+impl Inspector<'_> {
+    async fn inspect(&self, findings: &mut Findings, progress: impl Fn(usize, usize)) {
+        if !self.vault(findings).await {
+            return;
+        }
+        let engines = self.engines(findings).await;
+        self.journal(&engines, findings);
+        let denied = self.rights(&engines, findings).await;
+        let managers = self.environments(findings).await;
+        let around = secrets::Around {
+            engines,
+            denied,
+            managers,
+        };
+        self.secrets(&around, findings, progress).await;
+        for (name, clock) in self.wired.clocks() {
+            if let Some(message) = sweep::disagrees(&name, &clock) {
+                findings.add(Grade::Error, &name, message);
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Vault, its mounts and rights, the journal, and the environments with their management tokens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::clock;
+use crate::config::SecretSettings;
+use crate::rotation::error::{CallError, ErrorKind};
+use crate::rotation::ports::SecretPath;
+use crate::rotation::token::TokenInfo;
+
+use super::super::assemble::{self, Engine, Right};
+use super::{Findings, Grade, Inspector};
+
+/// A management token that ends sooner is worth a warning: long enough to replace it without haste.
+const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+const VAULT: &str = "Vault";
+
+/// The engines behind the mounts; one that could not be found out about is missing.
+pub(super) type Engines = BTreeMap<String, Engine>;
+
+impl Inspector<'_> {
+    /// Whether Vault lets us in.
+    pub(super) async fn vault(&self, findings: &mut Findings) -> bool {
+        let own = match self.wired.own_token().await {
+            Ok(own) => own,
+            Err(error) => {
+                findings.add(grade(&error), VAULT, error.what);
+                return false;
+            }
+        };
+        let policies = own.policies.join(", ");
+        findings.add(
+            Grade::Ok,
+            VAULT,
+            format!("lets us in; the policies of the token: {policies}"),
+        );
+        if own.policies.iter().any(|policy| policy == "root") {
+            let text = "this is a root token, so nothing is proved about the rights that are needed; give dtrotate a token of its own \
+                        with config/vault-policy.hcl";
+            findings.add(Grade::Warn, VAULT, text);
+        }
+        if let Some(length) = own.ends_in().filter(|_| !own.renewable) {
+            let text = format!(
+                "the token ends in {} and cannot be renewed; for a daemon make a periodic one (-period=24h), or use another method",
+                rough(length)
+            );
+            findings.add(Grade::Warn, VAULT, text);
+        }
+        true
+    }
+
+    /// Asks for every mount once.
+    pub(super) async fn engines(&self, findings: &mut Findings) -> Engines {
+        let mut engines = Engines::new();
+        for mount in self.mounts() {
+            match self.wired.engine(&mount).await {
+                Ok(engine) => {
+                    engines.insert(mount, engine);
+                }
+                Err(error) => findings.add(grade(&error), VAULT, error.what),
+            }
+        }
+        engines
+    }
+
+    fn mounts(&self) -> BTreeSet<String> {
+        let mut mounts = BTreeSet::from([self.settings.journal.mount.clone()]);
+        let environments = self.settings.environments.values();
+        mounts.extend(environments.map(|environment| environment.auth.mount.clone()));
+        mounts.extend(self.enabled().map(|secret| at(secret).mount));
+        mounts
+    }
+
+    pub(super) fn enabled(&self) -> impl Iterator<Item = &SecretSettings> {
+        self.settings.secrets.iter().filter(|secret| secret.enabled)
+    }
+
+    /// The journal's mount must have versions, and is best one of its own; a secret's should have versions.
+    pub(super) fn journal(&self, engines: &Engines, findings: &mut Findings) {
+        let mount = &self.settings.journal.mount;
+        let used: BTreeSet<String> = self.enabled().map(|secret| at(secret).mount).collect();
+        if engines.get(mount) == Some(&Engine::V1) {
+            let text = format!(
+                "the mount {mount} is KV version 1, and the journal needs version 2: its check-and-set keeps two replicas apart; set \
+                 [journal] mount to a KV version 2 mount"
+            );
+            findings.add(Grade::Error, "journal", text);
+        } else if used.contains(mount) {
+            let text = format!(
+                "it shares the mount {mount} with secrets, and who can write the journal can ask dtrotate for deletions; give it a KV \
+                 version 2 mount of its own, or take care that nobody else has rights below {mount}/data/{}",
+                self.settings.journal.path
+            );
+            findings.add(Grade::Warn, "journal", text);
+        }
+        for mount in used {
+            if engines.get(&mount) == Some(&Engine::V1) {
+                let text = format!(
+                    "the mount {mount} is KV version 1: without check-and-set a change made by somebody else at the same moment can be \
+                     overwritten unnoticed; run a single replica, or better upgrade the mount (`vault kv enable-versioning {mount}`)"
+                );
+                findings.add(Grade::Warn, VAULT, text);
+            }
+        }
+    }
+
+    /// Proves every right; tells the paths below which nothing can be read.
+    pub(super) async fn rights(
+        &self,
+        engines: &Engines,
+        findings: &mut Findings,
+    ) -> BTreeSet<String> {
+        let needed = self.needed(engines);
+        let rights: Vec<Right> = needed.keys().cloned().collect();
+        let lacking = match self.wired.lacking(&rights).await {
+            Ok(lacking) => lacking,
+            Err(error) if error.kind == ErrorKind::Refused => {
+                findings.rule(assemble::capabilities_right());
+                findings.add(
+                    Grade::Error,
+                    VAULT,
+                    format!("the rights cannot be proved: {}", error.what),
+                );
+                return BTreeSet::new();
+            }
+            Err(error) => {
+                findings.add(grade(&error), VAULT, error.what);
+                return BTreeSet::new();
+            }
+        };
+        let mut denied = BTreeSet::new();
+        for (right, has) in &lacking {
+            let lacks: Vec<&str> = right
+                .capabilities
+                .iter()
+                .filter(|one| !has.iter().any(|have| have == *one))
+                .copied()
+                .collect();
+            let text = format!(
+                "the Vault token may not {} at {}; add the rule below to its policy",
+                lacks.join(", "),
+                right.path
+            );
+            for about in &needed[right] {
+                findings.add(Grade::Error, about, text.clone());
+            }
+            if lacks.contains(&"read") {
+                denied.insert(right.path.clone());
+            }
+            findings.rule(right.clone());
+        }
+        if lacking.is_empty() {
+            let text = format!("gives all {} rights that are needed", rights.len());
+            findings.add(Grade::Ok, VAULT, text);
+        }
+        denied
+    }
+
+    /// Every rule that is needed, and who needs it. A mount that tells nothing of itself is taken for KV version 2.
+    fn needed(&self, engines: &Engines) -> BTreeMap<Right, BTreeSet<String>> {
+        let engine = |mount: &str| engines.get(mount).copied().unwrap_or(Engine::V2);
+        let mut needed: BTreeMap<Right, BTreeSet<String>> = BTreeMap::new();
+        let mut need = |right: Right, about: &str| {
+            needed.entry(right).or_default().insert(about.to_owned());
+        };
+        for right in self.wired.own_rights() {
+            need(right, VAULT);
+        }
+        for right in self.wired.ledger.rights() {
+            need(right, "journal");
+        }
+        for (name, environment) in &self.settings.environments {
+            let auth = &environment.auth;
+            let at = SecretPath {
+                mount: auth.mount.clone(),
+                path: auth.path.clone(),
+            };
+            need(assemble::reads(engine(&at.mount), &at), &title(name));
+        }
+        for secret in self.enabled() {
+            let at = at(secret);
+            for right in assemble::rotates(engine(&at.mount), &at) {
+                need(right, &secret.plan.name);
+            }
+        }
+        needed
+    }
+
+    /// Proves every management token; tells of those that work.
+    pub(super) async fn environments(
+        &self,
+        findings: &mut Findings,
+    ) -> BTreeMap<String, TokenInfo> {
+        let mut managers = BTreeMap::new();
+        for name in self.settings.environments.keys() {
+            match self.wired.management_token(name).await {
+                Ok(info) => {
+                    self.manager(name, &info, findings);
+                    managers.insert(name.clone(), info);
+                }
+                Err(error) => findings.add(grade(&error), &title(name), error.what),
+            }
+        }
+        managers
+    }
+
+    fn manager(&self, name: &str, info: &TokenInfo, findings: &mut Findings) {
+        let about = title(name);
+        let id = &info.id;
+        let rotates = self.enabled().any(|secret| {
+            secret.plan.manages_tokens && secret.plan.coordinates.environment == name
+        });
+        let missing = match self.wired.issuer(name) {
+            Ok(issuer) => issuer.inner().lacks(info),
+            Err(error) => return findings.add(grade(&error), &about, error.what),
+        };
+        let owner = info.owner.as_deref().unwrap_or("an unknown owner");
+        let known = format!("the management token {id} of {owner}");
+        if missing.is_empty() {
+            let scopes = info.scopes.join(", ");
+            let text = format!("{known} has {scopes}; it {}", ends(info));
+            findings.add(Grade::Ok, &about, text);
+        } else {
+            let text = format!(
+                "{known} lacks the scope {}; give it the scope in Dynatrace",
+                missing.join(" and ")
+            );
+            findings.add(Grade::Error, &about, text);
+        }
+        let itself = "list it as a [[secret]], so that it is rotated in time";
+        if info.personal {
+            let text = format!(
+                "{known} is a personal access token, which can delete only tokens of its owner and ends with the account; use an API \
+                 token"
+            );
+            findings.add(Grade::Warn, &about, text);
+        }
+        match info.expires {
+            _ if rotates => {}
+            None => findings.add(
+                Grade::Warn,
+                &about,
+                format!("{known} never expires; {itself}, with a `lifetime`"),
+            ),
+            Some(at) if left(at) < SOON => findings.add(
+                Grade::Warn,
+                &about,
+                format!(
+                    "{known} ends in {}; replace it, or {itself}",
+                    rough(left(at))
+                ),
+            ),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Where a secret stands.
+pub(super) fn at(secret: &SecretSettings) -> SecretPath {
+    let place = &secret.plan.coordinates;
+    SecretPath {
+        mount: place.mount.clone(),
+        path: place.path.clone(),
+    }
+}
+
+/// What a failed call means here.
+pub(super) fn grade(error: &CallError) -> Grade {
+    match error.kind {
+        ErrorKind::Transient | ErrorKind::Unclear => Grade::Unreachable,
+        _ => Grade::Error,
+    }
+}
+
+fn title(environment: &str) -> String {
+    format!("environment {environment}")
+}
+
+fn left(at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(clock::now())).unwrap_or_default()
+}
+
+/// When a token ends, for a sentence.
+pub(super) fn ends(info: &TokenInfo) -> String {
+    match info.expires {
+        None => "never expires".to_owned(),
+        Some(at) => format!("ends on {}", at.strftime("%F %R UTC")),
+    }
+}
+
+/// A length of time for a sentence: days, or hours below two days, or seconds below two hours.
+fn rough(length: Duration) -> String {
+    match length.as_secs() {
+        seconds if seconds < 2 * 3600 => format!("{seconds} s"),
+        seconds if seconds < 48 * 3600 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86400),
+    }
+}

@@ -1,0 +1,187 @@
+//! What a policy must give our token: the API paths that this room's calls use, as policies name them, and which of them the token
+//! lacks. It only asks.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::rotation::error::{CallError, ErrorKind};
+use crate::rotation::ports::SecretPath;
+
+use super::client::Vault;
+use super::journal::{INSTALLATION, KvJournal};
+use super::mounts::Engine;
+
+/// A rule that a policy needs. Its `Display` is the stanza to paste, in the form of `config/vault-policy.hcl`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// The path of the rule.
+    pub path: String,
+    /// What it must allow.
+    pub capabilities: &'static [&'static str],
+    /// The path of a call that it opens.
+    asked: String,
+}
+
+impl Right {
+    fn new(path: impl Into<String>, capabilities: &'static [&'static str]) -> Self {
+        let path = path.into();
+        Right {
+            asked: path.clone(),
+            path,
+            capabilities,
+        }
+    }
+
+    /// A rule over a folder, of which `asked` is one path.
+    fn below(folder: &str, asked: &str, capabilities: &'static [&'static str]) -> Self {
+        Right {
+            path: format!("{folder}/*"),
+            asked: format!("{folder}/{asked}"),
+            capabilities,
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = listed(self.capabilities);
+        write!(
+            f,
+            "path \"{}\" {{\n  capabilities = [{list}]\n}}",
+            self.path
+        )
+    }
+}
+
+/// `"create", "read"`
+pub(super) fn listed(capabilities: &[&str]) -> String {
+    let quoted: Vec<String> = capabilities
+        .iter()
+        .map(|one| format!("\"{one}\""))
+        .collect();
+    quoted.join(", ")
+}
+
+/// The rules for rotating the secret at `at`.
+pub fn rotates(engine: Engine, at: &SecretPath) -> Vec<Right> {
+    let write = &["create", "read", "update"];
+    match engine {
+        Engine::V1 => vec![Right::new(engine.data_path(at), write)],
+        Engine::V2 => vec![
+            Right::new(engine.data_path(at), write),
+            Right::new(metadata_path(at), &["read"]),
+        ],
+    }
+}
+
+/// The rule for reading the secret at `at`.
+pub fn reads(engine: Engine, at: &SecretPath) -> Right {
+    Right::new(engine.data_path(at), &["read"])
+}
+
+pub(super) fn metadata_path(at: &SecretPath) -> String {
+    format!("{}/metadata/{}", at.mount, at.path)
+}
+
+/// What Vault tells of the token in use.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct OwnToken {
+    /// Its policies.
+    #[serde(default)]
+    pub policies: Vec<String>,
+    #[serde(default)]
+    ttl: u64,
+    /// Whether it can be renewed.
+    #[serde(default)]
+    pub renewable: bool,
+}
+
+impl OwnToken {
+    /// How long it lasts; `None` = for ever.
+    pub fn ends_in(&self) -> Option<Duration> {
+        (self.ttl > 0).then(|| Duration::from_secs(self.ttl))
+    }
+}
+
+impl KvJournal {
+    /// The rules for the journal.
+    pub fn rights(&self) -> [Right; 2] {
+        let (mount, path) = (&self.mount, &self.path);
+        let data = format!("{mount}/data/{path}");
+        let metadata = format!("{mount}/metadata/{path}");
+        [
+            Right::below(&data, INSTALLATION, &["create", "read", "update"]),
+            // Vault judges a listing of a folder by its path with a slash at the end.
+            Right::below(&metadata, "", &["list"]),
+        ]
+    }
+}
+
+impl Vault {
+    /// The rules for living with the token itself.
+    pub fn own_rights(&self) -> Vec<Right> {
+        let mut rights = vec![
+            Right::new("auth/token/lookup-self", &["read"]),
+            Right::new("auth/token/renew-self", &["update"]),
+            capabilities_right(),
+        ];
+        if self.logs_in() {
+            rights.push(Right::new("auth/token/revoke-self", &["update"]));
+        }
+        rights
+    }
+
+    /// What Vault tells of the token in use, logging in if there is none.
+    pub async fn own_token(&self) -> Result<OwnToken, CallError> {
+        let call = super::login::look_up();
+        let mut answer = self.call(&call).await?;
+        let data = answer.body.data.take().filter(|_| answer.status == 200);
+        let Some(data) = data else {
+            return Err(answer.refuse(&call));
+        };
+        serde_json::from_value(data)
+            .map_err(|_| call.error(ErrorKind::Transient, "the answer has not the expected form"))
+    }
+
+    /// Those of `rights` that our token lacks, each with what it may do there.
+    /// `Refused` = it may not even ask, which [`capabilities_right`] would allow.
+    pub async fn lacking(&self, rights: &[Right]) -> Result<Vec<(Right, Vec<String>)>, CallError> {
+        let asked: Vec<String> = rights.iter().map(|right| right.asked.clone()).collect();
+        let found = self.capabilities(&asked).await?;
+        let lacking = rights.iter().filter_map(|right| {
+            let has = found.get(&right.asked)?;
+            let may = |one: &&str| has.iter().any(|have| have == "root" || have == one);
+            (!right.capabilities.iter().all(may)).then(|| (right.clone(), has.clone()))
+        });
+        Ok(lacking.collect())
+    }
+}
+
+/// The rule for asking for capabilities.
+pub fn capabilities_right() -> Right {
+    Right::new("sys/capabilities-self", &["update"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_written_as_in_the_shipped_policy() {
+        let shipped = include_str!("../../config/vault-policy.hcl");
+        for right in [
+            Right::below(
+                "secret/data/dynatrace",
+                "app",
+                &["create", "read", "update"],
+            ),
+            Right::below("secret/metadata/dynatrace", "app", &["read"]),
+            Right::new("auth/token/renew-self", &["update"]),
+            capabilities_right(),
+        ] {
+            assert!(shipped.contains(&format!("\n{right}\n")), "{right}");
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! `dtrotate check` against a real OpenBao and the simulator: it finds what is missing, says how to get it, and changes nothing.
+
+use std::fs;
+
+use jiff::SignedDuration;
+use reqwest::Method;
+use serde_json::{Value, json};
+use simulator::{Options, Seed, Simulator};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::openbao::{Api, OpenBao};
+
+const POLICY: &str = include_str!("../../config/vault-policy.hcl");
+
+/// A Vault with the shipped policy and a management token, an environment, and a configuration to be written.
+struct Scene {
+    vault: OpenBao,
+    root: Api,
+    dynatrace: Simulator,
+    folder: TempDir,
+}
+
+/// What the command said.
+struct Said {
+    code: Option<i32>,
+    out: String,
+}
+
+impl Said {
+    /// The lines of a grade about something.
+    fn lines(&self, grade: &str, about: &str) -> Vec<&str> {
+        let start = format!("{grade:5} {about}: ");
+        let lines = self.out.lines();
+        lines.filter_map(|line| line.strip_prefix(&start)).collect()
+    }
+
+    /// There is exactly one such line, and it holds `part`.
+    #[track_caller]
+    fn tells(&self, grade: &str, about: &str, part: &str) {
+        let lines = self.lines(grade, about);
+        assert!(
+            lines.len() == 1 && lines[0].contains(part),
+            "{grade} {about} {part:?}:\n{}",
+            self.out
+        );
+    }
+
+    /// The rules to paste.
+    fn rules(&self) -> &str {
+        let rules = self.out.split_once("lacks:\n");
+        rules.map_or("", |(_, rest)| &rest[..=rest.rfind('}').expect("a rule")])
+    }
+}
+
+/// A token as most are: of the owner of the management token, with an end.
+fn usual(name: &str) -> Seed {
+    let now = dtrotate::clock::now();
+    Seed::new(name)
+        .scopes(&["metrics.read"])
+        .created(now - SignedDuration::from_hours(24))
+        .expires(now + SignedDuration::from_hours(90 * 24))
+}
+
+fn management() -> Seed {
+    Seed::management("management")
+        .expires(dtrotate::clock::now() + SignedDuration::from_hours(90 * 24))
+}
+
+impl Scene {
+    async fn new() -> Scene {
+        let vault = OpenBao::dev().await;
+        let root = vault.root();
+        root.write_shipped_policy().await;
+        let token = root.periodic_token(&["dtrotate"], "1h").await;
+        let options = Options::default();
+        let dynatrace = Simulator::start(options).await.expect("the simulator");
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("vault-token"), token).expect("the token file");
+        let scene = Scene {
+            vault,
+            root,
+            dynatrace,
+            folder,
+        };
+        scene.seed("dynatrace/master", management()).await;
+        scene
+    }
+
+    /// Makes a token and puts it into Vault; its id.
+    async fn seed(&self, path: &str, seed: Seed) -> String {
+        let seeded = self.dynatrace.dynatrace().seed(seed);
+        self.root
+            .put("secret", path, json!({ "token": seeded.value }))
+            .await;
+        seeded.id
+    }
+
+    /// Runs the command with these secrets.
+    async fn check(&self, secrets: &str) -> Said {
+        self.check_as(secrets, "secret", &[]).await
+    }
+
+    async fn check_as(&self, secrets: &str, journal: &str, environment: &[(&str, &str)]) -> Said {
+        let (vault, dynatrace) = (&self.vault.address, self.dynatrace.url());
+        let text = format!(
+            r#"
+[vault]
+address = "{vault}"
+timeout = "5s"
+[vault.auth]
+method = "token"
+token_file = "vault-token"
+[journal]
+mount = "{journal}"
+[dynatrace.prod]
+url = "{dynatrace}"
+[dynatrace.prod.auth]
+path = "dynatrace/master"
+[defaults]
+schedule = "0 10 * * TUE"
+timezone = "Europe/Vienna"
+{secrets}"#
+        );
+        let file = self.folder.path().join("dtrotate.toml");
+        fs::write(&file, text).expect("the configuration");
+        let output = Command::new(env!("CARGO_BIN_EXE_dtrotate"))
+            .arg("--config")
+            .arg(file)
+            .arg("check")
+            .env_clear()
+            .envs(environment.iter().copied())
+            .output()
+            .await
+            .expect("dtrotate");
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(stderr, "", "results go to stdout, and this is no terminal");
+        let out = String::from_utf8(output.stdout).expect("text");
+        for token in self.dynatrace.dynatrace().tokens() {
+            assert!(!out.contains(&token.value), "P5: {out}");
+        }
+        Said {
+            code: output.status.code(),
+            out,
+        }
+    }
+}
+
+const TWO: &str = "[[secret]]\npath = \"dynatrace/a\"\n[[secret]]\npath = \"dynatrace/b\"\n";
+
+#[tokio::test]
+async fn p7_the_shipped_policy_is_enough_and_nothing_is_changed() {
+    let scene = Scene::new().await;
+    let a = scene.seed("dynatrace/a", usual("a")).await;
+    scene.seed("dynatrace/b", usual("b")).await;
+    let before = scene.dynatrace.dynatrace().history().len();
+    let said = scene.check(TWO).await;
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    assert!(
+        said.out.contains("CET") || said.out.contains("CEST"),
+        "{}",
+        said.out
+    );
+    said.tells("OK", "environment prod", "apiTokens.write");
+    said.tells(
+        "OK",
+        "dynatrace/a",
+        &format!("holds {a} of admin (metrics.read)"),
+    );
+    said.tells("WARN", "journal", "shares the mount secret");
+    assert_eq!(said.lines("OK", "Vault").len(), 2, "{}", said.out);
+    assert!(said.out.ends_with("0 errors, 1 warnings\n"), "{}", said.out);
+
+    assert_eq!(scene.dynatrace.dynatrace().history().len(), before);
+    assert_eq!(
+        scene.root.list("secret", "dtrotate").await,
+        Vec::<String>::new()
+    );
+    for path in ["dynatrace/a", "dynatrace/b", "dynatrace/master"] {
+        assert_eq!(scene.root.versions("secret", path).await.len(), 1, "{path}");
+    }
+}
+
+/// The rules of the shipped policy, without comments.
+fn shipped_rules() -> Vec<String> {
+    let plain: Vec<&str> = POLICY
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .collect();
+    let rules = plain.join("\n");
+    rules.split_inclusive("}\n").map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn every_rule_that_is_taken_away_is_named_and_the_printed_one_heals() {
+    let scene = Scene::new().await;
+    scene.seed("dynatrace/a", usual("a")).await;
+    scene.seed("dynatrace/b", usual("b")).await;
+    let rules = shipped_rules();
+    assert_eq!(rules.len(), POLICY.matches("\npath ").count());
+    for (number, rule) in rules.iter().enumerate() {
+        let mut rest = rules.clone();
+        rest.remove(number);
+        let rest = rest.concat();
+        scene.root.write_policy("dtrotate", &rest).await;
+        let said = scene.check(TWO).await;
+        // The one about the management token only takes rights away, the token never logs out, and without the right to look
+        // itself up a token does not work at all.
+        let harmless = rule.contains("dynatrace/master") || rule.contains("revoke-self");
+        if rule.contains("lookup-self") {
+            said.tells("ERROR", "Vault", "path \"auth/token/lookup-self\"");
+            continue;
+        }
+        assert_eq!(
+            said.code,
+            Some(i32::from(!harmless)),
+            "without {rule}: {}",
+            said.out
+        );
+        let healed = format!("{rest}\n{}", said.rules());
+        scene.root.write_policy("dtrotate", &healed).await;
+        let said = scene.check(TWO).await;
+        assert_eq!(said.code, Some(0), "with {healed}: {}", said.out);
+    }
+
+    // A single right is named, too.
+    let weaker = POLICY.replacen("[\"create\", \"read\", \"update\"]", "[\"read\"]", 1);
+    scene.root.write_policy("dtrotate", &weaker).await;
+    let said = scene.check(TWO).await;
+    assert_eq!(said.code, Some(1));
+    said.tells(
+        "ERROR",
+        "dynatrace/a",
+        "may not create, update at secret/data/dynatrace/a",
+    );
+    let rule = "\npath \"secret/data/dynatrace/b\" {\n  capabilities = [\"create\", \"read\", \"update\"]\n}\n";
+    assert!(said.out.contains(rule), "{}", said.out);
+}
+
+#[tokio::test]
+async fn what_is_wrong_at_an_environment_is_one_line_about_the_environment() {
+    let scene = Scene::new().await;
+    scene.seed("dynatrace/a", usual("a")).await;
+    scene.seed("dynatrace/b", usual("b")).await;
+    let master = scene.seed("dynatrace/master", management()).await;
+    let environment = scene.dynatrace.dynatrace();
+
+    environment.set_scopes(&master, &["apiTokens.read"]);
+    let said = scene.check(TWO).await;
+    assert_eq!(said.code, Some(1));
+    said.tells(
+        "ERROR",
+        "environment prod",
+        "lacks the scope apiTokens.write",
+    );
+
+    environment.set_scopes(&master, &["apiTokens.read", "apiTokens.write"]);
+    let soon = dtrotate::clock::now() + SignedDuration::from_hours(72);
+    environment.set_expiry(&master, Some(soon));
+    let said = scene.check(TWO).await;
+    assert_eq!(said.code, Some(0));
+    said.tells("WARN", "environment prod", "ends in 2 days");
+    environment.set_expiry(&master, None);
+    scene
+        .check(TWO)
+        .await
+        .tells("WARN", "environment prod", "never expires");
+    // It rotates: no reason to worry, but then it needs the rights for that.
+    let itself = format!("{TWO}[[secret]]\npath = \"dynatrace/master\"\nlifetime = \"90d\"\n");
+    let said = scene.check(&itself).await;
+    assert_eq!(
+        (said.code, said.lines("WARN", "environment prod").len()),
+        (Some(1), 0)
+    );
+    said.tells(
+        "ERROR",
+        "dynatrace/master",
+        "may not create, update at secret/data/dynatrace/master",
+    );
+
+    let personal = Seed::management("personal").personal();
+    scene.seed("dynatrace/master", personal).await;
+    let said = scene.check(TWO).await;
+    assert!(
+        said.out
+            .contains("is a personal access token, which can delete only"),
+        "{}",
+        said.out
+    );
+
+    environment.disable(&scene.seed("dynatrace/master", management()).await);
+    let said = scene.check(TWO).await;
+    assert_eq!(said.code, Some(1));
+    said.tells("ERROR", "environment prod", "401");
+    said.tells("OK", "dynatrace/a", "was not looked up");
+    assert!(said.lines("ERROR", "dynatrace/a").is_empty());
+}
+
+#[tokio::test]
+async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a_warning() {
+    let scene = Scene::new().await;
+    let environment = scene.dynatrace.dynatrace();
+    let hour = SignedDuration::from_hours(1);
+    let now = dtrotate::clock::now();
+    let mut config = String::new();
+    let mut list = |name: &str| config += &format!("[[secret]]\npath = \"dynatrace/{name}\"\n");
+    for (name, seed) in [
+        ("personal", usual("p").personal()),
+        ("disabled", usual("d").disabled()),
+        (
+            "manages",
+            usual("m").scopes(&["metrics.read", "apiTokens.write"]),
+        ),
+        ("short", usual("s").created(now - hour).expires(now + hour)),
+        ("forever", Seed::new("f")),
+        ("foreign", usual("o").owner("somebody")),
+        (
+            "expired",
+            usual("e").created(now - hour * 24 * 30).expires(now - hour),
+        ),
+        ("unknown", usual("u")),
+        ("one", usual("x")),
+    ] {
+        let id = scene.seed(&format!("dynatrace/{name}"), seed).await;
+        if name == "unknown" {
+            environment.delete(&id);
+        }
+        list(name);
+    }
+    let one = scene
+        .root
+        .secret("secret", "dynatrace/one")
+        .await
+        .expect("a secret")
+        .data;
+    scene.root.put("secret", "dynatrace/two", one).await;
+    for (name, data) in [
+        ("blank", json!({ "token": "  " })),
+        ("gone", json!({ "token": "x" })),
+    ] {
+        scene
+            .root
+            .put("secret", &format!("dynatrace/{name}"), data)
+            .await;
+    }
+    scene.root.delete("secret", "dynatrace/gone").await;
+    for name in ["two", "blank", "gone", "absent"] {
+        list(name);
+    }
+    let said = scene.check(&config).await;
+    assert_eq!(said.code, Some(1));
+    for (grade, name, part) in [
+        ("ERROR", "personal", "personal access token"),
+        ("ERROR", "disabled", "a person disabled"),
+        ("ERROR", "manages", "can manage tokens"),
+        ("ERROR", "short", "twice the grace"),
+        ("ERROR", "unknown", "does not know the token"),
+        ("ERROR", "blank", "missing, blank or no string"),
+        ("ERROR", "gone", "is deleted"),
+        ("ERROR", "absent", "there is nothing at"),
+        ("WARN", "forever", "never expires"),
+        (
+            "WARN",
+            "foreign",
+            "belongs to somebody, and its successor will belong to admin",
+        ),
+        ("WARN", "expired", "has expired"),
+        ("WARN", "one and dynatrace/two", "the same token"),
+    ] {
+        said.tells(grade, &format!("dynatrace/{name}"), part);
+    }
+    for name in ["forever", "foreign", "expired", "one", "two"] {
+        said.tells("OK", &format!("dynatrace/{name}"), "holds dt0c01.");
+    }
+    assert!(said.out.ends_with("8 errors, 5 warnings\n"), "{}", said.out);
+    // Told otherwise, a token may live for ever.
+    let meant = "[[secret]]\npath = \"dynatrace/forever\"\nlifetime = \"never\"\n";
+    assert!(
+        scene
+            .check(meant)
+            .await
+            .lines("WARN", "dynatrace/forever")
+            .is_empty()
+    );
+    let off = "[[secret]]\npath = \"dynatrace/absent\"\nenabled = false\n";
+    assert_eq!(
+        scene.check(off).await.code,
+        Some(0),
+        "what is switched off is left alone"
+    );
+}
+
+#[tokio::test]
+async fn what_vault_keeps_is_looked_at() {
+    let scene = Scene::new().await;
+    scene.seed("dynatrace/a", usual("a")).await;
+    scene.seed("dynatrace/b", usual("b")).await;
+    let limit = json!({ "max_versions": 2 });
+    scene
+        .root
+        .ok(Method::POST, "secret/metadata/dynatrace/a", limit)
+        .await;
+    // The limit of the mount shows when versions were dropped.
+    scene
+        .root
+        .ok(Method::POST, "secret/config", json!({ "max_versions": 3 }))
+        .await;
+    let b = scene
+        .root
+        .secret("secret", "dynatrace/b")
+        .await
+        .expect("a secret")
+        .data;
+    for _ in 0..4 {
+        scene.root.put("secret", "dynatrace/b", b.clone()).await;
+    }
+    let said = scene.check(TWO).await;
+    assert_eq!(said.code, Some(0));
+    said.tells("WARN", "dynatrace/a", "keeps only 2 versions");
+    said.tells("WARN", "dynatrace/b", "keeps only 3 versions");
+
+    let token = |name| scene.dynatrace.dynatrace().seed(usual(name)).value;
+    let two_fields = json!({ "token": token("c"), "other": token("d") });
+    scene.root.put("secret", "dynatrace/c", two_fields).await;
+    let said = scene
+        .check("[[secret]]\nname = \"c\"\npath = \"dynatrace/c\"\nfield = [\"token\", \"other\"]\n")
+        .await;
+    said.tells("WARN", "c", "other holds another value than token");
+
+    scene.root.mount_kv("old", 1).await;
+    scene
+        .root
+        .put_v1("old", "dynatrace/a", json!({ "token": token("e") }))
+        .await;
+    let v1 = "[[secret]]\nmount = \"old\"\npath = \"dynatrace/a\"\n";
+    let said = scene.check_as(v1, "nosuch", &[]).await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.out.contains("there is no such mount"), "{}", said.out);
+    let rules = format!("{POLICY}\n{}", said.rules());
+    scene.root.write_policy("dtrotate", &rules).await;
+    scene.root.mount_kv("nosuch", 2).await;
+    let said = scene.check_as(v1, "nosuch", &[]).await;
+    assert_eq!(
+        said.code,
+        Some(1),
+        "the KV version 1 mount shows itself only now: {}",
+        said.out
+    );
+    let rules = format!("{rules}\n{}", said.rules());
+    scene.root.write_policy("dtrotate", &rules).await;
+    let said = scene.check_as(v1, "nosuch", &[]).await;
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    said.tells("WARN", "Vault", "the mount old is KV version 1");
+    assert!(
+        said.lines("WARN", "journal").is_empty(),
+        "it has a mount of its own"
+    );
+    let said = scene.check_as(v1, "old", &[]).await;
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.out.contains("the journal needs version 2"),
+        "{}",
+        said.out
+    );
+}
+
+#[tokio::test]
+async fn a_person_with_a_token_of_their_own_is_told_whose_rights_are_proved() {
+    let scene = Scene::new().await;
+    scene.seed("dynatrace/a", usual("a")).await;
+    let a = "[[secret]]\npath = \"dynatrace/a\"\n";
+    let reply = scene
+        .root
+        .ok(Method::GET, "auth/token/lookup-self", Value::Null)
+        .await;
+    let root = reply["data"]["id"].as_str().expect("an id");
+    let said = scene.check_as(a, "secret", &[("BAO_TOKEN", root)]).await;
+    assert_eq!(said.code, Some(0));
+    let warnings = said.lines("WARN", "Vault");
+    assert!(
+        warnings[0].contains("BAO_TOKEN") && warnings[1].contains("root token"),
+        "{}",
+        said.out
+    );
+    let short = json!({ "policies": ["dtrotate"], "ttl": "3h", "renewable": false });
+    let reply = scene
+        .root
+        .ok(Method::POST, "auth/token/create-orphan", short)
+        .await;
+    let short = reply["auth"]["client_token"].as_str().expect("a token");
+    let said = scene.check_as(a, "secret", &[("VAULT_TOKEN", short)]).await;
+    assert!(
+        said.out.contains("ends in 2 h and cannot be renewed"),
+        "{}",
+        said.out
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_is_69_and_a_dead_token_1() {
+    let mut scene = Scene::new().await;
+    scene.seed("dynatrace/a", usual("a")).await;
+    let a = "[[secret]]\npath = \"dynatrace/a\"\n";
+    let elsewhere = Simulator::start(Options::default())
+        .await
+        .expect("the simulator");
+    let real = std::mem::replace(&mut scene.dynatrace, elsewhere);
+    let said = scene.check(a).await;
+    said.tells("ERROR", "environment prod", "401");
+    let gone = std::mem::replace(&mut scene.dynatrace, real);
+    let url = gone.url().to_owned();
+    drop(gone);
+    let said = scene.check(&format!("{a}environment = \"prod\"\n[dynatrace.down]\nurl = \"{url}\"\nauth.path = \"dynatrace/master\"\n")).await;
+    assert_eq!(said.code, Some(69), "{}", said.out);
+    assert_eq!(
+        said.lines("ERROR", "environment down").len(),
+        1,
+        "{}",
+        said.out
+    );
+    said.tells("OK", "dynatrace/a", "holds");
+
+    let file = scene.folder.path().join("vault-token");
+    scene
+        .root
+        .revoke_token(&fs::read_to_string(file).expect("a token"))
+        .await;
+    let said = scene.check(a).await;
+    assert_eq!(said.code, Some(1));
+    said.tells("ERROR", "Vault", "wrong, expired or revoked");
+    scene.vault.seal().await;
+    let said = scene.check(a).await;
+    assert_eq!(said.code, Some(69));
+    said.tells("ERROR", "Vault", "sealed");
+    scene.vault.kill();
+    let said = scene.check(a).await;
+    assert_eq!(said.code, Some(69));
+    assert_eq!(said.lines("ERROR", "Vault").len(), 1, "{}", said.out);
+}
