@@ -62,6 +62,11 @@ enum Command {
     Status(status::Wanted),
     /// Rotate now, in the foreground, under the same claims as the daemon.
     Rotate(rotate::Wanted),
+    /// Bring the previous token back: enable it, put its value back, and retire the newer one.
+    Undo {
+        /// The secret, by name.
+        name: String,
+    },
     /// Ask the running daemon whether it is ready. Exit status: 0 ready, 1 not.
     Health,
     /// Everything on this machine with nothing installed: the daemon on embedded stand-ins.
@@ -101,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Status(wanted) => status::status(&arguments, wanted),
         Command::Health => health::health(&arguments),
         Command::Rotate(wanted) => rotate::rotate(&arguments, wanted),
+        Command::Undo { name } => rotate::undo(&arguments, name),
         Command::Check { offline } => check::check(&arguments, *offline),
         Command::Schema => {
             println!("{:#}", config::schema());

@@ -1,8 +1,8 @@
-//! `dtrotate rotate NAME... | --all`: rotate now, in the foreground.
+//! `dtrotate rotate NAME... | --all` and `dtrotate undo NAME`: now, in the foreground.
 
 use std::process::ExitCode;
 
-use crate::config::Settings;
+use crate::config::{SecretSettings, Settings};
 use crate::daemon::command::{Desk, DeskError};
 use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::facts::Verdict;
@@ -31,6 +31,46 @@ pub(super) struct Wanted {
 }
 
 pub(super) fn rotate(arguments: &Arguments, wanted: &Wanted) -> ExitCode {
+    let here = |secret: &SecretSettings| {
+        let environment = &secret.plan.coordinates.environment;
+        wanted
+            .environment
+            .as_ref()
+            .is_none_or(|only| only == environment)
+    };
+    let chosen = |secret: &SecretSettings| {
+        let named = wanted.names.contains(&secret.plan.name);
+        (named || wanted.all && secret.enabled) && here(secret)
+    };
+    each(
+        arguments,
+        &wanted.names,
+        chosen,
+        "rotated",
+        async |desk, secret| desk.rotate(secret, wanted.dry_run).await,
+    )
+}
+
+pub(super) fn undo(arguments: &Arguments, name: &str) -> ExitCode {
+    let chosen = |secret: &SecretSettings| secret.plan.name == name;
+    let names = [name.to_owned()];
+    each(
+        arguments,
+        &names,
+        chosen,
+        "the previous token is the current value again",
+        Desk::undo,
+    )
+}
+
+/// Does `work` for each chosen secret. The worst of what happened is the exit code; one failure does not keep the others from their turn.
+fn each(
+    arguments: &Arguments,
+    names: &[String],
+    chosen: impl Fn(&SecretSettings) -> bool,
+    done: &str,
+    work: impl AsyncFn(&Desk, &SecretSettings) -> Result<Verdict, CallError>,
+) -> ExitCode {
     let settings = match arguments.load(false, false) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -40,72 +80,49 @@ pub(super) fn rotate(arguments: &Arguments, wanted: &Wanted) -> ExitCode {
     };
     let instance = format!("{}/command-{}", run::instance(), std::process::id());
     telemetry::start(run::auto(), &run::level(&settings), &instance);
-    let names = match names(&settings, wanted) {
-        Ok(names) => names,
-        Err(unknown) => {
-            eprintln!("{unknown} is not in the configuration");
-            return ExitCode::from(USAGE);
-        }
-    };
-    let rotating = rotate_all(&settings, instance, &names, wanted.dry_run);
-    ExitCode::from(super::block_on(rotating).unwrap_or_else(|code| code))
-}
-
-fn names(settings: &Settings, wanted: &Wanted) -> Result<Vec<String>, String> {
-    let known = |name: &String| {
-        settings
-            .secrets
-            .iter()
-            .any(|secret| secret.plan.name == *name)
-    };
-    if let Some(unknown) = wanted.names.iter().find(|name| !known(name)) {
-        return Err(unknown.clone());
+    let known = |name: &&String| settings.secrets.iter().any(|s| s.plan.name == **name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        eprintln!("{unknown} is not in the configuration");
+        return ExitCode::from(USAGE);
     }
-    let here = |environment: &str| {
-        wanted
-            .environment
-            .as_deref()
-            .is_none_or(|only| only == environment)
-    };
-    let chosen = settings.secrets.iter().filter(|secret| {
-        let named = wanted.names.contains(&secret.plan.name);
-        (named || wanted.all && secret.enabled) && here(&secret.plan.coordinates.environment)
-    });
-    Ok(chosen.map(|secret| secret.plan.name.clone()).collect())
-}
-
-/// The worst of what happened is the exit code; one failure does not keep the others from being rotated.
-async fn rotate_all(settings: &Settings, instance: String, names: &[String], dry: bool) -> u8 {
-    let desk = match Desk::open(settings, instance).await {
-        Ok(desk) => desk,
-        Err(DeskError::Assemble(error)) => {
-            eprintln!("{error}");
-            return BAD_CONFIG;
-        }
-        Err(DeskError::Journal(error)) => {
-            eprintln!("{error}");
-            return code(&error);
-        }
-    };
-    let mut worst = 0;
-    for name in names {
-        let (text, code) = match desk.rotate(settings, name, dry).await {
-            Ok(Verdict::Settled { .. }) => (format!("{name}: rotated"), 0),
-            Ok(Verdict::Would(text)) => (text, 0),
-            Ok(Verdict::Busy { holder, .. }) => {
-                (format!("{name}: {holder} is at work on it"), BUSY)
-            }
-            Ok(Verdict::Failed { reason, .. }) => {
-                (format!("{name}: failed: {}", reason.as_str()), FAILED)
-            }
-            Ok(Verdict::Unreadable(why)) => (format!("{name}: {why}"), FAILED),
-            Ok(Verdict::Later(error)) | Err(error) => (format!("{name}: {error}"), code(&error)),
+    let working = async {
+        let desk = match open(&settings, instance).await {
+            Ok(desk) => desk,
+            Err(code) => return code,
         };
-        println!("{text}");
-        worst = worst.max(code);
+        let mut worst = 0;
+        for secret in settings.secrets.iter().filter(|secret| chosen(secret)) {
+            let name = &secret.plan.name;
+            let (text, code) = tell(work(&desk, secret).await, done);
+            println!("{name}: {}", text.trim_start_matches(&format!("{name}: ")));
+            worst = worst.max(code);
+        }
+        desk.close().await;
+        worst
+    };
+    ExitCode::from(super::block_on(working).unwrap_or_else(|code| code))
+}
+
+async fn open(settings: &Settings, instance: String) -> Result<Desk, u8> {
+    Desk::open(settings, instance).await.map_err(|error| {
+        eprintln!("{error}");
+        match error {
+            DeskError::Assemble(_) => BAD_CONFIG,
+            DeskError::Journal(error) => code(&error),
+        }
+    })
+}
+
+/// What to say, and the exit code.
+fn tell(ended: Result<Verdict, CallError>, done: &str) -> (String, u8) {
+    match ended {
+        Ok(Verdict::Settled { .. }) => (done.to_owned(), 0),
+        Ok(Verdict::Would(text)) => (text, 0),
+        Ok(Verdict::Busy { holder, .. }) => (format!("{holder} is at work on it"), BUSY),
+        Ok(Verdict::Failed { reason, .. }) => (format!("failed: {}", reason.as_str()), FAILED),
+        Ok(Verdict::Unreadable(why) | Verdict::Refused(why)) => (why, FAILED),
+        Ok(Verdict::Later(error)) | Err(error) => (error.to_string(), code(&error)),
     }
-    desk.close().await;
-    worst
 }
 
 fn code(error: &CallError) -> u8 {

@@ -1,8 +1,8 @@
-//! One rotation now, in the foreground, under the same claims as the daemon's.
+//! One rotation or undo now, in the foreground, under the same claims as the daemon's.
 
 use std::sync::Arc;
 
-use crate::config::Settings;
+use crate::config::{SecretSettings, Settings};
 use crate::rotation::error::CallError;
 use crate::rotation::facts::{Errand, Holder, Verdict, Wish};
 use crate::rotation::record::Trigger;
@@ -46,21 +46,25 @@ impl Desk {
     }
 
     /// Rotates one secret, or says what would be done. A failure is in the log and the journal.
-    pub async fn rotate(
+    pub async fn rotate(&self, secret: &SecretSettings, dry: bool) -> Result<Verdict, CallError> {
+        let now = Wish {
+            due: None,
+            trigger: Trigger::Command,
+        };
+        self.work(secret, Some(now), dry).await
+    }
+
+    /// Makes the previous token of one secret the current value again, or says why that cannot be done.
+    pub async fn undo(&self, secret: &SecretSettings) -> Result<Verdict, CallError> {
+        self.work(secret, None, false).await
+    }
+
+    async fn work(
         &self,
-        settings: &Settings,
-        name: &str,
+        secret: &SecretSettings,
+        wish: Option<Wish>,
         dry: bool,
     ) -> Result<Verdict, CallError> {
-        let Some(secret) = settings
-            .secrets
-            .iter()
-            .find(|secret| secret.plan.name == name)
-        else {
-            return Ok(Verdict::Unreadable(format!(
-                "{name} is not in the configuration"
-            )));
-        };
         let plan = Arc::new(secret.plan.clone());
         let errand = |abilities, history| Errand {
             plan: plan.clone(),
@@ -72,10 +76,8 @@ impl Desk {
             },
             abilities,
             history,
-            wish: Some(Wish {
-                due: None,
-                trigger: Trigger::Command,
-            }),
+            undo: wish.is_none(),
+            wish,
             dry,
             // What is due for retirement is the daemon's work.
             clock_ok: false,

@@ -168,6 +168,7 @@ impl Life {
                 abilities,
                 history,
                 wish,
+                undo: false,
                 dry: false,
                 clock_ok,
                 others,

@@ -262,7 +262,7 @@ impl Entry {
                 self.wake = Some(after(super::board::REPEAT));
                 self.not_before = self.wake;
             }
-            Verdict::Would(_) => {}
+            Verdict::Would(_) | Verdict::Refused(_) => {}
         }
     }
 

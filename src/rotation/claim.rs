@@ -91,6 +91,10 @@ impl Run {
                     entry.tainted = Some(now.wall);
                 }
             }
+            Work::Undo { id, base, .. } => {
+                left = format!("it may have enabled and stored {id}, which retires anew");
+                self.back_into_grace(&mut record, &id, base, now);
+            }
             Work::Tidy | Work::Delete { .. } => {}
         }
         let report = Report::new(
@@ -139,6 +143,9 @@ impl Run {
             return self.finish(Verdict::Later(error));
         }
         let retiring = self.record().and_then(|record| record.claim.as_ref());
+        if retiring.is_some_and(|claim| matches!(claim.work, Work::Undo { .. })) {
+            return self.abort_undo(error.what, now);
+        }
         if retry && retiring.is_some_and(|claim| !matches!(claim.work, Work::Rotate { .. })) {
             // Clean-up and retirement keep their place in the journal and are simply tried again.
             let mut record = self.draft();

@@ -11,10 +11,10 @@ use super::rotate::{claimed_due, lost};
 use super::token::TokenInfo;
 
 /// How long a new token may take to be accepted everywhere. No figure is published; disabling is said to take up to five minutes.
-const VERIFY_WINDOW: Duration = Duration::from_secs(300);
+pub(super) const VERIFY_WINDOW: Duration = Duration::from_secs(300);
 /// Sends of one store, the same check-and-set every time, before the run leaves it to the journal. With the waits in between about a minute,
 /// longer than a Vault cluster takes to elect a leader.
-const STORES: u32 = 10;
+pub(super) const STORES: u32 = 10;
 
 /// The token of the attempt under way, as far as this run has it. A run that dies loses it: the attempt becomes open.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -379,7 +379,7 @@ impl Run {
 }
 
 /// Half a second, doubled each time, at most 20 s; a server's wish counts up to a minute.
-fn pause(tries: u32, wish: Option<Duration>) -> Duration {
+pub(super) fn pause(tries: u32, wish: Option<Duration>) -> Duration {
     let own = Duration::from_millis(250 << tries.min(6)).min(Duration::from_secs(20));
     own.max(wish.unwrap_or_default())
         .min(Duration::from_secs(60))

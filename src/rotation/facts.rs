@@ -77,6 +77,8 @@ pub struct Errand {
     pub history: bool,
     /// A rotation is wanted; else the run only settles what is open and due.
     pub wish: Option<Wish>,
+    /// A person wants the previous token back; then nothing else is done.
+    pub undo: bool,
     /// Say what would be done, and do nothing.
     pub dry: bool,
     /// The clocks agree with the servers': retirement may go on.
@@ -204,6 +206,15 @@ pub enum Command {
         /// The only version it may replace.
         base: u64,
     },
+    /// Try the value of an older version: it authenticates as itself.
+    TryVersion(u64),
+    /// Put the value of version `from` into the map read at version `base`, and write it with `cas = base`.
+    Restore {
+        /// The only version it may replace.
+        base: u64,
+        /// Where the value is read from.
+        from: u64,
+    },
     /// Disable or enable or delete a token.
     Act(Act, TokenId),
     /// List every marked token of the environment.
@@ -291,4 +302,6 @@ pub enum Verdict {
     Unreadable(String),
     /// Of a dry run: what would be done.
     Would(String),
+    /// What a person asked for cannot be done: why. The current value is as it was.
+    Refused(String),
 }

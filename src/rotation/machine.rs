@@ -19,6 +19,7 @@ use super::facts::{
 };
 use super::record::{Record, Terms, Work};
 use super::token::TokenId;
+use super::undo::Back;
 
 /// A run that loses this many check-and-sets on the journal leaves the secret to the others for now.
 const CONFLICTS: u32 = 8;
@@ -46,6 +47,8 @@ pub struct Run {
     pub(super) template: Option<Template>,
     /// The attempt's token, as far as this run has it.
     pub(super) hand: Hand,
+    /// How far an undo has come.
+    pub(super) back: Back,
     /// How many mints had an unclear outcome.
     pub(super) unclear_mints: u32,
     /// After a commit: the version whose deletion in between must be told.
@@ -96,6 +99,7 @@ impl Run {
             acted: None,
             template: None,
             hand: Hand::Empty,
+            back: Back::default(),
             unclear_mints: 0,
             postcheck: None,
             trouble: None,
@@ -183,6 +187,8 @@ impl Run {
             Some(Work::Tidy) => self.tidy_claimed(now),
             Some(Work::Disable { id }) => self.disable(&id, now),
             Some(Work::Delete { id }) => self.delete(&id, now),
+            Some(Work::Undo { id, base, from }) => self.bring_back(&id, base, from, now),
+            None if self.errand.undo => self.undo(now),
             None => self.unclaimed(now),
         }
     }
@@ -295,6 +301,8 @@ impl Run {
                 | Command::Verify
                 | Command::Store { .. }
                 | Command::Rewrite { .. }
+                | Command::TryVersion(_)
+                | Command::Restore { .. }
                 | Command::Act(..)
         );
         let limit = self.errand.plan.claim_timeout / 3;
@@ -315,10 +323,14 @@ impl Run {
             Outcome::Wrote(wrote) => self.journal_written(wrote),
             Outcome::Secret(read) => self.secret_read(command, read),
             Outcome::Info(info) if *command == Command::Verify => self.verified(info, now),
+            Outcome::Info(info) if matches!(command, Command::TryVersion(_)) => {
+                self.tried(info, now);
+            }
             Outcome::Info(info) => self.looked_up(command, info),
             Outcome::Minted(minted) => self.minted(minted, now),
             Outcome::Stored(stored) => match command {
                 Command::Rewrite { .. } => self.rewritten(stored),
+                Command::Restore { .. } => self.restored(stored),
                 _ => self.stored(stored),
             },
             Outcome::Done(done) => match command {

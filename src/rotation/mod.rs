@@ -20,6 +20,7 @@ pub mod runner;
 mod standing;
 mod tidy;
 pub mod token;
+mod undo;
 
 pub use life::doubtful;
 pub use tidy::concerns;

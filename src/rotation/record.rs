@@ -141,6 +141,15 @@ pub enum Work {
         /// Which.
         id: TokenId,
     },
+    /// Bring the previous token back.
+    Undo {
+        /// Which.
+        id: TokenId,
+        /// The only version of the secret that its value may replace.
+        base: u64,
+        /// The version of the secret from which its value is read.
+        from: u64,
+    },
 }
 
 /// One try to mint and store.

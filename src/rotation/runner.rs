@@ -179,6 +179,24 @@ where
                 };
                 ("fence", Outcome::Stored(stored))
             }
+            Command::TryVersion(version) => {
+                let info = match self.old_value(&path, *version, &fields[0]).await {
+                    Ok(value) => self.issuer.verify(&value).await,
+                    Err(error) => Err(error),
+                };
+                ("verify", Outcome::Info(info))
+            }
+            Command::Restore { base, from } => {
+                let value = self.old_value(&path, *from, &fields[0]).await;
+                let stored = match (self.map_at(*base), value) {
+                    (Ok(mut data), Ok(value)) => {
+                        data.set(fields, &value);
+                        self.store.write(&path, *base, &data).await
+                    }
+                    (Err(error), _) | (_, Err(error)) => Err(error),
+                };
+                ("store", Outcome::Stored(stored))
+            }
             Command::Act(act, id) => {
                 let done = match act {
                     Act::Disable => self.issuer.set_enabled(id, false).await,
@@ -259,6 +277,23 @@ where
         match self.read.as_ref().and_then(|(_, data)| data.value(field)) {
             Some(value) => self.issuer.look_up_value(&value).await,
             None => Err(self.missing("a value")),
+        }
+    }
+
+    /// The value of an older version. It was there a moment ago: that it cannot be read now is no outage.
+    async fn old_value(
+        &self,
+        path: &SecretPath,
+        version: u64,
+        field: &str,
+    ) -> Result<TokenValue, CallError> {
+        let gone = || {
+            let what = format!("version {version} of the secret cannot be read any more");
+            CallError::new(super::error::Service::Vault, ErrorKind::Refused, what)
+        };
+        match self.store.read_version(path, version).await? {
+            SecretRead::Present { data, .. } => data.value(field).ok_or_else(gone),
+            SecretRead::Deleted { .. } | SecretRead::Absent => Err(gone()),
         }
     }
 

@@ -205,6 +205,48 @@ fn scenarios() -> Vec<Scenario> {
             hands: &[Hand::DeleteJournal],
             ..BASE
         },
+        Scenario {
+            name: "undo",
+            undo: true,
+            ticks: 4,
+            ..BASE
+        },
+        Scenario {
+            name: "undo, and deaths",
+            undo: true,
+            ticks: 3,
+            budget: Budget { crash: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "undo, an answer is lost",
+            undo: true,
+            ticks: 3,
+            budget: Budget { lose: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "undo, an effect comes late",
+            undo: true,
+            ticks: 3,
+            budget: Budget { late: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "undo is taken over",
+            undo: true,
+            ticks: 3,
+            budget: Budget { steal: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "undo while a person writes",
+            undo: true,
+            ticks: 3,
+            budget: Budget { hand: 1, ..NONE },
+            hands: &[Hand::Write],
+            ..BASE
+        },
     ]
 }
 

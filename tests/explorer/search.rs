@@ -221,6 +221,7 @@ fn successors(scenario: &Scenario, setting: &Setting, world: &World, visit: Visi
             for fate in fates {
                 let mut next = base.clone();
                 next.carry_out(setting, number, &command, fate);
+                next.go_on_alone(setting, number);
                 visit(&|| format!("d{number} {} {fate:?}", show(&command)), next);
             }
             if world.budget.crash > 0 {
@@ -277,33 +278,29 @@ fn begin(setting: &Setting, world: &World, number: usize, visit: Visit<'_>) {
         .and_then(|record| record.claim.as_ref());
     let foreign = foreign.is_some_and(|claim| claim.holder != format!("d{number}"));
     let steal = foreign && world.budget.steal > 0;
-    let mut wishes = vec![None];
-    wishes.extend(world.unserved(setting, number).map(Some));
+    let mut errands = vec![];
     if actor.undo {
-        if actor.asked {
-            return;
-        }
-        wishes = vec![None];
+        errands.extend((!actor.asked).then_some((None, false)));
+    } else {
+        errands.extend(
+            world
+                .unserved(setting, number)
+                .map(|due| (Some(due), false)),
+        );
+        errands.extend(world.has_work(number).then_some((None, true)));
     }
-    for wish in wishes {
-        for listing in [false, true] {
-            for impatient in [false, true] {
-                if impatient && !steal || actor.undo && listing {
-                    continue;
-                }
-                let mut next = world.clone();
-                next.budget.steal -= u8::from(impatient);
-                next.actors[number].asked = actor.undo;
-                next.begin(setting, number, wish, listing, impatient);
-                visit(
-                    &|| {
-                        format!(
-                            "d{number} begins (wish {wish:?}, listing {listing}, takes over {impatient})"
-                        )
-                    },
-                    next,
-                );
+    for (wish, listing) in errands {
+        for impatient in [false, true] {
+            if impatient && !steal {
+                continue;
             }
+            let mut next = world.clone();
+            next.budget.steal -= u8::from(impatient);
+            next.actors[number].asked = actor.undo;
+            next.begin(setting, number, wish, listing, impatient);
+            next.go_on_alone(setting, number);
+            let label = || format!("d{number} begins (wish {wish:?}, takes over {impatient})");
+            visit(&label, next);
         }
     }
 }

@@ -428,6 +428,7 @@ impl World {
                 due: Some(due(n)),
                 trigger: Trigger::Schedule,
             }),
+            undo: who.undo,
             dry: false,
             clock_ok: true,
             others: Arc::default(),
@@ -483,6 +484,42 @@ impl World {
         self.broken = Some("a run does not end");
     }
 
+    /// Steps that nobody else can see or disturb are taken at once: the order among them does not matter.
+    pub fn go_on_alone(&mut self, setting: &Setting, actor: usize) {
+        while let Some(run) = &self.actors[actor].run {
+            let now = self.now();
+            let next = (**run).clone().step(now);
+            if !matches!(
+                next,
+                Command::Wait(_) | Command::Witness | Command::Finish(_)
+            ) {
+                return;
+            }
+            let command = self.decide(setting, actor);
+            self.carry_out(setting, actor, &command, Fate::Good);
+        }
+    }
+
+    /// A look without a wish would find something: what a daemon's alarms and its sweep tell it.
+    pub fn has_work(&self, actor: usize) -> bool {
+        let Some(record) = &self.journal else {
+            return true;
+        };
+        let current = self.current();
+        let unknown = (0..self.tokens.len() as u8).any(|token| {
+            let id = id_of(token);
+            let known = record.is_current(&id) || record.retiring(&id).is_some();
+            self.is_ours(token) && self.tokens[usize::from(token)].exists && !known
+        });
+        let known = self.actors[actor].known.is_some();
+        record.claim.is_some()
+            || unknown
+            || !known
+            || !record.open.is_empty()
+            || self.retires()
+            || current.is_none_or(|token| !record.is_current(&id_of(token)))
+    }
+
     /// The next command of a run.
     pub fn decide(&mut self, setting: &Setting, actor: usize) -> Command {
         let now = self.now();
@@ -515,6 +552,7 @@ impl World {
             Command::Mint(_)
                 | Command::Store { .. }
                 | Command::Rewrite { .. }
+                | Command::Restore { .. }
                 | Command::Act(..)
                 | Command::WriteJournal { .. }
         );
@@ -554,6 +592,7 @@ impl World {
             | Command::ReadSecret
             | Command::ReadVersion(_)
             | Command::Store { .. }
+            | Command::Restore { .. }
             | Command::Rewrite { .. } => Service::Vault,
             _ => Service::Dynatrace,
         };
@@ -605,6 +644,11 @@ impl World {
                     due: self.actors[actor].due,
                 },
                 None => return,
+            },
+            Command::Restore { base, from } => Late::Store {
+                base: *base,
+                token: self.versions[(*from - 1) as usize].token,
+                due: None,
             },
             Command::Act(act, id) => Late::Act(*act, number_of(id)),
             _ => return,
@@ -805,6 +849,21 @@ impl World {
                 };
                 Outcome::Stored(stored)
             }
+            Command::TryVersion(version) => {
+                let token = self.versions[(*version - 1) as usize].token;
+                Outcome::Info(match self.works(token) {
+                    true => self.look_up(token),
+                    false => Err(error(Service::Dynatrace, ErrorKind::Refused)),
+                })
+            }
+            Command::Restore { base, from } => {
+                let token = self.versions[(*from - 1) as usize].token;
+                let stored = match self.actors[actor].read {
+                    Some((version, _)) if version == *base => self.store(*base, token, None),
+                    _ => Err(error(Service::Vault, ErrorKind::Transient)),
+                };
+                Outcome::Stored(stored)
+            }
             Command::Act(act, id) => Outcome::Done(self.act(*act, number_of(id))),
             Command::List => Outcome::Listed(Ok(self.listing())),
             Command::Witness => Outcome::Done(Ok(())),
@@ -850,9 +909,13 @@ fn failed(command: &Command, error: CallError) -> Outcome {
         Command::ReadJournal => Outcome::Journal(Err(error)),
         Command::WriteJournal { .. } => Outcome::Wrote(Err(error)),
         Command::ReadSecret | Command::ReadVersion(_) => Outcome::Secret(Err(error)),
-        Command::LookUpValue | Command::LookUp(_) | Command::Verify => Outcome::Info(Err(error)),
+        Command::LookUpValue | Command::LookUp(_) | Command::Verify | Command::TryVersion(_) => {
+            Outcome::Info(Err(error))
+        }
         Command::Mint(_) => Outcome::Minted(Err(error)),
-        Command::Store { .. } | Command::Rewrite { .. } => Outcome::Stored(Err(error)),
+        Command::Store { .. } | Command::Rewrite { .. } | Command::Restore { .. } => {
+            Outcome::Stored(Err(error))
+        }
         Command::Act(..) | Command::Witness => Outcome::Done(Err(error)),
         Command::List => Outcome::Listed(Err(error)),
         Command::Wait(_) | Command::Finish(_) => Outcome::Waited,
