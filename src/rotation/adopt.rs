@@ -77,11 +77,14 @@ impl Run {
             return Command::ReadSecret;
         };
         let mut record = self.draft();
-        let due = claimed_due(&record);
+        let mut due = claimed_due(&record);
         let current = Current::new(&info, seen.version(), &record.epoch);
         let (_, marker) = Marker::split(&info.name);
         let mut reports = vec![];
         if let Some(marker) = marker {
+            let mut open = record.open.iter();
+            let open = open.find(|open| open.attempt == marker.attempt);
+            due = due.max(open.and_then(|open| open.due));
             record.open.retain(|open| open.attempt != marker.attempt);
             if marker.attempt > record.attempt {
                 reports.push(went_back(&record, marker.attempt));
@@ -110,6 +113,20 @@ impl Run {
         }
         reports.push(report);
         self.write(record, reports, Then::Served, now)
+    }
+
+    /// A person put a token of their own there, and nobody is rotating: it becomes the current one, and the former one retires.
+    pub(super) fn take_foreign(&mut self, now: Now) -> Command {
+        let (Some(Looked::Known(info)), Some(seen)) = (self.looked.clone(), self.seen.clone())
+        else {
+            return Command::ReadSecret;
+        };
+        let mut record = self.draft();
+        let current = Current::new(&info, seen.version(), &record.epoch);
+        let report = self.replace_current(&mut record, &current, now);
+        record.failure = None;
+        record.invalid = None;
+        self.write(record, report.into_iter().collect(), Then::Go, now)
     }
 
     /// A person put a retiring token back: it is the current one again, enabled if we had disabled it, and the other one retires.

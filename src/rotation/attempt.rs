@@ -8,7 +8,8 @@ use super::event::{EventName, Report};
 use super::facts::{Command, Holds, Looked, Now, Seen};
 use super::fitness;
 use super::machine::{Run, Then};
-use super::record::{Attempt, Current, OpenAttempt, Reason, Work};
+use super::record::{Attempt, Current, Reason, Work};
+use super::rotate::claimed_due;
 use super::standing::Standing;
 use super::token::{Marker, MintOrder};
 
@@ -120,12 +121,8 @@ impl Run {
     /// one gets a number of its own.
     pub(super) fn mint_anew(&mut self, attempt: &Attempt, now: Now) -> Command {
         let mut record = self.draft();
-        record.open.push(OpenAttempt {
-            attempt: attempt.n,
-            base: attempt.base,
-            since: now.wall,
-            missed: None,
-        });
+        let due = claimed_due(&record);
+        record.open.push(attempt.opened(due, now.wall));
         record.attempt += 1;
         let next = record.attempt;
         if let Some(Work::Rotate {

@@ -6,7 +6,7 @@ use super::event::{EventName, Level, Report};
 use super::facts::{Command, Looked, Now, Seen, Verdict, Watch};
 use super::machine::{Run, Then};
 use super::record::{
-    Claim, Current, Failure, OpenAttempt, Reason, Record, RetiringState, SCHEMA, Trigger, Work,
+    Claim, Current, Failure, Reason, Record, RetiringState, SCHEMA, Trigger, Work,
 };
 use super::retry;
 use super::standing::Standing;
@@ -65,12 +65,7 @@ impl Run {
             Work::Rotate { due, attempt, .. } => {
                 if let Some(attempt) = attempt {
                     left = format!("its attempt {} is open", attempt.n);
-                    record.open.push(OpenAttempt {
-                        attempt: attempt.n,
-                        base: attempt.base,
-                        since: now.wall,
-                        missed: None,
-                    });
+                    record.open.push(attempt.opened(due, now.wall));
                 }
                 // Of a secret that left the configuration nothing new is made.
                 if !self.errand.leaving {
@@ -112,17 +107,13 @@ impl Run {
     pub(super) fn open_attempt(&self, record: &mut Record, now: Now) {
         let dirty = !matches!(self.hand, Hand::Empty | Hand::Refused | Hand::Gone);
         if let Some(Work::Rotate {
+            due,
             attempt: Some(attempt),
             ..
         }) = record.claim.as_ref().map(|claim| &claim.work)
             && dirty
         {
-            record.open.push(OpenAttempt {
-                attempt: attempt.n,
-                base: attempt.base,
-                since: now.wall,
-                missed: None,
-            });
+            record.open.push(attempt.opened(*due, now.wall));
         }
     }
 

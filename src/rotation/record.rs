@@ -207,6 +207,9 @@ pub struct OpenAttempt {
     pub base: u64,
     /// When it was given up.
     pub since: Timestamp,
+    /// The due instant that it was to serve: served after all, if its token turns out to have been stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
     /// The first full listing after `since` in which no token of it was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<Timestamp>,
@@ -410,6 +413,19 @@ pub struct Event {
     /// More, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+}
+
+impl Attempt {
+    /// The attempt is given up at `since`: it may have left a token behind.
+    pub fn opened(&self, due: Option<Timestamp>, since: Timestamp) -> OpenAttempt {
+        OpenAttempt {
+            attempt: self.n,
+            base: self.base,
+            since,
+            due,
+            missed: None,
+        }
+    }
 }
 
 impl Record {

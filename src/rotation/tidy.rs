@@ -45,6 +45,7 @@ impl Run {
         match self.standing() {
             Err(command) => Some(command),
             Ok(Standing::Adoptable) => Some(self.adopt(now)),
+            Ok(Standing::Foreign) => Some(self.take_foreign(now)),
             Ok(Standing::Returned) => {
                 let enabled = matches!(&self.looked, Some(Looked::Known(info)) if info.enabled);
                 let claimed = self.record().is_some_and(|record| record.claim.is_some());
@@ -176,6 +177,8 @@ impl Run {
             Find::Retire(version) => {
                 let mut record = self.draft();
                 self.put_into_grace(&mut record, &token.id, version, Proof::Marker, now);
+                // It was stored: what it was to serve is served, whatever was written after it.
+                record.last_due = record.last_due.max(open.due);
                 record.open.retain(|other| other.attempt != open.attempt);
                 Some(self.write(record, vec![retiring_report(token)], Then::Go, now))
             }

@@ -45,8 +45,6 @@ pub enum Mutation {
     NoCheckAndSet,
     /// No check-and-set on the journal.
     NoJournalCheckAndSet,
-    /// Stored without having been tried.
-    NoVerify,
     /// A disable whose outcome is unclear leaves no trace.
     NoTaint,
 }

@@ -239,7 +239,7 @@ impl World {
     pub fn now(&self) -> Now {
         Now {
             wall: at(self.tick),
-            mono: TICK * 2,
+            mono: TICK * 2 + TICK * u32::from(self.tick),
             dice: 0,
         }
     }
@@ -299,6 +299,8 @@ impl World {
 
     /// A person's new token.
     pub fn person_writes(&mut self) {
+        // What was stored for a due instant is gone again: to serve it once more is no mistake.
+        self.served.fill(0);
         let token = self.create("by hand");
         self.put(token);
     }
@@ -307,6 +309,7 @@ impl World {
         if !self.works(token) && self.is_settled_dead(token) {
             self.tokens[usize::from(token)].spoiled = true;
         }
+        self.served.fill(0);
         self.put(token);
     }
 
@@ -405,6 +408,7 @@ impl World {
     ) {
         let listing = listing.then(|| self.listing());
         let version = self.journal_version;
+        let mono = self.now().mono;
         let who = &mut self.actors[actor];
         let errand = Errand {
             plan: setting.plan.clone(),
@@ -433,12 +437,12 @@ impl World {
             clock_ok: true,
             others: Arc::default(),
             leaving: false,
-            doubt: false,
+            doubt: listing.is_some(),
             outage: None,
             journal: who.known.as_deref().cloned(),
             watch: Some(Watch {
                 version,
-                since: if impatient { Duration::ZERO } else { TICK * 2 },
+                since: if impatient { Duration::ZERO } else { mono },
             }),
             listing,
         };
