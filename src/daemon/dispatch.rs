@@ -279,5 +279,10 @@ pub(super) async fn run_one(
         history.as_ref().err(),
     );
     let errand = errand(issuer.abilities(), history?);
-    Ok(office.run(errand, &issuer).await)
+    let ended = office.run(errand, &issuer).await;
+    if plan.manages_tokens {
+        // What was current when the run began may not be so any more; the next call reads it anew.
+        issuer.inner().forget_management_token().await;
+    }
+    Ok(ended)
 }

@@ -60,6 +60,13 @@ impl<I: TokenIssuer> TokenIssuer for Shared<I> {
     async fn verify(&self, value: &TokenValue) -> Result<TokenInfo, CallError> {
         self.inner.verify(value).await
     }
+    async fn prove_manager(
+        &self,
+        value: &TokenValue,
+        enabled: Option<&TokenId>,
+    ) -> Result<(), CallError> {
+        self.inner.prove_manager(value, enabled).await
+    }
     async fn set_enabled(&self, id: &TokenId, enabled: bool) -> Result<(), CallError> {
         self.inner.set_enabled(id, enabled).await
     }

@@ -50,6 +50,8 @@ impl Life {
         let kind = format!("sweep {environment}");
         let current = self.current_tokens(&environment);
         self.chores.begin(&kind, async move {
+            // Another replica may have rotated it: this one switches over now, and not when the old one is refused.
+            issuer.inner().forget_management_token().await;
             let management = wired.management_token(&environment).await;
             board.called(&environment, "look_up", management.as_ref().err());
             let at = clock::now();

@@ -336,6 +336,29 @@ impl TokenIssuer for Dynatrace {
         }
     }
 
+    async fn prove_manager(
+        &self,
+        value: &TokenValue,
+        enabled: Option<&TokenId>,
+    ) -> Result<(), CallError> {
+        let new = self.acting_as(value);
+        let proof = async {
+            new.list(|_| false).await?;
+            match enabled {
+                Some(id) => new.set_enabled(id, true).await,
+                None => Ok(()),
+            }
+        };
+        proof.await.map_err(|error| match error.kind {
+            // It speaks of the new token, not of the environment's management token.
+            ErrorKind::Unauthorized => CallError {
+                kind: ErrorKind::Gone,
+                ..error
+            },
+            _ => error,
+        })
+    }
+
     async fn set_enabled(&self, id: &TokenId, enabled: bool) -> Result<(), CallError> {
         self.check_id(id)?;
         let answer = self

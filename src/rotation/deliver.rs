@@ -39,6 +39,8 @@ pub struct Minted {
     tries: u32,
     pause: Option<Duration>,
     verified: Option<TokenInfo>,
+    /// It can manage tokens, where that is asked of it.
+    proved: bool,
     sends: u32,
     unclear: bool,
     rejected: bool,
@@ -62,11 +64,31 @@ impl Minted {
             tries: 0,
             pause: None,
             verified: None,
+            proved: false,
             sends: 0,
             unclear: false,
             rejected: false,
             stored: None,
             discard: None,
+        }
+    }
+
+    /// A trial did not succeed. A new token may not be known everywhere yet: it is tried again until the window is over.
+    fn not_yet(&mut self, error: CallError, now: Now) {
+        let discard = |message, error| Some(Discard::Failed(Reason::VerifyFailed, message, error));
+        if error.kind == ErrorKind::Refused {
+            self.discard = discard(format!("the new token could not be tried: {error}"), None);
+            return;
+        }
+        self.tries += 1;
+        if now.mono.saturating_sub(self.since) > VERIFY_WINDOW {
+            let message = format!(
+                "the new token did not work within {} s; it was not stored",
+                VERIFY_WINDOW.as_secs()
+            );
+            self.discard = discard(message, Some(error));
+        } else {
+            self.pause = Some(pause(self.tries, error.retry_after));
         }
     }
 }
@@ -91,6 +113,11 @@ impl Run {
         }
         if minted.verified.is_none() {
             return Command::Verify;
+        }
+        if self.errand.plan.manages_tokens && !minted.proved {
+            // Without the environment's good word nothing could be minted or ended any more.
+            let known = self.template.as_ref().is_some_and(|t| t.old_known);
+            return Command::Prove(known.then(|| attempt.old.clone()));
         }
         if minted.rejected {
             return self.settle_rejection(attempt, minted, now);
@@ -134,21 +161,18 @@ impl Run {
                     );
                 }
             }
-            Err(error) if error.kind == ErrorKind::Refused => {
-                minted.discard = failed(format!("the new token could not be tried: {error}"), None);
-            }
-            Err(error) => {
-                minted.tries += 1;
-                if now.mono.saturating_sub(minted.since) > VERIFY_WINDOW {
-                    let message = format!(
-                        "the new token did not work within {} s; it was not stored",
-                        VERIFY_WINDOW.as_secs()
-                    );
-                    minted.discard = failed(message, Some(error));
-                } else {
-                    minted.pause = Some(pause(minted.tries, error.retry_after));
-                }
-            }
+            Err(error) => minted.not_yet(error, now),
+        }
+    }
+
+    /// What came of the proof that a new management token can manage tokens.
+    pub(super) fn proved(&mut self, proved: Result<(), CallError>, now: Now) {
+        let Hand::Minted(minted) = &mut self.hand else {
+            return;
+        };
+        match proved {
+            Ok(()) => minted.proved = true,
+            Err(error) => minted.not_yet(error, now),
         }
     }
 

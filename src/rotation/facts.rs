@@ -196,6 +196,8 @@ pub enum Command {
     Mint(MintOrder),
     /// Try the minted value: it authenticates as itself.
     Verify,
+    /// Prove that the minted value can manage tokens: it lists them, and enables this one, which is enabled.
+    Prove(Option<TokenId>),
     /// Put the minted value into the map read at version `base`, and write it with `cas = base`.
     Store {
         /// The only version it may replace.
@@ -264,7 +266,7 @@ pub enum Outcome {
     Minted(Result<Holds, CallError>),
     /// Of `Store` and `Rewrite`: the new version.
     Stored(Result<u64, CallError>),
-    /// Of `Act` and `Witness`.
+    /// Of `Act`, `Witness` and `Prove`.
     Done(Result<(), CallError>),
     /// Of `List`.
     Listed(Result<Listing, CallError>),

@@ -299,6 +299,7 @@ impl Run {
             command,
             Command::Mint(_)
                 | Command::Verify
+                | Command::Prove(_)
                 | Command::Store { .. }
                 | Command::Rewrite { .. }
                 | Command::TryVersion(_)
@@ -338,6 +339,7 @@ impl Run {
                     self.acted = Some((*act, done));
                     self.seen = None;
                 }
+                Command::Prove(_) => self.proved(done, now),
                 _ => match done {
                     Ok(()) => self.witnessed = true,
                     Err(error) => self.trouble = Some(unproved(error)),

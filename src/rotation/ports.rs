@@ -36,6 +36,14 @@ pub trait TokenIssuer: Send + Sync {
         value: &TokenValue,
     ) -> impl Future<Output = Result<TokenInfo, CallError>> + Send;
 
+    /// Proves that the value can manage tokens: it lists them and, with a change that changes nothing, enables `enabled` once more.
+    /// `Gone` = it is not (yet) accepted.
+    fn prove_manager(
+        &self,
+        value: &TokenValue,
+        enabled: Option<&TokenId>,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
     /// Enables or disables a token.
     fn set_enabled(
         &self,

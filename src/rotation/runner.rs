@@ -161,6 +161,13 @@ where
                 };
                 ("verify", Outcome::Info(info))
             }
+            Command::Prove(enabled) => {
+                let proved = match &self.minted {
+                    Some(value) => self.issuer.prove_manager(value, enabled.as_ref()).await,
+                    None => Err(self.missing("a minted token")),
+                };
+                ("prove", Outcome::Done(proved))
+            }
             Command::Store { base } => {
                 let stored = match (self.map_at(*base), &self.minted) {
                     (Ok(mut data), Some(value)) => {

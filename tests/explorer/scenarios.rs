@@ -9,6 +9,7 @@ const LIMIT: usize = 5_000_000;
 
 /// A budget of nothing, to change in a scenario.
 const NONE: Budget = Budget {
+    runs: 5,
     crash: 0,
     steal: 0,
     lose: 0,
@@ -35,6 +36,7 @@ impl Scenario {
     /// The same with the least that still means something: one mishap of each kind, and time for one retirement.
     fn small(mut self) -> Scenario {
         let budget = &mut self.budget;
+        budget.runs = budget.runs.min(3);
         budget.crash = budget.crash.min(1);
         budget.lose = budget.lose.min(1);
         budget.late = budget.late.min(1);
@@ -222,6 +224,50 @@ fn scenarios() -> Vec<Scenario> {
                 ..NONE
             },
             hands: &[Hand::DeleteJournal],
+            ..BASE
+        },
+        Scenario {
+            name: "the management token",
+            manages: true,
+            budget: Budget {
+                crash: 1,
+                lose: 1,
+                ..NONE
+            },
+            ..BASE
+        },
+        Scenario {
+            name: "the management token, taken over",
+            manages: true,
+            daemons: 2,
+            ticks: 2,
+            budget: Budget { steal: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "the management token, an effect comes late",
+            manages: true,
+            budget: Budget {
+                late: 1,
+                fail: 1,
+                ..NONE
+            },
+            ..BASE
+        },
+        Scenario {
+            name: "the management token is put back",
+            manages: true,
+            ticks: 4,
+            budget: Budget { hand: 1, ..NONE },
+            hands: &[Hand::PutBack],
+            at_rest: true,
+            ..BASE
+        },
+        Scenario {
+            name: "undo of the management token",
+            manages: true,
+            undo: true,
+            budget: Budget { crash: 1, ..NONE },
             ..BASE
         },
         Scenario {

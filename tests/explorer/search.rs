@@ -60,6 +60,7 @@ pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
     let mut rested = HashSet::new();
     let mut steps = vec![Step { from: 0, nth: 0 }];
     let mut layer = vec![(0u32, root.clone())];
+    let mut depth = 0;
     while !layer.is_empty() {
         let mut next = vec![];
         for (number, world) in layer {
@@ -89,6 +90,15 @@ pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
             );
         }
         layer = next;
+        depth += 1;
+        if std::env::var_os("EXPLORE_FULL").is_some() {
+            eprintln!(
+                "{}: depth {depth}, {} states, {} in the next layer",
+                scenario.name,
+                seen.len(),
+                layer.len()
+            );
+        }
     }
     Found {
         states: seen.len(),
@@ -271,6 +281,9 @@ fn is_calm(world: &World) -> bool {
 }
 
 fn begin(setting: &Setting, world: &World, number: usize, visit: Visit<'_>) {
+    if world.budget.runs == 0 {
+        return;
+    }
     let actor = &world.actors[number];
     let foreign = world
         .journal
@@ -295,6 +308,7 @@ fn begin(setting: &Setting, world: &World, number: usize, visit: Visit<'_>) {
                 continue;
             }
             let mut next = world.clone();
+            next.budget.runs -= 1;
             next.budget.steal -= u8::from(impatient);
             next.actors[number].asked = actor.undo;
             next.begin(setting, number, wish, listing, impatient);

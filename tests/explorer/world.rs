@@ -68,6 +68,8 @@ pub enum Late {
 /// What may still go wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
+    /// A process looks for work. Left alone in the end, the world has as many looks as it wants.
+    pub runs: u8,
     /// A process dies.
     pub crash: u8,
     /// A live claim is taken over.
@@ -588,6 +590,9 @@ impl World {
             Fate::Hidden => self.budget.hide -= 1,
         }
         if let Command::Finish(verdict) = command {
+            if setting.manages {
+                self.actors[actor].manager = None;
+            }
             return self.end(actor, verdict);
         }
         let service = match command {
@@ -609,7 +614,11 @@ impl World {
             Fate::Lost => (true, Some(error(service, ErrorKind::Unclear))),
             Fate::Good | Fate::Stale | Fate::Hidden => (true, None),
         };
-        let done = effect.then(|| self.perform(setting, actor, command, fate));
+        let barred = (setting.manages && effect).then(|| self.authenticate(actor, command));
+        let done = effect.then(|| match barred.flatten() {
+            Some(kind) => failed(command, error(service, kind)),
+            None => self.perform(setting, actor, command, fate),
+        });
         let outcome = match instead {
             Some(error) => failed(command, error),
             None => done.expect("it was performed"),
@@ -626,6 +635,35 @@ impl World {
             }
         }
         self.hear(actor);
+    }
+
+    /// In a world where the secret is the management token: what the environment says to a call with the token that this process has. A refused
+    /// one is read again, once.
+    fn authenticate(&mut self, actor: usize, command: &Command) -> Option<ErrorKind> {
+        let target = match command {
+            Command::Act(Act::Disable | Act::Delete, id) => Some(number_of(id)),
+            Command::Act(Act::Enable, _)
+            | Command::LookUpValue
+            | Command::LookUp(_)
+            | Command::Mint(_)
+            | Command::List
+            | Command::Witness => None,
+            _ => return None,
+        };
+        let current = self.current();
+        for manager in [self.actors[actor].manager.or(current), current] {
+            self.actors[actor].manager = manager;
+            let works = manager.is_some_and(|token| self.works(token));
+            if works && (target.is_none() || target != manager) {
+                return None;
+            }
+        }
+        let works = current.is_some_and(|token| self.works(token));
+        Some(if works {
+            ErrorKind::Refused
+        } else {
+            ErrorKind::Unauthorized
+        })
     }
 
     fn end(&mut self, actor: usize, verdict: &Verdict) {
@@ -835,6 +873,16 @@ impl World {
                 Some(token) if self.works(token) => self.look_up(token),
                 _ => Err(error(Service::Dynatrace, ErrorKind::Refused)),
             }),
+            Command::Prove(enabled) => {
+                let minted = self.actors[actor].minted;
+                Outcome::Done(match enabled {
+                    _ if !minted.is_some_and(|token| self.works(token)) => {
+                        Err(error(Service::Dynatrace, ErrorKind::Refused))
+                    }
+                    Some(id) => self.act(Act::Enable, number_of(id)),
+                    None => Ok(()),
+                })
+            }
             Command::Store { base } => {
                 let who = &self.actors[actor];
                 let stored = match (who.read, who.minted) {
@@ -920,7 +968,7 @@ fn failed(command: &Command, error: CallError) -> Outcome {
         Command::Store { .. } | Command::Rewrite { .. } | Command::Restore { .. } => {
             Outcome::Stored(Err(error))
         }
-        Command::Act(..) | Command::Witness => Outcome::Done(Err(error)),
+        Command::Act(..) | Command::Witness | Command::Prove(_) => Outcome::Done(Err(error)),
         Command::List => Outcome::Listed(Err(error)),
         Command::Wait(_) | Command::Finish(_) => Outcome::Waited,
     }
