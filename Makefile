@@ -23,6 +23,11 @@ demo: ## everything on this machine with nothing installed; Ctrl-C ends it
 test: lint tools ## formatter, clippy and all tests; the end-to-end tests run against a real OpenBao
 	BAO="$$(scripts/openbao)"; export BAO; $(CARGO) test $(ALL)
 
+.PHONY: test-ops
+test-ops: tools ## the status page in Chromium, metrics and alerts under promtool; both are fetched from Debian when missing
+	BAO="$$(scripts/openbao)"; PROMTOOL="$$(scripts/promtool)"; CHROMIUM="$$(scripts/chromium)"; export BAO PROMTOOL CHROMIUM; \
+	$(CARGO) test --locked --all-features --test tools -- page:: prometheus::
+
 .PHONY: lint
 lint: ## formatter check, then clippy with warnings denied
 	$(CARGO) fmt --all --check

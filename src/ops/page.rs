@@ -149,8 +149,11 @@ fn article(html: &mut String, status: &Status, secret: &Secret) {
     };
     let _ = writeln!(
         html,
-        "<article class=\"{class}\" id=\"{name}\">\n<h2>{name}</h2>\n<p class=\"state\">{}{since}</p>",
+        "<article class=\"{class}\" id=\"{name}\">\n<h2>{name}</h2>\n<p class=\"state\">{}{since}</p>\n\
+         <p class=\"place\"><code>{}</code> {}</p>",
         secret.state.words(),
+        Safe(&secret.place),
+        Safe(&secret.environment),
         name = Safe(&secret.name),
     );
     for trouble in status.troubles_of(&secret.name) {
@@ -163,57 +166,49 @@ fn article(html: &mut String, status: &Status, secret: &Secret) {
     {
         let _ = writeln!(html, "<p class=\"what\">{}</p>", Safe(&failure.message));
     }
+    if let Some(failure) = &secret.failure {
+        let times = count(failure.count as usize, "time");
+        let reason = Safe(&failure.reason);
+        let _ = writeln!(html, "<p class=\"place\"><code>{reason}</code> {times}</p>");
+    }
     facts(html, secret, now);
     retiring(html, &secret.retiring, now);
     *html += "</article>\n";
 }
 
 fn facts(html: &mut String, secret: &Secret, now: Timestamp) {
-    let mut fact = |name: &str, value: String| {
-        let _ = writeln!(html, "<div><dt>{name}</dt><dd>{value}</dd></div>");
-    };
     let never = || "never".to_owned();
-    fact(
-        "last rotation",
-        secret
-            .last_success
-            .map_or_else(never, |at| time(at, relative(at, now))),
-    );
-    fact(
-        "next rotation",
-        match secret.next {
-            Some(at) => time(at, due(at, now)),
-            None => never(),
-        },
-    );
+    let past = |at: Option<Timestamp>| at.map_or_else(never, |at| time(at, relative(at, now)));
+    let next = secret.next.map_or_else(never, |at| time(at, due(at, now)));
+    let because = format!("{next}<small>{}</small>", Safe(&secret.because));
+    let mut facts = vec![
+        ("last rotation", past(secret.last_success)),
+        ("next rotation", because),
+    ];
     if let Some(token) = &secret.current {
-        fact(
-            "expires",
-            token
-                .expires
-                .map_or_else(never, |at| time(at, relative(at, now))),
+        let age = token
+            .created
+            .map(|at| format!("<small>made {}</small>", time(at, relative(at, now))));
+        let id = format!(
+            "<code>{}</code>{}",
+            Safe(&token.id),
+            age.unwrap_or_default()
         );
-        fact("token", format!("<code>{}</code>", Safe(&token.id)));
-    }
-    fact("why then", Safe(&secret.because).to_string());
-    fact(
-        "place",
-        format!(
-            "<code>{}</code> {}",
-            Safe(&secret.place),
-            Safe(&secret.environment)
-        ),
-    );
-    if let Some(failure) = &secret.failure {
-        let times = count(failure.count as usize, "time");
-        fact(
-            "reason",
-            format!("<code>{}</code> {times}", Safe(&failure.reason)),
-        );
+        facts.push(("expires", past(token.expires)));
+        facts.push(("token", id));
     }
     if let Some(holder) = &secret.holder {
-        fact("at work", Safe(holder).to_string());
+        facts.push(("at work", Safe(holder).to_string()));
     }
+    *html += "<dl>\n";
+    for (name, value) in facts {
+        let class = name.split(' ').next().unwrap_or_default();
+        let _ = writeln!(
+            html,
+            "<div class=\"{class}\"><dt>{name}</dt><dd>{value}</dd></div>"
+        );
+    }
+    *html += "</dl>\n";
 }
 
 fn retiring(html: &mut String, entries: &[Retiring], now: Timestamp) {

@@ -1,0 +1,178 @@
+//! What people follow at night agrees with the program: alerts, dashboard and runbook pages name what there is, and nothing is left out.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const RULES: &str = "docs/deploy/prometheus/dtrotate.rules.yml";
+const DASHBOARD: &str = "docs/deploy/grafana/dtrotate.json";
+const RUNBOOKS: &str = "docs/runbooks";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    let path = root().join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names of the pages that begin with `start`, without `.md`.
+fn pages(start: &str) -> BTreeSet<String> {
+    let files = fs::read_dir(root().join(RUNBOOKS)).expect("the runbook");
+    let names = files.map(|file| {
+        file.expect("a file")
+            .file_name()
+            .into_string()
+            .expect("a name")
+    });
+    names
+        .filter(|name| name.starts_with(start))
+        .map(|name| name.strip_suffix(".md").expect("a page").to_owned())
+        .collect()
+}
+
+/// Every word of `text` that begins with `start`: letters, digits and `_`.
+fn words(text: &str, start: &str) -> BTreeSet<String> {
+    let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let all = text.split(|c| !of_a_name(c));
+    all.filter(|word| word.starts_with(start))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn alerts() -> BTreeSet<String> {
+    let lines = read(RULES);
+    let named = lines
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    named.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_alert_has_a_page_and_every_page_an_alert() {
+    let alerts = alerts();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    assert_eq!(alerts, pages("Dtrotate"));
+    let rules = read(RULES);
+    for alert in &alerts {
+        let address = format!("runbook_url: https://runbooks.example.com/dtrotate/{alert}.md");
+        assert!(rules.contains(&address), "{alert} has no {address}");
+    }
+}
+
+#[test]
+fn every_reason_of_a_stuck_rotation_has_a_page() {
+    let source = read("src/rotation/record.rs");
+    let arms = source.lines().filter_map(|line| {
+        let (_, word) = line.trim().strip_prefix("Reason::")?.split_once("=> \"")?;
+        Some(format!(
+            "stuck-{}",
+            word.trim_end_matches("\",").replace('_', "-")
+        ))
+    });
+    let reasons: BTreeSet<String> = arms.collect();
+    assert!(reasons.contains("stuck-token-disabled"), "{reasons:?}");
+    assert_eq!(reasons, pages("stuck-"));
+}
+
+#[test]
+fn every_page_says_what_is_needed_at_night() {
+    let index = read(&format!("{RUNBOOKS}/README.md"));
+    for page in pages("Dtrotate").union(&pages("stuck-")) {
+        let text = read(&format!("{RUNBOOKS}/{page}.md"));
+        for part in [
+            "Meaning",
+            "Impact",
+            "Diagnosis",
+            "What to do",
+            "When to escalate",
+        ] {
+            let (_, after) = text
+                .split_once(&format!("\n## {part}\n\n"))
+                .unwrap_or_else(|| panic!("{page} has no part \"{part}\""));
+            assert!(
+                after.trim_start().len() > 20 && !after.starts_with("##"),
+                "{page}: {part}"
+            );
+        }
+        assert!(text.contains("\n```\n"), "{page} has no command");
+        assert!(
+            index.contains(&format!("({page}.md)")),
+            "README.md does not name {page}"
+        );
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    for page in pages("") {
+        let text = read(&format!("{RUNBOOKS}/{page}.md"));
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().expect("a link");
+            let target = root().join(RUNBOOKS).join(link);
+            assert!(Path::exists(&target), "{page}: {link}");
+        }
+    }
+}
+
+#[test]
+fn alerts_and_dashboard_name_exported_metrics() {
+    let exported: BTreeSet<&str> = dtrotate::ops::metrics::names().collect();
+    for file in [
+        RULES,
+        "docs/deploy/prometheus/dtrotate.tests.yml",
+        DASHBOARD,
+    ] {
+        let named = words(&read(file), "dtrotate_");
+        assert!(named.len() > 10, "{file} names {named:?}");
+        for name in &named {
+            let bare = name.trim_end_matches("_bucket");
+            assert!(
+                exported.contains(bare),
+                "{file} names {name}, which nobody exports"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_event_that_needs_a_human_is_somewhere_in_the_runbook() {
+    let others = read(&format!("{RUNBOOKS}/DtrotateNeedsHuman.md"));
+    let rules = read(RULES);
+    for event in dtrotate::rotation::event::EventName::ALL {
+        if event.level() == dtrotate::rotation::event::Level::Error {
+            let word = event.as_str();
+            let of_its_own = words(&rules, word).contains(word);
+            assert!(
+                of_its_own || others.contains(&format!("| `{word}` |")),
+                "{word}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_is_whole() {
+    let dashboard: serde_json::Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
+    assert_eq!(dashboard["uid"], "dtrotate");
+    assert!(dashboard["id"].is_null() && dashboard["schemaVersion"].is_u64());
+    let panels = dashboard["panels"].as_array().expect("panels");
+    assert!(panels.len() > 10);
+    for panel in panels {
+        assert!(
+            panel["fieldConfig"]["defaults"]["unit"].is_string(),
+            "{panel}"
+        );
+        assert!(
+            panel["description"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{panel}"
+        );
+        for target in panel["targets"].as_array().expect("targets") {
+            let expression = target["expr"].as_str().expect("an expression");
+            assert!(!words(expression, "dtrotate_").is_empty(), "{expression}");
+        }
+    }
+}
