@@ -1,8 +1,9 @@
 # One static binary and the CA bundle; no shell, no package manager, no state.
 #
 #   docker build -t dtrotate .
-#   docker run --read-only --cap-drop=ALL --security-opt=no-new-privileges \
-#     -v ./dtrotate.toml:/etc/dtrotate/dtrotate.toml:ro -v ./vault-token:/run/secrets/vault-token:ro dtrotate
+#   docker run --read-only --cap-drop=ALL --security-opt=no-new-privileges -v ./dtrotate:/etc/dtrotate:ro dtrotate
+#
+# The folder `dtrotate` holds dtrotate.toml and the credential files that it names, readable by user 65532.
 
 FROM rust:1-bookworm AS build
 WORKDIR /src
@@ -25,8 +26,10 @@ LABEL org.opencontainers.image.title="dtrotate" \
 COPY --from=build /out/ /
 # A number, so that Kubernetes can prove runAsNonRoot.
 USER 65532:65532
-# The status page and metrics, when `ops.listen` names an address outside the container's loopback.
+# Health, metrics and the status page, reachable from outside the container.
+ENV DTROTATE_OPS__LISTEN=0.0.0.0:9780
 EXPOSE 9780
 STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/usr/bin/dtrotate", "health"]
 ENTRYPOINT ["/usr/bin/dtrotate"]
 CMD ["run"]

@@ -63,6 +63,27 @@ test-systemd: static world ## boots a real systemd and puts the unit through its
 	tests/packaging/boot tests/packaging/systemd.sh
 	tests/packaging/must-fail tests/packaging/boot tests/packaging/systemd.sh broken
 
+# Rust itself, and the crates that `static` has fetched.
+.PHONY: test-container
+test-container: static world ## builds the Dockerfile and runs the image
+	SHOW="$$(rustc --print sysroot):/show/rust $${CARGO_HOME:-$$HOME/.cargo}/registry:/show/registry" \
+		scripts/inside tests/packaging/container.sh
+
+.PHONY: deb
+deb: static ## the Debian package, target/deb/dtrotate_*.deb
+	scripts/deb
+
+.PHONY: test-package
+test-package: deb world ## lintian; installs, upgrades, removes and purges the package in a booted system; once more a broken one
+	VERSION="$$(date +%Y).0.0" scripts/deb target/deb/next
+	scripts/inside lintian --allow-root --fail-on error target/deb/dtrotate_*.deb
+	tests/packaging/boot tests/packaging/package.sh
+	tests/packaging/must-fail tests/packaging/boot tests/packaging/package.sh broken
+
+.PHONY: test-deploy
+test-deploy: ## the Kubernetes manifest against the schemas of Kubernetes
+	tests/packaging/deploy
+
 .PHONY: clean
 clean: ## removes what was built and fetched
 	$(CARGO) clean

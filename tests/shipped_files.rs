@@ -1,6 +1,7 @@
 //! Every file that is shipped beside the binary is one that works.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -31,7 +32,20 @@ fn configurations() -> Vec<PathBuf> {
 
 #[test]
 fn every_configuration_passes_the_check() {
-    for file in configurations() {
+    // The manifest for Kubernetes has one, too: its lines are indented by four.
+    let manifest = shipped("docs/deploy/kubernetes.yaml");
+    let (_, block) = manifest
+        .split_once("  dtrotate.toml: |\n")
+        .expect("a configuration");
+    let lines = block.lines().map_while(|line| match line {
+        "" => Some(""),
+        line => line.strip_prefix("    "),
+    });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let in_manifest = folder.path().join("dtrotate.toml");
+    let text = lines.collect::<Vec<_>>().join("\n");
+    fs::write(&in_manifest, text).expect("writing it");
+    for file in configurations().into_iter().chain([in_manifest]) {
         let output = Command::new(env!("CARGO_BIN_EXE_dtrotate"))
             .arg("--config")
             .arg(&file)
@@ -146,6 +160,55 @@ fn systemd_accepts_the_unit_without_a_word() {
 }
 
 #[test]
+fn systemd_accepts_the_drop_ins() {
+    for name in ["ip-allow-list.conf", "notify-reload.conf"] {
+        let (folder, file) = unit();
+        let drop_ins = folder.path().join("dtrotate.service.d");
+        fs::create_dir(&drop_ins).expect("a folder");
+        let text = shipped(&format!("systemd/drop-ins/{name}"));
+        fs::write(drop_ins.join(name), text).expect("writing the drop-in");
+        let Some(output) = systemd_analyze(&["verify", "--man=no"], &file) else {
+            return;
+        };
+        let said = printed(&output);
+        // Before 253 systemd keeps to the unit's own type, and says so.
+        let too_old =
+            |line: &str| line.ends_with("Failed to parse service type, ignoring: notify-reload");
+        let mut about_ours = said.lines().filter(|line| line.contains("dtrotate"));
+        assert!(output.status.success() && about_ours.all(too_old), "{said}");
+    }
+}
+
+#[test]
+fn the_unit_hands_over_every_credential_that_the_configuration_may_name() {
+    let unit = shipped("systemd/dtrotate.service");
+    let of_unit: BTreeSet<&str> = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("LoadCredential="))
+        .map(|line| {
+            let (name, file) = line.split_once(':').expect("ID:PATH");
+            assert_eq!(
+                file,
+                format!("/etc/dtrotate/{name}"),
+                "beside the configuration"
+            );
+            assert!(
+                unit.contains(&format!("\nSetCredential={name}:\\n\n")),
+                "{name} may be absent"
+            );
+            name
+        })
+        .collect();
+    let reference = shipped("config/dtrotate.toml");
+    let named = reference.lines().filter_map(|line| {
+        let (key, value) = line.trim_start_matches("# ").split_once(" = \"")?;
+        let (value, _) = value.split_once('"')?;
+        (key.ends_with("_file") && value.starts_with("vault-")).then_some(value)
+    });
+    assert_eq!(of_unit, named.collect());
+}
+
+#[test]
 fn the_unit_exposes_no_more_than_it_must() {
     let (_folder, file) = unit();
     let Some(output) = systemd_analyze(
@@ -197,6 +260,7 @@ fn the_image_runs_as_nobody_and_hears_signals() {
         "USER 65532:65532",
         "STOPSIGNAL SIGTERM",
         "ENTRYPOINT [\"/usr/bin/dtrotate\"]",
+        "ENV DTROTATE_OPS__LISTEN=0.0.0.0:9780",
     ] {
         assert!(
             image.lines().any(|it| it == line),

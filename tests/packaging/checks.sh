@@ -15,13 +15,14 @@ check() {
     fi
 }
 
-# within SECONDS COMMAND...: until it is true.
+# within SECONDS COMMAND...: until it is true; what it prints is shown when it never is.
 within() {
-    local deadline=$((SECONDS + $1))
+    local deadline=$((SECONDS + $1)) said
     shift
-    until "$@"; do
+    until said="$("$@" 2>&1)"; do
         if ((SECONDS >= deadline)); then
             echo "not in time: $*"
+            echo "$said"
             return 1
         fi
         sleep 0.1
@@ -30,6 +31,23 @@ within() {
 
 # The opposite, for `check` and `within`.
 not() { ! "$@"; }
+
+# tried NAME: runs a block of docs/operations.md as it stands.
+tried() {
+    local block
+    block="$(awk -v mark="<!-- tried: $1 -->" '
+        { line = $0; sub(/^ +/, "", line) }
+        line == mark { found = 1; next }
+        found && line ~ /^```/ { if (inside) exit; inside = 1; next }
+        inside { print line }' /repo/docs/operations.md)"
+    test -n "$block" && bash -euo pipefail -x -c "$block"
+}
+
+# Without the rights at Vault that these checks have.
+as_a_person() (
+    unset BAO_TOKEN BAO_ADDR
+    "$@"
+)
 
 finish() {
     if ((failures > 0)); then
@@ -40,31 +58,67 @@ finish() {
     exit 0
 }
 
-# A real OpenBao with AppRole and the shipped policy, the simulator, and the secrets that rotate.
+# A real OpenBao with AppRole and the shipped policy, the simulator, and three secrets.
 # The values go through pipes and files, never through arguments.
 bao_program=/repo/.tools/bao
 simulator_program=/repo/target/debug/simulator
 export BAO_ADDR=http://127.0.0.1:8200 BAO_TOKEN=root
 simulator_url=http://127.0.0.1:9999
 
-bao() { "$bao_program" "$@" >/dev/null; }
+# As a person has it on the PATH.
+ln --symbolic --force "$bao_program" /usr/local/bin/bao
 
 # seed FOLDER: fills Vault from what the simulator wrote to FOLDER.
 seed() {
     local number
-    within 30 "$bao_program" token lookup >/dev/null 2>&1
-    within 30 test -s "$1/tokens"
+    within 30 bao token lookup || return 1
+    within 30 test -s "$1/tokens" || return 1
     bao kv put secret/dynatrace/master token=- <"$1/management"
-    for number in 0 1 2; do
-        jq --join-output ".[$number].value" "$1/tokens" |
-            bao kv put "secret/dynatrace/s$number" token=- note=kept
+    for number in 1 2 3; do
+        jq --join-output ".[$number - 1].value" "$1/tokens" |
+            bao kv put "secret/dynatrace/automation_script$number" token=- note=kept
     done
-    bao policy write dtrotate config/vault-policy.hcl
+    cd /repo && tried vault
 }
 
 simulator_arguments() {
     echo "--listen 127.0.0.1:9999 --tokens 3 --tokens-file $1/tokens --management-token-file $1/management"
 }
+
+# configuration SCHEDULE [MORE]: three secrets, of which the first rotates on the schedule.
+configuration() {
+    cat <<TOML
+[vault]
+address = "$BAO_ADDR"
+[vault.auth]
+method = "approle"
+role_id_file = "vault-role-id"
+secret_id_file = "vault-secret-id"
+[dynatrace.prod]
+url = "$simulator_url"
+settle = "1s"
+[dynatrace.prod.auth]
+path = "dynatrace/master"
+[daemon]
+sweep = "2s"
+[defaults]
+schedule = "$1"
+grace = "10s"
+max_grace = "15s"
+quarantine = "1s"
+[[secret]]
+path = "dynatrace/automation_script1"
+[[secret]]
+path = "dynatrace/automation_script2"
+schedule = "@yearly"
+[[secret]]
+path = "dynatrace/automation_script3"
+schedule = "@yearly"
+${2:-}
+TOML
+}
+busy="*/2 * * * * *"
+quiet="@yearly"
 
 # How many tokens there are at Dynatrace.
 tokens() { curl --silent --fail "$simulator_url/_simulator/tokens" | jq '.tokens | length'; }
@@ -72,8 +126,8 @@ tokens() { curl --silent --fail "$simulator_url/_simulator/tokens" | jq '.tokens
 # P1: what is in Vault works.
 all_valid() {
     local number
-    for number in 0 1 2; do
-        "$bao_program" kv get -field=token "secret/dynatrace/s$number"
+    for number in 1 2 3; do
+        bao kv get -field=token "secret/dynatrace/automation_script$number"
         echo
     done | jq --raw-input --slurp '{values: (split("\n") | map(select(. != "")))}' |
         curl --silent --fail --json @- "$simulator_url/_simulator/check" | tee /tmp/valid |

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# The image that the Dockerfile builds, run as it is meant to be run. Runs in scripts/inside.
+#
+# Only the base image is made here instead of pulled: the Debian tree, and the machine's own Rust shown at /usr/local.
+# Crates come from the machine's cache, and what they were compiled to is shared through target/.
+set -uo pipefail
+source tests/packaging/checks.sh
+
+image=dtrotate:test
+base=docker.io/library/rust:1-bookworm
+world=/run/world
+container=dtrotate
+
+# The run needs no cgroup of its own. crun cannot even look at both kinds side by side, so the new kind goes out of sight.
+umount /sys/fs/cgroup/unified 2>/dev/null || true
+export CONTAINERS_CONF=/run/containers.conf
+cat >"$CONTAINERS_CONF" <<'TOML'
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=1024:1024"]
+[engine]
+runtime = "crun"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+TOML
+
+# ---- Build ----
+make_base() {
+    local working
+    working="$(buildah from scratch)"
+    tar --create --one-file-system --exclude=./usr/share --exclude=./var/cache --exclude=./var/lib/apt --directory=/tree . |
+        tar --extract --directory="$(buildah mount "$working")" &&
+        buildah config --env PATH=/usr/local/rust/bin:/usr/bin:/bin --env CARGO_HOME=/usr/local/cargo --env CARGO_NET_OFFLINE=true "$working" &&
+        buildah commit --quiet "$working" "$base" &&
+        buildah rm "$working"
+}
+build() {
+    buildah build --quiet --isolation chroot --pull-never --format docker --tag "$image" \
+        --build-arg REVISION=0123abc --volume /show/rust:/usr/local/rust:ro \
+        --volume /show/registry:/usr/local/cargo/registry:ro --volume /repo/target:/src/target .
+}
+check "a base image" make_base
+check "the Dockerfile builds" build
+((failures == 0)) || finish
+
+inspect() { podman image inspect --format "$1" "$image"; }
+check "the image has at most 10 MB ($(inspect '{{.Size}}'))" test "$(inspect '{{.Size}}')" -le 10000000
+check "its user is a number" test "$(inspect '{{.Config.User}}')" = 65532:65532
+check "it tells what it is" test "$(inspect '{{index .Labels "org.opencontainers.image.revision"}}')" = 0123abc
+contents() {
+    local working root
+    working="$(buildah from --pull-never "$image")"
+    root="$(buildah mount "$working")"
+    (cd "$root" && find . -type f | sort)
+    buildah rm "$working" >/dev/null
+}
+check "it holds the program and the certificates, no shell" \
+    test "$(contents)" = $'./etc/ssl/certs/ca-certificates.crt\n./usr/bin/dtrotate'
+
+# ---- The world ----
+mkdir "$world"
+cd "$world" || exit 1
+"$bao_program" server -dev -dev-root-token-id=root -dev-no-store-token >"$world/openbao.log" 2>&1 &
+"$simulator_program" $(simulator_arguments "$world") >"$world/simulator.log" 2>&1 &
+check "OpenBao and the simulator serve" seed "$world"
+mkdir dtrotate
+bao read -field=role_id auth/approle/role/dtrotate/role-id >dtrotate/vault-role-id
+bao write -f -field=secret_id auth/approle/role/dtrotate/secret-id >dtrotate/vault-secret-id
+configuration "$busy" >dtrotate/dtrotate.toml
+check "docs/operations.md: the credentials" tried container
+
+# ---- Run ----
+run() {
+    podman run --detach --name "$container" --read-only --cap-drop=ALL --security-opt=no-new-privileges \
+        --network=host --cgroups=disabled --volume ./dtrotate:/etc/dtrotate:ro "$image" </dev/null
+}
+logs() { podman logs "$container" 2>&1 >/dev/null; }
+rotated() { logs | grep --quiet '"event":"rotation_succeeded"'; }
+check "it runs read-only and without capabilities" run
+check "it rotates" within 60 rotated
+((failures == 0)) || { podman logs "$container"; finish; }
+check "every value works" all_valid
+check "it is healthy" within 30 podman healthcheck run "$container"
+check "its listener is reachable from outside" curl --silent --fail --output /dev/null http://127.0.0.1:9780/readyz
+confined() {
+    local state
+    state="$(tr '\t' ' ' <"/proc/$(podman inspect --format '{{.State.Pid}}' "$container")/status")"
+    for line in "Uid: 65532 65532" "CapEff: 0000000000000000" "CapBnd: 0000000000000000" "NoNewPrivs: 1" "Seccomp: 2"; do
+        grep --quiet "^$line" <<<"$state" || { echo "not: $line"; return 1; }
+    done
+}
+check "user 65532, no capability, no new privilege, system calls filtered" confined
+began="$(date +%s%N)"
+check "it stops" podman stop --time 20 "$container"
+check "within 5 s" test $(($(date +%s%N) - began)) -lt 5000000000
+check "with 0" test "$(podman inspect --format '{{.State.ExitCode}}' "$container")" = 0
+check "every line on stderr is JSON with an event" jq --exit-status --slurp 'length > 5 and all(has("event"))' <<<"$(logs)"
+check "nothing else was printed" test -z "$(podman logs "$container" 2>/dev/null)"
+check "the last line tells the end" test "$(logs | tail -n 1 | jq --raw-output .event)" = shutdown_finished
+
+finish
