@@ -54,7 +54,7 @@ struct Down {
     worked: Option<Timestamp>,
     began: Instant,
     what: String,
-    /// Waiting does not help: a credential was refused. Or it never worked.
+    /// Waiting does not help: a credential was refused.
     at_once: bool,
     told: Option<Instant>,
     probes: u32,
@@ -322,7 +322,7 @@ impl Gate {
                     worked,
                     began: Instant::now(),
                     what: error.what.clone(),
-                    at_once: unauthorized || worked.is_none(),
+                    at_once: unauthorized,
                     told: None,
                     probes: 0,
                     next_probe: Instant::now()
@@ -414,7 +414,13 @@ impl Gate {
             State::Down(down) if Instant::now() >= down.next_probe => {
                 let wait = retry::wait(down.probes, None, fastrand::u64(..));
                 down.probes += 1;
-                down.next_probe = Instant::now() + wait.min(Duration::from_secs(15));
+                // Often at first: what is over within a blip must be found to be over within it.
+                let longest = if down.began.elapsed() < BLIP {
+                    Duration::from_secs(1)
+                } else {
+                    Duration::from_secs(15)
+                };
+                down.next_probe = Instant::now() + wait.min(longest);
                 true
             }
             _ => false,

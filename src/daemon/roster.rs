@@ -247,7 +247,12 @@ impl Entry {
                 self.retrying = retry_at.and(instant);
                 self.wake = *retry_at;
                 self.not_before = *retry_at;
-                self.wake = self.wake.or_else(|| self.retirement());
+                if retry_at.is_none() {
+                    // A refusal is asked again less and less often.
+                    let calm = after(retry::wait(self.tries, None, fastrand::u64(..)));
+                    self.tries += 1;
+                    self.wake = self.retirement().map(|at| at.max(calm));
+                }
             }
             Verdict::Later(error) => {
                 let wait = retry::wait(self.tries, error.retry_after, fastrand::u64(..));

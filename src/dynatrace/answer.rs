@@ -111,8 +111,9 @@ impl Answer {
                     .as_deref()
                     .map(|host| format!(" to {host}"))
                     .unwrap_or_default();
+                // Nothing was done; a maintenance page, or the wrong URL.
                 Err(self.fail(
-                    ErrorKind::Refused,
+                    ErrorKind::Transient,
                     "refused to",
                     &format!("it redirects{to}, which is not followed; {WRONG_HOST}"),
                 ))
@@ -130,7 +131,13 @@ impl Answer {
                 Err(self.fail(ErrorKind::Unauthorized, "refused to", &hint))
             }
             404 if self.says_gone() => Err(self.fail(ErrorKind::Gone, "could not", "")),
-            404 => Err(self.fail(ErrorKind::Refused, "could not", WRONG_HOST)),
+            404 if self.is_the_apis() => {
+                Err(self.fail(ErrorKind::Refused, "could not", WRONG_HOST))
+            }
+            // A page of something in between, which may be gone in a moment: no word on this secret.
+            400 | 404..=407 | 409..=428 if !self.is_the_apis() => {
+                Err(self.fail(self.effect.lost(), "could not", WRONG_HOST))
+            }
             408 => Err(self.lost()),
             429 => Err(self.fail(ErrorKind::Transient, "has too much to do to", "")),
             400..=499 => Err(self.fail(ErrorKind::Refused, "refused to", "")),
@@ -306,16 +313,21 @@ mod tests {
         use ErrorKind::{Gone, Refused, Transient, Unauthorized, Unclear};
         // status, body, then the kinds of Read, List, Change, Mint
         for (status, body, kinds) in [
-            (302, "", [Refused; 4]),
+            (302, "", [Transient; 4]),
+            (400, HTML, [Transient, Transient, Unclear, Unclear]),
             (400, ENVELOPE, [Refused; 4]),
             (401, "", [Unauthorized; 4]),
             (403, ENVELOPE, [Unauthorized; 4]),
             (404, "", [Gone, Refused, Gone, Refused]),
             (404, ENVELOPE, [Gone, Refused, Gone, Refused]),
-            (404, HTML, [Refused; 4]),
-            (404, r#"{"message":"no Route matched"}"#, [Refused; 4]),
+            (404, HTML, [Transient, Transient, Unclear, Unclear]),
+            (
+                404,
+                r#"{"message":"no Route matched"}"#,
+                [Transient, Transient, Unclear, Unclear],
+            ),
             (408, "", [Transient, Transient, Unclear, Unclear]),
-            (413, HTML, [Refused; 4]),
+            (413, HTML, [Transient, Transient, Unclear, Unclear]),
             (429, ENVELOPE, [Transient; 4]),
             (500, ENVELOPE, [Transient, Transient, Unclear, Unclear]),
             (502, HTML, [Transient, Transient, Unclear, Unclear]),

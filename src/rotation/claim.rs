@@ -121,7 +121,15 @@ impl Run {
     pub(super) fn give_up(&mut self, error: CallError, now: Now) -> Command {
         let refused = error.kind == ErrorKind::Refused;
         let minting = self.hand == Hand::Refused;
+        let rotating = match self.record().and_then(|record| record.claim.as_ref()) {
+            Some(claim) => matches!(claim.work, Work::Rotate { .. }),
+            None => {
+                self.rotation_wanted()
+                    || self.record().is_none_or(|record| record.current.is_none())
+            }
+        };
         let (reason, retry) = match (error.service, refused) {
+            (_, true) if !rotating => (Reason::RetirementRefused, false),
             (Service::Vault, true) => (Reason::VaultRefused, false),
             (Service::Dynatrace, true) if minting => (Reason::MintRefused, false),
             (Service::Dynatrace, true) => (Reason::DynatraceRefused, false),
@@ -133,11 +141,11 @@ impl Run {
             // next run goes on from there.
             return self.finish(Verdict::Later(error));
         }
-        let retiring = self.record().and_then(|record| record.claim.as_ref());
-        if retiring.is_some_and(|claim| matches!(claim.work, Work::Undo { .. })) {
+        let claim = self.record().and_then(|record| record.claim.as_ref());
+        if claim.is_some_and(|claim| matches!(claim.work, Work::Undo { .. })) {
             return self.abort_undo(error.what, now);
         }
-        if retry && retiring.is_some_and(|claim| !matches!(claim.work, Work::Rotate { .. })) {
+        if retry && claimed && !rotating {
             // Clean-up and retirement keep their place in the journal and are simply tried again.
             let mut record = self.draft();
             record.claim = None;

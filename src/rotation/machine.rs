@@ -17,7 +17,7 @@ use super::event::{EventName, Report};
 use super::facts::{
     Act, Command, Errand, Known, Listing, Looked, Now, Outcome, Seen, Verdict, Watch,
 };
-use super::record::{Record, Terms, Work};
+use super::record::{Failure, Reason, Record, Terms, Work};
 use super::token::TokenId;
 use super::undo::Back;
 
@@ -214,15 +214,27 @@ impl Run {
                     .or_else(|| self.close_document(now))
             })
             .flatten();
-        work.unwrap_or_else(|| {
-            Command::Finish(Verdict::Settled {
-                wake: self.wake(now),
-            })
+        work.unwrap_or_else(|| self.rest(now))
+    }
+
+    /// Nothing is left to do now, so what was refused to a clean-up or retirement is refused no longer.
+    fn rest(&mut self, now: Now) -> Command {
+        let refused = |failure: &Failure| failure.reason == Reason::RetirementRefused;
+        let over = self
+            .record()
+            .is_some_and(|record| record.failure.as_ref().is_some_and(refused));
+        if over && !self.errand.dry {
+            let mut record = self.draft();
+            record.failure = None;
+            return self.write(record, vec![], Then::Go, now);
+        }
+        Command::Finish(Verdict::Settled {
+            wake: self.wake(now),
         })
     }
 
     /// A rotation is wanted, and its due time is not served yet.
-    fn rotation_wanted(&self) -> bool {
+    pub(super) fn rotation_wanted(&self) -> bool {
         let (Some(wish), Some(record)) = (&self.errand.wish, self.record()) else {
             return false;
         };
@@ -341,7 +353,13 @@ impl Run {
                 }
                 Command::Prove(_) => self.proved(done, now),
                 _ => match done {
-                    Ok(()) => self.witnessed = true,
+                    Ok(()) => {
+                        // Now that its 404 can be believed, it must say it again: a single one is never enough.
+                        self.witnessed = true;
+                        self.looked = None;
+                        self.probe = None;
+                        self.acted = None;
+                    }
                     Err(error) => self.trouble = Some(unproved(error)),
                 },
             },

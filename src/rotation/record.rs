@@ -360,6 +360,8 @@ pub enum Reason {
     VaultRefused,
     /// Dynatrace refused a call for a token of this secret.
     DynatraceRefused,
+    /// Vault or Dynatrace refused a call of a clean-up or retirement: former tokens stay as they are. The value in Vault is not concerned.
+    RetirementRefused,
     /// Its path, field, environment or URL changed in the configuration.
     Moved,
     /// A service could not be reached or gave no clear answer; tried again by itself.
@@ -394,6 +396,7 @@ impl Reason {
             Reason::VerifyFailed => "verify_failed",
             Reason::VaultRefused => "vault_refused",
             Reason::DynatraceRefused => "dynatrace_refused",
+            Reason::RetirementRefused => "retirement_refused",
             Reason::Moved => "moved",
             Reason::Unavailable => "unavailable",
         }

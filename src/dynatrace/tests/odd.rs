@@ -36,13 +36,8 @@ async fn p7_a_page_instead_of_an_answer_changes_nothing_and_shows_nothing() {
     let page = format!("<html>{MANAGEMENT} {SUBJECT} {OPAQUE}</html>");
     expect(&Fake::always(200, &page).await, LONG, LOST).await;
     expect(&Fake::always(502, &page).await, LONG, LOST).await;
-    expect(
-        &Fake::always(404, &page).await,
-        LONG,
-        [Refused, Refused, Refused, Refused, Transient],
-    )
-    .await;
-    expect(&Fake::always(302, &page).await, LONG, [Refused; 5]).await;
+    expect(&Fake::always(404, &page).await, LONG, LOST).await;
+    expect(&Fake::always(302, &page).await, LONG, [Transient; 5]).await;
 }
 
 #[tokio::test]
