@@ -428,10 +428,11 @@ fn come_to_rest(
         .tokens
         .iter_mut()
         .for_each(|token| token.visible = true);
-    if !fresh(&world) {
-        return None;
-    }
     for _ in 0..16 {
+        // What comes next is a matter of course: from a state that was seen here before it need not be looked at again.
+        if !fresh(&world) {
+            return None;
+        }
         // The first run recovers, the second one serves what is due; both with a fresh listing, as the sweep does it.
         for _ in 0..2 {
             let wish = world.unserved(setting, 0);
