@@ -103,9 +103,11 @@ impl Life {
 
     pub(super) fn become_ready(&mut self) {
         let outages = self.office.board.outages();
-        let recovered = self.installation.is_some()
-            && self.surveyed
-            && (self.window.is_recovered() || self.roster.values().all(|entry| entry.looked));
+        // Once for a journal: what a reload adds is no start.
+        let recovered = self.window.is_recovered()
+            || self.installation.is_some()
+                && self.surveyed
+                && self.roster.values().all(|entry| entry.looked);
         self.window.recovered(recovered);
         let secrets = self.settings.secrets.len();
         let status = match outages.first() {
