@@ -41,9 +41,13 @@ impl Scenario {
         budget.lose = budget.lose.min(1);
         budget.late = budget.late.min(1);
         budget.fail = budget.fail.min(1);
-        self.ticks = self
-            .ticks
-            .min(if self.undo || self.at_rest { 2 } else { 1 });
+        let most = match (self.daemons, self.undo || self.at_rest) {
+            (1, true) => 2,
+            (1, false) => 1,
+            // Two at work at the same time are a multitude as it is.
+            _ => 0,
+        };
+        self.ticks = self.ticks.min(most);
         self
     }
 }
@@ -352,6 +356,7 @@ fn rules() -> Vec<(Mutation, Scenario)> {
     let find = |name: &str| {
         let all = scenarios();
         all.into_iter()
+            .map(Scenario::small)
             .find(|scenario| scenario.name == name)
             .expect("a scenario")
     };
