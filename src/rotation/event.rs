@@ -100,7 +100,8 @@ vocabulary! {
         "Check the time synchronisation of this machine and of the server that the message names.",
     JournalUnreadable "journal_unreadable" Error "A journal document cannot be read; its secret stands still until a human looks."
         "Use the version of dtrotate that wrote it, or repair the document from an older version of it in Vault.",
-    OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation goes on, but nobody can see it.",
+    OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation goes on, but nobody can see it."
+        "Give `[ops] listen` an address that is free and reload; it is tried again by itself, too.",
     UndoSucceeded "undo_succeeded" Info "The previous token is the current value again.",
     ShutdownStarted "shutdown_started" Info "The process was asked to stop; no new work is taken.",
     ShutdownFinished "shutdown_finished" Info "The process ends; nothing is in flight, or it was left safely.",
