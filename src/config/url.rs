@@ -5,24 +5,53 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
+/// The hosts of the web interface, where the tokens API answers 404, and the hosts of their APIs. The pairs are those of Dynatrace's
+/// Terraform provider; the last two are Dynatrace's own test stages.
+const WEB_HOSTS: [(&str, &str); 3] = [
+    (".apps.dynatrace.", ".live.dynatrace."),
+    (".dev.apps.dynatracelabs.", ".dev.dynatracelabs."),
+    (".sprint.apps.dynatracelabs.", ".sprint.dynatracelabs."),
+];
+
+/// Hosts of Dynatrace that serve accounts and no environment.
+const ACCOUNT_HOSTS: [&str; 3] = [
+    "api.dynatrace.com",
+    "sso.dynatrace.com",
+    "account.dynatrace.com",
+];
+
 /// Brings the address of a Dynatrace environment into the form that API paths are appended to: `https://ENV.live.dynatrace.com`,
 /// `https://HOST/e/ENV` (Managed) or `https://HOST:9999/e/ENV` (ActiveGate), without a trailing slash. The host of the web
-/// interface (`.apps.`), trailing slashes and `/api`, `/api/v1`, `/api/v2` are understood. Plain http is refused except to a loopback
+/// interface (`.apps.`), trailing slashes and whatever begins with `/api` are understood. Plain http is refused except to a loopback
 /// address or with `allow_http`. The error is half a sentence that follows the address.
+///
+/// The same environment must always give the same text: the journal compares it, and a retirement recorded for one base URL is never
+/// carried out against another.
 pub fn dynatrace(text: &str, allow_http: bool) -> Result<String, String> {
     let mut url = parse(text, allow_http)?;
     let host = url.host_str().unwrap_or_default().to_owned();
+    if ACCOUNT_HOSTS.contains(&host.as_str()) {
+        return Err(
+            "serves accounts, not an environment; write https://ENVIRONMENT.live.dynatrace.com"
+                .into(),
+        );
+    }
     if let Some(api_host) = without_apps(&host) {
         url.set_host(Some(&api_host))
             .map_err(|_| "is not the address of a Dynatrace environment".to_owned())?;
     }
-    let mut path = url.path().trim_end_matches('/');
-    for tail in ["/api/v2", "/api/v1", "/api"] {
-        path = path
-            .strip_suffix(tail)
-            .unwrap_or(path)
-            .trim_end_matches('/');
+    let path = url.path().trim_end_matches('/');
+    let (path, api) = match path.find("/api/") {
+        Some(at) => path.split_at(at),
+        None => (path.strip_suffix("/api").unwrap_or(path), ""),
+    };
+    if api.starts_with("/api/cluster") {
+        return Err(
+            "is the API of a cluster, which has no tokens of an environment; write https://HOST/e/ENVIRONMENT"
+                .into(),
+        );
     }
+    let path = path.trim_end_matches('/');
     let saas = url.host_str().is_some_and(|host| {
         host.ends_with(".dynatrace.com") || host.ends_with(".dynatracelabs.com")
     });
@@ -34,7 +63,7 @@ pub fn dynatrace(text: &str, allow_http: bool) -> Result<String, String> {
     if path.split('/').skip(1).any(str::is_empty) {
         return Err("has an empty part in its path".into());
     }
-    if path == "/e" || path.ends_with("/e") {
+    if path.ends_with("/e") {
         return Err("names no environment after \"/e/\"".into());
     }
     Ok(format!("{}{path}", origin(&url)))
@@ -111,18 +140,12 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The API's host for a host of the web interface. The API does not answer on `.apps.` hosts.
+/// The API's host for a host of the web interface.
 fn without_apps(host: &str) -> Option<String> {
-    for (web, api) in [
-        (".apps.dynatrace.", ".live.dynatrace."),
-        (".dev.apps.dynatracelabs.", ".dev.dynatracelabs."),
-        (".sprint.apps.dynatracelabs.", ".sprint.dynatracelabs."),
-    ] {
-        if let Some((environment, rest)) = host.split_once(web) {
-            return Some(format!("{environment}{api}{rest}"));
-        }
-    }
-    None
+    WEB_HOSTS.iter().find_map(|(web, api)| {
+        let (environment, rest) = host.split_once(web)?;
+        Some(format!("{environment}{api}{rest}"))
+    })
 }
 
 #[cfg(test)]
@@ -147,6 +170,14 @@ mod tests {
             (
                 "https://abc12345.apps.dynatrace.com/",
                 "https://abc12345.live.dynatrace.com",
+            ),
+            (
+                "https://abc12345.live.dynatrace.com/api/v2/apiTokens",
+                "https://abc12345.live.dynatrace.com",
+            ),
+            (
+                "https://gate.example.com/dt/e/abc/api/",
+                "https://gate.example.com/dt/e/abc",
             ),
             (
                 "https://abc.dev.apps.dynatracelabs.com",
@@ -198,6 +229,12 @@ mod tests {
             ),
             ("https://abc.live.dynatrace.com/?gtf=1", "\"?\""),
             ("https://host/e/", "names no environment"),
+            ("https://host/e/api/v2", "names no environment"),
+            ("https://api.dynatrace.com", "serves accounts"),
+            (
+                "https://m.example.com/api/cluster/v2",
+                "is the API of a cluster",
+            ),
             ("https://host//e/x", "empty part"),
         ] {
             let error = dynatrace(given, false).unwrap_err();

@@ -129,8 +129,7 @@ fn issuer(settings: &config::Environment, store: &Store) -> Result<Dynatrace, As
     let wrong = |error: String| AssembleError::Environment(settings.name.clone(), error);
     let options = dynatrace::Options {
         name: settings.name.clone(),
-        // Plain http was judged by the configuration.
-        base_url: BaseUrl::parse(&settings.base_url, true).map_err(wrong)?,
+        base_url: BaseUrl::new(&settings.base_url).map_err(wrong)?,
         api: match settings.api {
             config::Api::V1 => dynatrace::Api::V1,
             config::Api::V2 => dynatrace::Api::V2,

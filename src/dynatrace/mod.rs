@@ -4,7 +4,7 @@
 //! repeats a call whose outcome is unknown, and it waits for nothing: what to do after a failure is the caller's business, told by
 //! the kind of the error. It never writes a token value anywhere but into a request.
 //!
-//! The files, in reading order: `url` (what people write as an address), `call` (one request and its sending), `answer` (what a
+//! The files, in reading order: `url` (the addresses below an environment's), `call` (one request and its sending), `answer` (what a
 //! status and a body mean), `credential` (the management token: cached, read again when refused), `generation` with `v2` and `v1`
 //! (paths and shapes, pure), and the small helpers `form`, `when`, `wait`, `redact`.
 //!

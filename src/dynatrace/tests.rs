@@ -26,7 +26,7 @@ const OPAQUE: &str = "CANARY-opaque_value21";
 fn options(url: &str, api: Api, timeout: Duration) -> Options {
     Options {
         name: "prod".into(),
-        base_url: BaseUrl::parse(url, false).unwrap(),
+        base_url: BaseUrl::new(url).unwrap(),
         api,
         ca_file: None,
         proxy: None,

@@ -2,6 +2,7 @@
 
 mod check;
 mod cluster;
+mod contract;
 mod daemon;
 mod gate;
 mod hands;

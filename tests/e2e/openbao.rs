@@ -335,7 +335,7 @@ fn free_ports<const N: usize>() -> [u16; N] {
 }
 
 /// A client that trusts `ca_file` and nothing else, and that no proxy of the environment gets between.
-fn client(ca_file: Option<&Path>) -> reqwest::Client {
+pub fn client(ca_file: Option<&Path>) -> reqwest::Client {
     client_with(ca_file, Duration::from_secs(30))
 }
 

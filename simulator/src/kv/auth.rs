@@ -196,9 +196,16 @@ pub(super) fn answer_auth(
 ) -> Result<Reply, Reply> {
     let writes = matches!(incoming.method.as_str(), "POST" | "PUT");
     match path {
-        "token/lookup-self" if incoming.method == "GET" => Ok(lookup(auth, token)),
-        "token/renew-self" if writes => renew(auth, token, incoming),
+        "token/lookup-self" if incoming.method == "GET" => {
+            token.needs("auth/token/lookup-self", "read")?;
+            Ok(lookup(auth, token))
+        }
+        "token/renew-self" if writes => {
+            token.needs("auth/token/renew-self", "update")?;
+            renew(auth, token, incoming)
+        }
         "token/revoke-self" if writes => {
+            token.needs("auth/token/revoke-self", "update")?;
             auth.tokens.remove(&token.value);
             Ok(Reply::empty(204))
         }

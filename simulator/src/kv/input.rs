@@ -20,6 +20,28 @@ pub(super) fn not_a_map(field: &str, value: &Value) -> Reply {
     Reply::vault_error(400, &[&text])
 }
 
+/// Data as it comes back: a whole number beyond 2^53 is rounded, since the server keeps numbers as floating point.
+pub(super) fn as_stored(mut data: Value) -> Value {
+    match &mut data {
+        Value::Object(map) => map
+            .values_mut()
+            .for_each(|value| *value = as_stored(value.take())),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| *item = as_stored(item.take())),
+        Value::Number(number) => {
+            // The shortest digits that give the same floating point number, as the server writes them.
+            let digits = number.as_f64().map(|rounded| rounded.to_string());
+            let whole = digits.and_then(|digits| digits.parse::<u64>().ok());
+            if let (Some(whole), true) = (whole, number.is_u64()) {
+                data = whole.into();
+            }
+        }
+        _ => {}
+    }
+    data
+}
+
 /// A whole number, as a number or as text; null counts as 0.
 pub(super) fn cas_of(value: &Value) -> Result<i64, Reply> {
     let parsed = match value {

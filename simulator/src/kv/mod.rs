@@ -214,7 +214,12 @@ impl Vault {
             now,
         };
         let capability = mount.capability(&request);
-        token.needs(path.trim_end_matches('/'), capability)?;
+        // A listing is judged by the path of the folder, with a slash at its end.
+        let mut judged = path.trim_end_matches('/').to_owned();
+        if capability == "list" {
+            judged.push('/');
+        }
+        token.needs(&judged, capability)?;
         let (reply, change) = mount.answer(&request)?;
         if let Some(kind) = change {
             state.history.push(KvChange {

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::handle::KvChangeKind;
-use super::input::{BAD_VERSION, INVALID_PATH, cas_of, limits_of, not_a_map, versions_of};
+use super::input::{
+    BAD_VERSION, INVALID_PATH, as_stored, cas_of, limits_of, not_a_map, versions_of,
+};
 use super::{answer, object, unsupported_operation};
 use crate::calls::Operation;
 use crate::message::{Incoming, Reply};
@@ -186,7 +188,7 @@ impl Mount {
         };
         let data = match body.get("data") {
             None => return Err(Reply::vault_error(400, &["no data provided"])),
-            Some(data @ (Value::Null | Value::Object(_))) => data.clone(),
+            Some(data @ (Value::Null | Value::Object(_))) => as_stored(data.clone()),
             Some(other) => return Err(not_a_map("data", other)),
         };
         let cas = options.get("cas").map(cas_of).transpose()?;

@@ -99,7 +99,10 @@ pub(super) fn with_token(
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
     match (path, incoming.method.as_str()) {
-        ("capabilities-self", "POST" | "PUT") => capabilities(token, incoming),
+        ("capabilities-self", "POST" | "PUT") => {
+            token.needs("sys/capabilities-self", "update")?;
+            capabilities(token, incoming)
+        }
         ("capabilities-self", _) => Err(unsupported_operation()),
         (path, "GET") if path.starts_with(MOUNT_INFO) => {
             mount_info(state, token, &path[MOUNT_INFO.len()..])
@@ -125,10 +128,13 @@ fn capabilities(token: &VaultToken, incoming: &Incoming) -> Result<Reply, Reply>
     if paths.is_empty() {
         return Err(Reply::vault_error(400, &["paths must be supplied"]));
     }
-    let data: serde_json::Map<String, Value> = paths
-        .into_iter()
-        .map(|path| (path.to_owned(), json!(token.capabilities(path))))
+    let mut data: serde_json::Map<String, Value> = paths
+        .iter()
+        .map(|path| ((*path).to_owned(), json!(token.capabilities(path))))
         .collect();
+    if let [path] = paths.as_slice() {
+        data.insert("capabilities".to_owned(), json!(token.capabilities(path)));
+    }
     let mut reply = answer(200, Value::Object(data.clone()), &[]);
     // Vault repeats the paths beside `data`.
     if let Ok(Value::Object(mut whole)) = serde_json::from_slice(&reply.body) {

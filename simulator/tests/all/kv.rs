@@ -434,6 +434,7 @@ async fn a_policy_limits_a_role() {
         PolicyRule::new("secret/data/*", &["read", "update", "create"]),
         PolicyRule::new("secret/data/closed", &["deny"]),
         PolicyRule::new("secret/data/fixed", &["read", "update"]),
+        PolicyRule::new("sys/capabilities-self", &["update"]),
     ];
     let options = Options {
         kv: KvOptions {

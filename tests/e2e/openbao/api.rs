@@ -41,6 +41,14 @@ impl Api {
         }
     }
 
+    /// The same server with another token (an empty one: none).
+    pub fn with_token(&self, token: &str) -> Api {
+        Api {
+            token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The same in a namespace, whose full path is given.
     pub fn in_namespace(&self, namespace: &str) -> Api {
         Api {
