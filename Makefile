@@ -63,10 +63,11 @@ test-systemd: static world ## boots a real systemd and puts the unit through its
 	tests/packaging/boot tests/packaging/systemd.sh
 	tests/packaging/must-fail tests/packaging/boot tests/packaging/systemd.sh broken
 
-# Rust itself, and the crates that `static` has fetched.
+# It is shown Rust itself, and the crates that `static` has fetched.
+CARGO_HOME ?= $(HOME)/.cargo
 .PHONY: test-container
 test-container: static world ## builds the Dockerfile and runs the image
-	SHOW="$$(rustc --print sysroot):/show/rust $${CARGO_HOME:-$$HOME/.cargo}/registry:/show/registry" \
+	CARGO_HOME="$(CARGO_HOME)" SHOW="$$(rustc --print sysroot):/usr/local/rust $(CARGO_HOME)/registry:$(CARGO_HOME)/registry" \
 		scripts/inside tests/packaging/container.sh
 
 .PHONY: deb

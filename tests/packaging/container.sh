@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The image that the Dockerfile builds, run as it is meant to be run. Runs in scripts/inside.
 #
-# Only the base image is made here instead of pulled: the Debian tree, and the machine's own Rust shown at /usr/local.
-# Crates come from the machine's cache, and what they were compiled to is shared through target/.
+# Only the base image is made here instead of pulled: the Debian tree, and the machine's own Rust shown at /usr/local/rust.
+# Crates come from the machine's cache, at the path that it has there: so what they were compiled to is shared through target/.
 set -uo pipefail
 source tests/packaging/checks.sh
 
@@ -29,14 +29,14 @@ make_base() {
     working="$(buildah from scratch)"
     tar --create --one-file-system --exclude=./usr/share --exclude=./var/cache --exclude=./var/lib/apt --directory=/tree . |
         tar --extract --directory="$(buildah mount "$working")" &&
-        buildah config --env PATH=/usr/local/rust/bin:/usr/bin:/bin --env CARGO_HOME=/usr/local/cargo --env CARGO_NET_OFFLINE=true "$working" &&
+        buildah config --env PATH=/usr/local/rust/bin:/usr/bin:/bin --env CARGO_HOME="$CARGO_HOME" --env CARGO_NET_OFFLINE=true "$working" &&
         buildah commit --quiet "$working" "$base" &&
         buildah rm "$working"
 }
 build() {
     buildah build --quiet --isolation chroot --pull-never --format docker --tag "$image" \
-        --build-arg REVISION=0123abc --volume /show/rust:/usr/local/rust:ro \
-        --volume /show/registry:/usr/local/cargo/registry:ro --volume /repo/target:/src/target .
+        --build-arg REVISION=0123abc --volume /usr/local/rust:/usr/local/rust:ro \
+        --volume "$CARGO_HOME/registry:$CARGO_HOME/registry:ro" --volume /repo/target:/src/target .
 }
 check "a base image" make_base
 check "the Dockerfile builds" build
