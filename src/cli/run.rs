@@ -11,6 +11,7 @@ use super::{Arguments, BAD_CONFIG, FAILED, variables};
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     forbid_core_dumps();
+    telemetry::tell_panics();
     let instance = instance();
     let settings = match arguments.load(true, false) {
         Ok(settings) => settings,

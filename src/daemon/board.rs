@@ -6,21 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::clock;
 use crate::ops::metrics::Counters;
-use crate::ops::status::{self, ServiceState};
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::event::{EventName, Level};
+use crate::ops::status;
+use crate::rotation::error::{CallError, Service};
 use crate::rotation::facts;
-use crate::rotation::retry;
 use crate::telemetry::Line;
 
-/// A service that fails for less than this is not told of: an election of a Vault cluster takes some seconds.
-const BLIP: Duration = Duration::from_secs(10);
-/// Vault is asked so often whether it serves, unless it was seen to: an outage that nobody notices would not lengthen graces.
-const WATCH: SignedDuration = SignedDuration::from_secs(10);
+use super::gate::{Gate, Outage, is_outage};
+
 /// A trouble that lasts is repeated so often.
 pub const REPEAT: Duration = Duration::from_secs(15 * 60);
 
@@ -32,48 +28,10 @@ pub struct Board {
     counters: Arc<Counters>,
 }
 
-/// One service.
-struct Gate {
-    name: Option<String>,
-    state: Mutex<State>,
-    /// The last outage that was long enough to be told of.
-    last: Mutex<Option<facts::Outage>>,
-}
-
-enum State {
-    /// Nothing was asked yet.
-    Unknown,
-    /// It was seen to work at this time.
-    Up(Timestamp),
-    Down(Down),
-}
-
-struct Down {
-    since: Timestamp,
-    /// It was last seen to work then; none = never.
-    worked: Option<Timestamp>,
-    began: Instant,
-    what: String,
-    /// Waiting does not help: a credential was refused.
-    at_once: bool,
-    told: Option<Instant>,
-    probes: u32,
-    next_probe: Instant,
-}
-
 struct Trouble {
     line: Line,
     since: Timestamp,
     told: Instant,
-}
-
-/// What a service's state means for work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outage {
-    /// The sentence.
-    pub what: String,
-    /// Since when.
-    pub since: Timestamp,
 }
 
 impl Board {
@@ -141,7 +99,7 @@ impl Board {
 
     /// The last outage of Vault that is over and was long enough to be told of.
     pub fn last_vault_outage(&self) -> Option<facts::Outage> {
-        *lock(&self.vault.last)
+        self.vault.last_outage()
     }
 
     /// This environment cannot be used now.
@@ -156,22 +114,12 @@ impl Board {
 
     /// Nobody has heard of Vault for a while: it should be asked whether it serves.
     pub fn vault_watch_due(&self) -> bool {
-        match *self.vault.lock() {
-            State::Up(at) => at.duration_until(clock::now()).abs() >= WATCH,
-            _ => false,
-        }
+        self.vault.watch_due()
     }
 
     /// It was asked. That it serves does not mean that it accepts our token.
     pub fn watched(&self, answer: Result<(), CallError>) {
-        match answer {
-            Err(error) => self.vault.fail(&error),
-            Ok(()) => {
-                if let State::Up(at) = &mut *self.vault.lock() {
-                    *at = clock::now();
-                }
-            }
-        }
+        self.vault.watched(answer);
     }
 
     /// Vault should be asked now whether it is back.
@@ -229,14 +177,18 @@ impl Board {
 
     /// Tells what is new or has lasted for another 15 minutes. To be called every second or so.
     pub fn tell(&self) {
-        self.vault.tell();
+        self.tell_at(Instant::now());
+    }
+
+    fn tell_at(&self, now: Instant) {
+        self.vault.tell(now);
         for gate in self.all_environments() {
-            gate.tell();
+            gate.tell(now);
         }
         let mut troubles = lock(&self.troubles);
         for trouble in troubles.values_mut() {
-            if trouble.told.elapsed() >= REPEAT {
-                trouble.told = Instant::now();
+            if now.saturating_duration_since(trouble.told) >= REPEAT {
+                trouble.told = now;
                 trouble.line.clone().since(Some(trouble.since)).write();
             }
         }
@@ -271,182 +223,13 @@ impl Board {
     }
 }
 
-/// The error concerns every secret of the service.
-fn is_outage(error: &CallError) -> bool {
-    matches!(
-        error.kind,
-        ErrorKind::Transient | ErrorKind::Unauthorized | ErrorKind::Unclear
-    )
-}
-
 /// Nothing panics while it holds one of these locks in a way that could leave half a change.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-impl Gate {
-    fn new(name: Option<String>) -> Self {
-        Gate {
-            name,
-            state: Mutex::new(State::Unknown),
-            last: Mutex::default(),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    fn title(&self) -> String {
-        match &self.name {
-            None => "Vault".to_owned(),
-            Some(name) => format!("Dynatrace {name}"),
-        }
-    }
-
-    fn fail(&self, error: &CallError) {
-        let mut state = self.lock();
-        let unauthorized = error.kind == ErrorKind::Unauthorized;
-        match &mut *state {
-            State::Down(down) => {
-                down.what.clone_from(&error.what);
-                down.at_once |= unauthorized;
-            }
-            State::Unknown | State::Up(_) => {
-                let worked = match *state {
-                    State::Up(at) => Some(at),
-                    _ => None,
-                };
-                *state = State::Down(Down {
-                    since: clock::now(),
-                    worked,
-                    began: Instant::now(),
-                    what: error.what.clone(),
-                    at_once: unauthorized,
-                    told: None,
-                    probes: 0,
-                    next_probe: Instant::now()
-                        + error.retry_after.unwrap_or(Duration::from_millis(500)),
-                });
-            }
-        }
-    }
-
-    fn works(&self) {
-        let mut state = self.lock();
-        if let State::Down(down) = &*state
-            && down.told.is_some()
-        {
-            let message = format!("{} can be used again", self.title());
-            let event = match self.name {
-                None => EventName::VaultAvailable,
-                Some(_) => EventName::DynatraceAvailable,
-            };
-            *lock(&self.last) = Some(facts::Outage {
-                since: down.worked,
-                until: clock::now(),
-            });
-            self.line(event, message)
-                .since(Some(down.since))
-                .took(down.began.elapsed())
-                .write();
-        }
-        *state = State::Up(clock::now());
-    }
-
-    fn line(&self, event: EventName, message: String) -> Line {
-        let line = Line::new(event, message);
-        match &self.name {
-            None => line,
-            Some(name) => line.environment(name),
-        }
-    }
-
-    fn outage(&self) -> Option<Outage> {
-        match &*self.lock() {
-            State::Down(down) => Some(Outage {
-                what: down.what.clone(),
-                since: down.since,
-            }),
-            State::Unknown | State::Up(_) => None,
-        }
-    }
-
-    fn show(&self) -> status::Service {
-        let (state, down) = match &*self.lock() {
-            State::Unknown => (ServiceState::Unknown, None),
-            State::Up(_) => (ServiceState::Up, None),
-            State::Down(down) => (ServiceState::Down, Some((down.what.clone(), down.since))),
-        };
-        let (message, since) = down.unzip();
-        status::Service {
-            environment: self.name.clone(),
-            state,
-            message,
-            since,
-        }
-    }
-
-    /// An outage that was told. A blip is none.
-    fn trouble(&self) -> Option<status::Trouble> {
-        match &*self.lock() {
-            State::Down(down) if down.told.is_some() => {
-                Some(trouble(&self.outage_line(&down.what), down.since))
-            }
-            _ => None,
-        }
-    }
-
-    fn outage_line(&self, what: &str) -> Line {
-        let event = match self.name {
-            None => EventName::VaultUnavailable,
-            Some(_) => EventName::DynatraceUnavailable,
-        };
-        let message = format!(
-            "{} cannot be used: {what}. Rotations wait and are caught up when it is back",
-            self.title()
-        );
-        self.line(event, message).at(Level::Error).error(what)
-    }
-
-    fn probe_due(&self) -> bool {
-        match &mut *self.lock() {
-            State::Down(down) if Instant::now() >= down.next_probe => {
-                let wait = retry::wait(down.probes, None, fastrand::u64(..));
-                down.probes += 1;
-                // Often at first: what is over within a blip must be found to be over within it.
-                let longest = if down.began.elapsed() < BLIP {
-                    Duration::from_secs(1)
-                } else {
-                    Duration::from_secs(15)
-                };
-                down.next_probe = Instant::now() + wait.min(longest);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn tell(&self) {
-        let mut state = self.lock();
-        let State::Down(down) = &mut *state else {
-            return;
-        };
-        let due = match down.told {
-            Some(told) => told.elapsed() >= REPEAT,
-            None => down.at_once || down.began.elapsed() >= BLIP,
-        };
-        if !due {
-            return;
-        }
-        let first = down.told.replace(Instant::now()).is_none();
-        let line = self.outage_line(&down.what);
-        line.since((!first).then_some(down.since)).write();
-    }
-}
-
 /// A line that lasts, as the status tells it.
-fn trouble(line: &Line, since: Timestamp) -> status::Trouble {
+pub(super) fn trouble(line: &Line, since: Timestamp) -> status::Trouble {
     let report = line.report();
     let (secret, environment) = line.place();
     status::Trouble {
@@ -458,3 +241,6 @@ fn trouble(line: &Line, since: Timestamp) -> status::Trouble {
         since,
     }
 }
+
+#[cfg(test)]
+mod tests;

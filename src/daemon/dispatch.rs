@@ -286,3 +286,61 @@ pub(super) async fn run_one(
     }
     Ok(ended)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Options, load};
+    use crate::schedule::ticker::{Groups, Ticker};
+
+    const CONFIGURATION: &str = r#"
+[vault]
+address = "http://127.0.0.1:1"
+[vault.auth]
+method = "token"
+token_file = "token"
+[journal]
+mount = "secret"
+path = "journal"
+[dynatrace.prod]
+url = "http://127.0.0.1:1"
+[dynatrace.prod.auth]
+path = "dynatrace/master"
+[[secret]]
+path = "a"
+schedule = "@daily"
+[[secret]]
+path = "b"
+schedule = "@daily"
+"#;
+
+    #[tokio::test]
+    async fn a_panic_ends_one_run_which_is_tried_again() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("dtrotate.toml");
+        std::fs::write(&file, CONFIGURATION).unwrap();
+        std::fs::write(folder.path().join("token"), "x").unwrap();
+        let options = Options {
+            environment: BTreeMap::new(),
+            config_dir: None,
+            daemon: true,
+            offline: true,
+        };
+        let settings = load(&file, &options).unwrap_or_else(|_| panic!("it is valid"));
+        let (ticker, _ticks) = Ticker::start(Groups::new()).await.unwrap();
+        let reload = Box::new(|| Err(String::new()));
+        let mut life = Life::new(settings, "i".into(), reload, ticker).unwrap();
+        life.roster.get_mut("a").unwrap().busy = true;
+        let handle = life.runs.spawn(async { panic!("a fault") });
+        life.running.insert(handle.id(), "a".into());
+        let ended = life.runs.join_next_with_id().await.unwrap();
+        life.collect(ended);
+        let now = clock::now();
+        let entry = &life.roster["a"];
+        assert!(!entry.busy && entry.looked);
+        assert!(entry.alarm(now).unwrap() > now, "after a while");
+        assert!(!life.roster["b"].looked, "the other one is not concerned");
+        assert!(life.running.is_empty());
+    }
+}

@@ -13,6 +13,7 @@ mod chores;
 pub mod command;
 mod dispatch;
 mod enrolment;
+mod gate;
 pub mod job;
 mod leavers;
 mod listen;
@@ -64,8 +65,8 @@ pub type Reload = Box<dyn Fn() -> Result<(Settings, String), String> + Send>;
 /// # Errors
 /// The clients cannot be built, or the engine or the signals cannot be started.
 pub async fn run(settings: Settings, instance: String, reload: Reload) -> anyhow::Result<()> {
-    let (ticker, ticks) = Ticker::start(Groups::new()).await?;
     let signals = signals::listen()?;
+    let (ticker, ticks) = Ticker::start(Groups::new()).await?;
     let mut life = Life::new(settings, instance, reload, ticker)?;
     life.regroup().await?;
     life.listen();

@@ -308,3 +308,6 @@ pub type Roster = BTreeMap<String, Entry>;
 fn signed(length: Duration) -> SignedDuration {
     SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)
 }
+
+#[cfg(test)]
+mod tests;

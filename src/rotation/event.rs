@@ -70,7 +70,8 @@ vocabulary! {
     DynatraceAvailable "dynatrace_available" Info "An environment can be used again.",
     ManagementTokenExpiring "management_token_expiring" Error "The environment's management token ends soon."
         "Put a new management token where the old one stands in Vault, or list it as a [[secret]] so that it rotates by itself.",
-    SecretReleased "secret_released" Info "A secret left the configuration and its former tokens are gone; its current token stays as it is.",
+    SecretReleased "secret_released" Info "A secret left the configuration and its former tokens are gone; its current token stays as it is."
+        "Nothing at INFO. At ERROR or WARN its former tokens cannot be ended by dtrotate: the message names them and says what to do.",
     SecretAdopted "secret_adopted" Info "A secret was seen for the first time and recorded; nothing was changed.",
     ScheduleDue "schedule_due" Debug "A secret is due.",
     RotationStarted "rotation_started" Debug "A rotation began: its claim and attempt stand in the journal.",

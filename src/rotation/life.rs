@@ -228,3 +228,6 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

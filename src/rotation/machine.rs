@@ -17,7 +17,8 @@ use super::event::{EventName, Report};
 use super::facts::{
     Act, Command, Errand, Known, Listing, Looked, Now, Outcome, Seen, Verdict, Watch,
 };
-use super::record::{Failure, Reason, Record, Terms, Work};
+use super::plan::Terms;
+use super::record::{Failure, Reason, Record, Work};
 use super::token::TokenId;
 use super::undo::Back;
 

@@ -4,12 +4,12 @@
 
 use std::collections::VecDeque;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::event::{Level, Report};
-use super::plan::{Coordinates, Plan, StillUsed};
+use super::plan::{Coordinates, Terms};
 use super::token::{Epoch, Marker, TokenId, TokenInfo};
 
 /// The newest document layout that this version understands.
@@ -277,44 +277,6 @@ pub struct Invalid {
     pub since: Timestamp,
     /// The sentence that says what is wrong with it and what to do.
     pub message: String,
-}
-
-/// The lengths of a retirement, as the configuration last said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Terms {
-    /// Works on for this long.
-    pub grace: SignedDuration,
-    /// At most to this, counted from the switch.
-    pub max_grace: SignedDuration,
-    /// Then stands disabled for this long.
-    pub quarantine: SignedDuration,
-    /// When it is still used at the end of its grace.
-    pub still_used: StillUsed,
-}
-
-impl Terms {
-    /// Those of `plan`.
-    pub fn of(plan: &Plan) -> Self {
-        let signed = |length| SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
-        Terms {
-            grace: signed(plan.grace),
-            max_grace: signed(plan.max_grace),
-            quarantine: signed(plan.quarantine),
-            still_used: plan.still_used,
-        }
-    }
-}
-
-impl Default for Terms {
-    /// The defaults of the configuration.
-    fn default() -> Self {
-        Terms {
-            grace: SignedDuration::from_hours(24),
-            max_grace: SignedDuration::from_hours(7 * 24),
-            quarantine: SignedDuration::from_hours(7 * 24),
-            still_used: StillUsed::Hold,
-        }
-    }
 }
 
 /// A failure that lasts.

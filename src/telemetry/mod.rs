@@ -10,6 +10,7 @@ mod line;
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
+use crate::rotation::event::{EventName, Level};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Level as Loudness, Metadata, Subscriber};
@@ -79,6 +80,20 @@ pub fn start(format: Format, level: &str, instance: &str) {
     if started.is_ok() {
         let _ = LOUD.set(handle);
     }
+}
+
+/// From now on a panic, a fault of ours, is a line with its place. Its message could quote anything, a value included, and is not shown.
+pub fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = match panic.location() {
+            Some(at) => format!("{}:{}", at.file(), at.line()),
+            None => "an unknown place".to_owned(),
+        };
+        let message = format!("a fault of dtrotate at {place}; please report it");
+        Line::new(EventName::RotationFailed, message)
+            .at(Level::Error)
+            .write();
+    }));
 }
 
 /// Changes the level while running.

@@ -7,6 +7,7 @@ mod daemon;
 mod gate;
 mod hands;
 mod leaving;
+mod lifetime;
 mod openbao;
 mod ops;
 mod outage;

@@ -4,6 +4,7 @@
 //! replica and every test comes to the same answer for the same instant.
 
 mod cron;
+mod dialect;
 mod firing;
 mod jitter;
 mod parse;

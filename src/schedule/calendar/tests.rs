@@ -260,6 +260,12 @@ mod clock_changes {
             schedule.previous_at_or_before(at("2027-11-07T00:30:00-04:00")),
             Some(at("2027-11-07T00:00:00-04:00"))
         );
+        // Half past was before the clock went back ten minutes ago; by the wall clock alone it was a year ago.
+        let half_past = super::schedule("30 */24 7 11 *", havana);
+        assert_eq!(
+            half_past.previous_at_or_before(at("2027-11-07T00:10:00-05:00")),
+            Some(at("2027-11-07T00:30:00-04:00"))
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::super::calendar::{Cron, Schedule, zone};
-use super::{CATCH_UP_SPREAD, Due, Input, LATENESS, Missed, Next, Trigger, next_due};
+use super::{CATCH_UP_SPREAD, Due, Input, LATENESS, Missed, Next, Trigger, next_due, skipped};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -106,6 +106,46 @@ fn on_time_until_a_minute_late_then_missed() {
         "the due time 2027-01-11T03:00:00+01:00 by schedule `0 3 * * *` Europe/Vienna passed \
          unserved, one run makes up for it"
     );
+}
+
+#[test]
+fn what_is_skipped_is_told_and_nothing_else() {
+    let schedule = daily();
+    let firing = at("2027-01-11T02:00:00Z");
+    let late = Input {
+        missed: Missed::Skip,
+        now: firing + LATENESS,
+        ..input(&schedule)
+    };
+    assert_eq!(skipped(&late), Some(firing));
+    assert_eq!(
+        due(&late).instant,
+        firing + DAY,
+        "the next one is waited for"
+    );
+    let on_time = Input {
+        now: firing + LATENESS - SECOND,
+        ..late
+    };
+    let run = Input {
+        missed: Missed::Run,
+        ..late
+    };
+    let served = Input {
+        last_due: Some(firing),
+        ..late
+    };
+    let adopted = Input {
+        adopted_at: firing,
+        ..late
+    };
+    let off = Input {
+        enabled: false,
+        ..late
+    };
+    for other in [on_time, run, served, adopted, off] {
+        assert_eq!(skipped(&other), None, "{other:?}");
+    }
 }
 
 #[test]

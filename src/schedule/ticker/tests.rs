@@ -93,6 +93,22 @@ mod plan {
     }
 
     #[test]
+    fn a_removed_job_that_has_struck_is_not_handed_out() {
+        let mut clock = Clock::starting("2027-01-01T00:00:00.2Z", 1);
+        let jobs = [0; 3].map(|_| clock.add("@yearly", "UTC"));
+        clock.poll();
+        // A step of the clock: all strike, and one is handed out at a time.
+        let first = clock.poll_after(SignedDuration::from_hours(1), Duration::from_millis(500));
+        let mut waiting = jobs.iter().filter(|job| !first.contains(job));
+        let (removed, left) = (waiting.next().unwrap(), waiting.next().unwrap());
+        clock.plan.remove(*removed);
+        assert_eq!(
+            (first.len(), clock.poll(), clock.poll()),
+            (1, vec![*left], vec![])
+        );
+    }
+
+    #[test]
     fn follows_the_zone_through_both_changes_of_the_clock() {
         let mut clock = Clock::starting("2027-03-27T12:00:00Z", 100);
         clock.add("30 2 * * *", "Europe/Vienna");

@@ -1,0 +1,211 @@
+use super::*;
+use crate::rotation::error::{CallError, ErrorKind, Service};
+use crate::rotation::plan::{Coordinates, Kind, Lifetime, StillUsed};
+use crate::rotation::record::{Failure, Reason, SCHEMA};
+use crate::rotation::token::Epoch;
+use crate::schedule::calendar::{Cron, Schedule, zone};
+
+fn at(text: &str) -> Timestamp {
+    format!("2027-01-{text}:00Z").parse().unwrap()
+}
+
+fn settings(missed: config::Missed) -> SecretSettings {
+    let cron = Cron::parse("0 3 * * *").unwrap();
+    SecretSettings {
+        plan: Plan {
+            name: "a".into(),
+            coordinates: Coordinates {
+                mount: "secret".into(),
+                path: "a".into(),
+                fields: vec!["token".into()],
+                environment: "prod".into(),
+                base_url: "https://e".into(),
+                kind: Kind::Api,
+            },
+            grace: Duration::from_secs(3600),
+            max_grace: Duration::from_secs(3600),
+            quarantine: Duration::from_secs(3600),
+            still_used: StillUsed::Hold,
+            lifetime: Lifetime::Inherit,
+            settle: Duration::from_secs(60),
+            claim_timeout: Duration::from_secs(60),
+            manages_tokens: false,
+        },
+        schedule: Arc::new(Schedule::new(cron, zone("UTC").unwrap())),
+        schedule_text: "0 3 * * *".into(),
+        zone_name: "UTC".into(),
+        jitter: Duration::ZERO,
+        missed,
+        expiry_guard: true,
+        enabled: true,
+        renamed_from: None,
+        place: String::new(),
+    }
+}
+
+fn known(change: impl FnOnce(&mut Record)) -> Option<Known> {
+    let plan = settings(config::Missed::Run).plan;
+    let mut record = Record {
+        schema: SCHEMA,
+        write_id: String::new(),
+        name: "a".into(),
+        epoch: Epoch {
+            installation: "i".into(),
+            secret: "s".into(),
+        },
+        coordinates: plan.coordinates,
+        adopted_at: at("01T00:00"),
+        attempt: 0,
+        current: None,
+        last_due: Some(at("10T03:00")),
+        claim: None,
+        open: vec![],
+        retiring: vec![],
+        last_success: None,
+        failure: None,
+        hold_until: None,
+        invalid: None,
+        terms: None,
+        closed_at: None,
+        renamed_to: None,
+        events: Default::default(),
+        unknown: Default::default(),
+    };
+    change(&mut record);
+    Some(Known {
+        cas: 1,
+        record: Some(Box::new(record)),
+    })
+}
+
+fn entry(missed: config::Missed) -> Entry {
+    let settings = settings(missed);
+    let mut entry = Entry::new(Arc::new(settings.plan.clone()), Some(settings));
+    entry.ended(
+        &Verdict::Settled { wake: None },
+        known(|_| {}),
+        at("10T12:00"),
+    );
+    entry
+}
+
+fn unavailable() -> Verdict {
+    Verdict::Later(CallError::new(
+        Service::Dynatrace,
+        ErrorKind::Transient,
+        "503",
+    ))
+}
+
+fn wished(entry: &mut Entry, now: &str) -> Option<(Option<Timestamp>, Trigger)> {
+    let wish = entry.wish(at(now))?;
+    Some((wish.due, wish.trigger))
+}
+
+#[test]
+fn a_retry_keeps_its_due_time_until_the_next_one_comes() {
+    let mut entry = entry(config::Missed::Skip);
+    let start = at("01T00:00");
+    entry.plan_next(at("11T03:00"), start);
+    let due = Some(at("11T03:00"));
+    assert_eq!(
+        wished(&mut entry, "11T03:00"),
+        Some((due, Trigger::Schedule))
+    );
+    entry.ended(&unavailable(), known(|_| {}), at("11T03:00"));
+    // Long after: neither missed nor skipped, since it was begun in time.
+    assert_eq!(entry.plan_next(at("11T20:00"), start), None);
+    assert_eq!(wished(&mut entry, "11T20:00"), Some((due, Trigger::Retry)));
+    assert!(!entry.stale(at("12T02:59")));
+    assert!(entry.stale(at("12T03:00")));
+    entry.plan_next(at("12T03:00"), start);
+    let next = Some(at("12T03:00"));
+    assert_eq!(
+        wished(&mut entry, "12T03:00"),
+        Some((next, Trigger::Schedule))
+    );
+    assert!(
+        entry.alarm(at("12T03:00")).unwrap() <= at("12T03:00"),
+        "no wait is left"
+    );
+}
+
+#[test]
+fn a_skipped_due_time_is_told_once() {
+    let mut entry = entry(config::Missed::Skip);
+    let (start, skipped) = (at("01T00:00"), Some(at("11T03:00")));
+    assert_eq!(entry.plan_next(at("11T09:00"), start), skipped);
+    assert_eq!(entry.plan_next(at("11T10:00"), start), None);
+    assert_eq!(wished(&mut entry, "11T10:00"), None);
+    assert_eq!(entry.plan_next(at("12T09:00"), start), Some(at("12T03:00")));
+}
+
+#[test]
+fn a_run_that_makes_up_waits_its_turn_after_an_outage() {
+    let mut entry = entry(config::Missed::Run);
+    // Vault came back at nine.
+    entry.plan_next(at("11T09:00"), at("11T09:00"));
+    let due = entry.due.clone().unwrap();
+    assert_eq!(
+        (due.instant, due.trigger),
+        (at("11T03:00"), due::Trigger::Missed)
+    );
+    assert!(
+        due.at > at("11T09:00") && due.at < at("11T09:01"),
+        "spread: {}",
+        due.at
+    );
+}
+
+#[test]
+fn changed_settings_let_a_stuck_secret_try_again_once() {
+    let stuck = |record: &mut Record| {
+        record.failure = Some(Failure {
+            reason: Reason::TokenDisabled,
+            message: String::new(),
+            since: at("11T03:00"),
+            at: at("11T03:00"),
+            count: 1,
+            retry_at: None,
+        });
+        record.last_due = Some(at("11T03:00"));
+    };
+    let settled = Verdict::Settled { wake: None };
+    let mut entry = entry(config::Missed::Run);
+    let now = at("11T04:00");
+    // It was not known here: another replica found it stuck.
+    entry.changed(now);
+    assert!(entry.known.is_none(), "its document is read");
+    assert_eq!(wished(&mut entry, "11T04:00"), None);
+    entry.ended(&settled, known(stuck), now);
+    assert_eq!(entry.alarm(now), Some(now));
+    assert_eq!(wished(&mut entry, "11T04:00"), Some((None, Trigger::Retry)));
+    let verdict = Verdict::Failed {
+        reason: Reason::TokenDisabled,
+        retry_at: None,
+    };
+    entry.ended(&verdict, known(stuck), now);
+    assert_eq!(wished(&mut entry, "11T04:00"), None);
+    // One that is not stuck is only looked at.
+    entry.changed(now);
+    entry.ended(&settled, known(|_| {}), now);
+    assert_eq!(wished(&mut entry, "11T02:00"), None);
+}
+
+#[test]
+fn a_leaver_is_over_when_its_document_is_closed_or_gone() {
+    let mut entry = entry(config::Missed::Run);
+    entry.known = known(|record| record.closed_at = Some(at("11T00:00")));
+    assert!(!entry.is_finished(), "it is configured");
+    entry.settings = None;
+    assert!(entry.is_finished());
+    entry.known = known(|_| {});
+    assert!(!entry.is_finished());
+    entry.known = None;
+    assert!(!entry.is_finished(), "nobody has looked");
+    entry.known = Some(Known {
+        cas: 0,
+        record: None,
+    });
+    assert!(entry.is_finished());
+}
