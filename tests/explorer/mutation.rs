@@ -50,7 +50,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub fn command(self, world: &mut World, actor: usize, command: Command) -> Command {
+    pub fn command(&self, world: &mut World, actor: usize, command: Command) -> Command {
         let versions = world.versions.len() as u64;
         match (self, command) {
             (Mutation::NoBase | Mutation::NoCheckAndSet, Command::Store { .. }) => {
@@ -76,7 +76,7 @@ impl Mutation {
     }
 
     /// What was written down.
-    pub fn record(self, record: &mut Record) {
+    pub fn record(&self, record: &mut Record) {
         match self {
             Mutation::NoOpen => record.open.clear(),
             Mutation::NoDue => record.last_due = None,
@@ -106,7 +106,7 @@ impl Mutation {
         let retires = world.work(actor);
         match (self, command, outcome) {
             (Mutation::NoFence, Command::ReadSecret, Outcome::Secret(Ok(seen)))
-                if !matches!(retires, Some(Work::Rotate { .. })) =>
+                if retires == Some(Work::Tidy) =>
             {
                 // As if the secret had moved on by itself.
                 Outcome::Secret(Ok(match seen {

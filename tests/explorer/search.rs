@@ -60,7 +60,6 @@ pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
     let mut rested = HashSet::new();
     let mut steps = vec![Step { from: 0, nth: 0 }];
     let mut layer = vec![(0u32, root.clone())];
-    let mut depth = 0;
     while !layer.is_empty() {
         let mut next = vec![];
         for (number, world) in layer {
@@ -90,15 +89,6 @@ pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
             );
         }
         layer = next;
-        depth += 1;
-        if std::env::var_os("EXPLORE_FULL").is_some() {
-            eprintln!(
-                "{}: depth {depth}, {} states, {} in the next layer",
-                scenario.name,
-                seen.len(),
-                layer.len()
-            );
-        }
     }
     Found {
         states: seen.len(),
@@ -485,8 +475,8 @@ fn rest_problem(setting: &Setting, world: &World) -> Option<String> {
             return Some(format!("P2: the journal does not know T{current}"));
         }
         let last = record.last_due;
-        let unserved =
-            (0..setting.dues.len()).any(|n| last.is_none_or(|at| at < super::world::due(n)));
+        let unserved = (0..setting.dues.len())
+            .any(|n| world.served[n] == 0 && last.is_none_or(|at| at < super::world::due(n)));
         if unserved {
             return Some("P6: a due instant was never served".into());
         }

@@ -19,7 +19,7 @@ use crate::rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
 use crate::rotation::record::{Record, RetiringState, Trigger, Work};
 use crate::rotation::token::{Abilities, Epoch, Marker, TokenId, TokenInfo};
 
-use super::mutation::Mutation;
+use super::mutation::{Mutation, only_open};
 
 /// The length of a tick.
 pub const TICK: Duration = Duration::from_secs(3600);
@@ -134,12 +134,12 @@ pub struct World {
 pub struct Setting {
     pub dues: Vec<u8>,
     pub manages: bool,
-    pub mutation: Option<Mutation>,
+    pub off: &'static [Mutation],
     plan: Arc<Plan>,
 }
 
 impl Setting {
-    pub fn new(dues: &[u8], manages: bool, mutation: Option<Mutation>) -> Setting {
+    pub fn new(dues: &[u8], manages: bool, off: &'static [Mutation]) -> Setting {
         let plan = Plan {
             name: "job".into(),
             coordinates: Coordinates {
@@ -162,7 +162,7 @@ impl Setting {
         Setting {
             dues: dues.to_vec(),
             manages,
-            mutation,
+            off,
             plan: Arc::new(plan),
         }
     }
@@ -408,7 +408,10 @@ impl World {
         listing: bool,
         impatient: bool,
     ) {
-        let listing = listing.then(|| self.listing());
+        let listing = listing.then(|| match setting.off.contains(&Mutation::NoPrefix) {
+            true => only_open(self, &self.listing()),
+            false => self.listing(),
+        });
         let version = self.journal_version;
         let mono = self.now().mono;
         let who = &mut self.actors[actor];
@@ -534,10 +537,8 @@ impl World {
         };
         let command = Arc::make_mut(run).step(now);
         self.hear(actor);
-        match setting.mutation {
-            Some(mutation) => mutation.command(self, actor, command),
-            None => command,
-        }
+        let off = setting.off.iter();
+        off.fold(command, |command, rule| rule.command(self, actor, command))
     }
 
     fn hear(&mut self, actor: usize) {
@@ -623,10 +624,10 @@ impl World {
             Some(error) => failed(command, error),
             None => done.expect("it was performed"),
         };
-        let outcome = match setting.mutation {
-            Some(mutation) => mutation.outcome(self, actor, command, outcome),
-            None => outcome,
-        };
+        let off = setting.off.iter();
+        let outcome = off.fold(outcome, |outcome, rule| {
+            rule.outcome(self, actor, command, outcome)
+        });
         let now = self.now();
         if let Some(run) = self.actors[actor].run.as_mut().map(Arc::make_mut) {
             run.fold(command, outcome, now);
@@ -719,6 +720,12 @@ impl World {
             return Err(error(Service::Vault, ErrorKind::Conflict));
         }
         self.undeleted |= self.versions.last().is_some_and(|last| last.deleted);
+        let replaced = self.versions.last().map(|last| last.token);
+        let known =
+            |record: &Arc<Record>| replaced.is_none_or(|old| record.is_current(&id_of(old)));
+        if replaced != Some(token) && !self.journal.as_ref().is_none_or(known) {
+            self.broken = Some("P4: a value that nobody took note of was overwritten");
+        }
         self.put(token);
         if let Some(due) = due {
             self.served[usize::from(due)] += 1;
@@ -830,6 +837,11 @@ impl World {
                 if *cas != self.journal_version {
                     return Outcome::Wrote(Err(error(Service::Vault, ErrorKind::Conflict)));
                 }
+                let disabling = record.claim.as_ref();
+                let disabling = disabling.is_some_and(|c| matches!(c.work, Work::Disable { .. }));
+                if disabling && setting.off.contains(&Mutation::NoRetireClaim) {
+                    return Outcome::Wrote(Ok(self.journal_version));
+                }
                 self.index += 1;
                 self.journal_version += 1;
                 self.actors[actor].index = self.index;
@@ -837,9 +849,7 @@ impl World {
                     claimed_due(record).filter(|n| usize::from(*n) < self.served.len());
                 let mut record = (**record).clone();
                 forget_history(&mut record);
-                if let Some(mutation) = setting.mutation {
-                    mutation.record(&mut record);
-                }
+                setting.off.iter().for_each(|rule| rule.record(&mut record));
                 self.journal = Some(Arc::new(record));
                 Outcome::Wrote(Ok(self.journal_version))
             }
