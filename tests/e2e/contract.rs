@@ -44,8 +44,8 @@ impl Both {
         Both {
             stand_in: Api::new(client(None), kv.url(), &kv.root_token()),
             real,
-            vault: vault,
-            simulator: simulator,
+            vault,
+            simulator,
         }
     }
 

@@ -1,6 +1,6 @@
 //! How long a new token lives, by what the old one did and what the configuration says.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use simulator::Seed;
 
 use crate::world::World;
@@ -10,7 +10,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 #[tokio::test]
 async fn a_new_token_lives_as_long_as_the_old_one_or_as_the_configuration_says() {
     let mut world = World::new(5).await;
-    let now = Timestamp::now();
+    let now = crate::world::now();
     // They lived for 35 days in all; the last one for two hours, which is not twice its grace.
     for number in 0..5 {
         let mut seed = Seed::new("job").scopes(&["metrics.read"]);

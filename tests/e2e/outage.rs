@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use simulator::Change;
 
-use crate::world::{World, until};
+use crate::world::{World, now, until};
 
 /// A world in which a grace of `dynatrace/s0` is running, with the token and the end of its grace.
 async fn running() -> (World, String, Timestamp) {
@@ -36,10 +36,6 @@ async fn disabled_at(world: &World, token: &str) -> Timestamp {
     })
     .await;
     at.expect("a time")
-}
-
-fn now() -> Timestamp {
-    Timestamp::now()
 }
 
 #[tokio::test]

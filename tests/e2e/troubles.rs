@@ -354,7 +354,7 @@ async fn p7_p8_each_trouble_is_one_error_disturbs_nobody_and_heals_by_itself() {
 #[tokio::test]
 async fn p8_a_management_token_that_ends_soon_is_an_error_until_it_is_replaced() {
     let world = World::new(1).await;
-    let now = jiff::Timestamp::now();
+    let now = crate::world::now();
     let day = jiff::SignedDuration::from_hours(24);
     let old = Seed::management("old").created(now - day * 30);
     let old = world.dynatrace.seed(old.expires(now + day));
@@ -378,7 +378,7 @@ async fn p8_a_management_token_that_ends_soon_is_an_error_until_it_is_replaced()
 async fn p8_a_current_token_that_stops_working_is_found_by_the_sweep() {
     let mut world = World::new(3).await;
     world.set("defaults.expiry_guard", false);
-    let now = jiff::Timestamp::now();
+    let now = crate::world::now();
     let hour = jiff::SignedDuration::from_hours(1);
     let short = Seed::new("short").created(now - hour).expires(now + hour);
     world.put(1, &world.dynatrace.seed(short).value).await;

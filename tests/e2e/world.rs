@@ -393,3 +393,12 @@ pub async fn within(time: Duration, mut done: impl AsyncFnMut() -> bool) -> bool
     }
     true
 }
+
+/// The wall clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no now that somebody hands to it"
+)]
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
