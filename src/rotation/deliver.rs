@@ -387,7 +387,7 @@ impl Run {
         record.last_due = record.last_due.max(due);
         record.last_success = Some(now.wall);
         if let Some(failure) = record.failure.take() {
-            message += &format!("; it is over what kept it since {}", failure.since);
+            message += &format!("; the trouble since {} is over", failure.since);
         }
         record.invalid = None;
         record.claim = None;
