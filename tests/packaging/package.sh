@@ -15,13 +15,21 @@ systemd-run --quiet --unit=openbao "$bao_program" server -dev -dev-root-token-id
 systemd-run --quiet --unit=simulator "$simulator_program" $(simulator_arguments /run/world)
 check "OpenBao and the simulator serve" seed /run/world
 
+# repacked VERSION COMMAND: another version of the package in /run/VERSION, as docs/operations.md names it, after the command
+# has changed its content.
+repacked() {
+    mkdir -p "/run/$1/target/deb"
+    dpkg-deb --raw-extract target/deb/dtrotate_*.deb "/run/$1/root"
+    sed -i "s/^Version: .*/Version: $1/" "/run/$1/root/DEBIAN/control"
+    (cd "/run/$1/root" && eval "$2")
+    dpkg-deb -Znone --build "/run/$1/root" "/run/$1/target/deb/dtrotate_$1_amd64.deb"
+}
+check "a package to upgrade to" repacked 2000 "echo >>usr/share/doc/dtrotate/logs.md"
+
 # ---- Install ----
 if [[ "${1:-}" == broken ]]; then
-    mkdir -p /run/broken/target/deb
-    dpkg-deb --raw-extract target/deb/dtrotate_*.deb /run/broken/root
-    rm /run/broken/root/usr/lib/systemd/system/$unit /run/broken/root/DEBIAN/md5sums
-    dpkg-deb --build /run/broken/root /run/broken/target/deb/dtrotate_0_amd64.deb >/dev/null
-    cd /run/broken || exit 1
+    repacked 0 "rm usr/lib/systemd/system/$unit" >/dev/null
+    cd /run/0 || exit 1
 fi
 check "docs/operations.md: the package" tried package
 cd /repo || exit 1
@@ -48,8 +56,8 @@ check "it rotates" within 20 rotated
 # ---- Upgrade ----
 before="$(property MainPID)"
 edited="$(sha256sum </etc/dtrotate/dtrotate.toml)"
-check "an upgrade" apt-get install --yes ./target/deb/next/dtrotate_*.deb
-check "has the new version" dpkg --compare-versions "$(dpkg-query --show --showformat='${Version}' dtrotate)" gt 2000
+check "an upgrade" apt-get install --yes /run/2000/target/deb/dtrotate_2000_amd64.deb
+check "has the new version" test "$(dpkg-query --show --showformat='${Version}' dtrotate)" = 2000
 check "keeps the edited configuration" test "$(sha256sum </etc/dtrotate/dtrotate.toml)" = "$edited"
 check "restarts the running service" test "$(property MainPID)" != "$before"
 check "which is healthy" within 30 dtrotate health
@@ -61,7 +69,7 @@ check "stops the service" not active
 check "takes the program away" not test -e /usr/bin/dtrotate
 check "keeps the configuration" test "$(sha256sum </etc/dtrotate/dtrotate.toml)" = "$edited"
 check "and the credentials" test -s /etc/dtrotate/vault-secret-id
-check "installed again" apt-get install --yes ./target/deb/next/dtrotate_*.deb
+check "installed again" apt-get install --yes /run/2000/target/deb/dtrotate_2000_amd64.deb
 check "a purge" apt-get purge --yes dtrotate
 check "takes everything away" not test -e /etc/dtrotate
 check "and systemd knows nothing of it" not systemctl cat "$unit"
