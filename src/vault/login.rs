@@ -121,12 +121,8 @@ async fn by_request(
     let mut answer = wire.exchange(&call, None).await?;
     let status = answer.status;
     let Some(auth) = answer.body.auth.as_mut().filter(|_| status == 200) else {
-        let text = format!(
-            "Vault answered {status}: {}{}",
-            answer.words(),
-            login.hint(status)
-        );
-        return Err(call.error(ErrorKind::Unauthorized, text));
+        let words = answer.words() + login.hint(status);
+        return Err(refused(&call, status, &words));
     };
     let header = header(&call, &auth.token())?;
     let ttl = Duration::from_secs(auth.lease_duration);

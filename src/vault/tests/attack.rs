@@ -549,12 +549,9 @@ async fn attack(fault: &'static Fault, row: &'static Row) {
     }
     broken.store(false, Ordering::SeqCst);
     let deadline = Instant::now() + Duration::from_secs(60);
-    if human {
-        return;
-    }
-    loop {
+    while !human {
         match (row.run)(vault.clone()).await {
-            Ok(()) => return,
+            Ok(()) => break,
             Err(failed) => assert!(
                 Instant::now() < deadline,
                 "{case}: it does not heal: {failed}"
