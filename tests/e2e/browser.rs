@@ -27,8 +27,7 @@ pub struct Browser {
 impl Browser {
     /// Starts the program that `CHROMIUM` names.
     pub fn start() -> Browser {
-        let program = std::env::var("CHROMIUM")
-            .expect("CHROMIUM is the path of a Chromium; `make test-ops` sets it");
+        let program = crate::program("CHROMIUM");
         let folder = tempfile::tempdir().expect("a folder");
         let pipe = |name: &str| {
             let path = folder.path().join(name);

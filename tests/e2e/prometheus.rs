@@ -8,8 +8,7 @@ use crate::world::{World, until};
 
 fn promtool(arguments: &[&str], input: &str) -> Output {
     use std::io::Write;
-    let program = std::env::var("PROMTOOL")
-        .expect("PROMTOOL is the path of promtool; `make test-ops` sets it");
+    let program = crate::program("PROMTOOL");
     let mut child = Command::new(program)
         .args(arguments)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/deploy/prometheus"))

@@ -23,3 +23,13 @@ mod world;
 mod browser;
 mod page;
 mod prometheus;
+
+/// The path of a tool, as `make test-ops` names it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is told by its environment where the tools are"
+)]
+fn program(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is no path of a program; `make test-ops` sets it"))
+}
