@@ -28,6 +28,14 @@ test-ops: tools ## the status page in Chromium, metrics and alerts under promtoo
 	BAO="$$(scripts/openbao)"; PROMTOOL="$$(scripts/promtool)"; CHROMIUM="$$(scripts/chromium)"; export BAO PROMTOOL CHROMIUM; \
 	$(CARGO) test --locked --all-features --test tools -- page:: prometheus::
 
+.PHONY: thorough
+thorough: tools ## every fault at every call of a rotation, where `make test` tries a choice
+	BAO="$$(scripts/openbao)"; export BAO; THOROUGH=1 $(CARGO) test $(ALL) --test e2e faults:: -- --nocapture
+
+.PHONY: soak
+soak: tools ## random kills and faults on three replicas for SOAK_SECONDS (1800), with SOAK_SEED; prints the figures
+	BAO="$$(scripts/openbao)"; export BAO; SOAK_SECONDS="$${SOAK_SECONDS:-1800}" $(CARGO) test $(ALL) --release --test e2e soak:: -- --nocapture
+
 .PHONY: lint
 lint: ## formatter check, then clippy with warnings denied
 	$(CARGO) fmt --all --check

@@ -151,12 +151,17 @@ impl Life {
         let (known, watch) = (entry.known.clone(), entry.watch);
         let outage = self.office.board.last_vault_outage();
         let others = self.others(&name);
-        let clock_ok = sweep::clocks_agree(&self.office);
         let (office, holder) = (self.office.clone(), self.holder());
         let installation = self.installation.clone().unwrap_or_default();
         let id = job::mark();
         let task_name = name.clone();
         let handle = self.runs.spawn(async move {
+            // Nothing retires before it is known what the other secrets hold and what time it is.
+            let clock_ok = match &others {
+                Some(_) => sweep::clocks_agree(&office, &plan.coordinates.environment).await,
+                None => false,
+            };
+            let others = others.unwrap_or_default();
             let errand = |abilities, history| Errand {
                 plan: plan.clone(),
                 holder,
@@ -190,23 +195,20 @@ impl Life {
         self.running.insert(handle.id(), name);
     }
 
-    /// The current tokens of the other secrets.
-    fn others(&self, name: &str) -> Arc<BTreeMap<TokenId, String>> {
-        let Some(retiring) = self.roster.get(name).and_then(Entry::record) else {
-            return Arc::default();
-        };
-        if retiring.retiring.is_empty() {
-            return Arc::default();
-        }
+    /// The current tokens of the other secrets; none while some of them were not looked at yet.
+    fn others(&self, name: &str) -> Option<Arc<BTreeMap<TokenId, String>>> {
         let others = self
             .roster
             .iter()
             .filter(|(other, entry)| other.as_str() != name && entry.settings.is_some());
+        if others.clone().any(|(_, entry)| !entry.looked) {
+            return None;
+        }
         let current = others.filter_map(|(other, entry)| {
             let current = entry.record()?.current.as_ref()?;
             Some((current.id.clone(), other.clone()))
         });
-        Arc::new(current.collect())
+        Some(Arc::new(current.collect()))
     }
 
     fn holder(&self) -> Holder {
@@ -249,6 +251,7 @@ impl Life {
         let Some(entry) = self.roster.get_mut(&name) else {
             return;
         };
+        let first = !entry.looked;
         entry.ended(&ended.verdict, ended.journal, now);
         sweep::note_troubles(&self.office.board, &name, entry, &ended.verdict);
         if entry.is_finished() {
@@ -258,6 +261,19 @@ impl Life {
             self.plan(&name, now);
         }
         self.window.show(&name, self.roster.get(&name));
+        if first && self.roster.values().all(|entry| entry.looked) {
+            // Now it is known what every secret holds: what is due for retirement need not wait any longer.
+            let mut retiring = self.roster.values_mut();
+            let due = |entry: &Entry| {
+                entry
+                    .record()
+                    .is_some_and(|record| !record.retiring.is_empty())
+            };
+            retiring
+                .by_ref()
+                .filter(|entry| due(entry))
+                .for_each(|entry| entry.hurry(now));
+        }
     }
 }
 

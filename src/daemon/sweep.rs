@@ -10,6 +10,7 @@ use crate::clock;
 use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::event::{EventName, Level, Report};
 use crate::rotation::facts::{Listing, Verdict};
+use crate::rotation::ports::TokenIssuer;
 use crate::rotation::token::{TokenId, TokenInfo};
 use crate::rotation::{concerns, doubtful};
 use crate::telemetry::Line;
@@ -136,8 +137,22 @@ fn ends_soon(token: &TokenInfo, now: Timestamp) -> Option<Timestamp> {
     (now.duration_until(end) < least).then_some(end)
 }
 
-/// The local clock and the servers' agree, as far as they told. A disagreement is one ERROR until it ends.
-pub(super) fn clocks_agree(office: &Office) -> bool {
+/// The local clock and the servers' agree, as far as they told; this environment is asked when it did not tell yet. A disagreement is one
+/// ERROR until it ends.
+pub(super) async fn clocks_agree(office: &Office, environment: &str) -> bool {
+    let Ok(issuer) = office.wired.issuer(environment) else {
+        return false;
+    };
+    let clock = issuer.inner().clock();
+    if clock.skew().is_none() {
+        // Whatever it answers, it tells its time.
+        let _ = issuer.witness().await;
+    }
+    let told = clock.skew().is_some();
+    told & all_agree(office)
+}
+
+fn all_agree(office: &Office) -> bool {
     let mut agree = true;
     for (name, clock) in office.wired.clocks() {
         let key = format!("clock {name}");

@@ -3,14 +3,8 @@
 
 use simulator::Gate;
 
-/// A gate in front of the plain-http server at `address`.
-pub async fn gate(address: &str) -> Gate {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .expect("an HTTP client");
+/// A gate in front of the server at `address`, which `client` trusts.
+pub async fn gate(address: &str, client: reqwest::Client) -> Gate {
     Gate::start(address, client).await.expect("a gate")
 }
 
@@ -28,7 +22,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_can_be_held_lost_refused_and_answered_in_the_servers_place() {
         let site = Site::new().await;
-        let gate = super::gate(&site.vault.address).await;
+        let gate = super::gate(&site.vault.address, site.vault.client()).await;
         let http = reqwest::Client::builder().no_proxy().build().expect("http");
         let through = Api::new(http, &gate.url(), &site.token);
         let write = async |value: &str| {

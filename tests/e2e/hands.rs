@@ -1,18 +1,45 @@
 //! Someone else's hand, and time as evidence: what a person, a restored Vault or a wrong clock does to a secret, and that the outcome is the
-//! documented one.
+//! documented one: never a lost token, never an overwritten value. What a person does to the current token itself is in `troubles`.
+
+use std::sync::Arc;
 
 use jiff::SignedDuration;
+use reqwest::Method;
+use serde_json::{Value, json};
+use simulator::{Action, Operation, Rule, Seed};
 
-use crate::world::{World, until};
+use crate::life::{aged, is_over};
+use crate::world::{LONG, Site, World, note, now, until};
+
+/// How often `event` was told.
+fn told(world: &World, event: &str) -> usize {
+    let lines = world.lines().into_iter();
+    lines.filter(|line| line["event"] == event).count()
+}
+
+async fn rotate(world: &World, number: usize) {
+    let name = world.secrets[number].clone();
+    until("the command to get the claim", async || {
+        let (code, results) = world.command(&["rotate", &name]).await;
+        assert!(matches!(code, Some(0 | 75)), "{code:?}: {results}");
+        code == Some(0)
+    })
+    .await;
+}
+
+/// A token that a person made.
+fn theirs(world: &World) -> String {
+    let seed = Seed::new("by hand").scopes(&["metrics.read"]);
+    world.dynatrace.seed(seed).value
+}
 
 #[tokio::test]
 async fn p3_nothing_is_disabled_while_clocks_differ() {
     let mut world = World::new(1).await;
     world.set("defaults.schedule", "*/2 * * * * *");
     for hours in [24, -24] {
-        world
-            .simulator
-            .set_date_offset(SignedDuration::from_hours(hours));
+        let hours = SignedDuration::from_hours(hours);
+        world.simulator.set_date_offset(hours);
         let mut daemon = world.start("e2e");
         until("a grace to be long over", async || {
             daemon.events("rotation_succeeded") >= 4
@@ -32,4 +59,314 @@ async fn p3_nothing_is_disabled_while_clocks_differ() {
     assert_eq!(world.errors().len(), errors);
     assert!(world.replaced(0).await >= 8);
     world.assert_valid().await;
+}
+
+#[tokio::test]
+async fn p4_a_value_written_during_a_rotation_stands_and_another_field_is_kept() {
+    let site = Site::new().await;
+    let hold = |world: &World| {
+        let rule = Rule::on(Operation::WriteSecret).about(&world.secrets[0]);
+        // Not the journal document, whose path holds the same name.
+        let path = format!("secret/{}", world.secrets[0]);
+        let rule = rule.matching(move |call| call.subject.as_ref() == Some(&path));
+        world.gate.fault(rule.then(Action::Hold))
+    };
+    // Our field: the person's value stands, and the new token is given up.
+    let world = aged(&site, "ours").await;
+    let held = hold(&world);
+    let daemon = world.start("e2e");
+    assert!(held.wait_held(1, LONG).await);
+    let value = theirs(&world);
+    world.put(0, &value).await;
+    held.release();
+    until("the rotation to end", async || {
+        daemon.events("secret_changed_elsewhere") > 0
+    })
+    .await;
+    until("the new token to be gone", async || {
+        let record = world.record(0).await;
+        record["claim"].is_null() && record["open"].as_array().is_some_and(Vec::is_empty)
+    })
+    .await;
+    assert_eq!(world.value(0).await, value);
+    let made = |token: &simulator::TokenInfo| token.name.contains("[dtrotate:");
+    assert!(!world.dynatrace.tokens().iter().any(made));
+    drop(daemon);
+    assert!(world.errors().is_empty());
+    world.assert_holds().await;
+
+    // Another field: theirs is kept, and the rotation goes on.
+    let world = aged(&site, "other").await;
+    let held = hold(&world);
+    let daemon = world.start("e2e");
+    assert!(held.wait_held(1, LONG).await);
+    let data = json!({ "token": world.value(0).await, "note": note(0), "more": 1 });
+    world.root.put("secret", &world.secrets[0], data).await;
+    held.release();
+    until("the whole life", async || is_over(&world).await).await;
+    drop(daemon);
+    let secret = world.root.secret("secret", &world.secrets[0]).await;
+    assert_eq!(secret.expect("the secret").data["more"], 1);
+    assert_eq!(world.replaced(0).await, 1);
+    assert!(world.errors().is_empty());
+    world.assert_holds().await;
+}
+
+#[tokio::test]
+async fn p1_p4_a_value_put_back_during_grace_or_quarantine_works_again() {
+    let mut world = World::new(2).await;
+    world.set("defaults.grace", "3s");
+    world.set("defaults.quarantine", "60s");
+    let olds = [world.value(0).await, world.value(1).await];
+    let ids = [world.current_id(0).await, world.current_id(1).await];
+    let daemon = world.start("e2e");
+    until("both to be known", async || {
+        daemon.events("secret_adopted") == 2
+    })
+    .await;
+    rotate(&world, 0).await;
+    rotate(&world, 1).await;
+    // The first during its grace, the second when it stands disabled.
+    world.put(0, &olds[0]).await;
+    let enabled = |id: &str| world.dynatrace.token(id).is_some_and(|token| token.enabled);
+    until("the second to be disabled", async || !enabled(&ids[1])).await;
+    world.put(1, &olds[1]).await;
+    until("both to be current again", async || {
+        for (number, id) in ids.iter().enumerate() {
+            let record = world.record(number).await;
+            if record["current"]["id"] != *id || !record["claim"].is_null() {
+                return false;
+            }
+        }
+        enabled(&ids[1])
+    })
+    .await;
+    until("the newer ones to stand disabled", async || {
+        let tokens = world.dynatrace.tokens();
+        let newer = tokens
+            .iter()
+            .filter(|token| token.name.contains("[dtrotate:"));
+        newer.filter(|token| !token.enabled).count() == 2
+    })
+    .await;
+    world.assert_valid().await;
+    assert_eq!([world.value(0).await, world.value(1).await], olds);
+}
+
+#[tokio::test]
+async fn p2_a_deleted_or_damaged_document_loses_no_token() {
+    let world = World::new(2).await;
+    let mut daemon = world.start("e2e");
+    until("both to be known", async || {
+        daemon.events("secret_adopted") == 2
+    })
+    .await;
+    for number in 0..2 {
+        rotate(&world, number).await;
+    }
+    daemon.kill();
+    let root = &world.root;
+    let before = root.secret("secret", &world.document(1)).await;
+    root.delete_metadata("secret", &world.document(0)).await;
+    root.put("secret", &world.document(1), json!({ "schema": "x" }))
+        .await;
+    rotate(&world, 0).await;
+    let mut daemon = world.start("e2e");
+    until("the damage to be told", async || {
+        daemon.events("journal_unreadable") == 1
+    })
+    .await;
+    root.put(
+        "secret",
+        &world.document(1),
+        before.expect("a document").data,
+    )
+    .await;
+    // It is looked at again at the next start, or after a quarter of an hour.
+    daemon.kill();
+    let daemon = world.start("e2e");
+    // What was retiring when the document was lost, and bears no marker, cannot be known any more.
+    until("all other tokens to retire", async || {
+        world.is_quiet().await && world.tokens() <= 3
+    })
+    .await;
+    drop(daemon);
+    let mut errors = world.errors();
+    errors.retain(|line| line["event"] != "journal_unreadable");
+    assert!(errors.is_empty(), "P8: {errors:?}");
+    world.assert_holds().await;
+}
+
+#[tokio::test]
+async fn p2_a_secret_deleted_destroyed_or_begun_anew_is_stuck_until_it_is_back() {
+    let world = World::new(3).await;
+    let daemon = world.start("e2e");
+    until("all to be known", async || {
+        daemon.events("secret_adopted") == 3
+    })
+    .await;
+    for number in 0..3 {
+        rotate(&world, number).await;
+    }
+    let values = [
+        world.value(0).await,
+        world.value(1).await,
+        world.value(2).await,
+    ];
+    let root = &world.root;
+    root.delete("secret", &world.secrets[0]).await;
+    root.destroy("secret", &world.secrets[1], &[2]).await;
+    root.delete_metadata("secret", &world.secrets[2]).await;
+    for name in world.secrets.clone() {
+        let (code, results) = world.command(&["rotate", &name]).await;
+        assert_eq!(code, Some(1), "{results}");
+        assert!(results.contains("secret_missing"), "{results}");
+    }
+    root.undelete("secret", &world.secrets[0], &[2]).await;
+    world.put(1, &values[1]).await;
+    // Its versions count from 1 again.
+    assert_eq!(world.put(2, &values[2]).await, 1);
+    for number in 0..3 {
+        rotate(&world, number).await;
+    }
+    until("all former tokens to retire", async || {
+        world.tokens() == 3 && world.is_quiet().await
+    })
+    .await;
+    drop(daemon);
+    world.assert_valid().await;
+}
+
+#[tokio::test]
+async fn p2_a_retirement_is_never_carried_out_against_another_url() {
+    let mut world = World::new(1).await;
+    world.set("defaults.max_grace", "10s");
+    world.set("defaults.grace", "5s");
+    let daemon = world.start("e2e");
+    until("it to be known", async || {
+        daemon.events("secret_adopted") == 1
+    })
+    .await;
+    rotate(&world, 0).await;
+    drop(daemon);
+    let url = world.dynatrace.url().replace("127.0.0.1", "localhost");
+    world.set("dynatrace.prod.url", url.as_str());
+    let daemon = world.start("e2e");
+    let due = |record: &Value| record["retiring"][0]["due"].as_str().map(str::to_owned);
+    let due: jiff::Timestamp = due(&world.record(0).await)
+        .expect("a due")
+        .parse()
+        .expect("a time");
+    until("its grace to be over", async || {
+        now() > due + SignedDuration::from_secs(3)
+    })
+    .await;
+    assert_eq!(daemon.events("token_disabled"), 0);
+    drop(daemon);
+    world.set("dynatrace.prod.url", world.dynatrace.url().to_owned());
+    let daemon = world.start("e2e");
+    until("it to retire at its own URL", async || {
+        world.tokens() == 1 && world.is_quiet().await
+    })
+    .await;
+    drop(daemon);
+    world.assert_valid().await;
+}
+
+#[tokio::test]
+async fn p1_two_installations_on_one_secret_cut_nothing_off() {
+    let site = Site::new().await;
+    let mut one = World::on(Arc::clone(&site), "one", 1).await;
+    one.set("defaults.schedule", "*/4 * * * * *");
+    one.set("defaults.max_grace", "8s");
+    let journal = [("DTROTATE_JOURNAL__PATH", "dtrotate/journal/two")];
+    let daemons = [one.start("a"), one.start_with("b", &journal)];
+    until("both to rotate", async || {
+        one.assert_valid().await;
+        let enough = |daemon: &crate::world::Daemon| daemon.events("rotation_succeeded") >= 4;
+        daemons.iter().all(enough)
+    })
+    .await;
+    drop(daemons);
+    let broken = one.broken().await;
+    let early = |line: &&String| line.starts_with("P1") || line.starts_with("P3");
+    let early: Vec<_> = broken.iter().filter(early).collect();
+    assert!(early.is_empty(), "{early:?}");
+}
+
+#[tokio::test]
+async fn p3_a_token_that_another_secret_holds_is_left_alone() {
+    let world = World::new(2).await;
+    let shared = world.value(0).await;
+    world.put(1, &shared).await;
+    let daemon = world.start("e2e");
+    until("both to be known", async || {
+        daemon.events("secret_adopted") == 2
+    })
+    .await;
+    rotate(&world, 0).await;
+    until("it to be told", async || daemon.events("token_shared") > 0).await;
+    assert_eq!(world.value(1).await, shared);
+    world.assert_valid().await;
+    // When the other one has a token of its own, too, it retires.
+    rotate(&world, 1).await;
+    until("the shared one to be gone", async || {
+        world.dynatrace.token_by_value(&shared).is_none()
+    })
+    .await;
+    world.assert_valid().await;
+}
+
+/// A real snapshot of a real raft storage, restored: once at rest, once in the middle of a rotation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_p2_vault_restored_from_a_snapshot_loses_no_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = Site::raft(folder.path()).await;
+    let mut world = World::on(Arc::clone(&site), "", 2).await;
+    world.set("daemon.sweep", "1s");
+    let path = "sys/storage/raft/snapshot";
+    let mut daemon = world.start("e2e");
+    until("both to be known", async || {
+        daemon.events("secret_adopted") == 2
+    })
+    .await;
+    rotate(&world, 0).await;
+    let snapshot = site.vault.bytes(Method::GET, path, vec![]).await;
+    // Since then the first secret was rotated twice and what it had then is gone; the second is in the middle of its first rotation.
+    rotate(&world, 0).await;
+    rotate(&world, 0).await;
+    until("its token of then to be gone", async || world.tokens() == 2).await;
+    let rule = Rule::on(Operation::CreateToken).then(Action::HoldAnswer);
+    let held = world.dynatrace.fault(rule);
+    let name = world.secrets[1].clone();
+    let restored = async {
+        assert!(held.wait_held(1, LONG).await);
+        let restore = "sys/storage/raft/snapshot-force";
+        site.vault.bytes(Method::POST, restore, snapshot).await;
+        until("it to serve again", async || {
+            site.root.get("secret/config").await
+        })
+        .await;
+        held.release();
+    };
+    let arguments = ["rotate", name.as_str()];
+    tokio::join!(world.command(&arguments), restored);
+    until(
+        "what is dead to be replaced and all to settle",
+        async || {
+            let mut valid = true;
+            for number in 0..2 {
+                valid &= world.dynatrace.is_valid(&world.value(number).await);
+            }
+            valid && world.tokens() == 2 && world.is_quiet().await
+        },
+    )
+    .await;
+    daemon.kill();
+    world.assert_valid().await;
+    assert!(told(&world, "vault_went_back") >= 1);
+    let broken = world.broken().await;
+    let lost = |line: &&String| line.starts_with("P2") || line.starts_with("P5");
+    let lost: Vec<_> = broken.iter().filter(lost).collect();
+    assert!(lost.is_empty(), "{lost:?}");
 }

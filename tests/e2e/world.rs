@@ -32,7 +32,17 @@ pub struct Site {
 impl Site {
     /// In memory. So many versions are kept that the history of a test is whole.
     pub async fn new() -> Arc<Site> {
-        let vault = OpenBao::dev().await;
+        Site::with(OpenBao::dev().await).await
+    }
+
+    /// With raft storage in `dir`, behind TLS.
+    pub async fn raft(dir: &Path) -> Arc<Site> {
+        let vault = OpenBao::raft_tls(dir).await;
+        vault.root().mount_kv("secret", 2).await;
+        Site::with(vault).await
+    }
+
+    async fn with(vault: OpenBao) -> Arc<Site> {
         let root = vault.root();
         root.write_shipped_policy().await;
         let versions = json!({ "max_versions": 1000 });
@@ -82,7 +92,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("vault-token"), &site.token).expect("the token file");
         let mut world = World {
-            gate: gate(&site.vault.address).await,
+            gate: gate(&site.vault.address, site.vault.client()).await,
             root: site.root.clone(),
             dynatrace: simulator.dynatrace(),
             simulator,
@@ -209,6 +219,22 @@ listen = ""
     pub async fn record(&self, number: usize) -> Value {
         let document = self.root.secret("secret", &self.document(number)).await;
         document.map_or(Value::Null, |document| document.data)
+    }
+
+    /// The due instants that the rotations of a secret served, in the order of their commits.
+    pub async fn served(&self, number: usize) -> Vec<String> {
+        let document = self.document(number);
+        let mut served = vec![];
+        let mut current = Value::Null;
+        for version in self.root.versions("secret", &document).await.into_keys() {
+            let read = self.root.secret_version("secret", &document, version).await;
+            let record = read.expect("a version of the journal").data;
+            if !current.is_null() && record["current"]["id"] != current {
+                served.push(record["last_due"].as_str().unwrap_or_default().to_owned());
+            }
+            current = record["current"]["id"].clone();
+        }
+        served
     }
 
     /// No work is under way or waits: every document is without a claim, an open attempt and a retiring token.
@@ -373,6 +399,15 @@ fn lines(log: &Path, begins: usize) -> Vec<Value> {
     let parse =
         |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     whole.into_iter().map(parse).collect()
+}
+
+/// Whether every case is to be tried (`make thorough`), or a choice of them.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is told by its environment how long it may take"
+)]
+pub fn is_thorough() -> bool {
+    std::env::var_os("THOROUGH").is_some()
 }
 
 /// Waits until `done`, looking often.
