@@ -28,6 +28,12 @@ lint: ## formatter check, then clippy with warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
+CASES ?= 1000000
+.PHONY: fuzz
+fuzz: ## what comes from outside (files, cron texts, answers, documents, names) at its reader, a million times; CASES=N
+	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --lib -- fuzz_
+	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --test config -- robust::
+
 .PHONY: docs
 docs: ## writes anew what is generated from the code; `make test` fails when it is stale
 	WRITE_GENERATED=1 $(CARGO) test $(ALL) --test generated

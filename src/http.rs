@@ -367,4 +367,6 @@ fn chain(error: reqwest::Error) -> String {
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
+pub(crate) mod odd;
+#[cfg(test)]
 mod tests;

@@ -157,6 +157,10 @@ impl Answer {
     /// `Unclear` for a write, `Transient` for a read: what answered is not the API, or its answer was cut.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
         match &self.body {
+            // The reader would take a list for a struct's fields in their order.
+            Body::Other(bytes) if bytes.trim_ascii_start().starts_with(b"[") => {
+                Err(self.odd("it is a list"))
+            }
             Body::Other(bytes) => {
                 serde_json::from_slice(bytes).map_err(|error| self.odd(unreadable(&error)))
             }

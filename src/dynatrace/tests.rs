@@ -2,6 +2,7 @@
 //! What the real API answers is tested against the simulator, in `simulated`.
 
 mod fake;
+mod fuzz;
 mod odd;
 mod renewal;
 mod simulated;

@@ -204,6 +204,8 @@ pub fn manages_tokens(scopes: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::strategy::Strategy;
+
     use super::*;
 
     #[test]
@@ -270,6 +272,42 @@ mod tests {
             "plain",
         ] {
             assert_eq!(Marker::split(name), (name.to_owned(), None), "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn fuzz_any_name_is_split_and_put_together_again(
+            pieces in proptest::collection::vec(
+                proptest::prelude::prop_oneof![
+                    proptest::sample::select(&["[dtrotate:", "a.b.1", "]", " ", ".", "ü", "[dtrotate:a.b.18446744073709551615]"][..])
+                        .prop_map(str::to_owned),
+                    ".{0,8}",
+                ],
+                0..8,
+            ),
+            attempt in proptest::prelude::any::<u64>(),
+        ) {
+            let name = pieces.concat();
+            let (base, marker) = Marker::split(&name);
+            // Nothing of ours is left at the end, and what people wrote is at the beginning.
+            assert_eq!(Marker::split(&base), (base.clone(), None));
+            assert!(name.starts_with(&base));
+            if let Some(marker) = marker {
+                assert_eq!(Marker::split(&marker.name(&base)).1, Some(marker));
+            }
+            let epoch = Epoch { installation: "k3v9aa".into(), secret: "a7q2".into() };
+            let marker = Marker { epoch, attempt };
+            assert_eq!(Marker::split(&marker.name(&base)).1, Some(marker));
+        }
+
+        #[test]
+        fn fuzz_p5_no_text_of_a_token_becomes_an_id(text in "(dt0[cs][0-9]{2}\\.)?[A-Z0-9.]{0,20}") {
+            let id = TokenId::new(text.clone());
+            let dots = id.as_str().matches('.').count();
+            assert!(!text.starts_with("dt0") || dots < 2 || text.ends_with('.'), "{text}");
         }
     }
 }

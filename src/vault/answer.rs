@@ -13,6 +13,9 @@ use crate::rotation::token::TokenValue;
 use super::state::Down;
 use super::wire::{Call, Effect};
 
+/// The longest wait that a server may ask for: a wish for a day must not silence the daemon for a day.
+const ASKED: Duration = Duration::from_secs(300);
+
 /// The body of every answer of Vault.
 #[derive(Deserialize, Default)]
 pub(super) struct Envelope {
@@ -75,7 +78,7 @@ pub(super) enum Verdict {
     Answer(Answer),
     /// The node is behind what we know; nothing was done.
     Lagging,
-    /// Nothing was done (or it was only a read); another node may do it.
+    /// Nothing was done, or the same request does no harm a second time (`Trouble::open`); another node may do it.
     Elsewhere(Trouble),
     /// The call ends here.
     Fail(Trouble),
@@ -85,17 +88,23 @@ pub(super) enum Verdict {
 pub(super) struct Trouble {
     pub(super) error: CallError,
     pub(super) down: Option<Down>,
+    /// It may have been carried out all the same: a conflict at the next node may be with ourselves.
+    pub(super) open: bool,
 }
 
 impl Trouble {
     pub(super) fn new(error: CallError) -> Self {
-        Trouble { error, down: None }
+        Trouble {
+            error,
+            down: None,
+            open: false,
+        }
     }
 
     pub(super) fn down(error: CallError, down: Down) -> Self {
         Trouble {
-            error,
             down: Some(down),
+            ..Trouble::new(error)
         }
     }
 }
@@ -108,8 +117,10 @@ pub(super) fn judge(call: &Call, token: Option<&HeaderValue>, reply: &Reply) -> 
     }
     let envelope = match reply.body.as_slice() {
         [] if status == 204 => Some(Envelope::default()),
-        body => serde_json::from_slice::<Envelope>(body)
-            .ok()
+        // The reader would take a list for the fields in their order.
+        body => Some(body)
+            .filter(|body| body.trim_ascii_start().starts_with(b"{"))
+            .and_then(|body| serde_json::from_slice::<Envelope>(body).ok())
             .filter(|envelope| is_vaults(status, envelope)),
     };
     let Some(mut body) = envelope else {
@@ -126,13 +137,14 @@ pub(super) fn judge(call: &Call, token: Option<&HeaderValue>, reply: &Reply) -> 
     }
     let answer = Answer { status, body };
     let words = answer.words();
-    let wait = reply.retry_after();
+    let wait = wish(reply);
+    let writes = call.effect == Effect::Write;
     match status {
         200..=299 => success(call, answer),
-        400 if words.contains("check-and-set parameter did not match") => {
+        400 if writes && words.contains("check-and-set parameter did not match") => {
             fail(call, ErrorKind::Conflict, words)
         }
-        409 => fail(call, ErrorKind::Conflict, words),
+        409 if writes => fail(call, ErrorKind::Conflict, words),
         400 if words.contains("from non-versioned to versioned data") => {
             elsewhere(call, status, &words, wait)
         }
@@ -152,6 +164,11 @@ pub(super) fn judge(call: &Call, token: Option<&HeaderValue>, reply: &Reply) -> 
         500.. => server_error(call, status, &words, wait),
         _ => Verdict::Answer(answer),
     }
+}
+
+/// How long the server asks to be left alone.
+fn wish(reply: &Reply) -> Option<Duration> {
+    reply.retry_after().map(|wait| wait.min(ASKED))
 }
 
 /// A refusal of Vault always has `errors` (a deleted version has `data` instead); anything else comes from something in between.
@@ -200,8 +217,8 @@ fn server_error(call: &Call, status: u16, words: &str, wait: Option<Duration>) -
     }
 }
 
-/// A 307 comes from a standby that cannot hand the request on; it points to what may be the dead leader. Other redirects come from
-/// something that is not Vault. Neither is followed: it would carry the token along.
+/// A 307 comes from a standby that could not hand the request on, or that lost the leader while it did; it points to what may be the
+/// dead leader. Other redirects come from something that is not Vault. Neither is followed: it would carry the token along.
 fn redirect(call: &Call, reply: &Reply) -> Verdict {
     let target = reply
         .header(&LOCATION)
@@ -214,7 +231,11 @@ fn redirect(call: &Call, reply: &Reply) -> Verdict {
             "the node is a standby that points{target} (307); redirects are not followed, so list every node in vault.address"
         );
         let error = call.error(ErrorKind::Transient, text);
-        return Verdict::Elsewhere(Trouble::down(error, Down::Unreachable));
+        let trouble = Trouble::down(error, Down::Unreachable);
+        return Verdict::Elsewhere(Trouble {
+            open: true,
+            ..trouble
+        });
     }
     let text = format!(
         "the address redirects{target} ({status}); redirects are not followed, so correct vault.address"
@@ -237,7 +258,7 @@ fn foreign(call: &Call, reply: &Reply) -> Verdict {
         Effect::Read => {
             let error = call.error(ErrorKind::Transient, text);
             Verdict::Elsewhere(Trouble::down(
-                error.retry_after(reply.retry_after()),
+                error.retry_after(wish(reply)),
                 Down::Unreachable,
             ))
         }

@@ -123,6 +123,12 @@ impl Vault {
         !matches!(self.0.session.login, super::method::Login::Token(_))
     }
 
+    /// For tests of what runs in the background.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> (&Wire, &Session) {
+        (&self.0.wire, &self.0.session)
+    }
+
     pub(super) fn mounts(&self) -> &Mounts {
         &self.0.mounts
     }

@@ -273,6 +273,141 @@ mod tests {
         }
     }
 
+    /// Keys and values of documents.
+    const WORDS: [&str; 40] = [
+        "schema",
+        "write_id",
+        "name",
+        "epoch",
+        "installation",
+        "secret",
+        "coordinates",
+        "mount",
+        "path",
+        "fields",
+        "environment",
+        "base_url",
+        "kind",
+        "api",
+        "adopted_at",
+        "attempt",
+        "current",
+        "id",
+        "name_base",
+        "scopes",
+        "version",
+        "marked",
+        "last_due",
+        "claim",
+        "work",
+        "rotate",
+        "tidy",
+        "open",
+        "retiring",
+        "state",
+        "grace",
+        "proof",
+        "marker",
+        "failure",
+        "hold_until",
+        "events",
+        "terms",
+        "2026-11-24T00:00:00Z",
+        "dt0c01.PUBLIC",
+        "dt0c01.PUBLIC.CANARY",
+    ];
+
+    /// A whole document, with every optional part.
+    fn whole() -> Value {
+        let at = "2026-11-24T00:00:00Z";
+        serde_json::json!({
+            "schema": 1, "write_id": "w", "name": "n", "attempt": 3,
+            "epoch": {"installation": "k3v9aa", "secret": "a7q2"},
+            "coordinates": {"mount": "secret", "path": "p", "fields": ["token"], "environment": "prod",
+                "base_url": "https://abc12345.live.dynatrace.com", "kind": "api"},
+            "adopted_at": at, "last_due": at, "last_success": at, "hold_until": at, "closed_at": at,
+            "renamed_to": "m",
+            "current": {"id": "dt0c01.A", "name_base": "n", "scopes": ["metrics.read"], "owner": "o",
+                "created": at, "expires": at, "version": 7, "marked": true},
+            "claim": {"work": {"rotate": {"due": at, "trigger": "schedule",
+                "attempt": {"n": 3, "base": 7, "old": "dt0c01.A"}}},
+                "holder": "h", "boot": "b", "nonce": "x", "since": at, "renewed": 2},
+            "open": [{"attempt": 2, "base": 6, "since": at, "missed": at}],
+            "retiring": [{"id": "dt0c01.B", "state": "grace", "base": 7, "since": at, "due": at,
+                "tainted": at, "proof": {"version": 6}, "base_url": "https://x", "held_since": at,
+                "extended_to": at}],
+            "failure": null, "invalid": {"since": at, "message": "m"},
+            "events": [{"at": at, "event": "rotation_succeeded", "token_id": "dt0c01.A", "detail": "d"}],
+            "of_a_newer_version": {"x": [1, "y"]}
+        })
+    }
+
+    /// Replaces the value at one place of a document.
+    fn replace(document: &mut Value, place: usize, new: Value) {
+        fn places(value: &Value, at: String, all: &mut Vec<String>) {
+            all.push(at.clone());
+            match value {
+                Value::Object(map) => map
+                    .iter()
+                    .for_each(|(key, inner)| places(inner, format!("{at}/{key}"), all)),
+                Value::Array(list) => list
+                    .iter()
+                    .enumerate()
+                    .for_each(|(n, inner)| places(inner, format!("{at}/{n}"), all)),
+                _ => {}
+            }
+        }
+        let mut all = Vec::new();
+        places(document, String::new(), &mut all);
+        let place = &all[1 + place % (all.len() - 1)];
+        if let Some(found) = document.pointer_mut(place) {
+            *found = new;
+        }
+    }
+
+    /// Read and written again it is the same; or it is refused without a quotation.
+    fn read_back(document: Value) {
+        let Value::Object(map) = document else { return };
+        match parse(map) {
+            Ok(record) => {
+                let Ok(Value::Object(again)) = serde_json::to_value(&record) else {
+                    panic!("a record is an object");
+                };
+                assert_eq!(parse(again), Ok(record));
+            }
+            Err(why) => crate::http::odd::assert_sentence(&why, &["CANARY"]),
+        }
+    }
+
+    #[test]
+    fn a_whole_document_is_read_and_written_unchanged() {
+        let Value::Object(map) = whole() else {
+            panic!("an object");
+        };
+        let record = parse(map).unwrap();
+        assert_eq!(serde_json::to_value(record).unwrap(), whole());
+    }
+
+    proptest::proptest! {
+        #![proptest_config(crate::http::odd::config())]
+
+        #[test]
+        fn fuzz_any_document_is_read_or_refused(document in crate::http::odd::json(&WORDS)) {
+            read_back(document);
+        }
+
+        #[test]
+        fn fuzz_a_document_with_an_odd_place_is_read_or_refused(
+            odd in proptest::collection::vec((proptest::prelude::any::<usize>(), crate::http::odd::json(&WORDS)), 1..4),
+        ) {
+            let mut document = whole();
+            for (place, new) in odd {
+                replace(&mut document, place, new);
+            }
+            read_back(document);
+        }
+    }
+
     #[test]
     fn p5_an_unreadable_document_is_not_quoted() {
         let mut document = Map::new();

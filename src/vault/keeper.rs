@@ -79,7 +79,7 @@ impl Session {
     }
 
     /// Renews the token, or replaces one that cannot be renewed any more. False = try again later.
-    async fn extend(&self, wire: &Wire, token: &Token) -> bool {
+    pub(super) async fn extend(&self, wire: &Wire, token: &Token) -> bool {
         let Some(lease) = token.lease else {
             return true;
         };

@@ -143,7 +143,7 @@ pub(super) async fn versions_kept(
             oldest_version: oldest @ 2..,
             current_version: current,
             ..
-        } => Some((current + 1).saturating_sub(oldest)),
+        } => Some(current.saturating_add(1).saturating_sub(oldest)),
         _ => None,
     })
 }

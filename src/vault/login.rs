@@ -13,6 +13,9 @@ use super::method::{Credentials, Form, Login, unusable};
 use super::wire::{Call, Wire};
 use super::wrapped::Wrapped;
 
+/// No lease is longer, whatever a server says: the clock must be able to count to its end.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// How long a token lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lease {
@@ -34,6 +37,7 @@ impl Lease {
         whole: Duration,
         renewable: bool,
     ) -> Option<Self> {
+        let ttl = ttl.min(LONGEST);
         (!ttl.is_zero()).then(|| Lease {
             from,
             ttl,
@@ -68,17 +72,25 @@ pub(super) struct Token {
 }
 
 /// Gets a token with these credentials.
-/// `Unauthorized` = Vault does not take them.
+/// `Unauthorized` = Vault does not take them. Every other failure is `Transient`: whatever happened to the login, the call that waits for
+/// the token was not sent.
 pub(super) async fn log_in(
     wire: &Wire,
     login: &Login,
     with: Credentials,
     generation: u64,
 ) -> Result<Token, CallError> {
-    let (header, lease) = match &with {
-        Credentials::Token(value) => by_token(wire, value).await?,
-        Credentials::Request(form) => by_request(wire, login, form).await?,
+    let got = match &with {
+        Credentials::Token(value) => by_token(wire, value).await,
+        Credentials::Request(form) => by_request(wire, login, form).await,
     };
+    let (header, lease) = got.map_err(|error| match error.kind {
+        ErrorKind::Unauthorized => error,
+        _ => CallError {
+            kind: ErrorKind::Transient,
+            ..error
+        },
+    })?;
     Ok(Token {
         header,
         own: matches!(with, Credentials::Request(_)),
@@ -109,16 +121,21 @@ async fn by_request(
     let mut answer = wire.exchange(&call, None).await?;
     let status = answer.status;
     let Some(auth) = answer.body.auth.as_mut().filter(|_| status == 200) else {
-        let text = format!(
-            "Vault answered {status}: {}{}",
-            answer.words(),
-            login.hint(status)
-        );
-        return Err(call.error(ErrorKind::Unauthorized, text));
+        let words = answer.words() + login.hint(status);
+        return Err(refused(&call, status, &words));
     };
     let header = header(&call, &auth.token())?;
     let ttl = Duration::from_secs(auth.lease_duration);
     Ok((header, Lease::new(from, ttl, ttl, auth.renewable)))
+}
+
+/// Vault's own word against the credentials; an answer that is no refusal but lacks what is due is no word at all.
+fn refused(call: &Call, status: u16, words: &str) -> CallError {
+    let kind = match status {
+        400..=499 => ErrorKind::Unauthorized,
+        _ => ErrorKind::Transient,
+    };
+    call.error(kind, format!("Vault answered {status}: {words}"))
 }
 
 /// What `auth/token/lookup-self` tells; only at the start of a token's use, since a standby may show it frozen.
@@ -141,10 +158,7 @@ async fn by_token(
     match answer.status {
         200 => {}
         403 => return Err(dead(&call)),
-        status => {
-            let text = format!("Vault answered {status}: {}", answer.words());
-            return Err(call.error(ErrorKind::Unauthorized, text));
-        }
+        status => return Err(refused(&call, status, &answer.words())),
     }
     let Some(seen) = answer
         .body

@@ -21,9 +21,6 @@ use super::wire::{Call, Wire};
 /// The longest wait between logins that did not get through: Vault comes back by itself, and everything waits for it.
 const UNREACHED: Duration = Duration::from_secs(5);
 
-/// The longest wait that a server may ask for: a wish for a day must not silence the daemon for a day.
-const ASKED: Duration = Duration::from_secs(300);
-
 /// The token in use and the way to the next one.
 pub(super) struct Session {
     pub(super) login: Login,
@@ -165,7 +162,7 @@ impl Session {
         }
         let wait = backoff(Duration::from_millis(500), count - 1, UNREACHED);
         wait.mul_f64(0.5 + fastrand::f64() / 2.0)
-            .max(error.retry_after.unwrap_or_default().min(ASKED))
+            .max(error.retry_after.unwrap_or_default())
     }
 
     fn announce(&self, token: &Token) {

@@ -1,5 +1,8 @@
 //! What the client makes of servers that misbehave. What real ones do is tested against OpenBao in `tests/e2e`.
 
+mod attack;
+mod fuzz;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -101,8 +104,8 @@ async fn answers_are_sorted_by_what_the_caller_can_do() {
         (200, r#"{"data":{"unknown":1}}"#, Transient, Unclear),
         (200, r#"["a"]"#, Transient, Unclear),
         (301, "", Refused, Refused),
-        (307, "", Transient, Transient),
-        (400, cas, Conflict, Conflict),
+        (307, "", Transient, Unclear),
+        (400, cas, Refused, Conflict),
         (400, r#"{"errors":["no data provided"]}"#, Refused, Refused),
         (
             400,
@@ -133,7 +136,7 @@ async fn answers_are_sorted_by_what_the_caller_can_do() {
             Refused,
             Refused,
         ),
-        (409, r#"{"errors":["conflict"]}"#, Conflict, Conflict),
+        (409, r#"{"errors":["conflict"]}"#, Refused, Conflict),
         (
             412,
             r#"{"errors":["missing \"X-Vault-Request\" header"]}"#,
@@ -285,6 +288,39 @@ async fn another_node_is_asked_when_one_certainly_did_nothing() {
         assert!(store.read(&app()).await.is_ok());
     }
     assert_eq!(good.count("POST", DATA), 3);
+}
+
+#[tokio::test]
+async fn a_conflict_after_a_standby_lost_the_leader_may_be_with_ourselves() {
+    let pointing = vault(|_| with(reply(307, ""), "location", "http://127.0.0.1:1/v1/x")).await;
+    let body = r#"{"errors":["check-and-set parameter did not match the current version"]}"#;
+    let ahead = vault(move |_| reply(400, body)).await;
+    let sealed = vault(|_| reply(503, r#"{"errors":["Vault is sealed"]}"#)).await;
+    for second in [&ahead, &sealed] {
+        let store = store(&[&pointing.url, &second.url]);
+        let write = store.write(&app(), 1, &value()).await;
+        assert_eq!(error(write).kind, ErrorKind::Unclear);
+        assert_eq!(second.count("POST", DATA), 1);
+    }
+    let alone = store(&[&ahead.url]).write(&app(), 1, &value()).await;
+    assert_eq!(error(alone).kind, ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_is_not_the_first_to_be_asked_again() {
+    let hanging = vault(|seen| match seen.method.as_str() {
+        "POST" => reply(200, endless("{", true)),
+        _ => present(seen),
+    })
+    .await;
+    let good = vault(present).await;
+    let mut options = options(&[&hanging.url, &good.url]);
+    options.timeout = Duration::from_millis(400);
+    let store = KvSecrets::new(Vault::new(options).unwrap());
+    let write = store.write(&app(), 1, &value()).await;
+    assert_eq!(error(write).kind, ErrorKind::Unclear);
+    assert_eq!(store.write(&app(), 1, &value()).await, Ok(2));
+    assert_eq!(hanging.count("POST", DATA), 1);
 }
 
 #[tokio::test]

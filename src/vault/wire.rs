@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
@@ -186,7 +188,8 @@ impl Wire {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut lags = 0;
         let mut step = 0;
-        let trouble = loop {
+        let mut open = false;
+        let mut trouble = loop {
             let at = (first + step) % self.nodes.len();
             step += 1;
             let last = step >= self.nodes.len();
@@ -204,52 +207,67 @@ impl Wire {
                     let text = "the node lags behind what was already seen";
                     break Trouble::new(call.error(ErrorKind::Transient, text));
                 }
-                Verdict::Elsewhere(_) if !last => {}
-                Verdict::Elsewhere(trouble) | Verdict::Fail(trouble) => break trouble,
+                Verdict::Elsewhere(trouble) => {
+                    open |= trouble.open;
+                    if last {
+                        break trouble;
+                    }
+                }
+                // A node that said nothing sensible is not the first to be asked the next time: it may hang for long.
+                Verdict::Fail(trouble) => {
+                    let next = if trouble.down.is_some() { at + 1 } else { at };
+                    self.preferred.store(next, Ordering::Relaxed);
+                    break trouble;
+                }
             }
         };
         if let Some(down) = trouble.down {
             self.state.down(down, &trouble.error.what);
         }
+        let kind = &mut trouble.error.kind;
+        if open
+            && call.effect == Effect::Write
+            && matches!(kind, ErrorKind::Transient | ErrorKind::Conflict)
+        {
+            *kind = ErrorKind::Unclear;
+        }
         Err(trouble.error)
     }
 
-    /// Asks the nodes for their health, which needs no token: `Ok` when one of them serves.
+    /// Asks all nodes at once for their health, which needs no token: `Ok` when one of them serves, else what the worst-off says that
+    /// still speaks.
     pub(super) async fn health(&self) -> Result<(), Trouble> {
-        let mut call = Call::get("sys/health").named("ask Vault for its health");
-        call.query = Some(("standbyok", "true&perfstandbyok=true".to_owned()));
+        let mut asked: FuturesUnordered<_> =
+            self.nodes.iter().map(|node| self.health_of(node)).collect();
         let mut worst = None;
-        for node in &self.nodes {
-            let reply = match self.send(&call, None, None, node, "sys/health").await {
-                Ok(reply) => reply,
-                Err(failure) => {
-                    worst.get_or_insert(self.lost(&call, node, &failure));
-                    continue;
-                }
-            };
-            let json = serde_json::from_slice::<Value>(&reply.body).is_ok_and(|b| b.is_object());
-            match reply.status {
-                200 | 429 | 472 | 473 if json => return Ok(()),
-                501 | 503 if json => {
-                    let text = if reply.status == 501 {
-                        "Vault is not initialised"
-                    } else {
-                        "Vault is sealed"
-                    };
-                    let error = call.error(ErrorKind::Transient, text);
-                    worst = Some(Trouble::down(error, Down::Sealed));
-                }
-                status => {
-                    let text = format!("{} answered {status}", host(node));
-                    let error = call.error(ErrorKind::Transient, text);
-                    worst.get_or_insert(Trouble::down(error, Down::Unreachable));
+        while let Some(answer) = asked.next().await {
+            match answer {
+                Ok(()) => return Ok(()),
+                Err(trouble) if trouble.down == Some(Down::Sealed) => worst = Some(trouble),
+                Err(trouble) => {
+                    worst.get_or_insert(trouble);
                 }
             }
         }
-        match worst {
-            Some(trouble) => Err(trouble),
-            None => Ok(()),
-        }
+        worst.map_or(Ok(()), Err)
+    }
+
+    async fn health_of(&self, node: &Url) -> Result<(), Trouble> {
+        let mut call = Call::get("sys/health").named("ask Vault for its health");
+        call.query = Some(("standbyok", "true&perfstandbyok=true".to_owned()));
+        let sent = self.send(&call, None, None, node, "sys/health").await;
+        let reply = sent.map_err(|failure| self.lost(&call, node, &failure))?;
+        let json = serde_json::from_slice::<Value>(&reply.body).is_ok_and(|b| b.is_object());
+        let (text, down) = match reply.status {
+            200 | 429 | 472 | 473 if json => return Ok(()),
+            501 if json => ("Vault is not initialised".to_owned(), Down::Sealed),
+            503 if json => ("Vault is sealed".to_owned(), Down::Sealed),
+            status => (
+                format!("{} answered {status}", host(node)),
+                Down::Unreachable,
+            ),
+        };
+        Err(Trouble::down(call.error(ErrorKind::Transient, text), down))
     }
 
     async fn ask(

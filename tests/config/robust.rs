@@ -49,7 +49,8 @@ fn renders(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    // As many cases as `PROPTEST_CASES` says (`make fuzz`), else proptest's own number.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn arbitrary_text(text in any::<String>()) {

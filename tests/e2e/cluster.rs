@@ -46,7 +46,6 @@ impl Stage {
             _nodes: nodes,
         };
         stage.rotates_on("the start").await;
-        eprintln!("DBG started");
         stage
     }
 
@@ -95,7 +94,6 @@ impl Stage {
                 .all(|(now, before)| *now >= before + 2)
         })
         .await;
-        eprintln!("DBG {} {after}", dtrotate::clock::now());
         assert!(went_on, "rotations do not go on after {after}");
     }
 
@@ -112,19 +110,23 @@ impl Stage {
         assert_eq!(self.daemon.exit_code(), Some(0));
         self.world.assert_holds().await;
         let lines = self.daemon.lines();
-        std::fs::copy(
-            &self.daemon.log,
-            format!("/tmp/cluster-{}.log", std::process::id()),
-        )
-        .unwrap();
         let is = |event: &str| lines.iter().filter(|line| line["event"] == event).count();
         assert_eq!(is("secret_changed_elsewhere"), 0, "no false conflict");
         assert_eq!(is("rotation_stuck"), 0);
     }
 
+    /// P8: nothing needed a human, unless the cluster was away for longer than an election takes on a machine with nothing else to do.
     fn assert_no_error(&self) {
-        let errors = self.world.errors();
-        assert!(errors.is_empty(), "P8: what heals by itself: {errors:?}");
+        let lines = self.daemon.lines();
+        let mut outages = lines
+            .iter()
+            .filter(|line| line["event"] == "vault_available");
+        for error in lines.iter().filter(|line| line["level"] == "ERROR") {
+            assert_eq!(error["event"], "vault_unavailable", "{error}");
+            let end = outages.next().expect("the end of an outage is told");
+            let long = end["duration_ms"].as_u64() >= Some(10_000);
+            assert!(long, "what heals by itself is no ERROR: {error}");
+        }
     }
 }
 
@@ -132,17 +134,16 @@ impl Stage {
 async fn elections(reads: StandbyReads) {
     let mut stage = Stage::set(reads, 8).await;
 
-    for _ in 0..3 {
+    for _ in 0..2 {
         stage.cluster.step_down().await;
         stage.rotates_on("a step-down").await;
     }
-    for _ in 0..2 {
-        let leader = stage.cluster.leader().await;
-        stage.cluster.kill(leader);
-        stage.rotates_on("the death of the leader").await;
-        stage.cluster.start_again(leader).await;
-        stage.cluster.unseal(leader).await;
-    }
+    let leader = stage.cluster.leader().await;
+    stage.cluster.kill(leader);
+    stage.rotates_on("the death of the leader").await;
+    stage.cluster.start_again(leader).await;
+    stage.cluster.unseal(leader).await;
+
     let leader = stage.cluster.leader().await;
     stage.cluster.freeze(leader);
     stage.watch(Duration::from_secs(4)).await;
@@ -164,27 +165,25 @@ async fn leaders_come_and_go_with_standbys_that_forward() {
     elections(StandbyReads::Off).await;
 }
 
-/// All nodes are killed and stay sealed for `time`, then they are unsealed.
-async fn sealed(stage: &mut Stage, time: Duration) {
-    eprintln!("DBG {} kill", dtrotate::clock::now());
+/// All nodes die, and are sealed when they are back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_sealed_for_longer_than_a_grace_is_one_error_and_loses_nothing() {
+    let mut stage = Stage::set(StandbyReads::On, 4).await;
     for number in 0..3 {
         stage.cluster.kill(number);
     }
     for number in 0..3 {
         stage.cluster.start_again(number).await;
     }
-    eprintln!("DBG {} started", dtrotate::clock::now());
-    stage.watch(time).await;
-    eprintln!("DBG {} watched", dtrotate::clock::now());
+    let told = within(LONG, async || {
+        stage.assert_valid().await;
+        stage.daemon.events("vault_unavailable") > 0
+    });
+    assert!(told.await, "P8: it is told");
+    stage.watch(Duration::from_secs(3)).await;
     for number in 0..3 {
         stage.cluster.unseal(number).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_that_is_sealed_for_longer_than_a_grace_is_one_error_and_loses_nothing() {
-    let mut stage = Stage::set(StandbyReads::On, 4).await;
-    sealed(&mut stage, Duration::from_secs(12)).await;
     stage.rotates_on("it was unsealed").await;
     stage.settle().await;
     let lines = stage.daemon.lines();

@@ -102,6 +102,33 @@ async fn silence_and_a_body_without_end_are_ended_by_the_time_out() {
 }
 
 #[tokio::test]
+async fn what_a_broken_or_hostile_server_may_say_besides() {
+    let deep = "[".repeat(100_000);
+    expect(&Fake::always(200, &deep).await, LONG, LOST).await;
+    expect(&Fake::always(200, r#"["a"]"#).await, LONG, LOST).await;
+    expect(&Fake::always(200, &" ".repeat(10 << 20)).await, LONG, LOST).await;
+    expect(&Fake::always(503, "no upstream").await, LONG, LOST).await;
+    let moved = "HTTP/1.1 307 X\r\nconnection: close\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+    let redirect = Fake::start(move |_| Back::Raw(moved.into())).await;
+    expect(&redirect, LONG, [Refused; 5]).await;
+}
+
+#[tokio::test]
+async fn a_wish_to_wait_for_ever_is_cut() {
+    let head = "HTTP/1.1 429 X\r\nconnection: close\r\nretry-after: 18446744073709551615\r\ncontent-length: 0\r\n\r\n";
+    let fake = Fake::start(move |_| Back::Raw(head.into())).await;
+    for (operation, result) in every_operation(&environment(&fake.url, Api::V2, MANAGEMENT)).await {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind, Transient, "{operation}");
+        let hour = Duration::from_secs(3600);
+        assert!(
+            error.retry_after.is_some_and(|wait| wait <= hour),
+            "{operation}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_body_beyond_its_bound_is_not_read() {
     let huge = " ".repeat((33 << 20) + 1);
     let fake = Fake::start(move |_| Back::Answer(200, huge.clone())).await;

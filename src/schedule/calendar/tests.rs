@@ -683,3 +683,72 @@ fn answered(text: &str) {
     // Generous: a machine under load must not fail it, a search without end must.
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
 }
+
+/// Pieces of expressions, good and bad.
+const PIECES: [&str; 36] = [
+    "*",
+    "0",
+    "1",
+    "7",
+    "12",
+    "31",
+    "59",
+    "60",
+    "MON",
+    "sun",
+    "JAN",
+    "dec",
+    "-",
+    "/",
+    ",",
+    "?",
+    "L",
+    "W",
+    "#",
+    " ",
+    "  ",
+    "\t",
+    "@daily",
+    "@every 5m",
+    "@reboot",
+    "CRON_TZ=UTC ",
+    "*/5",
+    "1-5",
+    "5-1",
+    "1-5/2",
+    "99999999999999999999",
+    "ü",
+    "\u{0}",
+    "0 0 29 2 *",
+    "0 0 31 2 *",
+    "é",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn fuzz_any_text_is_an_expression_or_refused_at_a_place(
+        text in prop_oneof![
+            4 => prop::collection::vec(prop::sample::select(&PIECES[..]), 0..14).prop_map(|pieces| pieces.concat()),
+            2 => prop::collection::vec(prop::sample::select(&PIECES[..]), 5..8).prop_map(|pieces| pieces.join(" ")),
+            1 => any::<String>(),
+        ],
+    ) {
+        match Cron::parse(&text) {
+            Ok(cron) => {
+                // What was accepted fires, and is understood again as it is shown.
+                prop_assert_eq!(&Cron::parse(cron.as_str()).unwrap(), &cron);
+                let schedule = Schedule::new(cron, zone("Europe/Vienna").unwrap());
+                let from = at("2026-03-28T23:00:00Z");
+                let next = schedule.next_after(from);
+                prop_assert!(next.is_some_and(|next| next > from), "{text:?}");
+            }
+            Err(error) => {
+                let span = error.span();
+                prop_assert!(text.get(span.clone()).is_some(), "{text:?} {span:?}");
+                prop_assert!(!error.message().is_empty());
+            }
+        }
+    }
+}
