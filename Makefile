@@ -45,7 +45,6 @@ lint: ## formatter check, then clippy with warnings denied
 explore: ## every state of the rotation that the full budgets of mishaps can reach (`make test` does it with small ones); some minutes
 	EXPLORE_FULL=1 $(CARGO) test $(ALL) --profile explore --lib rotation::explorer -- --nocapture
 
-
 CASES ?= 1000000
 .PHONY: fuzz
 fuzz: ## what comes from outside (files, cron texts, answers, documents, names) at its reader, a million times; CASES=N
