@@ -51,6 +51,10 @@ fuzz: ## what comes from outside (files, cron texts, answers, documents, names) 
 	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --lib -- fuzz_
 	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --test config -- robust::
 
+.PHONY: bench
+bench: build ## measures the release build against the stand-ins; fails when a figure is missed
+	$(CARGO) run --locked --quiet --release --example bench -- target/release/dtrotate
+
 .PHONY: docs
 docs: ## writes anew what is generated from the code; `make test` fails when it is stale
 	WRITE_GENERATED=1 $(CARGO) test $(ALL) --test generated

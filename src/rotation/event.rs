@@ -64,7 +64,7 @@ vocabulary! {
     VaultUnavailable "vault_unavailable" Error "Vault cannot be used; everything waits and is caught up later."
         "Look at Vault: is it sealed, unreachable, or does it refuse the token? The message says which. It heals by itself when the cause is gone.",
     WrappedSecretIdRefused "wrapped_secret_id_refused" Error "The wrapped AppRole secret id could not be unwrapped; somebody else may have it."
-        "Treat it as stolen: destroy the secret id's accessor, look for its use in Vault's audit log, and give dtrotate a new wrapping token.",
+        "Find out who unwrapped it first: destroy the secret id if that was nobody you know, then put a new wrapped one into the file.",
     VaultAvailable "vault_available" Info "Vault can be used again.",
     DynatraceUnavailable "dynatrace_unavailable" Error "An environment cannot be used; its secrets wait and are caught up later."
         "Look at the environment, its URL and its management token; `dtrotate check` names what is missing. It heals by itself when the cause is gone.",
