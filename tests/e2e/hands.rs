@@ -1,21 +1,14 @@
-//! Someone else's hand, and time as evidence: what a person, a restored Vault or a wrong clock does to a secret, and that the outcome is the
+//! Someone else's hand, and time as evidence: what a person or a wrong clock does to a secret, and that the outcome is the
 //! documented one: never a lost token, never an overwritten value. What a person does to the current token itself is in `troubles`.
 
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use reqwest::Method;
 use serde_json::{Value, json};
 use simulator::{Action, Operation, Rule, Seed};
 
 use crate::life::{aged, is_over};
 use crate::world::{LONG, Site, World, note, now, until};
-
-/// How often `event` was told.
-fn told(world: &World, event: &str) -> usize {
-    let lines = world.lines().into_iter();
-    lines.filter(|line| line["event"] == event).count()
-}
 
 async fn rotate(world: &World, number: usize) {
     let name = world.secrets[number].clone();
@@ -315,58 +308,4 @@ async fn p3_a_token_that_another_secret_holds_is_left_alone() {
     })
     .await;
     world.assert_valid().await;
-}
-
-/// A real snapshot of a real raft storage, restored: once at rest, once in the middle of a rotation.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p1_p2_vault_restored_from_a_snapshot_loses_no_token() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let site = Site::raft(folder.path()).await;
-    let mut world = World::on(Arc::clone(&site), "", 2).await;
-    world.set("daemon.sweep", "1s");
-    let path = "sys/storage/raft/snapshot";
-    let mut daemon = world.start("e2e");
-    until("both to be known", async || {
-        daemon.events("secret_adopted") == 2
-    })
-    .await;
-    rotate(&world, 0).await;
-    let snapshot = site.vault.bytes(Method::GET, path, vec![]).await;
-    // Since then the first secret was rotated twice and what it had then is gone; the second is in the middle of its first rotation.
-    rotate(&world, 0).await;
-    rotate(&world, 0).await;
-    until("its token of then to be gone", async || world.tokens() == 2).await;
-    let rule = Rule::on(Operation::CreateToken).then(Action::HoldAnswer);
-    let held = world.dynatrace.fault(rule);
-    let name = world.secrets[1].clone();
-    let restored = async {
-        assert!(held.wait_held(1, LONG).await);
-        let restore = "sys/storage/raft/snapshot-force";
-        site.vault.bytes(Method::POST, restore, snapshot).await;
-        until("it to serve again", async || {
-            site.root.get("secret/config").await
-        })
-        .await;
-        held.release();
-    };
-    let arguments = ["rotate", name.as_str()];
-    tokio::join!(world.command(&arguments), restored);
-    until(
-        "what is dead to be replaced and all to settle",
-        async || {
-            let mut valid = true;
-            for number in 0..2 {
-                valid &= world.dynatrace.is_valid(&world.value(number).await);
-            }
-            valid && world.tokens() == 2 && world.is_quiet().await
-        },
-    )
-    .await;
-    daemon.kill();
-    world.assert_valid().await;
-    assert!(told(&world, "vault_went_back") >= 1);
-    let broken = world.broken().await;
-    let lost = |line: &&String| line.starts_with("P2") || line.starts_with("P5");
-    let lost: Vec<_> = broken.iter().filter(lost).collect();
-    assert!(lost.is_empty(), "{lost:?}");
 }
