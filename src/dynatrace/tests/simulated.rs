@@ -26,7 +26,7 @@ async fn world(api: Api, prefix: &str, legacy: bool) -> World {
     let simulator = Simulator::start(options).await.unwrap();
     let far = simulator.dynatrace().clone();
     let management = far.seed(Seed::management("rotator"));
-    let env = environment(&format!("{}/api/v2/", far.url()), api, &management.value);
+    let env = environment(far.url(), api, &management.value);
     World {
         _simulator: simulator,
         far,
