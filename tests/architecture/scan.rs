@@ -271,8 +271,12 @@ impl Scan<'_> {
                         && at > 0
                         && self.is(at - 1, &Kind::Other('[')) =>
                 {
-                    self.found.push(hidden("#[path]"));
-                    at + 1
+                    // A test that stands among the tests brings nothing into the program.
+                    let test = matches!(self.tokens.get(at + 2).map(|token| &token.kind), Some(Kind::Text(to)) if to.starts_with("../../tests/"));
+                    if !test {
+                        self.found.push(hidden("#[path]"));
+                    }
+                    at + 3
                 }
                 "include" if self.is(at + 1, &Kind::Other('!')) => {
                     self.found.push(hidden("include!"));

@@ -105,7 +105,7 @@ async fn what_a_broken_or_hostile_server_may_say_besides() {
     expect(&Fake::always(503, "no upstream").await, LONG, LOST).await;
     let moved = "HTTP/1.1 307 X\r\nconnection: close\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
     let redirect = Fake::start(move |_| Back::Raw(moved.into())).await;
-    expect(&redirect, LONG, [Refused; 5]).await;
+    expect(&redirect, LONG, [Transient; 5]).await;
 }
 
 #[tokio::test]

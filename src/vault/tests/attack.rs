@@ -557,9 +557,12 @@ async fn attack(fault: &'static Fault, row: &'static Row) {
     }
     broken.store(false, Ordering::SeqCst);
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !human {
+    if human {
+        return;
+    }
+    loop {
         match (row.run)(vault.clone()).await {
-            Ok(()) => break,
+            Ok(()) => return,
             Err(failed) => assert!(
                 Instant::now() < deadline,
                 "{case}: it does not heal: {failed}"
