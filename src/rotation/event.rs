@@ -184,8 +184,12 @@ mod tests {
     #[test]
     fn p8_whatever_is_loud_says_what_to_do() {
         for event in EventName::ALL {
-            let quiet = event.level() < Level::Warn;
-            assert_eq!(event.what_to_do().is_empty(), quiet, "{}", event.as_str());
+            let loud = event.level() >= Level::Warn;
+            assert!(
+                !loud || !event.what_to_do().is_empty(),
+                "{}",
+                event.as_str()
+            );
         }
     }
 }

@@ -33,8 +33,6 @@ pub enum Mutation {
     NoRetireClaim,
     /// No look at the secret before a disable or delete.
     NoCheckBefore,
-    /// No look at the secret after a disable.
-    NoCheckAfter,
     /// No look at the token before its deletion.
     NoQuarantineCheck,
     /// 404 for a token that was never seen counts as deleted.
@@ -127,11 +125,6 @@ impl Mutation {
             }
             (Mutation::NoVersionPlusOne, Command::ReadVersion(_), Outcome::Secret(Ok(seen)))
                 if matches!(retires, Some(Work::Rotate { .. })) =>
-            {
-                Outcome::Secret(Ok(empty(seen)))
-            }
-            (Mutation::NoCheckAfter, Command::ReadSecret, Outcome::Secret(Ok(seen)))
-                if matches!(retires, Some(Work::Disable { .. })) =>
             {
                 Outcome::Secret(Ok(empty(seen)))
             }

@@ -38,7 +38,7 @@ impl Scenario {
         let budget = &self.budget;
         let other = budget.lose + budget.late + budget.fail + budget.stale + budget.hand;
         let crowd = budget.steal > 0 && other > 0;
-        let long = self.undo && (self.manages || budget.lose + budget.late + budget.steal > 0);
+        let long = self.undo && budget.crash + budget.steal + other > 0;
         crowd || long
     }
 
@@ -51,8 +51,8 @@ impl Scenario {
         budget.late = budget.late.min(1);
         budget.fail = budget.fail.min(1);
         let most = match (self.daemons, self.undo || self.at_rest) {
-            (1, true) => 2,
-            (1, false) => 1,
+            (1, true) if !self.undo => 2,
+            (1, _) => 1,
             // Two at work at the same time are a multitude as it is.
             _ => 0,
         };
@@ -294,15 +294,6 @@ fn scenarios() -> Vec<Scenario> {
             ..BASE
         },
         Scenario {
-            name: "the management token is put back",
-            manages: true,
-            ticks: 4,
-            budget: Budget { hand: 1, ..NONE },
-            hands: &[Hand::PutBack],
-            at_rest: true,
-            ..BASE
-        },
-        Scenario {
             name: "undo of the management token",
             manages: true,
             undo: true,
@@ -384,7 +375,7 @@ fn every_state_of_every_scenario_keeps_the_promises() {
 }
 
 /// Each rule of the protocol with a scenario in which its absence shows. Where two are named, each covers the other, and only both together
-/// show.
+/// show. The look at the secret after a disable is missing here: without it the next look takes the token back, so that nothing shows at rest.
 fn rules() -> Vec<(&'static [Mutation], &'static str)> {
     use Mutation::*;
     vec![
@@ -397,7 +388,6 @@ fn rules() -> Vec<(&'static [Mutation], &'static str)> {
         (&[NoDue], "two daemons"),
         (&[NoRetireClaim], "undo"),
         (&[NoCheckBefore], "a person puts a token back"),
-        (&[NoCheckAfter], "a person puts a token back"),
         (
             &[NoQuarantineCheck],
             "a person disables, enables or deletes a token",

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use crate::rotation::facts::Command;
 use crate::rotation::record::Reason;
 
-use super::world::{Budget, Fate, Late, Setting, World};
+use super::world::{Budget, EARLY, Fate, Late, Setting, World};
 
 /// What a person may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -381,7 +381,9 @@ fn show(command: &Command) -> String {
 
 /// What must hold in every state.
 fn judge(scenario: &Scenario, world: &World) -> Option<String> {
-    if let Some(broken) = world.broken {
+    // A person who puts a token back in the moment of its disable comes too late for any check: it must be enabled again at once.
+    let unavoidable = scenario.at_rest && world.broken == Some(EARLY);
+    if let Some(broken) = world.broken.filter(|_| !unavoidable) {
         return Some(broken.into());
     }
     if !scenario.at_rest
@@ -389,7 +391,7 @@ fn judge(scenario: &Scenario, world: &World) -> Option<String> {
     {
         return Some(dead);
     }
-    if world.served.iter().any(|&times| times > 1) {
+    if !world.forgot && world.served.iter().any(|&times| times > 1) {
         return Some("P6: a due instant was served twice".into());
     }
     None
@@ -408,6 +410,7 @@ fn come_to_rest(
     fresh: &mut dyn FnMut(&World) -> bool,
 ) -> Option<String> {
     let mut world = world.clone();
+    world.broken = None;
     world.budget = Budget::default();
     for late in std::mem::take(&mut world.late) {
         if !matches!(late, Late::Store { .. }) {
@@ -449,7 +452,8 @@ fn rest_problem(setting: &Setting, world: &World) -> Option<String> {
         .failure
         .as_ref()
         .is_some_and(|failure| failure.retry_at.is_none() && failure.reason != Reason::Unavailable);
-    let readable = world.current().is_some();
+    // A person put a token there that is gone for good: nothing goes on without them.
+    let readable = world.current().is_some_and(|token| world.works(token));
     if record.claim.is_some() {
         return Some("P2: a claim is left".into());
     }

@@ -21,6 +21,8 @@ use crate::rotation::token::{Abilities, Epoch, Marker, TokenId, TokenInfo};
 
 use super::mutation::{Mutation, only_open};
 
+/// A token was disabled that was current less than a grace ago.
+pub const EARLY: &str = "P3: disabled within its grace";
 /// The length of a tick.
 pub const TICK: Duration = Duration::from_secs(3600);
 /// The number of the token that stands in the secret at the start.
@@ -125,6 +127,8 @@ pub struct World {
     pub served: Vec<u8>,
     /// A store was accepted on a deleted version, and nobody said so yet.
     pub undeleted: bool,
+    /// The journal document was deleted, and with it what was served.
+    pub forgot: bool,
     /// A rule was broken.
     pub broken: Option<&'static str>,
 }
@@ -225,6 +229,7 @@ impl World {
             budget: Budget::default(),
             served: vec![0; setting.dues.len()],
             undeleted: false,
+            forgot: false,
             broken: None,
         };
         world.actors.extend(undo.then(|| actor(true)));
@@ -338,6 +343,8 @@ impl World {
     }
 
     pub fn person_deletes_journal(&mut self) {
+        // With it goes the knowledge of what was served.
+        self.forgot = true;
         self.journal = None;
         self.journal_version += 1;
         self.index += 1;
@@ -744,7 +751,7 @@ impl World {
             Act::Disable => {
                 let early = current_at.is_some_and(|at| self.tick < at + 1);
                 if early && known.enabled && !known.spoiled {
-                    self.broken = Some("P3: disabled within its grace");
+                    self.broken = Some(EARLY);
                 }
                 self.set_enabled(token, false);
             }
@@ -753,7 +760,11 @@ impl World {
                 if stored && !quiet && !known.spoiled {
                     self.broken = Some("P3: deleted without its quarantine");
                 }
-                self.tokens[usize::from(token)].exists = false;
+                // Put back between the check and the deletion of a token whose quarantine is over: lost, and nothing can prevent it.
+                let put_back = self.current() == Some(token);
+                let token = &mut self.tokens[usize::from(token)];
+                token.exists = false;
+                token.spoiled |= put_back;
             }
         }
         Ok(())
