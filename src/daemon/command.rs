@@ -86,6 +86,7 @@ impl Desk {
             watch: None,
             listing: None,
             leaving: false,
+            glance: false,
             doubt: false,
             outage: None,
         };

@@ -136,6 +136,7 @@ impl Life {
         let wish = entry.wish(now);
         let leaving = entry.settings.is_none();
         let doubt = std::mem::take(&mut entry.doubt);
+        let glance = std::mem::take(&mut entry.glance);
         let listing = entry.listing.take();
         if let Some(wish) = &wish {
             let message = format!("due, because {}", entry.because);
@@ -181,6 +182,7 @@ impl Life {
                 watch,
                 listing,
                 leaving,
+                glance,
                 doubt,
                 outage,
             };

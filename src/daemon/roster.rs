@@ -36,6 +36,8 @@ pub struct Entry {
     pub looked: bool,
     /// A sweep cast a doubt on its current token, or it may be stuck no more: the next run looks.
     pub doubt: bool,
+    /// The next run reads the secret: while former tokens are on their way out, a person may put one of them back.
+    pub glance: bool,
     /// The sweep's picture, for the next run.
     pub listing: Option<Listing>,
     /// Its settings changed since it was last looked at.
@@ -68,6 +70,7 @@ impl Entry {
             busy: false,
             looked: false,
             doubt: false,
+            glance: false,
             listing: None,
             changed: false,
             nudged: false,
@@ -293,6 +296,12 @@ impl Entry {
             None => true,
         };
         self.settings.is_none() && self.known.as_ref().is_some_and(over)
+    }
+
+    /// The next look may come at once, but no sooner than a retry may.
+    pub fn peek(&mut self, now: Timestamp) {
+        self.glance = true;
+        self.wake = Some(self.wake.map_or(now, |wake| wake.min(now)));
     }
 
     /// Vault or the environment is back, the sweep found something, or the configuration changed: no need to wait any longer.

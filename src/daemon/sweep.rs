@@ -92,6 +92,7 @@ impl Life {
                 continue;
             }
             let doubt = entry.settings.is_some() && doubtful(record, &tokens, now);
+            let leaves = !record.retiring.is_empty();
             if doubt || concerns(record, &tokens) {
                 entry.doubt = doubt;
                 entry.listing = Some(Listing {
@@ -99,6 +100,9 @@ impl Life {
                     tokens: tokens.clone(),
                 });
                 entry.hurry(now);
+            }
+            if leaves {
+                entry.peek(now);
             }
         }
         self.ring();

@@ -151,6 +151,12 @@ impl Run {
             record.claim = None;
             return self.write(record, vec![], Then::Finish(Verdict::Later(error)), now);
         }
+        let stuck = self.record().and_then(|record| record.failure.clone());
+        if let Some(stuck) = stuck.filter(|stuck| refused && !rotating && stuck.retry_at.is_none())
+        {
+            // What keeps it from being rotated is told already, and is the first thing to be mended.
+            return self.fail(stuck.reason, stuck.message, None, now);
+        }
         self.fail(reason, error.what.clone(), retry.then_some(error), now)
     }
 
@@ -170,7 +176,10 @@ impl Run {
             _ => self.errand.wish.as_ref().and_then(|wish| wish.due),
         };
         let former = record.failure.take();
-        let known = former.as_ref().map(|failure| failure.reason);
+        // One cause may stop rotation and retirement alike: it is one trouble.
+        let known = former
+            .as_ref()
+            .is_some_and(|failure| failure.reason == reason || failure.message == message);
         let count = former.as_ref().map_or(0, |failure| failure.count) + 1;
         let retry_at = retry.as_ref().map(|error| {
             let wait = retry::wait(count - 1, error.retry_after, now.dice);
@@ -195,7 +204,7 @@ impl Run {
         };
         let mut report = Report::new(event, message);
         let invalid = record.invalid.take().is_some() && reason.is_of_the_value();
-        if (known == Some(reason) || invalid) && retry_at.is_none() {
+        if (known || invalid) && retry_at.is_none() {
             // Told already; who keeps the log repeats it for as long as it lasts.
             report.level = Level::Debug;
         }

@@ -93,6 +93,8 @@ pub struct Errand {
     pub listing: Option<Listing>,
     /// The secret is not in the configuration any more: its retirements are finished, its document is closed, nothing is minted.
     pub leaving: bool,
+    /// Read the secret, whatever else there is to do: a person may have put another value there.
+    pub glance: bool,
     /// There is a doubt whether the current token works, or a hope that what made it stuck is over.
     pub doubt: bool,
     /// The last outage of Vault that this process saw the end of.

@@ -208,6 +208,7 @@ impl Run {
             .then(|| {
                 self.lengthen(now)
                     .or_else(|| self.adopt_late(now))
+                    .or_else(|| self.glance())
                     .or_else(|| self.reconcile(now))
                     .or_else(|| self.tidy(now))
                     .or_else(|| self.retire(now))
@@ -232,6 +233,11 @@ impl Run {
         Command::Finish(Verdict::Settled {
             wake: self.wake(now),
         })
+    }
+
+    /// The sweep wants to know what stands in Vault.
+    fn glance(&self) -> Option<Command> {
+        (self.errand.glance && self.seen.is_none()).then_some(Command::ReadSecret)
     }
 
     /// A rotation is wanted, and its due time is not served yet.

@@ -490,7 +490,7 @@ async fn a_person_with_a_token_of_their_own_is_told_whose_rights_are_proved() {
     let short = reply["auth"]["client_token"].as_str().expect("a token");
     let said = scene.check_as(a, "secret", &[("VAULT_TOKEN", short)]).await;
     assert!(
-        said.out.contains("ends in 2 h and cannot be renewed"),
+        said.out.contains(" h and cannot be renewed"),
         "{}",
         said.out
     );

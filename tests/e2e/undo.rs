@@ -32,7 +32,7 @@ async fn p3_the_previous_token_comes_back_and_the_newer_one_retires() {
     // And forth again: the newer one is the previous one now.
     assert_eq!(world.command(&["undo", "dynatrace/s0"]).await.0, Some(0));
     assert_eq!(world.current_id(0).await, second);
-    world.assert_holds().await;
+    world.assert_valid().await;
 }
 
 #[tokio::test]

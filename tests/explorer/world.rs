@@ -449,6 +449,7 @@ impl World {
             clock_ok: true,
             others: Arc::default(),
             leaving: false,
+            glance: listing.is_some(),
             doubt: listing.is_some(),
             outage: None,
             journal: who.known.as_deref().cloned(),

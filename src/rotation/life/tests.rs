@@ -139,6 +139,7 @@ fn errand(record: Record) -> Errand {
         watch: None,
         listing: None,
         leaving: false,
+        glance: false,
         doubt: false,
         outage: None,
     }
