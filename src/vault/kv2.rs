@@ -156,7 +156,9 @@ pub(super) async fn list(vault: &Vault, at: &SecretPath) -> Result<Vec<String>, 
     call.needs = &["list"];
     call.limit = http::LISTING;
     let mut answer = vault.call(&call).await?;
-    let keys = answer.body.data.take().map(|mut data| data["keys"].take());
+    // Whatever stands there: indexing would panic where it is no object.
+    let keys = |mut data: Value| data.get_mut("keys").map(Value::take).unwrap_or_default();
+    let keys = answer.body.data.take().map(keys);
     match (answer.status, keys) {
         (200, Some(keys)) => serde_json::from_value(keys)
             .map_err(|_| call.error(ErrorKind::Transient, "the answer has not the expected form")),

@@ -212,6 +212,25 @@ async fn a_version_with_null_data_is_there_and_empty() {
 }
 
 #[tokio::test]
+async fn a_list_whose_data_is_no_object_is_an_odd_answer() {
+    for body in [
+        r#"{"data":"x"}"#,
+        r#"{"data":[1]}"#,
+        r#"{"data":7}"#,
+        r#"{"data":{"keys":7}}"#,
+    ] {
+        let fake = vault(move |_| reply(200, body)).await;
+        let client = Vault::new(options(&[&fake.url])).unwrap();
+        let error = error(
+            KvJournal::new(client, "secret", "dtrotate/journal")
+                .list()
+                .await,
+        );
+        assert_eq!(error.kind, ErrorKind::Transient, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn p4_a_warning_on_a_write_is_no_success() {
     let body = r#"{"data":{"version":2},"warnings":["Endpoint ignored these unrecognized parameters: [options]"]}"#;
     let fake = vault(move |_| reply(200, body)).await;
