@@ -127,6 +127,8 @@ async fn p8_a_stuck_secret_is_seen_from_everywhere_and_heals() {
 async fn the_daemon_and_the_journal_tell_the_same() {
     let mut world = listening_world(2).await;
     world.set("defaults.schedule", "0 0 1 1 *");
+    // Nothing retires between one look and the next.
+    world.set("defaults.grace", "1h");
     let mut daemon = world.start("e2e");
     ready(&world).await;
     assert_eq!(world.command(&["rotate", "dynatrace/s1"]).await.0, Some(0));
