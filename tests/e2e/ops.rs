@@ -129,6 +129,7 @@ async fn the_daemon_and_the_journal_tell_the_same() {
     world.set("defaults.schedule", "0 0 1 1 *");
     // Nothing retires between one look and the next.
     world.set("defaults.grace", "1h");
+    world.set("defaults.max_grace", "2h");
     let mut daemon = world.start("e2e");
     ready(&world).await;
     assert_eq!(world.command(&["rotate", "dynatrace/s1"]).await.0, Some(0));
