@@ -139,13 +139,13 @@ fn judge(tree: &Tree, path: &Path, options: &Options, reading: &Reading) -> Opti
     let daemon = services::daemon(top.table("daemon"));
     let log = services::log(top.table("log"));
     let ops = services::ops(top.table("ops"));
-    top.elsewhere("secret");
     let notify = notify::notify(
         top.table("notify"),
         &environments,
         &environment_names,
         &around,
     );
+    top.elsewhere("secret");
     top.finish();
 
     let around = secrets::Surroundings {

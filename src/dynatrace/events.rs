@@ -164,8 +164,8 @@ mod tests {
             ),
         ] {
             let fake = Fake::start(move |_| Back::Answer(201, body.to_owned())).await;
-            let sent = events(&fake.url).ingest(&event(), &TokenValue::new("x"));
-            let error = sent.await.unwrap_err();
+            let (events, token) = (events(&fake.url), TokenValue::new("x"));
+            let error = events.ingest(&event(), &token).await.unwrap_err();
             assert_eq!(error.kind, kind, "{body}: {error}");
             assert!(!error.what.contains("CANARY"), "{error}");
         }

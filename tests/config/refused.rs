@@ -72,7 +72,7 @@ fn unknown_keys() {
     );
     refuses_table(
         "[«loging]",
-        "unknown key \"loging\" at the top of the file; known keys: defaults, vault, journal, dynatrace, limits, daemon, log, ops, secret",
+        "unknown key \"loging\" at the top of the file; known keys: defaults, vault, journal, dynatrace, limits, daemon, log, ops, notify, secret",
     );
     refuses_table(
         "[daemon]\n«xyz = 3",
@@ -380,7 +380,7 @@ fn notify() {
         "unknown key \"url_fil\" in [notify.webhook]; did you mean \"url_file\"?",
     );
     refuses(
-        "«[notify.webhook]\ntimeout = \"5s\"",
+        "[notify.«webhook]\ntimeout = \"5s\"",
         "nobody is told by this way without url_file",
     );
     refuses(
@@ -388,7 +388,7 @@ fn notify() {
         "the environment \"prd\" is not configured; did you mean \"prod\"?",
     );
     refuses(
-        "«[notify.dynatrace]\ntoken_file = \"t\"\n[dynatrace.b]\nurl = \"https://b\"\nauth.path = \"m\"\n[[secret]]\nenabled = false\npath = \"x\"\nschedule = \"@daily\"\nenvironment = \"b\"\n[defaults]\nenvironment = \"prod\"",
+        "[notify.«dynatrace]\ntoken_file = \"t\"\n[dynatrace.b]\nurl = \"https://b\"\nauth.path = \"m\"\n[[secret]]\nenabled = false\npath = \"x\"\nschedule = \"@daily\"\nenvironment = \"b\"\n[defaults]\nenvironment = \"prod\"",
         "[notify.dynatrace] names no environment, and there are several: b, prod",
     );
     refuses(
