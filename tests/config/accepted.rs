@@ -538,7 +538,13 @@ fn the_defaults_in_the_reference_are_the_defaults() {
     on.log.level = None;
     assert!(on.environments == as_shipped.environments && on.journal == as_shipped.journal);
     assert!(on.secrets == as_shipped.secrets);
-    assert!(on.notify == as_shipped.notify && on.notify.webhook.is_some());
+    let told = |settings: &Settings| {
+        let dynatrace = settings.notify.dynatrace.clone().expect("on");
+        let it = settings.notify.webhook.clone().expect("on");
+        let webhook = (it.allow_http, it.ca_file, it.proxy, it.timeout);
+        (dynatrace.environment, webhook)
+    };
+    assert_eq!(told(&on), told(&as_shipped));
     assert!(on.limits == as_shipped.limits && on.daemon == as_shipped.daemon);
     assert!(on.log == as_shipped.log && on.ops == as_shipped.ops);
     let vault = |settings: &Settings| {
