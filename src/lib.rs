@@ -7,11 +7,12 @@
 //! - [`config`]: from TOML files to settings that are valid, or refused with a place.
 //! - [`vault`]: Vault and OpenBao: the secrets and the journal.
 //! - [`dynatrace`]: the environments that issue the tokens.
+//! - [`notify`]: telling people of what needs them: a problem in Dynatrace, a webhook.
 //! - [`ops`]: what the outside may see: the status, the listener, the metrics, the page. Read-only.
 //! - [`daemon`]: the life of the process; `assemble` wires the rooms together.
 //! - [`cli`]: one file per command.
 //!
-//! Arrows point one way: cli > daemon > {config, schedule, dynatrace, vault, ops} > rotation. `tests/architecture.rs` holds them to it.
+//! Arrows point one way: cli > daemon > {config, schedule, dynatrace, vault, notify, ops} > rotation. `tests/architecture.rs` holds them to it.
 
 pub mod cli;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod config;
 pub mod daemon;
 pub mod dynatrace;
 pub mod http;
+pub mod notify;
 pub mod ops;
 pub mod rotation;
 pub mod schedule;

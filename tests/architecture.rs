@@ -1,6 +1,6 @@
 //! The rule of arrows, read from `src/`: which room may name which, and what from outside may come into the centre.
 //!
-//! `main > cli > daemon > {config, schedule, dynatrace, vault, ops} > rotation`. Whoever needs a new arrow changes the
+//! `main > cli > daemon > {config, schedule, dynatrace, vault, notify, ops} > rotation`. Whoever needs a new arrow changes the
 //! tables here, and says why in `docs/decisions/`. `scan.rs` finds the paths in the text; this file judges them.
 
 #[path = "architecture/scan.rs"]
@@ -46,6 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("schedule", &["rotation"]),
     ("dynatrace", &["rotation", "http"]),
     ("vault", &["rotation", "http"]),
+    ("notify", &["rotation", "http"]),
     ("ops", &["rotation"]),
     ("rotation", &[]),
     ("http", &["clock"]),
@@ -58,7 +59,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const ASSEMBLE: &str = "src/daemon/assemble.rs";
 
 /// Of these at most one in a file: who knows two adapters wires them, and that is done in `ASSEMBLE` alone.
-const ADAPTERS: &[&str] = &["dynatrace", "vault"];
+const ADAPTERS: &[&str] = &["dynatrace", "notify", "vault"];
 
 /// Crates that the centre may use. `proptest` is none of the shipped program.
 const CENTRE_CRATES: &[&str] = &[

@@ -203,7 +203,10 @@ fn the_unit_hands_over_every_credential_that_the_configuration_may_name() {
     let named = reference.lines().filter_map(|line| {
         let (key, value) = line.trim_start_matches("# ").split_once(" = \"")?;
         let (value, _) = value.split_once('"')?;
-        (key.ends_with("_file") && value.starts_with("vault-")).then_some(value)
+        let ours = ["vault-", "notify-"]
+            .iter()
+            .any(|start| value.starts_with(start));
+        (key.ends_with("_file") && ours).then_some(value)
     });
     assert_eq!(of_unit, named.collect());
 }

@@ -16,6 +16,8 @@ pub enum Operation {
     LookupToken,
     UpdateToken,
     DeleteToken,
+    /// POST of an event to the events API v2.
+    IngestEvent,
     /// GET of a KV v2 `data` path.
     ReadSecret,
     /// POST or PUT to a KV v2 `data` path.

@@ -1,5 +1,5 @@
-//! A stand-in for the Dynatrace token APIs (API tokens v2 and tokens v1), as strict as the real ones, with a small
-//! Vault-shaped KV v2 beside it.
+//! A stand-in for the Dynatrace token APIs (API tokens v2 and tokens v1) and the ingest of events v2, as strict as the real
+//! ones, with a small Vault-shaped KV v2 beside it.
 //!
 //! It exists so that a client of those APIs can be tested without an environment, and shown on one machine. It is written
 //! from the public documentation alone and must never import anything of its clients, so that it cannot share their
@@ -44,6 +44,7 @@ mod simulator;
 mod wire;
 
 pub use calls::{Call, Operation};
+pub use dynatrace::events::TakenEvent;
 pub use dynatrace::handle::{Dynatrace, Seed, Seeded};
 pub use dynatrace::history::{Actor, Change, TokenChange};
 pub use dynatrace::scopes;

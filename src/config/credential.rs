@@ -61,6 +61,18 @@ impl Credential {
     }
 }
 
+/// Reads a credential.
+///
+/// # Errors
+/// A sentence with its cause, which names the file and nothing of its content.
+pub fn read(credential: &Credential) -> Result<TokenValue, String> {
+    credential.read().map_err(|error| {
+        let cause = std::error::Error::source(&error);
+        let cause = cause.map(|cause| format!(": {cause}"));
+        format!("{error}{}", cause.unwrap_or_default())
+    })
+}
+
 fn read_file(path: &Path) -> Result<TokenValue, CredentialError> {
     let unreadable = |source| CredentialError::Unreadable {
         path: path.to_owned(),

@@ -242,7 +242,7 @@ impl<'a> Given<'a> {
 }
 
 /// A credential in place of its file.
-fn refuse_inline(
+pub(super) fn refuse_inline(
     section: &Section<'_>,
     around: &Surroundings<'_>,
     key: &'static str,

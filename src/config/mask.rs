@@ -171,12 +171,12 @@ fn secret_assignments(text: &str) -> Vec<Range<usize>> {
         let name = before.trim_end_matches(['"', '\'']);
         let is_part = |c: char| c.is_alphanumeric() || "_-".contains(c);
         let key = &name[name.trim_end_matches(is_part).len()..];
-        if !secret_key(key) {
-            continue;
-        }
         let value = at + 1;
         let rest = text[value..].trim_start_matches([' ', '\t']);
         let opening = text.len() - rest.len();
+        if !secret_key(key) && !is_webhook(&text[..at], rest) {
+            continue;
+        }
         let quotes = ["\"\"\"", "'''"].into_iter().find(|q| rest.starts_with(q));
         let end = match quotes {
             Some(quotes) => text[opening + 3..]
@@ -188,6 +188,18 @@ fn secret_assignments(text: &str) -> Vec<Range<usize>> {
         done = end;
     }
     hidden
+}
+
+/// Whether a web address is assigned below `[notify]`: it is most likely a webhook's, which is a secret whatever its key is.
+fn is_webhook(before: &str, value: &str) -> bool {
+    let line = before.rfind('\n').map_or(0, |end| end + 1);
+    let header = before
+        .lines()
+        .rev()
+        .find(|line| line.trim_start().starts_with('['));
+    let below = header.is_some_and(|header| header.contains("notify"));
+    let value = value.lines().next().unwrap_or_default();
+    value.contains("://") && (below || before[line..].contains("notify"))
 }
 
 /// Whether a value is a UUID, the shape of an AppRole secret id.

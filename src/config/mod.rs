@@ -15,6 +15,7 @@ mod lengths;
 mod login;
 mod mask;
 mod merge;
+mod notify;
 mod problem;
 mod reading;
 mod schema;
@@ -30,13 +31,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use credential::{Credential, CredentialError};
+pub use credential::{Credential, CredentialError, read};
 pub use duration::show as show_duration;
+pub use notify::webhook_url;
 pub use problem::Problems;
 pub use schema::schema;
 pub use settings::{
-    Api, Auth, Daemon, Details, Environment, Field, Journal, Limits, Log, LogFormat, Missed, Ops,
-    SecretId, SecretSettings, Settings, Vault,
+    Api, Auth, Daemon, Details, Environment, Field, Journal, Limits, Log, LogFormat, Missed,
+    Notify, NotifyDynatrace, NotifyWebhook, Ops, SecretId, SecretSettings, Settings, Vault,
 };
 
 use merge::Tree;
@@ -137,8 +139,13 @@ fn judge(tree: &Tree, path: &Path, options: &Options, reading: &Reading) -> Opti
     let daemon = services::daemon(top.table("daemon"));
     let log = services::log(top.table("log"));
     let ops = services::ops(top.table("ops"));
+    let notify = notify::notify(
+        top.table("notify"),
+        &environments,
+        &environment_names,
+        &around,
+    );
     top.elsewhere("secret");
-    top.not_yet(&["notify"]);
     top.finish();
 
     let around = secrets::Surroundings {
@@ -163,6 +170,7 @@ fn judge(tree: &Tree, path: &Path, options: &Options, reading: &Reading) -> Opti
         daemon,
         log,
         ops,
+        notify,
         files: Vec::new(),
     })
 }

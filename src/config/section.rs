@@ -50,6 +50,11 @@ impl<'a> Section<'a> {
             .is_some_and(|table| table.entries.contains_key(key))
     }
 
+    /// Whether nothing stands in it.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_none_or(|table| table.entries.is_empty())
+    }
+
     /// The names of all keys that stand in it.
     pub fn keys(&self) -> impl Iterator<Item = (&'a str, &'a Place)> {
         let entries = self.table.into_iter().flat_map(|table| &table.entries);

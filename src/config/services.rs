@@ -72,7 +72,7 @@ impl Surroundings<'_> {
     }
 
     /// A file of certificates; `""` is none.
-    fn certificates(&self, section: &Section<'_>) -> Option<PathBuf> {
+    pub fn certificates(&self, section: &Section<'_>) -> Option<PathBuf> {
         let written = section.text("ca_file")?;
         if written.value.is_empty() {
             return None;
@@ -109,13 +109,9 @@ impl Surroundings<'_> {
         let credential = Credential::File(self.file(written, false)?);
         if used
             && !self.options.offline
-            && let Err(error) = credential.read()
+            && let Err(why) = super::read(&credential)
         {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-            self.problem(
-                &written.place,
-                format!("{error}{}", cause.unwrap_or_default()),
-            );
+            self.problem(&written.place, why);
         }
         Some(credential)
     }
@@ -266,10 +262,7 @@ fn environment(name: &str, section: Section<'_>, around: &Surroundings<'_>) -> O
     };
     let api = section.choice("api", &[("v2", Api::V2), ("v1", Api::V1)]);
     let ca_file = around.certificates(&section);
-    let proxy = section.parsed("proxy", |text| match text {
-        "" => Ok(None),
-        text => url::proxy(text).map(Some),
-    });
+    let proxy = proxy(&section);
     let timeout = section.length_or("timeout", seconds(10));
     let settle = section.length_or("settle", seconds(15 * 60));
     let auth = management_token(name, section.table("auth"), &around.mount);
@@ -279,11 +272,20 @@ fn environment(name: &str, section: Section<'_>, around: &Surroundings<'_>) -> O
         base_url: base_url?,
         api: api.map_or(Api::V2, |api| api.value),
         ca_file,
-        proxy: proxy.and_then(|proxy| proxy.value),
+        proxy,
         timeout,
         settle,
         auth: auth?,
     })
+}
+
+/// `proxy`; `""` is none.
+pub(super) fn proxy(section: &Section<'_>) -> Option<String> {
+    let proxy = section.parsed("proxy", |text| match text {
+        "" => Ok(None),
+        text => url::proxy(text).map(Some),
+    });
+    proxy?.value
 }
 
 /// `[dynatrace.X.auth]`

@@ -29,6 +29,8 @@ pub struct Settings {
     pub log: Log,
     /// The ops listener.
     pub ops: Ops,
+    /// Whom to tell of troubles.
+    pub notify: Notify,
     /// The files that were read, the main one first.
     pub files: Vec<PathBuf>,
 }
@@ -252,6 +254,39 @@ pub struct Ops {
     pub listen: Option<SocketAddr>,
     /// To whom the status page and `/status` are shown.
     pub details: Details,
+}
+
+/// Whom to tell of troubles; `None`: nobody by this way.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Notify {
+    /// By a problem in Dynatrace.
+    pub dynatrace: Option<NotifyDynatrace>,
+    /// By a webhook.
+    pub webhook: Option<NotifyWebhook>,
+}
+
+/// Problems in an environment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NotifyDynatrace {
+    /// Where, and how to get there.
+    pub environment: Environment,
+    /// The token that may ingest events.
+    pub token: Credential,
+}
+
+/// Posts to a webhook.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NotifyWebhook {
+    /// The whole URL, which is a secret; [`super::webhook_url`] reads it.
+    pub url: Credential,
+    /// Plain http to a host that is not loopback is wanted.
+    pub allow_http: bool,
+    /// Certificates added to the system's roots.
+    pub ca_file: Option<PathBuf>,
+    /// A proxy's address; never taken from the environment.
+    pub proxy: Option<String>,
+    /// For one request.
+    pub timeout: Duration,
 }
 
 /// To whom the status page and `/status` are shown; health and metrics are for all who can reach the listener.

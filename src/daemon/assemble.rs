@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use crate::config::{self, Settings};
 use crate::dynatrace::{self, BaseUrl, Dynatrace};
 pub use crate::http::ServerClock;
+use crate::http::{self, BuildError};
+use crate::notify::Webhook;
+pub use crate::notify::{Channel, Failure, Notice, Troubles};
 use crate::rotation::error::{CallError, ErrorKind, Service};
 use crate::rotation::ports::{SecretPath, SecretRead, SecretStore};
 use crate::rotation::token::TokenInfo;
@@ -33,6 +38,55 @@ pub struct Wired {
     pub issuers: BTreeMap<String, Arc<Issuer>>,
 }
 
+/// The channel of `[notify.dynatrace]`. Its token is read anew for each event.
+pub fn dynatrace_channel(settings: &config::NotifyDynatrace) -> Result<Channel, AssembleError> {
+    let events = dynatrace::Events::new(&options(&settings.environment)?);
+    let wrong = |error: BuildError| AssembleError::Notify(error.to_string());
+    let (events, token) = (events.map_err(wrong)?, settings.token.clone());
+    let send = move |event: serde_json::Value| -> BoxFuture<'static, _> {
+        let (events, token) = (events.clone(), config::read(&token));
+        Box::pin(async move {
+            let token = token.map_err(unreadable)?;
+            events.ingest(&event, &token).await.map_err(Failure::from)
+        })
+    };
+    Ok(Channel::dynatrace(Arc::new(send)))
+}
+
+/// The channel of `[notify.webhook]`. Its URL is read anew for each post.
+pub fn webhook_channel(settings: &config::NotifyWebhook) -> Result<Channel, AssembleError> {
+    let webhook = Webhook::new(&http::Options {
+        ca_file: settings.ca_file.clone(),
+        timeout: settings.timeout,
+        proxy: proxy(settings.proxy.as_ref()).map_err(AssembleError::Notify)?,
+        https_only: false,
+        identity: None,
+    });
+    let webhook = webhook.map_err(|error| AssembleError::Notify(error.to_string()))?;
+    let settings = settings.clone();
+    let send = move |message: serde_json::Value| -> BoxFuture<'static, _> {
+        let (webhook, url) = (webhook.clone(), config::webhook_url(&settings));
+        Box::pin(async move {
+            let url = url.map_err(unreadable)?;
+            webhook.post(&url, &message).await
+        })
+    };
+    Ok(Channel::webhook(Arc::new(send)))
+}
+
+fn unreadable(what: String) -> Failure {
+    Failure {
+        kind: ErrorKind::Unauthorized,
+        what,
+        retry_after: None,
+    }
+}
+
+fn proxy(text: Option<&String>) -> Result<Option<reqwest::Url>, String> {
+    let parse = |text: &String| text.parse().map_err(|error| format!("proxy: {error}"));
+    text.map(parse).transpose()
+}
+
 /// The clients cannot be built: a fault of the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
@@ -42,6 +96,9 @@ pub enum AssembleError {
     /// An environment's.
     #[error("environment {0}: {1}")]
     Environment(String, String),
+    /// A way of telling people.
+    #[error("[notify]: {0}")]
+    Notify(String),
 }
 
 /// Builds the clients. Nothing is sent.
@@ -125,9 +182,9 @@ fn login(auth: &config::Auth) -> vault::Login {
     }
 }
 
-fn issuer(settings: &config::Environment, store: &Store) -> Result<Dynatrace, AssembleError> {
+fn options(settings: &config::Environment) -> Result<dynatrace::Options, AssembleError> {
     let wrong = |error: String| AssembleError::Environment(settings.name.clone(), error);
-    let options = dynatrace::Options {
+    Ok(dynatrace::Options {
         name: settings.name.clone(),
         base_url: BaseUrl::new(&settings.base_url).map_err(wrong)?,
         api: match settings.api {
@@ -135,16 +192,14 @@ fn issuer(settings: &config::Environment, store: &Store) -> Result<Dynatrace, As
             config::Api::V2 => dynatrace::Api::V2,
         },
         ca_file: settings.ca_file.clone(),
-        proxy: match &settings.proxy {
-            Some(proxy) => Some(
-                proxy
-                    .parse()
-                    .map_err(|error| wrong(format!("proxy: {error}")))?,
-            ),
-            None => None,
-        },
+        proxy: proxy(settings.proxy.as_ref()).map_err(wrong)?,
         timeout: settings.timeout,
-    };
+    })
+}
+
+fn issuer(settings: &config::Environment, store: &Store) -> Result<Dynatrace, AssembleError> {
+    let wrong = |error: String| AssembleError::Environment(settings.name.clone(), error);
+    let options = options(settings)?;
     let (store, at, name) = (store.clone(), settings.auth.clone(), settings.name.clone());
     let management_token = move || {
         let (store, at, name) = (store.clone(), at.clone(), name.clone());

@@ -28,6 +28,9 @@ pub struct Board {
     counters: Arc<Counters>,
 }
 
+/// A trouble that lasts: its key, its line, since when.
+pub type Lasting = (String, Line, Timestamp);
+
 struct Trouble {
     line: Line,
     since: Timestamp,
@@ -199,11 +202,18 @@ impl Board {
         self.each(|gate| Some(gate.show()))
     }
 
-    /// What needs a human now: the troubles, and the outages that were told.
+    /// What needs a human now, for the status.
     pub fn troubles(&self) -> Vec<status::Trouble> {
+        let all = self.lasting().into_iter();
+        all.map(|(_, line, since)| trouble(&line, since)).collect()
+    }
+
+    /// What needs a human now: the troubles, and the outages that were told.
+    pub fn lasting(&self) -> Vec<Lasting> {
         let mut all = self.each(Gate::trouble);
         let troubles = lock(&self.troubles);
-        all.extend(troubles.values().map(|it| trouble(&it.line, it.since)));
+        let of = |(key, it): (&String, &Trouble)| (key.clone(), it.line.clone(), it.since);
+        all.extend(troubles.iter().map(of));
         all
     }
 
@@ -229,7 +239,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A line that lasts, as the status tells it.
-pub(super) fn trouble(line: &Line, since: Timestamp) -> status::Trouble {
+fn trouble(line: &Line, since: Timestamp) -> status::Trouble {
     let report = line.report();
     let (secret, environment) = line.place();
     status::Trouble {

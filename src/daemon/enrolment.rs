@@ -13,7 +13,7 @@ use crate::telemetry::{self, Line};
 use super::chores::Chores;
 use super::leavers::environment_at;
 use super::roster::Entry;
-use super::{Life, assemble, notify};
+use super::{Life, assemble, systemd};
 
 impl Life {
     /// Brings the roster in line with the settings; what did not change keeps its state.
@@ -79,7 +79,7 @@ impl Life {
 
     /// Reads the configuration again; a bad one is refused as a whole.
     pub(super) async fn reload(&mut self) {
-        notify::reloading();
+        systemd::reloading();
         let adopted = match (self.reload)() {
             Ok((settings, level)) => match self.adopt(settings).await {
                 Ok(()) => {
@@ -102,7 +102,7 @@ impl Life {
         }
         self.become_ready();
         if self.ready {
-            notify::ready(&self.status);
+            systemd::ready(&self.status);
         }
     }
 
@@ -121,6 +121,8 @@ impl Life {
     }
 
     async fn adopt(&mut self, settings: Settings) -> anyhow::Result<()> {
+        let (board, counters) = (&self.office.board, &self.office.counters);
+        self.telling.set(&settings.notify, board, counters)?;
         let rewired = settings.vault != self.settings.vault
             || settings.journal != self.settings.journal
             || settings.environments != self.settings.environments;

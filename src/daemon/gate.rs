@@ -13,7 +13,7 @@ use crate::rotation::facts;
 use crate::rotation::retry;
 use crate::telemetry::Line;
 
-use super::board::{REPEAT, lock, trouble};
+use super::board::{Lasting, REPEAT, lock};
 
 /// A service that fails for less than this is not told of: an election of a Vault cluster takes some seconds.
 pub(super) const BLIP: Duration = Duration::from_secs(10);
@@ -195,10 +195,10 @@ impl Gate {
     }
 
     /// An outage that was told. A blip is none.
-    pub(super) fn trouble(&self) -> Option<status::Trouble> {
+    pub(super) fn trouble(&self) -> Option<Lasting> {
         match &*self.lock() {
             State::Down(down) if down.told.is_some() => {
-                Some(trouble(&self.outage_line(&down.what), down.since))
+                Some((self.title(), self.outage_line(&down.what), down.since))
             }
             _ => None,
         }

@@ -19,12 +19,13 @@ mod leavers;
 mod listen;
 pub mod listing;
 pub mod look;
-pub mod notify;
 mod readiness;
 pub mod roster;
 mod shutdown;
 pub mod signals;
 mod sweep;
+mod systemd;
+mod telling;
 pub mod window;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -50,6 +51,7 @@ use chores::{Apply, Chores};
 use job::Office;
 use roster::Roster;
 use signals::Signal;
+use telling::Telling;
 use window::Window;
 
 /// The loop looks at the services, the watchdog and overdue secrets this often.
@@ -107,6 +109,7 @@ struct Life {
     /// What the outside may see.
     window: Arc<Window>,
     listener: Option<Listener>,
+    telling: Telling,
     next_listen: Instant,
 }
 
@@ -146,8 +149,10 @@ impl Life {
             office,
             window,
             listener: None,
+            telling: Telling::default(),
             next_listen: Instant::now(),
         };
+        life.begin_telling()?;
         life.enroll();
         life.keep_logged_in();
         Ok(life)
@@ -192,9 +197,10 @@ impl Life {
 
     /// Once a second: services, watchdog, what is due in its time, readiness.
     fn pulse(&mut self) {
-        notify::watchdog();
+        systemd::watchdog();
         self.probe();
         self.office.board.tell();
+        self.tell_people();
         self.listen();
         if self.next_patrol <= Instant::now() {
             self.next_patrol = Instant::now() + PATROL;

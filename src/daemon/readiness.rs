@@ -11,7 +11,7 @@ use crate::telemetry::Line;
 
 use super::chores::Apply;
 use super::roster::Entry;
-use super::{Life, notify};
+use super::{Life, systemd};
 
 /// A start is ready after this at the latest: a unit must not fail because Vault is down.
 const READY_AT_LATEST: Duration = Duration::from_secs(30);
@@ -120,14 +120,14 @@ impl Life {
         let waited = self.office.began.elapsed() >= READY_AT_LATEST;
         if !self.ready && (recovered || waited) {
             self.ready = true;
-            notify::ready(&status);
+            systemd::ready(&status);
             let message = match &self.listener {
                 Some(listener) => format!("ready: {status}; told at http://{}", listener.address()),
                 None => format!("ready: {status}"),
             };
             Line::new(EventName::DaemonReady, message).write();
         } else if self.status != status {
-            notify::status(&status);
+            systemd::status(&status);
         }
         self.status = status;
     }

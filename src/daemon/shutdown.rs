@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::rotation::event::EventName;
 use crate::telemetry::Line;
 
-use super::{Life, notify};
+use super::{Life, systemd};
 
 impl Life {
     /// Takes no new work, lets what is in flight come to a safe place, and ends.
     pub(super) async fn shut_down(&mut self) {
-        notify::stopping();
+        systemd::stopping();
         let message = format!("stopping; {} runs in flight", self.runs.len());
         Line::new(EventName::ShutdownStarted, message).write();
         self.office.stop.cancel();
@@ -26,8 +26,10 @@ impl Life {
             "stopped; nothing is in flight".to_owned()
         };
         self.login_stop.cancel();
+        self.tell_people();
         let log_out = self.office.wired.log_out();
-        let _ = tokio::time::timeout(Duration::from_secs(2), log_out).await;
+        let log_out = tokio::time::timeout(Duration::from_secs(2), log_out);
+        let _ = tokio::join!(log_out, self.telling.finish());
         Line::new(EventName::ShutdownFinished, message).write();
     }
 }

@@ -26,12 +26,14 @@ pub(super) enum Effect {
     Change,
     /// Creates a token.
     Mint,
+    /// Tells something that may be told twice. A 404 says that nobody listens there.
+    Tell,
 }
 
 impl Effect {
     /// Repeating it does no harm and losing its answer loses nothing.
     pub(super) fn is_read(self) -> bool {
-        matches!(self, Effect::Read | Effect::List)
+        matches!(self, Effect::Read | Effect::List | Effect::Tell)
     }
 
     /// The kind of a failure after which nobody knows what happened.

@@ -18,6 +18,7 @@
 mod answer;
 mod call;
 mod credential;
+mod events;
 mod form;
 mod generation;
 mod redact;
@@ -40,6 +41,7 @@ use reqwest::Url;
 use answer::Answer;
 use call::{Call, Effect, Via, Wire};
 use credential::Credential;
+pub use events::Events;
 use form::{is_plain, is_sendable, shown};
 use generation::Generation;
 pub use url::BaseUrl;

@@ -1,7 +1,7 @@
 //! The issuer against scripted servers: odd answers, lost answers, and the management token's renewal.
 //! What the real API answers is tested against the simulator, in `simulated`.
 
-mod fake;
+pub(super) mod fake;
 mod fuzz;
 mod odd;
 mod renewal;

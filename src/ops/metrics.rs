@@ -64,7 +64,7 @@ const fn counter(
 }
 
 /// Every metric.
-const METRICS: [Metric; 25] = [
+const METRICS: [Metric; 26] = [
     gauge(
         "dtrotate_build_info",
         "Constant 1, labelled with the version.",
@@ -146,6 +146,19 @@ const METRICS: [Metric; 25] = [
         |series, picture| {
             for (event, number) in &picture.counted.events {
                 series.add("", &[("event", event)], *number as f64);
+            }
+        },
+    ),
+    counter(
+        "dtrotate_notifications_total",
+        "Attempts to tell people of a trouble, by channel and outcome.",
+        |series, picture| {
+            for channel in ["dynatrace", "webhook"] {
+                for outcome in ["succeeded", "failed"] {
+                    let counted = picture.counted.notifications.get(&(channel, outcome));
+                    let labels = [("channel", channel), ("outcome", outcome)];
+                    series.add("", &labels, counted.copied().unwrap_or_default() as f64);
+                }
             }
         },
     ),
@@ -272,6 +285,8 @@ struct Counted {
     /// By environment and outcome.
     rotations: BTreeMap<(String, &'static str), u64>,
     events: BTreeMap<&'static str, u64>,
+    /// By channel and outcome.
+    notifications: BTreeMap<(&'static str, &'static str), u64>,
     buckets: [u64; BUCKETS.len()],
     duration_sum: f64,
     duration_count: u64,
@@ -302,6 +317,13 @@ impl Counters {
             .calls
             .entry((name.to_owned(), outcome))
             .or_default() += 1;
+    }
+
+    /// An attempt to tell people ended.
+    pub fn notified(&self, channel: &'static str, ok: bool) {
+        let outcome = if ok { "succeeded" } else { "failed" };
+        let mut counted = self.lock();
+        *counted.notifications.entry((channel, outcome)).or_default() += 1;
     }
 
     /// Something happened to a secret; `took` is how long a rotation that succeeded took.
@@ -531,6 +553,7 @@ mod tests {
         let error = CallError::new(Service::Dynatrace, ErrorKind::Unclear, "x");
         counters.called(Service::Dynatrace, "old", Some(&error));
         counters.called(Service::Vault, "prod", None);
+        counters.notified("webhook", false);
         let text = render(&Sample(counters));
         for line in [
             "dtrotate_ready 1",
@@ -544,6 +567,8 @@ mod tests {
             "dtrotate_rotation_duration_seconds_bucket{le=\"0.5\"} 1",
             "dtrotate_rotation_duration_seconds_bucket{le=\"+Inf\"} 1",
             "dtrotate_events_total{event=\"rotation_succeeded\"} 1",
+            "dtrotate_notifications_total{channel=\"webhook\",outcome=\"failed\"} 1",
+            "dtrotate_notifications_total{channel=\"dynatrace\",outcome=\"failed\"} 0",
             "dtrotate_troubles{event=\"rotation_stuck\"} 1",
             "dtrotate_troubles{event=\"vault_unavailable\"} 0",
             "dtrotate_secrets{state=\"never_seen\"} 1",

@@ -104,6 +104,8 @@ vocabulary! {
         "Use the version of dtrotate that wrote it, or repair the document from an older version of it in Vault.",
     OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation goes on, but nobody can see it."
         "Give `[ops] listen` an address that is free and reload; it is tried again by itself, too.",
+    NotifyFailed "notify_failed" Error "A way of telling people does not work; rotation goes on, and what could not be told is told when it works again."
+        "Look at the token, the URL and the way there: the message says which of `[notify]` it is and what was answered. It is tried again by itself.",
     UndoSucceeded "undo_succeeded" Info "The previous token is the current value again.",
     ShutdownStarted "shutdown_started" Info "The process was asked to stop; no new work is taken.",
     ShutdownFinished "shutdown_finished" Info "The process ends; nothing is in flight, or it was left safely.",

@@ -92,6 +92,28 @@ fn the_least_has_all_defaults() {
 }
 
 #[test]
+fn people_are_told_by_the_ways_whose_files_are_named() {
+    let base = format!("{VAULT}{PROD}{SECRET}");
+    let none = Files::new(&format!("{base}[notify.dynatrace]\n[notify.webhook]\n"));
+    let none = none.settings(&daemon()).notify;
+    assert!(none.dynatrace.is_none() && none.webhook.is_none());
+    let both =
+        "[notify.dynatrace]\ntoken_file = \"t\"\n[notify.webhook]\nproxy = \"http://p:3128\"\n";
+    let variables = [("DTROTATE_NOTIFY__WEBHOOK__URL_FILE", "/etc/u")];
+    let both = Files::new(&format!("{base}{both}"))
+        .settings(&daemon_with(&variables))
+        .notify;
+    let dynatrace = both.dynatrace.expect("on");
+    assert_eq!(dynatrace.environment.name, "prod");
+    assert!(dynatrace.token.origin().ends_with("/t"));
+    let webhook = both.webhook.expect("on");
+    assert_eq!(webhook.url.origin(), "/etc/u");
+    assert_eq!(webhook.proxy.as_deref(), Some("http://p:3128"));
+    assert_eq!(webhook.timeout, Duration::from_secs(10));
+    assert!(!webhook.allow_http && webhook.ca_file.is_none());
+}
+
+#[test]
 fn a_secret_wins_over_its_defaults() {
     let text = format!(
         "{VAULT}{PROD}{SECRET}grace = \"1h\"\nenabled = false\nlifetime = \"never\"\n\
@@ -475,6 +497,9 @@ fn the_shipped_files_load() {
 #[test]
 fn the_defaults_in_the_reference_are_the_defaults() {
     let text = std::fs::read_to_string(shipped("dtrotate.toml")).unwrap();
+    let text = text
+        .replace("# url_file =", "url_file =")
+        .replace("# token_file = \"notify", "token_file = \"notify");
     let is_key = |line: &str| {
         line.split_once(" = ")
             .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
@@ -513,6 +538,13 @@ fn the_defaults_in_the_reference_are_the_defaults() {
     on.log.level = None;
     assert!(on.environments == as_shipped.environments && on.journal == as_shipped.journal);
     assert!(on.secrets == as_shipped.secrets);
+    let told = |settings: &Settings| {
+        let dynatrace = settings.notify.dynatrace.clone().expect("on");
+        let it = settings.notify.webhook.clone().expect("on");
+        let webhook = (it.allow_http, it.ca_file, it.proxy, it.timeout);
+        (dynatrace.environment, webhook)
+    };
+    assert_eq!(told(&on), told(&as_shipped));
     assert!(on.limits == as_shipped.limits && on.daemon == as_shipped.daemon);
     assert!(on.log == as_shipped.log && on.ops == as_shipped.ops);
     let vault = |settings: &Settings| {

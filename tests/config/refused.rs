@@ -72,7 +72,7 @@ fn unknown_keys() {
     );
     refuses_table(
         "[«loging]",
-        "unknown key \"loging\" at the top of the file; known keys: defaults, vault, journal, dynatrace, limits, daemon, log, ops, secret",
+        "unknown key \"loging\" at the top of the file; known keys: defaults, vault, journal, dynatrace, limits, daemon, log, ops, notify, secret",
     );
     refuses_table(
         "[daemon]\n«xyz = 3",
@@ -366,10 +366,84 @@ fn what_later_versions_will_know() {
             &format!("\"{key}\" is reserved for a later version: not yet"),
         );
     }
-    refuses_table(
-        "[«notify]\nx = 1",
-        "\"notify\" is reserved for a later version: not yet",
+}
+
+#[test]
+fn notify() {
+    let refuses = refuses_table;
+    refuses(
+        "[notify]\n«slack = 1",
+        "unknown key \"slack\" in [notify]; known keys: dynatrace, webhook",
     );
+    refuses(
+        "[notify.webhook]\n«url_fil = \"u\"\nurl_file = \"u\"",
+        "unknown key \"url_fil\" in [notify.webhook]; did you mean \"url_file\"?",
+    );
+    refuses(
+        "[notify.«webhook]\ntimeout = \"5s\"",
+        "nobody is told by this way without url_file",
+    );
+    refuses(
+        "[notify.dynatrace]\ntoken_file = \"t\"\nenvironment = «\"prd\"",
+        "the environment \"prd\" is not configured; did you mean \"prod\"?",
+    );
+    refuses(
+        "[notify.«dynatrace]\ntoken_file = \"t\"\n[dynatrace.b]\nurl = \"https://b\"\nauth.path = \"m\"\n[[secret]]\nenabled = false\npath = \"x\"\nschedule = \"@daily\"\nenvironment = \"b\"\n[defaults]\nenvironment = \"prod\"",
+        "[notify.dynatrace] names no environment, and there are several: b, prod",
+    );
+    refuses(
+        "[notify.webhook]\nurl_file = «\"https://hooks.example.com/x\"",
+        "url_file holds a web address instead of the name of a file",
+    );
+    refuses(
+        "[notify.dynatrace]\ntoken_file = \"t\"\n«token = \"x\"",
+        "\"token\" is given in the configuration itself; secrets never stand there; write it into a file and name that with token_file; \
+         a secret that others could read is to be replaced",
+    );
+    refuses(
+        "[notify.webhook]\nurl_file = \"u\"\nproxy = «\"proxy:3128\"",
+        "\"proxy:3128\" has no scheme; write \"https://\" in front",
+    );
+}
+
+#[test]
+fn a_webhook_file_is_looked_into() {
+    let text =
+        |keys: &str| format!("{VAULT}{PROD}{SECRET}[notify.webhook]\nurl_file = \"u\"\n{keys}");
+    let problems = |url: &str, keys: &str| {
+        let files = Files::new(&text(keys)).with("t", "x").with("u", url);
+        files.problems(&dtrotate::config::Options {
+            daemon: true,
+            ..Default::default()
+        })
+    };
+    for (url, keys, why) in [
+        ("https://hooks.example.com/canary?sig=canary", "", None),
+        ("http://127.0.0.1/canary", "", None),
+        ("http://hooks.example.com/canary", "allow_http = true", None),
+        (
+            "http://hooks.example.com/canary",
+            "",
+            Some("plain http to a host that is not loopback"),
+        ),
+        ("hooks.example.com/canary", "", Some("no web address")),
+        ("canary: canary", "", Some("one value on one line")),
+        ("", "", Some("is empty")),
+    ] {
+        let problems = problems(url, keys);
+        assert_eq!(
+            problems.len(),
+            usize::from(why.is_some()),
+            "{url}: {problems:?}"
+        );
+        if let Some(why) = why {
+            assert!(problems[0].starts_with("main.toml:13:12: "), "{problems:?}");
+            assert!(
+                problems[0].contains(why) && !problems[0].contains("canary"),
+                "{problems:?}"
+            );
+        }
+    }
 }
 
 #[test]

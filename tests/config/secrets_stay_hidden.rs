@@ -112,6 +112,23 @@ fn a_credential_in_the_place_of_its_file_name_is_masked() {
 }
 
 #[test]
+fn the_url_of_a_webhook_is_masked_wherever_somebody_put_it() {
+    const URL: &str = "https://hooks.example.com/services/T0/CANARY";
+    for text in [
+        format!("[notify.webhook]\nurl = \"{URL}\""),
+        format!("[notify.webhook]\nurl_file = \"{URL}\""),
+        format!("[notify.webhook]\nur_fil = \"{URL}\""),
+        format!("[notify]\nwebhook = \"{URL}\""),
+        format!("[notify]\nwebhook = {{ url = \"{URL}\" }}"),
+        format!("[notify.webhook]\nurl = {URL}"),
+    ] {
+        hidden(&format!("{VAULT}{PROD}{SECRET}{text}\n"), "CANARY");
+    }
+    let dotted = format!("notify.webhook.url = \"{URL}\"\n{VAULT}{PROD}{SECRET}");
+    hidden(&dotted, "CANARY");
+}
+
+#[test]
 fn users_in_addresses_are_masked() {
     let proxy = "proxy = \"http://me:canary@proxy\"";
     hidden(&format!("{VAULT}{PROD}{proxy}\n{SECRET}"), "canary");

@@ -238,6 +238,33 @@ async fn every_rule_that_is_taken_away_is_named_and_the_printed_one_heals() {
 }
 
 #[tokio::test]
+async fn the_token_that_tells_people_is_proved_without_opening_a_problem() {
+    let scene = Scene::new().await;
+    scene.seed("dynatrace/a", usual("a")).await;
+    scene.seed("dynatrace/b", usual("b")).await;
+    let environment = scene.dynatrace.dynatrace();
+    let teller = environment.seed(Seed::new("teller").scopes(&["events.ingest"]));
+    fs::write(scene.folder.path().join("notify-token"), &teller.value).expect("the token");
+    let telling = format!("{TWO}[notify.dynatrace]\ntoken_file = \"notify-token\"\n");
+    let said = scene.check(&telling).await;
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    said.tells("OK", "[notify.dynatrace]", "has events.ingest");
+    assert!(environment.events().is_empty());
+    environment.set_scopes(&teller.id, &["metrics.ingest"]);
+    let said = scene.check(&telling).await;
+    assert_eq!(said.code, Some(1));
+    said.tells(
+        "ERROR",
+        "[notify.dynatrace]",
+        "lacks the scope events.ingest",
+    );
+    environment.disable(&teller.id);
+    let said = scene.check(&telling).await;
+    said.tells("ERROR", "[notify.dynatrace]", "401");
+    assert!(!said.out.contains(&teller.value), "P5");
+}
+
+#[tokio::test]
 async fn what_is_wrong_at_an_environment_is_one_line_about_the_environment() {
     let scene = Scene::new().await;
     scene.seed("dynatrace/a", usual("a")).await;

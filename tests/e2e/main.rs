@@ -12,6 +12,7 @@ mod leaving;
 mod life;
 mod lifetime;
 mod management;
+mod notify;
 mod openbao;
 mod ops;
 mod outage;

@@ -18,6 +18,11 @@ pub(crate) fn created(body: &Value, id: &str) -> Reply {
     }
 }
 
+/// 201 for something that is no token.
+pub(crate) fn accepted(body: &Value) -> Reply {
+    Reply::json(201, JSON, body)
+}
+
 /// `{"error":{"code":..,"message":..}}`
 pub(crate) fn error(status: u16, message: &str) -> Reply {
     Reply::json(

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Environment;
+use super::events::TakenEvent;
 use super::history::{Actor, TokenChange};
 use super::scopes;
 use super::secret::{id_of, uuid};
@@ -259,6 +260,16 @@ impl Dynatrace {
     /// Every secret there ever was, so that a test can look for it where it must not be.
     pub fn issued(&self) -> Vec<String> {
         lock(&self.environment.table).issued().to_vec()
+    }
+
+    /// The events that were taken, in order.
+    pub fn events(&self) -> Vec<TakenEvent> {
+        lock(&self.environment.events).taken.clone()
+    }
+
+    /// From now on events are answered with 201 and this status in the reply, and not taken; none = OK again.
+    pub fn set_event_status(&self, status: Option<&str>) {
+        lock(&self.environment.events).status = status.map(str::to_owned);
     }
 
     /// New tokens get a UUID and an opaque secret (true) or the dotted form (false, as at the start).

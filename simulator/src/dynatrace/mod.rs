@@ -1,8 +1,9 @@
 //! The Dynatrace stand-in: finds the API in a path, authenticates, and hands over to the generation asked for.
 //!
-//! Written from the public documentation of API tokens v2 and tokens v1. What those do not name is refused.
+//! Written from the public documentation of API tokens v2, tokens v1 and events v2. What those do not name is refused.
 
 mod body;
+pub mod events;
 pub mod handle;
 pub mod history;
 mod list;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use crate::calls::{Call, Operation, lock};
 use crate::message::{Incoming, Reply, segment_decoded};
 use crate::server::{Performing, Service, Site};
+use events::Events;
 use list::Pages;
 use table::{Table, Token};
 
@@ -31,6 +33,7 @@ pub(crate) struct Environment {
     pub(crate) site: Site,
     pub(crate) table: Mutex<Table>,
     pages: Mutex<Pages>,
+    pub(crate) events: Mutex<Events>,
     written: AtomicU32,
 }
 
@@ -40,6 +43,7 @@ enum Route {
     Tokens,
     Lookup,
     Token(String),
+    Events,
 }
 
 impl Environment {
@@ -50,6 +54,7 @@ impl Environment {
             site,
             table: Mutex::new(table),
             pages: Mutex::default(),
+            events: Mutex::default(),
             written: AtomicU32::new(0),
         }
     }
@@ -61,6 +66,9 @@ impl Environment {
     /// The route and whether it is of v1; `None` for a path of neither API.
     fn route(&self, path: &str) -> Option<(Route, bool)> {
         let rest = path.strip_prefix(&self.prefix)?;
+        if rest == "/api/v2/events/ingest" {
+            return Some((Route::Events, false));
+        }
         let (rest, v1) = match rest.strip_prefix("/api/v2/apiTokens") {
             Some(rest) => (rest, false),
             None => (rest.strip_prefix("/api/v1/tokens")?, true),
@@ -109,7 +117,9 @@ impl Environment {
             Ok(caller) => caller,
             Err(reply) => return reply,
         };
-        let answer = if v1 {
+        let answer = if route == Route::Events {
+            lock(&self.events).answer(&caller, incoming, now)
+        } else if v1 {
             v1::answer(self, &mut table, &caller, &route, incoming)
         } else {
             v2::answer(self, &mut table, &caller, &route, incoming)
@@ -126,6 +136,7 @@ fn operation(method: &str, route: &Route) -> Option<Operation> {
         ("GET", Route::Token(_)) => Some(Operation::GetToken),
         ("PUT", Route::Token(_)) => Some(Operation::UpdateToken),
         ("DELETE", Route::Token(_)) => Some(Operation::DeleteToken),
+        ("POST", Route::Events) => Some(Operation::IngestEvent),
         _ => None,
     }
 }
@@ -187,13 +198,13 @@ impl Service for Environment {
         let Some((route, v1)) = self.route(&incoming.path) else {
             return call;
         };
-        let root = if v1 {
-            "/api/v1/tokens"
-        } else {
-            "/api/v2/apiTokens"
+        let root = match route {
+            Route::Events => "/api/v2/events/ingest",
+            _ if v1 => "/api/v1/tokens",
+            _ => "/api/v2/apiTokens",
         };
         let tail = match &route {
-            Route::Tokens => "",
+            Route::Tokens | Route::Events => "",
             Route::Lookup => "/lookup",
             Route::Token(_) => "/{id}",
         };
@@ -215,7 +226,7 @@ impl Service for Environment {
             (Route::Tokens, Some(Operation::CreateToken)) => {
                 call.name = body_text(incoming, "name")
             }
-            (Route::Tokens, _) => {}
+            (Route::Tokens | Route::Events, _) => {}
         }
         if let Some(token) = call.subject.as_deref().and_then(|id| table.get(id)) {
             call.name = Some(token.name.clone());

@@ -1,6 +1,7 @@
 //! The simulator seen from outside, through a plain HTTP client.
 
 mod client;
+mod events;
 mod faults;
 mod kv;
 mod program;

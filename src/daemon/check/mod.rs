@@ -114,6 +114,7 @@ impl Inspector<'_> {
         self.journal(&engines, findings);
         let denied = self.rights(&engines, findings).await;
         let managers = self.environments(findings).await;
+        self.notify_token(findings).await;
         let around = secrets::Around {
             engines,
             denied,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock;
-use crate::config::SecretSettings;
+use crate::config::{self, SecretSettings};
 use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::ports::SecretPath;
+use crate::rotation::ports::{SecretPath, TokenIssuer};
 use crate::rotation::token::TokenInfo;
 
 use super::super::assemble::{self, Engine, Right};
@@ -206,6 +206,36 @@ impl Inspector<'_> {
             }
         }
         managers
+    }
+
+    /// Proves the token of `[notify.dynatrace]`: every token may look itself up, which opens no problem.
+    pub(super) async fn notify_token(&self, findings: &mut Findings) {
+        let Some(notify) = &self.settings.notify.dynatrace else {
+            return;
+        };
+        let about = "[notify.dynatrace]";
+        let token = match config::read(&notify.token) {
+            Ok(token) => token,
+            Err(why) => return findings.add(Grade::Error, about, why),
+        };
+        let looked_up = match self.wired.issuer(&notify.environment.name) {
+            Ok(issuer) => issuer.verify(&token).await,
+            Err(error) => Err(error),
+        };
+        match looked_up {
+            Ok(info) if info.scopes.iter().any(|scope| scope == "events.ingest") => {
+                let text = format!("the token {} has events.ingest", info.id);
+                findings.add(Grade::Ok, about, text);
+            }
+            Ok(info) => {
+                let text = format!(
+                    "the token {} lacks the scope events.ingest; give it the scope in Dynatrace",
+                    info.id
+                );
+                findings.add(Grade::Error, about, text);
+            }
+            Err(error) => findings.add(grade(&error), about, error.what),
+        }
     }
 
     fn manager(&self, name: &str, info: &TokenInfo, findings: &mut Findings) {

@@ -1,0 +1,52 @@
+//! What one channel has told, compared with what there is. Pure: `now` is an argument.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::{Notice, Phase, REFRESH, Troubles};
+
+/// What was told and is not over, as it was told first: it is told again in the same words, so that it stays one problem.
+#[derive(Default)]
+pub(super) struct Book(BTreeMap<String, (Notice, Instant)>);
+
+impl Book {
+    /// What is to be told now: the new ones first, then those that last, then the ends.
+    pub(super) fn due(&self, troubles: &Troubles, now: Instant) -> Vec<(String, Notice, Phase)> {
+        let mut due = Vec::new();
+        for (key, notice) in troubles {
+            match self.0.get(key) {
+                None => due.push((key.clone(), notice.clone(), Phase::Begins)),
+                Some((told, at)) if now.saturating_duration_since(*at) >= REFRESH => {
+                    due.push((key.clone(), told.clone(), Phase::Lasts));
+                }
+                Some(_) => {}
+            }
+        }
+        for (key, (told, _)) in &self.0 {
+            if !troubles.contains_key(key) {
+                due.push((key.clone(), told.clone(), Phase::Over));
+            }
+        }
+        due.sort_by_key(|(_, _, phase)| *phase);
+        due
+    }
+
+    /// It was told.
+    pub(super) fn told(&mut self, key: String, notice: Notice, phase: Phase, now: Instant) {
+        match phase {
+            Phase::Begins | Phase::Lasts => {
+                self.0.insert(key, (notice, now));
+            }
+            Phase::Over => {
+                self.0.remove(&key);
+            }
+        }
+    }
+
+    /// How long nothing is due, if nothing changes.
+    pub(super) fn rest(&self, now: Instant) -> Duration {
+        let first = self.0.values().map(|(_, at)| *at).min();
+        let next = first.map_or(now + REFRESH, |at| at + REFRESH);
+        next.saturating_duration_since(now)
+    }
+}

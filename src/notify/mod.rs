@@ -1,0 +1,204 @@
+//! Telling people of troubles: channels out of the process (a problem in Dynatrace, a webhook), each with a task of its own.
+//!
+//! A channel is shown the troubles there are now and compares them with what it has told ([`book`]); so nothing queues up, and what it
+//! could not tell it tells later, as it is then. It never makes anybody wait, never changes anything, and no type here could hold a
+//! token value. What is wrong with a channel is for others to tell.
+
+mod book;
+mod render;
+mod webhook;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+
+pub use webhook::Webhook;
+
+use crate::rotation::error::{CallError, ErrorKind};
+use crate::rotation::event::EventName;
+use crate::rotation::retry;
+use book::Book;
+
+/// A problem in Dynatrace is told again so often: three times within the time after which the event ends by itself.
+const REFRESH: Duration = Duration::from_secs(5 * 60);
+
+/// What a person is told of one trouble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The word.
+    pub event: EventName,
+    /// The sentence.
+    pub message: String,
+    /// Whose trouble it is; none = a service's or the daemon's.
+    pub secret: Option<String>,
+    /// Where.
+    pub environment: Option<String>,
+    /// The stable code of a failure.
+    pub reason: Option<&'static str>,
+    /// Since when.
+    pub since: Timestamp,
+    /// Who tells.
+    pub instance: String,
+}
+
+/// The troubles of this moment. Two with the same key are the same trouble.
+pub type Troubles = BTreeMap<String, Notice>;
+
+/// What is to be told of a trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It is there.
+    Begins,
+    /// It is still there.
+    Lasts,
+    /// It is over.
+    Over,
+}
+
+/// A notice that did not get through. No sentence holds a token value or a webhook's URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// `Refused` concerns one notice, everything else the channel.
+    pub kind: ErrorKind,
+    /// The sentence.
+    pub what: String,
+    /// The other side's wish to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// Waiting does not help.
+    pub fn needs_human(&self) -> bool {
+        matches!(self.kind, ErrorKind::Refused | ErrorKind::Unauthorized)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Failure {
+            kind: error.kind,
+            what: error.what,
+            retry_after: error.retry_after,
+        }
+    }
+}
+
+/// Sends what was rendered.
+pub type Send =
+    Arc<dyn Fn(Value) -> BoxFuture<'static, Result<(), Failure>> + std::marker::Send + Sync>;
+
+/// A way to people.
+#[derive(Clone)]
+pub struct Channel {
+    /// The word in log, metric and configuration.
+    pub name: &'static str,
+    render: fn(&Notice, Phase) -> Option<Value>,
+    send: Send,
+}
+
+impl Channel {
+    /// Problems in Dynatrace; `send` hands an event to the events API v2.
+    pub fn dynatrace(send: Send) -> Self {
+        Channel {
+            name: "dynatrace",
+            render: render::event,
+            send,
+        }
+    }
+
+    /// Posts to a webhook.
+    pub fn webhook(send: Send) -> Self {
+        Channel {
+            name: "webhook",
+            render: render::post,
+            send,
+        }
+    }
+
+    /// Tells what there is to tell until nobody shows troubles any more, and then once more what is left. `report` hears how each
+    /// attempt ended.
+    pub async fn run(
+        self,
+        mut shown: watch::Receiver<Troubles>,
+        report: impl Fn(Result<(), Failure>),
+    ) {
+        let mut book = Book::default();
+        let mut failures = 0;
+        loop {
+            let troubles = shown.borrow_and_update().clone();
+            let failure = self.round(&mut book, &troubles, &report).await;
+            let (wait, failing) = match failure {
+                None => {
+                    failures = 0;
+                    (book.rest(Instant::now()), false)
+                }
+                Some(failure) => {
+                    let wait = pause(failures, failure.retry_after, fastrand::u64(..));
+                    failures += 1;
+                    (wait, true)
+                }
+            };
+            if !sleep(&mut shown, wait, failing).await {
+                return;
+            }
+        }
+    }
+
+    /// Tells everything that is due now; the last failure, if there was one. What concerns the channel ends the round.
+    async fn round(
+        &self,
+        book: &mut Book,
+        troubles: &Troubles,
+        report: &impl Fn(Result<(), Failure>),
+    ) -> Option<Failure> {
+        let mut failed = None;
+        for (key, notice, phase) in book.due(troubles, Instant::now()) {
+            if let Some(message) = (self.render)(&notice, phase) {
+                let sent = (self.send)(message).await;
+                report(sent.clone());
+                if let Err(failure) = sent {
+                    let all = failure.kind != ErrorKind::Refused;
+                    failed = Some(failure);
+                    if all {
+                        break;
+                    }
+                    continue;
+                }
+            }
+            book.told(key, notice, phase, Instant::now());
+        }
+        failed
+    }
+}
+
+/// The pause after a failure: with backoff, but short enough to keep a problem open, unless the other side asks for more.
+fn pause(failures: u32, wish: Option<Duration>, dice: u64) -> Duration {
+    retry::wait(failures, None, dice)
+        .min(REFRESH)
+        .max(wish.unwrap_or_default().min(retry::LONGEST))
+}
+
+/// Sleeps until it is time, or something new is shown (not while it fails: it would be asked without a pause). `false`: nobody shows
+/// troubles any more, and there is nothing left to try.
+async fn sleep(shown: &mut watch::Receiver<Troubles>, wait: Duration, failing: bool) -> bool {
+    let timer = tokio::time::sleep(wait);
+    tokio::pin!(timer);
+    loop {
+        tokio::select! {
+            () = &mut timer => return true,
+            changed = shown.changed() => match changed {
+                Ok(()) if failing => {}
+                Ok(()) => return true,
+                Err(_) => return false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

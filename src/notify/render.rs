@@ -1,0 +1,90 @@
+//! A notice as each channel wants it. Pure.
+
+use serde_json::{Map, Value, json};
+
+use super::{Notice, Phase};
+
+/// Minutes after which Dynatrace ends an event that is not told again.
+const TIMEOUT: u32 = 15;
+
+/// The longest value of a property that Dynatrace takes, and the longest sentence of a post, in characters.
+const LONGEST: usize = 4096;
+
+/// An event that opens a problem, or keeps it open; its end is not told, it closes by its time-out. Nothing in it may change while a
+/// trouble lasts. What several replicas see of a secret is the same trouble, so the instance is named only in others.
+pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
+    if phase == Phase::Over {
+        return None;
+    }
+    let instance = match notice.secret {
+        None => Some(notice.instance.as_str()),
+        Some(_) => None,
+    };
+    let properties: Map<String, Value> = [
+        ("dtrotate.event", Some(notice.event.as_str())),
+        ("dtrotate.message", Some(notice.message.as_str())),
+        ("dtrotate.what_to_do", Some(notice.event.what_to_do())),
+        ("dtrotate.secret", notice.secret.as_deref()),
+        ("dtrotate.environment", notice.environment.as_deref()),
+        ("dtrotate.reason", notice.reason),
+        ("dtrotate.instance", instance),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), cut(value?).into())))
+    .collect();
+    Some(json!({
+        "eventType": "ERROR_EVENT",
+        "title": cut(&format!("dtrotate: {}", headline(notice))),
+        "timeout": TIMEOUT,
+        "properties": properties,
+    }))
+}
+
+/// A post at the beginning and at the end: `text` as Slack and its like show it, and the parts for machines.
+pub(super) fn post(notice: &Notice, phase: Phase) -> Option<Value> {
+    let (state, words, hint) = match phase {
+        Phase::Begins => ("begins", "a human is needed", notice.event.what_to_do()),
+        Phase::Over => ("over", "it is over", ""),
+        Phase::Lasts => return None,
+    };
+    let mut text = format!(
+        "dtrotate ({}): {words}: {}: {}",
+        notice.instance,
+        headline(notice),
+        notice.message
+    );
+    if !hint.is_empty() {
+        text = format!("{text}\nWhat to do: {hint}");
+    }
+    Some(json!({
+        "text": escaped(&cut(&text)),
+        "state": state,
+        "event": notice.event.as_str(),
+        "message": cut(&notice.message),
+        "secret": notice.secret,
+        "environment": notice.environment,
+        "reason": notice.reason,
+        "since": notice.since,
+        "instance": notice.instance,
+    }))
+}
+
+fn headline(notice: &Notice) -> String {
+    let event = notice.event.as_str();
+    match (&notice.secret, &notice.environment) {
+        (Some(secret), Some(environment)) => format!("{event} of {secret} ({environment})"),
+        (Some(one), None) | (None, Some(one)) => format!("{event} of {one}"),
+        (None, None) => event.to_owned(),
+    }
+}
+
+/// What others said cannot call a whole channel (`<!channel>`) or pass for a link.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
+}

@@ -1,0 +1,238 @@
+use std::sync::Mutex;
+
+use axum::body::Body;
+use axum::response::Response;
+
+use super::*;
+use crate::http::Options;
+use crate::http::fake::Fake;
+use crate::rotation::token::TokenValue;
+
+fn notice(secret: Option<&str>) -> Notice {
+    Notice {
+        event: EventName::RotationStuck,
+        message: "it was <disabled> & more".to_owned(),
+        secret: secret.map(str::to_owned),
+        environment: Some("prod".to_owned()),
+        reason: Some("token_disabled"),
+        since: Timestamp::UNIX_EPOCH,
+        instance: "web-1".to_owned(),
+    }
+}
+
+fn troubles(keys: &[&str]) -> Troubles {
+    let all = keys.iter().map(|&key| (key.to_owned(), notice(Some(key))));
+    all.collect()
+}
+
+fn phases(book: &Book, troubles: &Troubles, now: Instant) -> Vec<(String, Phase)> {
+    let due = book.due(troubles, now).into_iter();
+    due.map(|(key, _, phase)| (key, phase)).collect()
+}
+
+/// Everything that is due gets through.
+fn tell(book: &mut Book, troubles: &Troubles, now: Instant) {
+    for (key, notice, phase) in book.due(troubles, now) {
+        book.told(key, notice, phase, now);
+    }
+}
+
+#[test]
+fn a_trouble_is_told_when_it_begins_then_every_five_minutes_and_when_it_ends() {
+    let (mut book, began) = (Book::default(), Instant::now());
+    let one = |key: &str, phase| vec![(key.to_owned(), phase)];
+    let a = troubles(&["a"]);
+    assert_eq!(phases(&book, &a, began), one("a", Phase::Begins));
+    assert_eq!(
+        phases(&book, &a, began),
+        one("a", Phase::Begins),
+        "not told yet"
+    );
+    tell(&mut book, &a, began);
+    let second = Duration::from_secs(1);
+    assert!(phases(&book, &a, began + REFRESH - second).is_empty());
+    assert_eq!(book.rest(began + second), REFRESH - second);
+    assert_eq!(phases(&book, &a, began + REFRESH), one("a", Phase::Lasts));
+    tell(&mut book, &a, began + REFRESH);
+    assert!(phases(&book, &a, began + REFRESH + second).is_empty());
+    let both = phases(&book, &troubles(&["b"]), began + REFRESH);
+    let wanted = [
+        ("b".to_owned(), Phase::Begins),
+        ("a".to_owned(), Phase::Over),
+    ];
+    assert_eq!(both, wanted);
+    tell(&mut book, &troubles(&[]), began + REFRESH);
+    assert!(phases(&book, &troubles(&[]), began + REFRESH * 9).is_empty());
+    // An event must not run out between two tellings of which one failed.
+    assert!(REFRESH * 2 + second < Duration::from_secs(15 * 60));
+}
+
+#[test]
+fn what_lasts_is_told_in_the_words_of_its_beginning() {
+    let (mut book, began) = (Book::default(), Instant::now());
+    tell(&mut book, &troubles(&["a"]), began);
+    let mut later = troubles(&["a"]);
+    later.get_mut("a").unwrap().message = "attempt 7".to_owned();
+    let due = book.due(&later, began + REFRESH);
+    assert_eq!(due[0].1, notice(Some("a")));
+}
+
+#[test]
+fn an_event_opens_a_problem_and_holds_nothing_that_changes() {
+    let event = render::event(&notice(Some("ci")), Phase::Begins).unwrap();
+    assert_eq!(event["eventType"], "ERROR_EVENT");
+    assert_eq!(event["title"], "dtrotate: rotation_stuck of ci (prod)");
+    assert_eq!(event["timeout"], 15);
+    let properties = event["properties"].as_object().unwrap();
+    assert!(properties.values().all(Value::is_string));
+    assert_eq!(properties["dtrotate.message"], "it was <disabled> & more");
+    assert_eq!(properties["dtrotate.reason"], "token_disabled");
+    assert!(!properties.contains_key("dtrotate.instance"));
+    assert_eq!(
+        render::event(&notice(Some("ci")), Phase::Lasts),
+        Some(event)
+    );
+    assert_eq!(render::event(&notice(Some("ci")), Phase::Over), None);
+    let own = render::event(&notice(None), Phase::Begins).unwrap();
+    assert_eq!(own["properties"]["dtrotate.instance"], "web-1");
+    let mut long = notice(None);
+    long.message = "é".repeat(5000);
+    let long = render::event(&long, Phase::Begins).unwrap();
+    let message = long["properties"]["dtrotate.message"].as_str().unwrap();
+    assert_eq!(message.chars().count(), 4096);
+}
+
+#[test]
+fn a_post_tells_beginning_and_end_and_cannot_shout() {
+    let post = render::post(&notice(Some("ci")), Phase::Begins).unwrap();
+    let text = post["text"].as_str().unwrap();
+    assert!(text.contains("rotation_stuck of ci (prod): it was &lt;disabled&gt; &amp; more"));
+    assert!(text.contains("web-1") && text.contains("What to do: "));
+    assert_eq!(
+        (&post["state"], &post["secret"]),
+        (&"begins".into(), &"ci".into())
+    );
+    assert_eq!(post["message"], "it was <disabled> & more");
+    assert_eq!(render::post(&notice(Some("ci")), Phase::Lasts), None);
+    let over = render::post(&notice(Some("ci")), Phase::Over).unwrap();
+    assert_eq!(over["state"], "over");
+    assert!(over["text"].as_str().unwrap().contains("it is over"));
+}
+
+#[test]
+fn a_pause_grows_keeps_problems_open_and_respects_a_wish() {
+    for failures in 0..100 {
+        assert!(pause(failures, None, u64::MAX) <= REFRESH);
+    }
+    assert!(pause(0, None, u64::MAX) <= Duration::from_secs(2));
+    let wish = Duration::from_secs(900);
+    assert_eq!(pause(3, Some(wish), 0), wish);
+    assert_eq!(pause(3, Some(wish * 100), 0), retry::LONGEST);
+}
+
+/// A channel whose posts end as `answer` says, with what was sent.
+fn channel(answer: fn(&Value) -> Result<(), Failure>) -> (Channel, Arc<Mutex<Vec<Value>>>) {
+    let sent = Arc::<Mutex<Vec<Value>>>::default();
+    let log = sent.clone();
+    let send: Send = Arc::new(move |message| {
+        let answer = answer(&message);
+        log.lock().unwrap().push(message);
+        Box::pin(std::future::ready(answer))
+    });
+    (Channel::webhook(send), sent)
+}
+
+fn failed(kind: ErrorKind) -> Result<(), Failure> {
+    let (what, retry_after) = ("no".to_owned(), None);
+    Err(Failure {
+        kind,
+        what,
+        retry_after,
+    })
+}
+
+#[tokio::test]
+async fn a_notice_that_is_refused_holds_up_no_other_and_a_dead_channel_is_asked_once_a_round() {
+    let mut book = Book::default();
+    let (one, sent) = channel(|message| match message["secret"] == "a" {
+        true => failed(ErrorKind::Refused),
+        false => Ok(()),
+    });
+    let three = troubles(&["a", "b", "c"]);
+    assert!(one.round(&mut book, &three, &|_| {}).await.is_some());
+    assert!(one.round(&mut book, &three, &|_| {}).await.is_some());
+    let secrets: Vec<Value> = sent
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|it| it["secret"].clone())
+        .collect();
+    assert_eq!(secrets, ["a", "b", "c", "a"]);
+    let (dead, sent) = channel(|_| failed(ErrorKind::Transient));
+    assert!(
+        dead.round(&mut Book::default(), &three, &|_| {})
+            .await
+            .is_some()
+    );
+    assert_eq!(sent.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_shown_last_is_told_and_the_run_ends_when_nobody_shows_any_more() {
+    let (one, sent) = channel(|_| Ok(()));
+    let (show, shown) = watch::channel(troubles(&["a"]));
+    show.send_replace(troubles(&["b"]));
+    drop(show);
+    one.run(shown, |_| {}).await;
+    let sent = sent.lock().unwrap();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0]["secret"], "b");
+}
+
+#[tokio::test]
+async fn p5_a_webhook_that_fails_says_why_and_never_where() {
+    let options = Options {
+        ca_file: None,
+        timeout: Duration::from_secs(5),
+        proxy: None,
+        https_only: false,
+        identity: None,
+    };
+    let webhook = Webhook::new(&options).unwrap();
+    for (status, kind) in [
+        (200, None),
+        (302, Some(ErrorKind::Unauthorized)),
+        (400, Some(ErrorKind::Refused)),
+        (404, Some(ErrorKind::Unauthorized)),
+        (429, Some(ErrorKind::Transient)),
+        (500, Some(ErrorKind::Transient)),
+    ] {
+        let fake = Fake::new(move |_| {
+            let answer = Response::builder().status(status);
+            answer
+                .header("retry-after", "7")
+                .body(Body::from("canary"))
+                .unwrap()
+        })
+        .await;
+        let url = TokenValue::new(format!("{}hooks/canary?sig=canary", fake.url));
+        let sent = webhook
+            .post(&url, &serde_json::json!({ "text": "x" }))
+            .await;
+        assert_eq!(
+            sent.as_ref().err().map(|failure| failure.kind),
+            kind,
+            "{status}"
+        );
+        if let Err(failure) = sent {
+            assert!(failure.what.contains(&status.to_string()), "{failure:?}");
+            assert!(!failure.what.contains("canary"), "{failure:?}");
+            assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
+        }
+    }
+    for url in ["http://127.0.0.1:1/canary", "canary"] {
+        let sent = webhook.post(&TokenValue::new(url), &Value::Null).await;
+        let failure = sent.unwrap_err();
+        assert!(!failure.what.contains("canary"), "{failure:?}");
+    }
+}
