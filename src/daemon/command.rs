@@ -81,7 +81,7 @@ impl Desk {
             dry,
             // What is due for retirement is the daemon's work.
             clock_ok: false,
-            others: Arc::default(),
+            holders: Arc::default(),
             journal: None,
             watch: None,
             listing: None,

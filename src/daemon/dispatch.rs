@@ -1,7 +1,7 @@
 //! Who runs now: from a tick, an alarm or a change to a run, and what its end means for the next one. Never two runs of one secret, never
 //! more than the limit.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use crate::clock;
 use crate::rotation::error::{CallError, ErrorKind, Service};
 use crate::rotation::event::EventName;
-use crate::rotation::facts::{Errand, Holder, Verdict};
+use crate::rotation::facts::{Errand, Holder, Holders, Verdict};
 use crate::rotation::plan::Plan;
 use crate::rotation::ports::{SecretPath, SecretStore, TokenIssuer};
 use crate::rotation::runner::Ended;
-use crate::rotation::token::{Abilities, Epoch, TokenId};
+use crate::rotation::token::{Abilities, Epoch};
 use crate::schedule::ticker::GroupId;
 use crate::telemetry::Line;
 
@@ -151,18 +151,18 @@ impl Life {
         let plan = entry.plan.clone();
         let (known, watch) = (entry.known.clone(), entry.watch);
         let outage = self.office.board.last_vault_outage();
-        let others = self.others(&name);
+        let holders = self.holders();
         let (office, holder) = (self.office.clone(), self.holder());
         let installation = self.installation.clone().unwrap_or_default();
         let id = job::mark();
         let task_name = name.clone();
         let handle = self.runs.spawn(async move {
             // Nothing retires before it is known what the other secrets hold and what time it is.
-            let clock_ok = match &others {
+            let clock_ok = match &holders {
                 Some(_) => sweep::clocks_agree(&office, &plan.coordinates.environment).await,
                 None => false,
             };
-            let others = others.unwrap_or_default();
+            let holders = holders.unwrap_or_default();
             let errand = |abilities, history| Errand {
                 plan: plan.clone(),
                 holder,
@@ -177,7 +177,7 @@ impl Life {
                 undo: false,
                 dry: false,
                 clock_ok,
-                others,
+                holders,
                 journal: known.clone(),
                 watch,
                 listing,
@@ -197,20 +197,26 @@ impl Life {
         self.running.insert(handle.id(), name);
     }
 
-    /// The current tokens of the other secrets; none while some of them were not looked at yet.
-    fn others(&self, name: &str) -> Option<Arc<BTreeMap<TokenId, String>>> {
-        let others = self
-            .roster
-            .iter()
-            .filter(|(other, entry)| other.as_str() != name && entry.settings.is_some());
-        if others.clone().any(|(_, entry)| !entry.looked) {
+    /// The current tokens of the secrets; none while some of them were not looked at yet. All runs share it, until one of them
+    /// brings another token.
+    fn holders(&mut self) -> Option<Arc<Holders>> {
+        let configured = || {
+            let roster = self.roster.iter();
+            roster.filter(|(_, entry)| entry.settings.is_some())
+        };
+        if configured().any(|(_, entry)| !entry.looked) {
             return None;
         }
-        let current = others.filter_map(|(other, entry)| {
-            let current = entry.record()?.current.as_ref()?;
-            Some((current.id.clone(), other.clone()))
-        });
-        Some(Arc::new(current.collect()))
+        if self.holders.is_none() {
+            let mut holders = Holders::new();
+            for (name, entry) in configured() {
+                if let Some(id) = entry.current() {
+                    holders.entry(id.clone()).or_default().push(name.clone());
+                }
+            }
+            self.holders = Some(Arc::new(holders));
+        }
+        self.holders.clone()
     }
 
     fn holder(&self) -> Holder {
@@ -254,8 +260,12 @@ impl Life {
             return;
         };
         let first = !entry.looked;
+        let before = entry.current().cloned();
         entry.ended(&ended.verdict, ended.journal, now);
         sweep::note_troubles(&self.office.board, &name, entry, &ended.verdict);
+        if before.as_ref() != entry.current() {
+            self.holders = None;
+        }
         if entry.is_finished() {
             sweep::forget_troubles(&self.office.board, &name);
             self.roster.remove(&name);
@@ -340,7 +350,7 @@ schedule = "@daily"
         std::fs::write(&file, CONFIGURATION).unwrap();
         std::fs::write(folder.path().join("token"), "x").unwrap();
         let options = Options {
-            environment: BTreeMap::new(),
+            environment: Default::default(),
             config_dir: None,
             daemon: true,
             offline: true,

@@ -42,6 +42,7 @@ use crate::config::Settings;
 use crate::ops::listener::Listener;
 use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::event::EventName;
+use crate::rotation::facts::Holders;
 use crate::rotation::runner::Ended;
 use crate::schedule::ticker::{GroupId, Groups, Ticker};
 use crate::telemetry::Line;
@@ -85,6 +86,8 @@ struct Life {
     instance: String,
     installation: Option<String>,
     roster: Roster,
+    /// Made when it is asked for; none when it may have changed.
+    holders: Option<Arc<Holders>>,
     queue: VecDeque<String>,
     runs: JoinSet<(String, Ended)>,
     running: HashMap<tokio::task::Id, String>,
@@ -124,6 +127,7 @@ impl Life {
         let window = Arc::new(Window::new(&instance, &office));
         let mut life = Life {
             roster: Roster::new(),
+            holders: None,
             queue: VecDeque::new(),
             runs: JoinSet::new(),
             running: HashMap::new(),

@@ -14,6 +14,7 @@ use crate::rotation::plan::Plan;
 use crate::rotation::ports::JournalRead;
 use crate::rotation::record::{Record, Trigger};
 use crate::rotation::retry;
+use crate::rotation::token::TokenId;
 use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Missed, Next};
 
 /// One secret, or a document without one.
@@ -101,6 +102,11 @@ impl Entry {
     /// The document, if there is one.
     pub fn record(&self) -> Option<&Record> {
         self.known.as_ref()?.record.as_deref()
+    }
+
+    /// The token that is its current value, as far as it is known.
+    pub fn current(&self) -> Option<&TokenId> {
+        Some(&self.record()?.current.as_ref()?.id)
     }
 
     /// What it is due for was overtaken, or is not known.

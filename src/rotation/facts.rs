@@ -83,8 +83,8 @@ pub struct Errand {
     pub dry: bool,
     /// The clocks agree with the servers': retirement may go on.
     pub clock_ok: bool,
-    /// Current tokens of the other configured secrets, and whose they are.
-    pub others: Arc<BTreeMap<TokenId, String>>,
+    /// The current tokens of the configured secrets.
+    pub holders: Arc<Holders>,
     /// The journal document as this process last saw it.
     pub journal: Option<Known>,
     /// How long that has stood unchanged.
@@ -100,6 +100,9 @@ pub struct Errand {
     /// The last outage of Vault that this process saw the end of.
     pub outage: Option<Outage>,
 }
+
+/// Current tokens, and whose they are: the names of secrets.
+pub type Holders = BTreeMap<TokenId, Vec<String>>;
 
 /// The journal document as last read or acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

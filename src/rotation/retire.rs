@@ -125,7 +125,9 @@ impl Run {
 
     /// The token is out of use: what is the next step?
     fn retire_next(&mut self, entry: &Retiring, now: Now) -> Command {
-        if let Some(name) = self.errand.others.get(&entry.id).cloned() {
+        let own = &self.errand.plan.name;
+        let holders = self.errand.holders.get(&entry.id);
+        if let Some(name) = holders.and_then(|names| names.iter().find(|name| *name != own)) {
             let message = format!(
                 "{} should retire, but it is the current value of {name}, too; it is left alone. Give each secret a token of its own",
                 entry.id

@@ -42,7 +42,7 @@ use super::calendar::Schedule;
 const UNUSED_EXPRESSION: &str = "0 0 0 1 1 *";
 
 /// The least capacity of the engine's channels. About 0.6 kB of memory each.
-const LEAST_CAPACITY: usize = 1024;
+const LEAST_CAPACITY: usize = 256;
 
 /// For each tick the engine puts up to three messages on one of its channels before anyone reads.
 const MESSAGES_PER_TICK: usize = 4;

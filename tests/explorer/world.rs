@@ -447,7 +447,7 @@ impl World {
             undo: who.undo,
             dry: false,
             clock_ok: true,
-            others: Arc::default(),
+            holders: Arc::default(),
             leaving: false,
             glance: listing.is_some(),
             doubt: listing.is_some(),

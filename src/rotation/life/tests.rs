@@ -131,7 +131,7 @@ fn errand(record: Record) -> Errand {
         undo: false,
         dry: false,
         clock_ok: true,
-        others: Arc::default(),
+        holders: Arc::default(),
         journal: Some(Known {
             cas: 7,
             record: Some(Box::new(record)),
