@@ -285,6 +285,7 @@ impl Life {
                 .by_ref()
                 .filter(|entry| due(entry))
                 .for_each(|entry| entry.hurry(now));
+            self.become_ready();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The rotation of one secret. `docs/rotation.md` has the picture of its states and what follows a crash at each arrow.
 //!
 //! In reading order: `plan`, `token`, `record` (what to rotate, and the journal document); `facts` (what a run knows, asks for and is told);
-//! `machine` (the order of work), then its subjects: `claim`, `standing`, `rotate`, `attempt`, `deliver`, `adopt`, `tidy`, `retire`, `undo`,
+//! `machine` (the order of work), `fold` (what it learns from an outcome), then its subjects: `claim`, `standing`, `rotate`, `attempt`, `deliver`, `adopt`, `tidy`, `retire`, `undo`,
 //! `life`; `runner` carries commands out through the `ports`. Everything but `runner` is pure and synchronous.
 
 mod adopt;
@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 pub mod facts;
 pub mod fitness;
+mod fold;
 mod life;
 pub mod machine;
 pub mod plan;
