@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -285,6 +285,8 @@ impl Life {
                 .by_ref()
                 .filter(|entry| due(entry))
                 .for_each(|entry| entry.hurry(now));
+            // A sweep compares only what is known.
+            self.next_sweep = Instant::now();
             self.become_ready();
         }
     }

@@ -19,6 +19,7 @@ mod leavers;
 mod listen;
 pub mod listing;
 pub mod look;
+mod lookback;
 mod readiness;
 pub mod roster;
 mod shutdown;

@@ -25,6 +25,8 @@ pub struct Entry {
     pub settings: Option<SecretSettings>,
     /// Its journal document as last known.
     pub known: Option<Known>,
+    /// Since when that is known.
+    pub known_since: Option<Timestamp>,
     /// How long a foreign claim has stood.
     pub watch: Option<Watch>,
     /// The run that it waits for.
@@ -65,6 +67,7 @@ impl Entry {
             plan,
             settings,
             known: None,
+            known_since: None,
             watch: None,
             due: None,
             because: "not looked at yet".into(),
@@ -230,6 +233,9 @@ impl Entry {
     pub fn ended(&mut self, verdict: &Verdict, known: Option<Known>, now: Timestamp) {
         self.busy = false;
         self.looked = true;
+        if version(&self.known) != version(&known) {
+            self.known_since = Some(now);
+        }
         self.known = known;
         let failure = self.record().and_then(|record| record.failure.as_ref());
         let stuck = failure.is_some_and(|failure| failure.retry_at.is_none());
@@ -295,6 +301,13 @@ impl Entry {
         self.hurry(now);
     }
 
+    /// The journal is not what it was: this secret is looked at as at the start.
+    pub fn forget(&mut self, now: Timestamp) {
+        self.known = None;
+        self.looked = false;
+        self.hurry(now);
+    }
+
     /// It left the configuration, and nothing of it is left to be done.
     pub fn is_finished(&self) -> bool {
         let over = |known: &Known| match &known.record {
@@ -319,6 +332,10 @@ impl Entry {
 
 /// All secrets by name.
 pub type Roster = BTreeMap<String, Entry>;
+
+fn version(known: &Option<Known>) -> Option<u64> {
+    known.as_ref().map(|known| known.cas)
+}
 
 fn signed(length: Duration) -> SignedDuration {
     SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)

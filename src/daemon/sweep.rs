@@ -35,6 +35,7 @@ impl Life {
             return;
         }
         self.next_sweep = Instant::now() + self.settings.daemon.sweep;
+        self.look_back();
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
         for environment in names {
             if self.office.board.can_start(&environment) {

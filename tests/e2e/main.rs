@@ -18,6 +18,7 @@ mod ops;
 mod outage;
 mod process;
 mod replicas;
+mod snapshot;
 mod soak;
 mod troubles;
 mod undo;

@@ -157,6 +157,16 @@ impl OpenBao {
         self.http.clone()
     }
 
+    /// A call with the root token whose body is no JSON; it must succeed.
+    pub async fn bytes(&self, method: Method, path: &str, body: Vec<u8>) -> Vec<u8> {
+        let url = format!("{}/v1/{path}", self.address);
+        let request = self.http.request(method, url).body(body);
+        let sent = request.header("X-Vault-Token", &self.root_token).send();
+        let reply = sent.await.expect("a reply");
+        assert!(reply.status().is_success(), "{path}: {}", reply.status());
+        reply.bytes().await.expect("a whole body").to_vec()
+    }
+
     /// SIGKILL, as a power cut: nothing is flushed. Returns when the process is gone and its port is free.
     pub fn kill(&mut self) {
         self.process = None;

@@ -35,6 +35,13 @@ impl Site {
         Site::with(OpenBao::dev().await).await
     }
 
+    /// With raft storage in `dir`, behind TLS.
+    pub async fn raft(dir: &Path) -> Arc<Site> {
+        let vault = OpenBao::raft_tls(dir).await;
+        vault.root().mount_kv("secret", 2).await;
+        Site::with(vault).await
+    }
+
     async fn with(vault: OpenBao) -> Arc<Site> {
         let root = vault.root();
         root.write_shipped_policy().await;
