@@ -147,6 +147,37 @@ async fn p1_p4_a_value_put_back_during_grace_or_quarantine_works_again() {
 }
 
 #[tokio::test]
+async fn p2_a_token_that_a_person_renamed_retires_as_any_other() {
+    let mut world = World::new(1).await;
+    world.set("defaults.grace", "2s");
+    let daemon = world.start("e2e");
+    until("it to be known", async || {
+        daemon.events("secret_adopted") == 1
+    })
+    .await;
+    let first = world.current_id(0).await;
+    rotate(&world, 0).await;
+    // One that retires, and the current one, which loses its marker by that.
+    assert!(world.dynatrace.rename(&first, "a former one"));
+    assert!(
+        world
+            .dynatrace
+            .rename(&world.current_id(0).await, "for the reports")
+    );
+    rotate(&world, 0).await;
+    until("both to be gone", async || {
+        world.tokens() == 1 && world.is_quiet().await
+    })
+    .await;
+    drop(daemon);
+    let current = world.dynatrace.token(&world.current_id(0).await);
+    let name = current.expect("the current token").name;
+    assert!(name.starts_with("for the reports [dtrotate:"), "{name}");
+    assert!(world.errors().is_empty());
+    world.assert_holds().await;
+}
+
+#[tokio::test]
 async fn p2_a_deleted_or_damaged_document_loses_no_token() {
     let world = World::new(2).await;
     let mut daemon = world.start("e2e");
