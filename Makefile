@@ -52,8 +52,8 @@ fuzz: ## what comes from outside (files, cron texts, answers, documents, names) 
 	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --test config -- robust::
 
 .PHONY: bench
-bench: build ## measures the release build against the stand-ins; fails when a figure is missed
-	$(CARGO) run --locked --quiet --release --example bench -- target/release/dtrotate
+bench: static tools ## measures the program that is shipped; fails when a figure is missed
+	BAO="$$(scripts/openbao)"; export BAO; $(CARGO) run --locked --quiet --release --example bench -- target/static/dtrotate
 
 .PHONY: docs
 docs: ## writes anew what is generated from the code; `make test` fails when it is stale
@@ -76,8 +76,9 @@ static: ## the release binary without any library, target/static/dtrotate
 	install -D target/$(TARGET)/release/dtrotate target/static/dtrotate
 
 .PHONY: world
-world: tools ## what the checks under Debian need: a Debian tree, OpenBao, the simulator
+world: ## what the checks under Debian need: a Debian tree, OpenBao (below .tools, which they see), the simulator
 	scripts/debian
+	bao="$$(scripts/openbao)"; [[ "$$bao" -ef .tools/bao ]] || install -D "$$bao" .tools/bao
 	$(CARGO) build $(ALL) --bin simulator
 
 .PHONY: test-systemd

@@ -1,17 +1,28 @@
 //! `make bench`: measures a release build of the daemon against the simulator and prints a table; ends with 1 when a figure is missed.
 //!
-//! Vault is the simulator's KV stand-in here and not a real OpenBao: on a small machine OpenBao itself would be the limit (some
-//! milliseconds of CPU per write), and the figures are about dtrotate. The daemon is the binary that is shipped, in a process of its own.
+//! Where many secrets rotate at once, Vault is the simulator's KV stand-in and not a real OpenBao: on a small machine OpenBao itself would be
+//! the limit (some milliseconds of CPU per write), and the figures are about dtrotate. The daemon is the program that is shipped, in a
+//! process of its own, with its ops listener.
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the end-to-end tests use the rest"
+)]
+#[path = "../tests/e2e/openbao/mod.rs"]
+mod openbao;
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use dtrotate::clock;
 use jiff::{SignedDuration, Timestamp};
+use openbao::OpenBao;
 use serde_json::{Value, json};
 use simulator::{Call, Operation, Options, Seed, Simulator};
 
@@ -23,6 +34,8 @@ const CONCURRENCY: usize = 64;
 const SECRETS: usize = 1000;
 /// Secrets that the sequential client does; its time for all is extrapolated.
 const SAMPLE: usize = 20;
+/// Scrapes of the metrics, one after the other; the figure is one's share.
+const SCRAPES: u32 = 20;
 /// How long an idle daemon is watched.
 const IDLE: Duration = Duration::from_secs(60);
 /// Longer than anything here takes, even on a busy machine.
@@ -63,17 +76,45 @@ fn bench() -> Outcome<Vec<Figure>> {
     let program = std::env::args().nth(1);
     let program =
         PathBuf::from(program.ok_or("usage: bench PROGRAM, a release build of dtrotate")?);
-    let megabytes = fs::metadata(&program)?.len() as f64 / 1e6;
-    let mut figures = vec![Figure("size of the binary", megabytes, Some(8.0), "MB")];
+    let size = |file: &Path| Outcome::Ok(fs::metadata(file)?.len() as f64 / 1e6);
+    let binary = size(&program)?;
+    let mut figures = vec![Figure("size of the program", binary, Some(8.0), "MB")];
+    let certificates = Path::new("/etc/ssl/certs/ca-certificates.crt");
+    if certificates.exists() {
+        let image = binary + size(certificates)?;
+        figures.push(Figure("size of the image", image, Some(10.0), "MB"));
+    }
 
-    let small = World::new(100)?;
-    let daemon = small.start(&program, NEVER)?;
-    let ready = daemon.ready()?.as_secs_f64() * 1e3;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let bao = runtime.block_on(OpenBao::dev());
+    let root = bao.root();
+    let token = runtime.block_on(async {
+        root.write_shipped_policy().await;
+        root.periodic_token(&["dtrotate"], "1h").await
+    });
+    let world = World::on(&bao.address, &token, 100, |path, data| {
+        runtime.block_on(root.put("secret", path, data));
+    })?;
+    let ready = world.start(&program, NEVER)?.ready()?.as_secs_f64() * 1e3;
     figures.push(Figure(
-        "start to ready with 100 new secrets",
+        "start to ready with 100 new secrets in a real OpenBao",
         ready,
-        None,
+        Some(1000.0),
         "ms",
+    ));
+    drop(bao);
+
+    let world = World::new(10)?;
+    let daemon = world.start(&program, NEVER)?;
+    daemon.ready()?;
+    figures.push(Figure(
+        "idle with ten secrets: resident memory",
+        daemon.idle()?.0,
+        Some(10.0),
+        "MB",
     ));
     drop(daemon);
 
@@ -92,6 +133,12 @@ fn bench() -> Outcome<Vec<Figure>> {
         cpu,
         Some(0.1),
         "%",
+    ));
+    figures.push(Figure(
+        "a scrape with 1,000 secrets: CPU",
+        runtime.block_on(daemon.scrape(world.ops))? * 1e3,
+        Some(20.0),
+        "ms",
     ));
 
     let storm = world.storm(&daemon)?;
@@ -156,10 +203,13 @@ fn report(figures: &[Figure]) -> ExitCode {
 /// A schedule that does not come in a benchmark.
 const NEVER: &str = "0 0 29 2 *";
 
-/// The stand-ins with their secrets, and the daemon's folder.
+/// Dynatrace, Vault and their secrets, and the daemon's folder.
 struct World {
     simulator: Simulator,
+    vault: String,
     folder: tempfile::TempDir,
+    /// The port of the ops listener.
+    ops: u16,
     secrets: usize,
 }
 
@@ -171,31 +221,51 @@ struct Storm {
 }
 
 impl World {
+    /// All on stand-ins.
     fn new(secrets: usize) -> Outcome<World> {
         let simulator = Simulator::start_on_thread(Options::default())?;
-        let (environment, kv) = (simulator.dynatrace(), simulator.kv());
+        let kv = simulator.kv();
+        let (url, token) = (simulator.kv_url().to_owned(), kv.root_token());
+        World::with(simulator, &url, &token, secrets, |path, data| {
+            kv.put("secret", path, data);
+        })
+    }
+
+    /// On another Vault, into which `put` writes.
+    fn on(url: &str, token: &str, secrets: usize, put: impl Fn(&str, Value)) -> Outcome<World> {
+        let simulator = Simulator::start_on_thread(Options::default())?;
+        World::with(simulator, url, token, secrets, put)
+    }
+
+    fn with(
+        simulator: Simulator,
+        vault: &str,
+        token: &str,
+        secrets: usize,
+        put: impl Fn(&str, Value),
+    ) -> Outcome<World> {
+        let environment = simulator.dynatrace();
         let master = environment.seed(Seed::management("management"));
-        kv.put(
-            "secret",
-            "dynatrace/master",
-            json!({ "token": master.value }),
-        );
+        put("dynatrace/master", json!({ "token": master.value }));
         for number in 0..secrets {
             let seed = Seed::new(&format!("job {number}")).scopes(&["metrics.read"]);
             let data = json!({ "token": environment.seed(seed).value, "note": "kept" });
-            kv.put("secret", &path(number), data);
+            put(&path(number), data);
         }
         let folder = tempfile::tempdir()?;
-        fs::write(folder.path().join("vault-token"), kv.root_token())?;
+        fs::write(folder.path().join("vault-token"), token)?;
+        let ops = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         Ok(World {
             simulator,
+            vault: vault.to_owned(),
             folder,
+            ops,
             secrets,
         })
     }
 
     fn configure(&self, schedule: &str) -> Outcome<PathBuf> {
-        let (vault, dynatrace) = (self.simulator.kv_url(), self.simulator.url());
+        let (vault, dynatrace, ops) = (&self.vault, self.simulator.url(), self.ops);
         let secrets: String = (0..self.secrets)
             .map(|number| format!("[[secret]]\npath = \"{}\"\n", path(number)))
             .collect();
@@ -205,7 +275,7 @@ vault = {{ address = "{vault}", auth = {{ method = "token", token_file = "vault-
 dynatrace.prod = {{ url = "{dynatrace}", auth.path = "dynatrace/master" }}
 defaults.schedule = "{schedule}"
 limits.concurrency = {CONCURRENCY}
-ops.listen = ""
+ops.listen = "127.0.0.1:{ops}"
 {secrets}"#
         );
         let file = self.folder.path().join("dtrotate.toml");
@@ -293,7 +363,7 @@ ops.listen = ""
             .no_proxy()
             .pool_max_idle_per_host(0)
             .build()?;
-        let (vault, dynatrace) = (self.simulator.kv_url(), self.simulator.url());
+        let (vault, dynatrace) = (&self.vault, self.simulator.url());
         let kv = self.simulator.kv();
         let (_, master) = kv
             .get("secret", "dynatrace/master")
@@ -396,29 +466,43 @@ impl Daemon {
             .ok_or_else(|| "the daemon is gone".into())
     }
 
+    /// The seconds of CPU that all its threads have had.
+    fn busy(&self) -> Outcome<f64> {
+        let mut nanoseconds = 0.0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            nanoseconds += text.split(' ').next().unwrap_or_default().parse::<f64>()?;
+        }
+        Ok(nanoseconds / 1e9)
+    }
+
     /// Resident megabytes, and the part of a core in per cent.
     fn idle(&self) -> Outcome<(f64, f64)> {
-        let folder = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let busy = || -> Outcome<f64> {
-            let mut nanoseconds = 0.0;
-            for task in fs::read_dir(folder.join("task"))? {
-                let text = fs::read_to_string(task?.path().join("schedstat"))?;
-                nanoseconds += text.split(' ').next().unwrap_or_default().parse::<f64>()?;
-            }
-            Ok(nanoseconds / 1e9)
-        };
         // What the start left to do is over.
         std::thread::sleep(Duration::from_secs(5));
-        let (began, before) = (Instant::now(), busy()?);
+        let (began, before) = (Instant::now(), self.busy()?);
         std::thread::sleep(IDLE);
-        let cpu = (busy()? - before) / began.elapsed().as_secs_f64() * 100.0;
-        let status = fs::read_to_string(folder.join("status"))?;
+        let cpu = (self.busy()? - before) / began.elapsed().as_secs_f64() * 100.0;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes: f64 = rss
             .and_then(|text| text.split_whitespace().next())
             .ok_or("no VmRSS")?
             .parse()?;
         Ok((kilobytes * 1024.0 / 1e6, cpu))
+    }
+
+    /// The seconds of CPU of one scrape of the metrics.
+    async fn scrape(&self, port: u16) -> Outcome<f64> {
+        let url = format!("http://127.0.0.1:{port}/metrics");
+        let before = self.busy()?;
+        for _ in 0..SCRAPES {
+            let reply = reqwest::get(&url).await?.error_for_status()?.text().await?;
+            if reply.matches("\n").count() < SECRETS {
+                return Err("a scrape without the secrets".into());
+            }
+        }
+        Ok((self.busy()? - before) / f64::from(SCRAPES))
     }
 }
 

@@ -61,6 +61,7 @@ check "credentials are handed over by systemd" test -s /run/credentials/$unit/va
 check "and nobody else can read their files" test "$(stat -c %a /etc/dtrotate/vault-secret-id)" = 600
 # A person's command finds the same credentials.
 check "docs/operations.md: the first rotation" as_a_person tried first
+check "docs/operations.md: back-out of a rotation" as_a_person tried undo
 configure "$busy"
 systemctl reload "$unit"
 check "it rotates" within 20 told EVENT=rotation_succeeded
