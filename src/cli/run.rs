@@ -66,6 +66,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     match runtime.block_on(daemon::run(settings, instance, reload)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<daemon::AssembleError>() => {
+            Line::new(EventName::ConfigRejected, format!("{error:#}")).write();
+            ExitCode::from(BAD_CONFIG)
+        }
         Err(error) => {
             eprintln!("cannot start: {error:#}");
             ExitCode::from(FAILED)

@@ -15,7 +15,7 @@ use crate::rotation::error::{CallError, ErrorKind, Service};
 use crate::rotation::ports::{SecretPath, SecretRead, SecretStore};
 use crate::rotation::token::TokenInfo;
 use crate::vault::{self, KvJournal, KvSecrets, Vault, VaultOptions};
-pub use crate::vault::{Engine, OwnToken, Right, capabilities_right, reads, rotates};
+pub use crate::vault::{Engine, OwnToken, Right, capabilities_right, reads, rotates, suspicions};
 
 use super::listing::Shared;
 

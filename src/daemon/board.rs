@@ -35,6 +35,8 @@ struct Trouble {
     line: Line,
     since: Timestamp,
     told: Instant,
+    /// It happened and does not last: it is shown until it would be repeated.
+    once: bool,
 }
 
 impl Board {
@@ -152,8 +154,20 @@ impl Board {
             since: line.begin().unwrap_or_else(clock::now),
             line,
             told: Instant::now(),
+            once: false,
         };
         troubles.insert(key, trouble);
+    }
+
+    /// Shows for 15 minutes what happened, needs a human, and was told.
+    pub fn note(&self, key: impl Into<String>, line: Line) {
+        let trouble = Trouble {
+            since: clock::now(),
+            line,
+            told: Instant::now(),
+            once: true,
+        };
+        lock(&self.troubles).insert(key.into(), trouble);
     }
 
     /// The trouble, if there was one, is over: that is told.
@@ -188,13 +202,14 @@ impl Board {
         for gate in self.all_environments() {
             gate.tell(now);
         }
-        let mut troubles = lock(&self.troubles);
-        for trouble in troubles.values_mut() {
-            if now.saturating_duration_since(trouble.told) >= REPEAT {
+        lock(&self.troubles).retain(|_, trouble| {
+            let again = now.saturating_duration_since(trouble.told) >= REPEAT;
+            if again && !trouble.once {
                 trouble.told = now;
                 trouble.line.clone().since(Some(trouble.since)).write();
             }
-        }
+            !(again && trouble.once)
+        });
     }
 
     /// Every service as it is now.

@@ -32,7 +32,7 @@ impl Chores {
         self.answers.join_next_with_id().await
     }
 
-    /// Takes note of the end of one. One that ended by a fault of ours has no answer; its kind is begun again in its time.
+    /// Takes note of the end of one. One that ended by a fault of ours has no answer.
     pub fn ended(&mut self, answer: Result<(Id, Apply), JoinError>) -> Option<Apply> {
         match answer {
             Ok((id, apply)) => {

@@ -151,7 +151,7 @@ impl Life {
         let plan = entry.plan.clone();
         let (known, watch) = (entry.known.clone(), entry.watch);
         let outage = self.office.board.last_vault_outage();
-        let holders = self.holders();
+        let holders = self.holders(&plan.coordinates.base_url);
         let (office, holder) = (self.office.clone(), self.holder());
         let installation = self.installation.clone().unwrap_or_default();
         let id = job::mark();
@@ -197,20 +197,22 @@ impl Life {
         self.running.insert(handle.id(), name);
     }
 
-    /// The current tokens of the secrets; none while some of them were not looked at yet. All runs share it, until one of them
-    /// brings another token.
-    fn holders(&mut self) -> Option<Arc<Holders>> {
+    /// The tokens that the secrets hold; none while that is not known of one in the environment at this URL: it may be the very token
+    /// that is to retire. All runs share it, until one of them brings another token.
+    fn holders(&mut self, base_url: &str) -> Option<Arc<Holders>> {
         let configured = || {
             let roster = self.roster.iter();
             roster.filter(|(_, entry)| entry.settings.is_some())
         };
-        if configured().any(|(_, entry)| !entry.looked) {
+        let unknown =
+            |entry: &Entry| entry.held().is_none() && entry.plan.coordinates.base_url == base_url;
+        if configured().any(|(_, entry)| unknown(entry)) {
             return None;
         }
         if self.holders.is_none() {
             let mut holders = Holders::new();
             for (name, entry) in configured() {
-                if let Some(id) = entry.current() {
+                if let Some(id) = entry.held().flatten() {
                     holders.entry(id.clone()).or_default().push(name.clone());
                 }
             }
@@ -260,10 +262,10 @@ impl Life {
             return;
         };
         let first = !entry.looked;
-        let before = entry.current().cloned();
+        let before = entry.held().map(|held| held.cloned());
         entry.ended(&ended.verdict, ended.journal, now);
         sweep::note_troubles(&self.office.board, &name, entry, &ended.verdict);
-        if before.as_ref() != entry.current() {
+        if before.as_ref().map(Option::as_ref) != entry.held() {
             self.holders = None;
         }
         if entry.is_finished() {

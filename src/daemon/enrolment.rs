@@ -30,9 +30,7 @@ impl Life {
         self.roster.retain(|name, entry| match wanted.remove(name) {
             Some(settings) => {
                 if entry.settings.as_ref() != Some(&settings) {
-                    entry.plan = Arc::new(settings.plan.clone());
-                    entry.settings = Some(settings);
-                    entry.changed(now);
+                    entry.change(settings, now);
                 }
                 true
             }
@@ -122,13 +120,16 @@ impl Life {
     }
 
     async fn adopt(&mut self, settings: Settings) -> anyhow::Result<()> {
-        let (board, counters) = (&self.office.board, &self.office.counters);
-        self.telling.set(&settings.notify, board, counters)?;
         let rewired = settings.vault != self.settings.vault
             || settings.journal != self.settings.journal
             || settings.environments != self.settings.environments;
-        if rewired {
-            self.office.wired = assemble::assemble(&settings)?;
+        // Whatever can fail comes before the first change.
+        let wired = rewired.then(|| assemble::assemble(&settings)).transpose()?;
+        let (board, counters) = (&self.office.board, &self.office.counters);
+        self.telling.set(&settings.notify, board, counters)?;
+        if let Some(wired) = wired {
+            let former = std::mem::replace(&mut self.office.wired, wired);
+            self.former.push(former);
             self.office
                 .board
                 .set_environments(settings.environments.keys());

@@ -18,6 +18,7 @@ use crate::telemetry::Line;
 
 use super::assemble::{Issuer, Wired};
 use super::board::Board;
+use super::sweep;
 
 /// What all runs of a process share.
 #[derive(Clone)]
@@ -127,7 +128,17 @@ impl Surroundings for Around<'_> {
         if report.trigger.is_none() && report.event != EventName::TokenDisabled {
             report.trigger = self.trigger;
         }
+        // These two stand in the document for as long as they last.
+        let stands = matches!(
+            report.event,
+            EventName::RotationStuck | EventName::CurrentInvalid
+        );
+        let once = report.level == Level::Error && !stands;
         let line = self.line(report);
+        if once {
+            let key = sweep::told_once(&self.name);
+            self.office.board.note(key, line.clone());
+        }
         if timed { line.took(took) } else { line }.write();
     }
 

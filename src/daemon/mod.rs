@@ -30,6 +30,7 @@ mod telling;
 pub mod window;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,8 @@ use crate::rotation::runner::Ended;
 use crate::schedule::ticker::{GroupId, Groups, Ticker};
 use crate::telemetry::Line;
 
-use assemble::AssembleError;
+pub use assemble::AssembleError;
+use assemble::Wired;
 use chores::{Apply, Chores};
 use job::Office;
 use roster::Roster;
@@ -83,6 +85,8 @@ struct Life {
     reload: Reload,
     office: Office,
     login_stop: CancellationToken,
+    /// The clients before a reload, whose logins are given back when no run uses them any more.
+    former: Vec<Wired>,
     boot: String,
     instance: String,
     installation: Option<String>,
@@ -146,6 +150,7 @@ impl Life {
             next_survey: Instant::now(),
             next_patrol: Instant::now(),
             login_stop: CancellationToken::new(),
+            former: Vec::new(),
             boot: job::mark(),
             installation: None,
             instance,
@@ -185,8 +190,9 @@ impl Life {
                 Some(group) = ticks.recv() => self.tick(group),
                 Some(ended) = self.runs.join_next_with_id() => self.collect(ended),
                 Some(answer) = self.chores.next() => {
-                    if let Some(apply) = self.chores.ended(answer) {
-                        apply(self);
+                    match self.chores.ended(answer) {
+                        Some(apply) => apply(self),
+                        None => self.hurry_chores(),
                     }
                 }
                 Some(signal) = signals.recv() => match signal {
@@ -200,13 +206,22 @@ impl Life {
         self.shut_down().await;
     }
 
+    /// One of the chores ended by a fault of ours: nothing waits an hour for the next one.
+    fn hurry_chores(&mut self) {
+        let soon = Instant::now() + PATROL;
+        self.next_survey = self.next_survey.min(soon);
+        self.next_sweep = self.next_sweep.min(soon);
+    }
+
     /// Once a second: services, watchdog, what is due in its time, readiness.
     fn pulse(&mut self) {
         systemd::watchdog();
         self.probe();
+        self.note_suspicions();
         self.office.board.tell();
         self.tell_people();
         self.listen();
+        self.log_out_former();
         if self.next_patrol <= Instant::now() {
             self.next_patrol = Instant::now() + PATROL;
             let now = clock::now();
@@ -222,6 +237,18 @@ impl Life {
             self.sweep_when_due();
         }
         self.become_ready();
+    }
+
+    /// A wrapped secret id that somebody else may have; the login told it first.
+    fn note_suspicions(&self) {
+        let board = &self.office.board;
+        let key = |path: &Path| format!("wrapped {}", path.display());
+        let all = assemble::suspicions();
+        board.keep("wrapped ", all.iter().map(|(path, _)| key(path)).collect());
+        for (path, what) in all {
+            let line = Line::new(EventName::WrappedSecretIdRefused, what);
+            board.raise(key(&path), line, false);
+        }
     }
 
     fn ask_installation(&mut self) {

@@ -17,6 +17,9 @@ use crate::rotation::retry;
 use crate::rotation::token::TokenId;
 use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Missed, Next};
 
+/// A document that cannot be read is looked at again after this: somebody is mending it.
+const UNREADABLE: Duration = Duration::from_secs(60);
+
 /// One secret, or a document without one.
 pub struct Entry {
     /// What to rotate and how.
@@ -25,6 +28,8 @@ pub struct Entry {
     pub settings: Option<SecretSettings>,
     /// Its journal document as last known.
     pub known: Option<Known>,
+    /// The token that it held by the last document that was read, also while none is known; the outer none = none was ever read.
+    held: Option<Option<TokenId>>,
     /// Since when that is known.
     pub known_since: Option<Timestamp>,
     /// How long a foreign claim has stood.
@@ -67,6 +72,7 @@ impl Entry {
             plan,
             settings,
             known: None,
+            held: None,
             known_since: None,
             watch: None,
             due: None,
@@ -112,6 +118,11 @@ impl Entry {
         Some(&self.record()?.current.as_ref()?.id)
     }
 
+    /// The token that it held when that was last known; the outer none = that was never known.
+    pub fn held(&self) -> Option<Option<&TokenId>> {
+        self.held.as_ref().map(Option::as_ref)
+    }
+
     /// What it is due for was overtaken, or is not known.
     pub fn stale(&self, now: Timestamp) -> bool {
         self.due.is_none() || self.is_overtaken(now)
@@ -130,10 +141,10 @@ impl Entry {
     pub fn learn(&mut self, read: JournalRead, now: Timestamp) {
         match read {
             JournalRead::Present { version, record } => {
-                self.known = Some(Known {
+                self.know(Some(Known {
                     cas: version,
                     record: Some(record),
-                });
+                }));
             }
             JournalRead::Absent { .. } => {
                 self.because = "it has no journal document yet; a daemon records it".to_owned();
@@ -141,6 +152,13 @@ impl Entry {
             JournalRead::Unreadable { why } => self.unreadable = Some(why),
         }
         self.plan_next(now, now);
+    }
+
+    fn know(&mut self, known: Option<Known>) {
+        self.known = known;
+        if self.known.is_some() {
+            self.held = Some(self.current().cloned());
+        }
     }
 
     /// Computes anew when it is due; tells a due time that was just found to be skipped. Not for a run that waits for a retry: it keeps
@@ -236,7 +254,7 @@ impl Entry {
         if version(&self.known) != version(&known) {
             self.known_since = Some(now);
         }
-        self.known = known;
+        self.know(known);
         let failure = self.record().and_then(|record| record.failure.as_ref());
         let stuck = failure.is_some_and(|failure| failure.retry_at.is_none());
         self.nudged |= std::mem::take(&mut self.changed) && stuck;
@@ -279,7 +297,7 @@ impl Entry {
             }
             Verdict::Unreadable(why) => {
                 self.unreadable = Some(why.clone());
-                self.wake = Some(after(super::board::REPEAT));
+                self.wake = Some(after(UNREADABLE));
                 self.not_before = self.wake;
             }
             Verdict::Would(_) | Verdict::Refused(_) => {}
@@ -291,8 +309,14 @@ impl Entry {
         self.record()?.retiring.iter().map(|entry| entry.due).min()
     }
 
-    /// Its settings changed, so what made it stuck may be over.
-    pub fn changed(&mut self, now: Timestamp) {
+    /// It has other settings, so what made it stuck may be over.
+    pub fn change(&mut self, settings: SecretSettings, now: Timestamp) {
+        if !self.plan.coordinates.same_place(&settings.plan.coordinates) {
+            // Another place holds another token.
+            self.held = None;
+        }
+        self.plan = Arc::new(settings.plan.clone());
+        self.settings = Some(settings);
         self.changed = true;
         self.retrying = None;
         self.due = None;
@@ -304,6 +328,7 @@ impl Entry {
     /// The journal is not what it was: this secret is looked at as at the start.
     pub fn forget(&mut self, now: Timestamp) {
         self.known = None;
+        self.held = None;
         self.looked = false;
         self.hurry(now);
     }

@@ -5,9 +5,24 @@ use std::time::Duration;
 use crate::rotation::event::EventName;
 use crate::telemetry::Line;
 
+use super::assemble::Wired;
+use super::chores::Chores;
 use super::{Life, systemd};
 
+/// Gives back what these logged in for.
+async fn log_out(all: Vec<Wired>) {
+    futures_util::future::join_all(all.iter().map(Wired::log_out)).await;
+}
+
 impl Life {
+    /// Gives back the logins from before a reload, when nothing uses them.
+    pub(super) fn log_out_former(&mut self) {
+        if self.runs.is_empty() && !self.former.is_empty() {
+            let former = std::mem::take(&mut self.former);
+            tokio::spawn(log_out(former));
+        }
+    }
+
     /// Takes no new work, lets what is in flight come to a safe place, and ends.
     pub(super) async fn shut_down(&mut self) {
         systemd::stopping();
@@ -26,8 +41,12 @@ impl Life {
             "stopped; nothing is in flight".to_owned()
         };
         self.login_stop.cancel();
+        // Who finds its token revoked would log in anew.
+        self.chores = Chores::default();
+        self.runs.abort_all();
         self.tell_people();
-        let log_out = self.office.wired.log_out();
+        self.former.push(self.office.wired.clone());
+        let log_out = log_out(std::mem::take(&mut self.former));
         let log_out = tokio::time::timeout(Duration::from_secs(2), log_out);
         let _ = tokio::join!(log_out, self.telling.finish());
         Line::new(EventName::ShutdownFinished, message).write();

@@ -227,9 +227,14 @@ pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, verdict: &
     }
 }
 
+/// What a run told of this secret and no document tells.
+pub(super) fn told_once(name: &str) -> String {
+    format!("report of {name}")
+}
+
 /// A secret that is no more has no troubles.
 pub(super) fn forget_troubles(board: &Board, name: &str) {
-    for key in keys(name) {
+    for key in keys(name).into_iter().chain([told_once(name)]) {
         board.forget(&key);
     }
 }

@@ -503,14 +503,15 @@ fn durations(series: &mut Series<'_>, picture: &Picture<'_>) {
 }
 
 fn troubles(series: &mut Series<'_>, picture: &Picture<'_>) {
-    for event in EventName::ALL
-        .iter()
-        .filter(|event| event.level() == Level::Error)
-    {
-        let word = event.as_str();
-        let troubles = picture.status.troubles.iter();
-        let number = troubles.filter(|trouble| trouble.event == word).count();
-        series.add("", &[("event", word)], number as f64);
+    let loud = EventName::ALL.iter();
+    let loud = loud.filter(|event| event.level() == Level::Error);
+    let mut numbers: BTreeMap<&str, u32> = loud.map(|event| (event.as_str(), 0)).collect();
+    // Also events that are an ERROR only at times.
+    for trouble in &picture.status.troubles {
+        *numbers.entry(&trouble.event).or_default() += 1;
+    }
+    for (word, number) in numbers {
+        series.add("", &[("event", word)], f64::from(number));
     }
 }
 

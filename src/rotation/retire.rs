@@ -332,6 +332,7 @@ impl Run {
             if entry.id == *id {
                 entry.state = RetiringState::Quarantine;
                 entry.due = due;
+                entry.held_since = None;
             }
         }
         record.claim = None;

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(5);
 const RENEW: Duration = Duration::from_secs(300);
 
 impl Session {
-    /// Keeps a token at hand until `stop`: logs in, renews at about two thirds of the lease, logs in anew in the background when a
+    /// Keeps a token at hand until `stop`, which comes before everything else, so that nothing is begun after it: logs in, renews at about two thirds of the lease, logs in anew in the background when a
     /// renewal no longer helps or the credential files have changed.
     pub(super) async fn keep(&self, wire: &Wire, stop: &CancellationToken) {
         let mut changes = self.current.subscribe();
@@ -30,6 +30,7 @@ impl Session {
         loop {
             changes.mark_unchanged();
             let token = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 token = self.token(wire) => token.ok(),
             };
@@ -38,6 +39,7 @@ impl Session {
                 None => Some(self.next_login().await),
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 _ = changes.changed() => {
                     (failures, retry) = (0, None);
@@ -55,6 +57,7 @@ impl Session {
                 }
             };
             let done = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 done = work => done,
             };

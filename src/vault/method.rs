@@ -169,6 +169,7 @@ impl Login {
                         let token = read_file("wrapping token", file);
                         // A file that is gone after its one use is as good as unchanged.
                         let token = token.or_else(|error| wrapped::known(file).ok_or(error))?;
+                        wrapped::holds(file, &token);
                         form.wrapped = Some(("secret_id", token, file.clone()));
                     }
                     SecretId::Wrapped { ours: false, .. } => {

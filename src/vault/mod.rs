@@ -42,6 +42,7 @@ pub use mounts::Engine;
 pub use rights::{OwnToken, Right, capabilities_right, reads, rotates};
 pub use secrets::KvSecrets;
 pub use state::{Down, Health};
+pub use wrapped::suspicions;
 
 /// What a [`Vault`] needs to know.
 #[derive(Clone)]

@@ -3,9 +3,8 @@
 //! What was unwrapped stays in the memory of the process and is written nowhere. An unwrapping that Vault refuses although this
 //! process never did it is the one sign that somebody else had the secret id first, so it is told as such.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -22,9 +21,10 @@ use super::wire::{Call, Effect, Wire};
 /// How long a standby may take to learn of a wrapping token that was made a moment ago; 0.1 seconds were measured.
 const LAG: Duration = Duration::from_secs(1);
 
-/// What this process knows of the wrapping token in a file.
-#[derive(Clone)]
+/// What this process knows of a wrapping token.
 struct Known {
+    /// The file that it was in.
+    path: PathBuf,
     token: TokenValue,
     state: State,
 }
@@ -34,19 +34,42 @@ enum State {
     Unwrapped(TokenValue),
     /// It was sent, and the answer with the secret id did not arrive.
     Lost,
-    /// Vault refused it, and that was told.
-    Refused,
+    /// Vault refused it, and that was told in these words.
+    Refused(String),
 }
 
-/// By file. It belongs to the process and not to a client: a reload of the configuration makes new clients, and what was unwrapped
-/// cannot be had again.
-static MEMORY: LazyLock<Mutex<HashMap<PathBuf, Known>>> = LazyLock::new(Mutex::default);
+/// Of each file what it holds and the last one in it that worked. It belongs to the process and not to a client: a reload of the
+/// configuration makes new clients, and what was unwrapped cannot be had again.
+static MEMORY: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+
+fn memory() -> MutexGuard<'static, Vec<Known>> {
+    MEMORY.lock().unwrap_or_else(|e| e.into_inner())
+}
 
 /// The wrapping token that was in the file, if its secret id is at hand.
 pub(super) fn known(path: &Path) -> Option<TokenValue> {
-    let memory = MEMORY.lock().unwrap_or_else(|e| e.into_inner());
-    let known = memory.get(path)?;
-    matches!(known.state, State::Unwrapped(_)).then(|| known.token.clone())
+    let memory = memory();
+    let mut here = memory.iter().filter(|known| known.path == path);
+    let known = here.find(|known| matches!(known.state, State::Unwrapped(_)))?;
+    Some(known.token.clone())
+}
+
+/// The file holds this one now: what was told of others is over.
+pub(super) fn holds(path: &Path, token: &TokenValue) {
+    memory().retain(|known| {
+        let refused = matches!(known.state, State::Refused(_));
+        known.path != path || known.token == *token || !refused
+    });
+}
+
+/// Of each file whose wrapping token may have been used by somebody else: the file and what was told.
+pub fn suspicions() -> Vec<(PathBuf, String)> {
+    let memory = memory();
+    let refused = memory.iter().filter_map(|known| match &known.state {
+        State::Refused(what) => Some((known.path.clone(), what.clone())),
+        _ => None,
+    });
+    refused.collect()
 }
 
 /// A wrapping token and where it came from.
@@ -138,24 +161,28 @@ impl Wrapped<'_> {
     }
 
     fn state(&self) -> Option<State> {
-        let memory = MEMORY.lock().unwrap_or_else(|e| e.into_inner());
-        let known = memory
-            .get(self.path)
-            .filter(|known| known.token == *self.token);
-        known.map(|known| known.state.clone())
+        let memory = memory();
+        let known = memory.iter().find(|known| self.is(known))?;
+        Some(known.state.clone())
     }
 
     fn remember(&self, state: Option<State>) {
-        let mut memory = MEMORY.lock().unwrap_or_else(|e| e.into_inner());
-        match state {
-            Some(state) => {
-                let token = self.token.clone();
-                memory.insert(self.path.to_owned(), Known { token, state });
-            }
-            None => {
-                memory.remove(self.path);
-            }
-        }
+        let mut memory = memory();
+        let works = matches!(state, Some(State::Unwrapped(_)));
+        // The last one that worked stays at hand until another one works.
+        memory.retain(|known| {
+            let worked = matches!(known.state, State::Unwrapped(_));
+            known.path != self.path || !works && worked && !self.is(known)
+        });
+        memory.extend(state.map(|state| Known {
+            path: self.path.to_owned(),
+            token: self.token.clone(),
+            state,
+        }));
+    }
+
+    fn is(&self, known: &Known) -> bool {
+        known.path == self.path && known.token == *self.token
     }
 
     /// Vault does not take the wrapping token. That is no news where our own unwrapping went astray.
@@ -186,8 +213,8 @@ impl Wrapped<'_> {
 
     /// Tells a possible theft, once per wrapping token.
     fn accuse(&self, what: String) -> CallError {
-        if !matches!(self.state(), Some(State::Refused)) {
-            self.remember(Some(State::Refused));
+        if !matches!(self.state(), Some(State::Refused(_))) {
+            self.remember(Some(State::Refused(what.clone())));
             let event = EventName::WrappedSecretIdRefused.as_str();
             tracing::error!(event, "{what}");
         }

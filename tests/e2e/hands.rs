@@ -206,7 +206,7 @@ async fn p2_a_deleted_or_damaged_document_loses_no_token() {
         before.expect("a document").data,
     )
     .await;
-    // It is looked at again at the next start, or after a quarter of an hour.
+    // It is looked at again at the next start, or after a minute.
     daemon.kill();
     let daemon = world.start("e2e");
     // What was retiring when the document was lost, and bears no marker, cannot be known any more.
@@ -341,5 +341,53 @@ async fn p3_a_token_that_another_secret_holds_is_left_alone() {
         world.dynatrace.token_by_value(&shared).is_none()
     })
     .await;
+    world.assert_valid().await;
+}
+
+#[tokio::test]
+async fn p1_nothing_retires_while_it_is_not_known_what_another_secret_holds() {
+    let world = World::new(2).await;
+    let shared = world.value(0).await;
+    world.put(1, &shared).await;
+    let mut daemon = world.start("e2e");
+    until("both to be known", async || {
+        daemon.events("secret_adopted") == 2
+    })
+    .await;
+    rotate(&world, 0).await;
+    daemon.kill();
+    let due = |record: &Value| record["retiring"][0]["due"].as_str().map(str::to_owned);
+    let due: jiff::Timestamp = due(&world.record(0).await)
+        .expect("a due")
+        .parse()
+        .expect("a time");
+    let document = world.document(1);
+    let before = world.root.secret("secret", &document).await;
+    let damaged = json!({ "schema": "x" });
+    world.root.put("secret", &document, damaged).await;
+    // Whoever starts now cannot know that the second secret holds the same token.
+    let mut daemon = world.start("e2e");
+    until("the damage to be told", async || {
+        daemon.events("journal_unreadable") == 1
+    })
+    .await;
+    until("its grace to be long over", async || {
+        now() > due + SignedDuration::from_secs(3)
+    })
+    .await;
+    assert_eq!(daemon.events("token_disabled"), 0);
+    assert_eq!(world.value(1).await, shared);
+    world.assert_valid().await;
+    daemon.kill();
+    let before = before.expect("a document").data;
+    world.root.put("secret", &document, before).await;
+    let daemon = world.start("e2e");
+    until("it to be told", async || daemon.events("token_shared") > 0).await;
+    rotate(&world, 1).await;
+    until("the shared one to be gone", async || {
+        world.dynatrace.token_by_value(&shared).is_none()
+    })
+    .await;
+    drop(daemon);
     world.assert_valid().await;
 }

@@ -2,10 +2,11 @@
 
 use std::net::TcpListener;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
-use simulator::Seed;
+use simulator::{Action, Operation, Rule, Seed};
 
-use crate::world::{World, note, until};
+use crate::world::{LONG, World, note, now, until};
 
 /// An address that is free now.
 fn free() -> String {
@@ -271,4 +272,54 @@ async fn p5_no_value_is_shown_to_anybody() {
         }
     }
     assert!(seen >= 2, "the ids are shown");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_what_is_an_error_only_at_times_is_a_trouble_too() {
+    let mut world = listening_world(1).await;
+    // Due once, and no other look at it for an hour.
+    let due = now() + SignedDuration::from_secs(5);
+    let schedule = due.strftime("%S %M %H * * *").to_string();
+    for (key, value) in [
+        ("schedule", &*schedule),
+        ("grace", "1h"),
+        ("max_grace", "2h"),
+    ] {
+        world.set(&format!("defaults.{key}"), value);
+    }
+    let rule = Rule::on(Operation::WriteSecret);
+    let path = format!("secret/{}", world.secrets[0]);
+    let rule = rule.matching(move |call| call.subject.as_ref() == Some(&path));
+    let held = world.gate.fault(rule.then(Action::Hold));
+    let mut daemon = world.start("e2e");
+    assert!(held.wait_held(1, LONG).await);
+    world.root.delete("secret", &world.secrets[0]).await;
+    held.release();
+    let deleted = r#"dtrotate_troubles{event="secret_changed_elsewhere"}"#;
+    until("the deletion to be told", async || {
+        metric(&world, deleted).await == Some(1.0)
+    })
+    .await;
+    let (code, text) = world.command(&["status"]).await;
+    assert!(
+        code == Some(1) && text.contains("deleted version"),
+        "{text}"
+    );
+
+    // A document that is older than what Dynatrace has.
+    daemon.kill();
+    let document = world.document(0);
+    let before = world.root.secret("secret", &document).await;
+    let (code, text) = world.command(&["rotate", &world.secrets[0]]).await;
+    assert_eq!(code, Some(0), "{text}");
+    let before = before.expect("a document").data;
+    world.root.put("secret", &document, before).await;
+    let _daemon = world.start("e2e");
+    let older = r#"dtrotate_troubles{event="vault_went_back"}"#;
+    until("the older document to be told", async || {
+        metric(&world, older).await == Some(1.0)
+    })
+    .await;
+    assert_eq!(world.command(&["status"]).await.0, Some(1));
+    world.assert_valid().await;
 }

@@ -1,8 +1,11 @@
 //! The process: what systemd hears, signals, and a configuration that is read again.
 
+use std::collections::BTreeSet;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
+use serde_json::Value;
 use simulator::{Action, Operation, Rule};
 
 use crate::world::{World, until};
@@ -296,4 +299,73 @@ async fn a_stuck_secret_is_tried_again_when_its_settings_change() {
         .find(|line| line["event"] == "rotation_succeeded");
     assert_eq!(success.expect("a line")["trigger"], "retry");
     world.assert_valid().await;
+}
+
+#[tokio::test]
+async fn clients_that_cannot_be_built_are_a_bad_configuration() {
+    let mut world = World::new(1).await;
+    let file = world.folder.path().join("ca.pem");
+    std::fs::write(file, "no certificate").expect("a file");
+    let mut good = world.start("e2e");
+    until("it to be known", async || {
+        good.events("secret_adopted") == 1
+    })
+    .await;
+    world.set("dynatrace.prod.ca_file", "ca.pem");
+    good.signal("-HUP");
+    until("the refusal", async || good.events("config_rejected") == 1).await;
+    good.kill();
+    let mut daemon = world.start("e2e");
+    assert_eq!(daemon.exit_code(), Some(78));
+    let refused = daemon.lines();
+    let refused = refused
+        .iter()
+        .find(|line| line["event"] == "config_rejected");
+    let message = refused.expect("a line")["message"].to_string();
+    assert!(message.contains("ca.pem"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_logs_in_anew_gives_the_former_login_back() {
+    let mut world = World::new(1).await;
+    let root = &world.root;
+    root.enable_approle().await;
+    let role = root.approle_role("r", &["dtrotate"], "1h").await;
+    let secret = root.approle_secret_id("r").await;
+    for (name, text) in [("role", role), ("secret", secret)] {
+        std::fs::write(world.folder.path().join(name), text).expect("a file");
+    }
+    let all = async |world: &World| {
+        let path = "auth/token/accessors?list=true";
+        let reply = world.root.ok(Method::GET, path, Value::Null).await;
+        let keys = reply["data"]["keys"].as_array().expect("a list").clone();
+        let keys = keys.iter().map(Value::to_string);
+        keys.collect::<BTreeSet<String>>()
+    };
+    let auth = toml::toml! {
+        method = "approle"
+        role_id_file = "role"
+        secret_id_file = "secret"
+    };
+    let before = all(&world).await;
+    let vault = world.config["vault"].as_table_mut().expect("vault");
+    vault.insert("auth".into(), auth.into());
+    world.save();
+    let mut daemon = world.start("e2e");
+    until("it to be known", async || {
+        daemon.events("secret_adopted") == 1
+    })
+    .await;
+    let first = all(&world).await;
+    assert_eq!(first.len(), before.len() + 1);
+    world.set("vault.timeout", "7s");
+    daemon.signal("-HUP");
+    until("another login, and one only", async || {
+        let now = all(&world).await;
+        now.len() == first.len() && now != first
+    })
+    .await;
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code(), Some(0));
+    assert_eq!(all(&world).await, before, "all are given back");
 }

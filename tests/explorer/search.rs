@@ -42,6 +42,8 @@ pub struct Scenario {
 #[derive(Debug)]
 pub struct Found {
     pub states: usize,
+    /// It ended at its limit: every state within so many steps was visited, and some beyond.
+    pub cut: Option<usize>,
     /// What is wrong, and how it comes about.
     pub violation: Option<(String, Vec<String>)>,
 }
@@ -53,13 +55,14 @@ struct Step {
     nth: u16,
 }
 
-/// Visits every state. `limit` bounds a search that was meant to be smaller: reaching it is a failure of the scenario.
+/// Visits every state, or the first `limit` of them.
 pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
     let root = World::new(setting, scenario.daemons, scenario.undo, scenario.budget);
     let mut seen = HashSet::from([mark(&root)]);
     let mut rested = HashSet::new();
     let mut steps = vec![Step { from: 0, nth: 0 }];
     let mut layer = vec![(0u32, root.clone())];
+    let mut depth = 0usize;
     while !layer.is_empty() {
         let mut next = vec![];
         for (number, world) in layer {
@@ -71,6 +74,7 @@ pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
                 let trace = retrace(scenario, setting, &root, &steps, number);
                 return Found {
                     states: seen.len(),
+                    cut: None,
                     violation: Some((wrong, trace)),
                 };
             }
@@ -82,16 +86,20 @@ pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
                 }
                 nth += 1;
             });
-            assert!(
-                seen.len() <= limit,
-                "{}: more than {limit} states",
-                scenario.name
-            );
+            if seen.len() >= limit {
+                return Found {
+                    states: seen.len(),
+                    cut: Some(depth.saturating_sub(1)),
+                    violation: None,
+                };
+            }
         }
         layer = next;
+        depth += 1;
     }
     Found {
         states: seen.len(),
+        cut: None,
         violation: None,
     }
 }

@@ -156,3 +156,16 @@ fn nobody_knows_when_an_outage_began_that_was_there_at_the_start() {
         assert_eq!(board.last_vault_outage().unwrap().since, None);
     });
 }
+
+#[test]
+fn p8_what_happened_once_is_shown_for_a_while_and_told_by_nobody_here() {
+    with_board(|board, written| {
+        let began = Instant::now();
+        board.note("once", Line::new(EventName::VaultWentBack, "older"));
+        board.tell_at(began + REPEAT / 2);
+        assert_eq!(board.troubles().len(), 1);
+        board.tell_at(Instant::now() + REPEAT);
+        assert!(board.troubles().is_empty());
+        assert!(written.take().is_empty());
+    });
+}

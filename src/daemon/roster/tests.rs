@@ -1,7 +1,7 @@
 use super::*;
 use crate::rotation::error::{CallError, ErrorKind, Service};
 use crate::rotation::plan::{Coordinates, Kind, Lifetime, StillUsed};
-use crate::rotation::record::{Failure, Reason, SCHEMA};
+use crate::rotation::record::{Current, Failure, Reason, SCHEMA};
 use crate::rotation::token::Epoch;
 use crate::schedule::calendar::{Cron, Schedule, zone};
 
@@ -174,7 +174,7 @@ fn changed_settings_let_a_stuck_secret_try_again_once() {
     let mut entry = entry(config::Missed::Run);
     let now = at("11T04:00");
     // It was not known here: another replica found it stuck.
-    entry.changed(now);
+    entry.change(settings(config::Missed::Run), now);
     assert!(entry.known.is_none(), "its document is read");
     assert_eq!(wished(&mut entry, "11T04:00"), None);
     entry.ended(&settled, known(stuck), now);
@@ -187,7 +187,7 @@ fn changed_settings_let_a_stuck_secret_try_again_once() {
     entry.ended(&verdict, known(stuck), now);
     assert_eq!(wished(&mut entry, "11T04:00"), None);
     // One that is not stuck is only looked at.
-    entry.changed(now);
+    entry.change(settings(config::Missed::Run), now);
     entry.ended(&settled, known(|_| {}), now);
     assert_eq!(wished(&mut entry, "11T02:00"), None);
 }
@@ -208,4 +208,39 @@ fn a_leaver_is_over_when_its_document_is_closed_or_gone() {
         record: None,
     });
     assert!(entry.is_finished());
+}
+
+#[test]
+fn p1_what_a_secret_holds_outlives_a_document_that_is_not_known_for_a_while() {
+    let now = at("11T04:00");
+    let with = settings(config::Missed::Run);
+    let mut entry = Entry::new(Arc::new(with.plan.clone()), Some(with.clone()));
+    assert_eq!(entry.held(), None, "nobody has looked");
+    let later = unavailable();
+    entry.ended(&later, None, now);
+    assert_eq!(entry.held(), None, "a look without an answer tells nothing");
+    let current = Current {
+        id: TokenId::new("dt0c01.A"),
+        name_base: "job".into(),
+        scopes: vec![],
+        owner: None,
+        created: None,
+        expires: None,
+        version: 1,
+        marked: true,
+    };
+    entry.ended(
+        &Verdict::Settled { wake: None },
+        known(|record| record.current = Some(current.clone())),
+        now,
+    );
+    let held = Some(Some(&current.id));
+    entry.ended(&later, None, now);
+    assert_eq!(entry.held(), held, "its document could not be read");
+    entry.change(with.clone(), now);
+    assert_eq!(entry.held(), held, "its settings changed");
+    let mut moved = with;
+    moved.plan.coordinates.path = "elsewhere".into();
+    entry.change(moved, now);
+    assert_eq!(entry.held(), None, "another place holds another token");
 }

@@ -79,7 +79,28 @@ async fn a_wrapped_secret_id_is_unwrapped_once_and_then_kept_in_memory() {
     })
     .await;
     assert!(kept.works().await);
+
+    // One that does not work does no harm: the last one that did is at hand for a login anew.
+    let used = wrap(&bao, SECRET_ID, json!({})).await;
+    unwrap(&bao, &used).await;
+    write(folder.path(), "wrapped", &used);
+    eventually("it is told", async || {
+        suspected(folder.path()).is_some_and(|what| what.contains("treat the secret id as stolen"))
+    })
+    .await;
+    assert!(kept.works().await);
+    revoke_all(&root, "approle").await;
+    write(folder.path(), "wrapped", &next);
+    eventually("it is over", async || suspected(folder.path()).is_none()).await;
+    assert!(kept.works().await);
     kept.end().await;
+}
+
+/// What is told of the wrapping token in this folder.
+fn suspected(folder: &Path) -> Option<String> {
+    let all = dtrotate::vault::suspicions().into_iter();
+    all.into_iter()
+        .find_map(|(path, what)| path.starts_with(folder).then_some(what))
 }
 
 #[tokio::test]
