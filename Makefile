@@ -104,7 +104,7 @@ test-package: deb world ## lintian; installs, upgrades, removes and purges the p
 	tests/packaging/must-fail tests/packaging/boot tests/packaging/package.sh broken
 
 .PHONY: test-deploy
-test-deploy: ## the Kubernetes manifest against the schemas of Kubernetes
+test-deploy: ## the Kubernetes manifest and the compose file against their schemas
 	tests/packaging/deploy
 
 .PHONY: clean

@@ -117,7 +117,7 @@ fn links_between_pages_lead_somewhere() {
 }
 
 #[test]
-fn alerts_and_dashboard_name_exported_metrics() {
+fn alerts_dashboard_and_pages_name_exported_metrics() {
     let exported: BTreeSet<&str> = dtrotate::ops::metrics::names().collect();
     for file in [
         RULES,
@@ -132,6 +132,11 @@ fn alerts_and_dashboard_name_exported_metrics() {
                 exported.contains(bare),
                 "{file} names {name}, which nobody exports"
             );
+        }
+    }
+    for page in pages("") {
+        for name in words(&read(&format!("{RUNBOOKS}/{page}.md")), "dtrotate_") {
+            assert!(exported.contains(name.as_str()), "{page} names {name}");
         }
     }
 }
@@ -175,4 +180,50 @@ fn the_dashboard_is_whole() {
             assert!(!words(expression, "dtrotate_").is_empty(), "{expression}");
         }
     }
+}
+
+/// What stands in code on a page: whole lines between fences, and what is between two backticks in the other lines.
+fn code(page: &str) -> Vec<String> {
+    let (mut all, mut fenced) = (Vec::new(), false);
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced {
+            all.push(line.to_owned());
+        } else {
+            all.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    all
+}
+
+#[test]
+fn commands_name_what_there_is() {
+    let events = dtrotate::rotation::event::EventName::ALL;
+    let pages = pages("").into_iter();
+    let files = pages.map(|page| format!("{RUNBOOKS}/{page}.md"));
+    let mut seen = 0;
+    for file in files.chain(["docs/operations.md", "docs/logs.md"].map(str::to_owned)) {
+        for line in code(&read(&file)) {
+            let at = format!("{file}: {line}");
+            let named = line
+                .split_whitespace()
+                .filter_map(|word| word.strip_prefix("EVENT="));
+            for name in named {
+                assert!(events.iter().any(|event| event.as_str() == name), "{at}");
+                seen += 1;
+            }
+            // The lines of the unit are sentences; the words for machines are in their fields.
+            let greps = line.starts_with("journalctl -u") && line.contains("| grep");
+            assert!(!greps, "{at}");
+            let command = line.split(['#', '|', ';']).next().expect("a command");
+            if command.starts_with("dtrotate ") {
+                let parsed =
+                    dtrotate::cli::command_line().try_get_matches_from(command.split_whitespace());
+                assert!(parsed.is_ok(), "{at}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
 }

@@ -1,10 +1,10 @@
 //! Every file that is shipped beside the binary is one that works.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -270,4 +270,73 @@ fn the_image_runs_as_nobody_and_hears_signals() {
             "Dockerfile lacks {line}"
         );
     }
+}
+
+/// What the Debian package holds: each file's place there, and its place here.
+fn package() -> BTreeMap<PathBuf, PathBuf> {
+    let manifest: Value = toml::from_str(&shipped("Cargo.toml")).expect("TOML");
+    let assets = &manifest["package"]["metadata"]["deb"]["assets"];
+    let mut files = BTreeMap::new();
+    for asset in assets.as_array().expect("assets") {
+        let [from, to] = [0, 1].map(|part| asset[part].as_str().expect("a path"));
+        let Some((start, end)) = from.split_once('*') else {
+            let name = Path::new(from).file_name().expect("a name");
+            let to = if to.ends_with('/') {
+                Path::new(to).join(name)
+            } else {
+                PathBuf::from(to)
+            };
+            files.insert(to, PathBuf::from(from));
+            continue;
+        };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(start);
+        let before = files.len();
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let name = entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("text");
+            if name.ends_with(end) {
+                files.insert(Path::new(to).join(&name), folder.join(&name));
+            }
+        }
+        assert!(files.len() > before, "{from} is nothing");
+    }
+    files
+}
+
+#[test]
+fn what_a_file_of_the_package_names_is_in_the_package() {
+    let package = package();
+    let mut links = 0;
+    for (place, source) in &package {
+        let kind = place.extension().and_then(|extension| extension.to_str());
+        if !matches!(kind, Some("md" | "toml")) {
+            continue;
+        }
+        let text = shipped(source.to_str().expect("text"));
+        let pages = text.split("](").skip(1);
+        let pages = pages.map(|link| link.split([')', '#']).next().expect("a link"));
+        let schemas = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("#:schema "));
+        for link in pages.chain(schemas) {
+            if link.is_empty() || link.contains("://") {
+                continue;
+            }
+            let mut target = place.parent().expect("a folder").to_path_buf();
+            for part in Path::new(link).components() {
+                match part {
+                    Component::ParentDir => assert!(target.pop()),
+                    Component::CurDir => {}
+                    part => target.push(part),
+                }
+            }
+            let there = package.keys().any(|file| file.starts_with(&target));
+            assert!(there, "{}: {link}", place.display());
+            links += 1;
+        }
+    }
+    assert!(links > 30, "{links}");
 }

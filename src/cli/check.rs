@@ -1,13 +1,12 @@
 //! `dtrotate check`: is the configuration valid, when is each secret due, and is everything there and allowed that a rotation needs?
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use crate::daemon::check::{self, Findings, Grade};
 
-use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE};
+use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, progress};
 
 pub(super) fn check(arguments: &Arguments, offline: bool) -> ExitCode {
     let settings = match arguments.load(false, offline) {
@@ -80,17 +79,6 @@ fn due_times(secret: &SecretSettings) -> String {
 fn is_the_daemons_login(arguments: &Arguments, settings: &Settings) -> bool {
     let daemon = arguments.load(true, true);
     daemon.is_ok_and(|daemon| daemon.vault.auth == settings.vault.auth)
-}
-
-/// A line that rewrites itself, for a person who waits.
-fn progress(done: usize, all: usize) {
-    let mut stderr = std::io::stderr().lock();
-    if stderr.is_terminal() {
-        let end = if done == all { "\r\x1b[K" } else { "" };
-        // Nobody is served by an error about it.
-        let _ = write!(stderr, "\r{done} of {all} secrets{end}");
-        let _ = stderr.flush();
-    }
 }
 
 /// Prints what was found, and tells the exit code.

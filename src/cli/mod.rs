@@ -9,6 +9,7 @@ mod run;
 mod status;
 
 use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -165,5 +166,20 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, u8> {
             eprintln!("cannot start: {error}");
             Err(FAILED)
         }
+    }
+}
+
+/// A line on the terminal of a person who waits, gone when all is done. The cursor stays at its beginning, so that a line of the log
+/// takes its place.
+fn progress(done: usize, all: usize) {
+    let mut stderr = std::io::stderr().lock();
+    if stderr.is_terminal() {
+        let line = match done == all {
+            true => String::new(),
+            false => format!("{done} of {all} secrets\r"),
+        };
+        // Nobody is served by an error about it.
+        let _ = write!(stderr, "\r\x1b[K{line}");
+        let _ = stderr.flush();
     }
 }

@@ -8,7 +8,7 @@ use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::facts::Verdict;
 use crate::telemetry;
 
-use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, USAGE, run};
+use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, USAGE, progress, run};
 
 /// Another holder has the claim.
 const BUSY: u8 = 75;
@@ -31,43 +31,62 @@ pub(super) struct Wanted {
 }
 
 pub(super) fn rotate(arguments: &Arguments, wanted: &Wanted) -> ExitCode {
-    let here = |secret: &SecretSettings| {
-        let environment = &secret.plan.coordinates.environment;
-        wanted
-            .environment
-            .as_ref()
-            .is_none_or(|only| only == environment)
-    };
-    let chosen = |secret: &SecretSettings| {
-        let named = wanted.names.contains(&secret.plan.name);
-        (named || wanted.all && secret.enabled) && here(secret)
-    };
     each(
         arguments,
-        &wanted.names,
-        chosen,
+        |settings| wanted.chosen(settings),
         "rotated",
         async |desk, secret| desk.rotate(secret, wanted.dry_run).await,
     )
 }
 
 pub(super) fn undo(arguments: &Arguments, name: &str) -> ExitCode {
-    let chosen = |secret: &SecretSettings| secret.plan.name == name;
-    let names = [name.to_owned()];
+    let wanted = Wanted {
+        names: vec![name.to_owned()],
+        all: false,
+        environment: None,
+        dry_run: false,
+    };
     each(
         arguments,
-        &names,
-        chosen,
+        |settings| wanted.chosen(settings),
         "the previous token is the current value again",
         Desk::undo,
     )
 }
 
+impl Wanted {
+    /// The secrets that are meant, in the order of the configuration.
+    ///
+    /// # Errors
+    /// A sentence: what was asked for is not in the configuration.
+    fn chosen<'a>(&self, settings: &'a Settings) -> Result<Vec<&'a SecretSettings>, String> {
+        let only = self.environment.as_ref();
+        let here = |secret: &&SecretSettings| {
+            let environment = &secret.plan.coordinates.environment;
+            only.is_none_or(|only| only == environment)
+        };
+        let here: Vec<&SecretSettings> = settings.secrets.iter().filter(here).collect();
+        if let (Some(only), []) = (only, &here[..]) {
+            return Err(format!(
+                "no secret of the configuration has the environment {only}"
+            ));
+        }
+        let known = |name: &&String| here.iter().any(|secret| secret.plan.name == **name);
+        if let Some(unknown) = self.names.iter().find(|name| !known(name)) {
+            let there = only.map_or(String::new(), |only| format!(" for the environment {only}"));
+            return Err(format!("{unknown} is not in the configuration{there}"));
+        }
+        let meant = |secret: &&SecretSettings| {
+            self.names.contains(&secret.plan.name) || self.all && secret.enabled
+        };
+        Ok(here.into_iter().filter(meant).collect())
+    }
+}
+
 /// Does `work` for each chosen secret. The worst of what happened is the exit code; one failure does not keep the others from their turn.
 fn each(
     arguments: &Arguments,
-    names: &[String],
-    chosen: impl Fn(&SecretSettings) -> bool,
+    choose: impl Fn(&Settings) -> Result<Vec<&SecretSettings>, String>,
     done: &str,
     work: impl AsyncFn(&Desk, &SecretSettings) -> Result<Verdict, CallError>,
 ) -> ExitCode {
@@ -80,20 +99,25 @@ fn each(
     };
     let instance = format!("{}/command-{}", run::instance(), std::process::id());
     telemetry::start(run::auto(), &run::level(&settings), &instance);
-    let known = |name: &&String| settings.secrets.iter().any(|s| s.plan.name == **name);
-    if let Some(unknown) = names.iter().find(|name| !known(name)) {
-        eprintln!("{unknown} is not in the configuration");
-        return ExitCode::from(USAGE);
-    }
+    let chosen = match choose(&settings) {
+        Ok(chosen) => chosen,
+        Err(sentence) => {
+            eprintln!("{sentence}");
+            return ExitCode::from(USAGE);
+        }
+    };
     let working = async {
         let desk = match open(&settings, instance).await {
             Ok(desk) => desk,
             Err(code) => return code,
         };
         let mut worst = 0;
-        for secret in settings.secrets.iter().filter(|secret| chosen(secret)) {
+        for (number, secret) in chosen.iter().enumerate() {
             let name = &secret.plan.name;
+            progress(number, chosen.len());
             let (text, code) = tell(work(&desk, secret).await, done);
+            // Gone, so that the result has a line of its own.
+            progress(chosen.len(), chosen.len());
             println!("{name}: {}", text.trim_start_matches(&format!("{name}: ")));
             worst = worst.max(code);
         }

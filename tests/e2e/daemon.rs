@@ -117,3 +117,40 @@ async fn a_person_rotates_now_and_can_ask_first() {
         (Some(1), "dynatrace/s0: failed: token_disabled\n".to_owned())
     );
 }
+
+#[tokio::test]
+async fn p7_to_rotate_what_is_not_there_is_wrong_usage() {
+    let mut world = World::new(2).await;
+    let url = world.dynatrace.url().to_owned();
+    world.set("dynatrace.other.url", url);
+    world.set("dynatrace.other.auth.path", world.master.clone());
+    world.set("defaults.environment", "prod");
+    let mut other = toml::Table::new();
+    other.insert("path".to_owned(), "dynatrace/s1".into());
+    other.insert("environment".to_owned(), "other".into());
+    let mut prod = toml::Table::new();
+    prod.insert("path".to_owned(), "dynatrace/s0".into());
+    world.set("secret", vec![prod, other]);
+    let nosuch = "no secret of the configuration has the environment nosuch\n";
+    for (arguments, sentence) in [
+        (&["nosuch"][..], "nosuch is not in the configuration\n"),
+        (&["dynatrace/s0", "--environment", "nosuch"], nosuch),
+        (&["--all", "--environment", "nosuch"], nosuch),
+        (
+            &["dynatrace/s0", "dynatrace/s1", "--environment", "prod"],
+            "dynatrace/s1 is not in the configuration for the environment prod\n",
+        ),
+    ] {
+        let arguments = [&["rotate"], arguments].concat();
+        assert_eq!(
+            world.command_and_stderr(&arguments).await,
+            (Some(2), String::new(), sentence.to_owned()),
+            "{arguments:?}"
+        );
+    }
+    assert_eq!(world.tokens(), 2, "nothing was rotated");
+    let (code, text) = world
+        .command(&["rotate", "--all", "--environment", "other"])
+        .await;
+    assert_eq!((code, text.as_str()), (Some(0), "dynatrace/s1: rotated\n"));
+}

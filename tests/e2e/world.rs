@@ -296,6 +296,12 @@ listen = ""
 
     /// A command, on a thread of its own so that the stand-in goes on. Its exit status and its results.
     pub async fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let (code, results, _) = self.command_and_stderr(arguments).await;
+        (code, results)
+    }
+
+    /// The same with what it wrote to stderr.
+    pub async fn command_and_stderr(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = self.program();
         command.args(arguments);
         let output = tokio::task::spawn_blocking(move || command.output())
@@ -303,11 +309,11 @@ listen = ""
             .expect("a thread")
             .expect("dtrotate");
         let results = String::from_utf8(output.stdout).expect("text");
-        let logs = String::from_utf8_lossy(&output.stderr);
+        let logs = String::from_utf8(output.stderr).expect("text");
         let mut outputs = self.outputs.lock().expect("the outputs");
         *outputs += &results;
         *outputs += &logs;
-        (output.status.code(), results)
+        (output.status.code(), results, logs)
     }
 
     fn program(&self) -> Command {

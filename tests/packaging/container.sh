@@ -69,18 +69,27 @@ configuration "$busy" >dtrotate/dtrotate.toml
 check "docs/operations.md: the credentials" tried container
 
 # ---- Run ----
+# run ARGUMENT...: with these arguments for podman, too.
 run() {
     podman run --detach --name "$container" --read-only --cap-drop=ALL --security-opt=no-new-privileges \
-        --network=host --cgroups=disabled --volume ./dtrotate:/etc/dtrotate:ro "$image" </dev/null
+        --network=host --cgroups=disabled --volume ./dtrotate:/etc/dtrotate:ro "$@" "$image" </dev/null
 }
+# The variables of the compose file.
+variables() { sed -n 's/^ *\(DTROTATE_[A-Z_]*\): \(.*\)/--env=\1=\2/p' /repo/docs/deploy/compose.yaml; }
+# Who asks this address does not come from loopback, as with a published port.
+elsewhere=192.0.2.1
+ip address add "$elsewhere/32" dev lo
+details() { curl --silent --output /dev/null --write-out '%{http_code}' "http://$elsewhere:9780/status"; }
 logs() { podman logs "$container" 2>&1 >/dev/null; }
 rotated() { logs | grep --quiet '"event":"rotation_succeeded"'; }
-check "it runs read-only and without capabilities" run
+check "the compose file has variables" test -n "$(variables)"
+check "it runs read-only and without capabilities" run $(variables)
 check "it rotates" within 60 rotated
 ((failures == 0)) || { podman logs "$container"; finish; }
 check "every value works" all_valid
 check "it is healthy" within 30 podman healthcheck run "$container"
-check "its listener is reachable from outside" curl --silent --fail --output /dev/null http://127.0.0.1:9780/readyz
+check "its listener is reachable from outside" curl --silent --fail --output /dev/null "http://$elsewhere:9780/readyz"
+check "and shows the status there, as the compose file has it" test "$(details)" = 200
 confined() {
     local state
     state="$(tr '\t' ' ' <"/proc/$(podman inspect --format '{{.State.Pid}}' "$container")/status")"
@@ -96,5 +105,12 @@ check "with 0" test "$(podman inspect --format '{{.State.ExitCode}}' "$container
 check "every line on stderr is JSON with an event" jq --exit-status --slurp 'length > 5 and all(has("event"))' <<<"$(logs)"
 check "nothing else was printed" test -z "$(podman logs "$container" 2>/dev/null)"
 check "the last line tells the end" test "$(logs | tail -n 1 | jq --raw-output .event)" = shutdown_finished
+
+# ---- Without the variables ----
+podman rm "$container" >/dev/null
+check "it runs without them" run
+check "it is ready" within 60 curl --silent --fail --output /dev/null "http://$elsewhere:9780/readyz"
+check "but does not show the status to others" test "$(details)" = 403
+podman stop --time 20 "$container" >/dev/null
 
 finish

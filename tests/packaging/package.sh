@@ -41,11 +41,15 @@ check "readable by everyone" test "$(stat -c %a /etc/dtrotate/dtrotate.toml)" = 
 there() {
     local file
     for file in man/man1/dtrotate.1.gz bash-completion/completions/dtrotate zsh/vendor-completions/_dtrotate \
-        fish/vendor_completions.d/dtrotate.fish doc/dtrotate/examples/drop-ins/ip-allow-list.conf; do
+        fish/vendor_completions.d/dtrotate.fish doc/dtrotate/examples/drop-ins/ip-allow-list.conf \
+        doc/dtrotate/runbooks/README.md doc/dtrotate/deploy/prometheus/dtrotate.rules.yml; do
         test -s "/usr/share/$file" || { echo "not there: $file"; return 1; }
     done
 }
-check "manual pages, completions and examples are there" there
+check "manual pages, completions, examples and the runbook are there" there
+schema_beside() { cmp config/dtrotate.schema.json "$(dirname "$1")/$(sed -n '1s/^#:schema //p' "$1")"; }
+check "the schema is where the first line of the configuration names it" schema_beside /etc/dtrotate/dtrotate.toml
+check "and that of the example" schema_beside /usr/share/doc/dtrotate/examples/minimal.toml
 check "docs/operations.md: the credentials" tried credentials
 configuration "$busy" >/etc/dtrotate/dtrotate.toml
 check "docs/operations.md: the start" as_a_person tried start

@@ -145,15 +145,17 @@ async fn details_are_for_loopback_unless_told_otherwise() {
     ] {
         assert!(with(fields).await.starts_with("HTTP/1.1 403 "), "{fields}");
     }
-    let stranger = |details| {
+    let seen_from = |peer: &str, details| {
         let request = Request::get("/").body(()).unwrap();
-        let answer =
-            desk(details, PATIENCE).answer(&request, SocketAddr::from(([192, 0, 2, 1], 5)));
+        let answer = desk(details, PATIENCE).answer(&request, peer.parse().unwrap());
         answer.status().as_u16()
     };
-    assert_eq!(stranger(Details::Loopback), 403);
-    assert_eq!(stranger(Details::Always), 200);
-    assert_eq!(stranger(Details::Never), 403);
+    assert_eq!(seen_from("192.0.2.1:5", Details::Loopback), 403);
+    assert_eq!(seen_from("192.0.2.1:5", Details::Always), 200);
+    assert_eq!(seen_from("192.0.2.1:5", Details::Never), 403);
+    // What a listener on [::] sees of IPv4.
+    assert_eq!(seen_from("[::ffff:127.0.0.1]:5", Details::Loopback), 200);
+    assert_eq!(seen_from("[::ffff:192.0.2.1]:5", Details::Loopback), 403);
 }
 
 #[tokio::test]
