@@ -88,6 +88,8 @@ impl Life {
 
     fn take_over_leavers(&mut self, found: Found, board: &Board) {
         let mut troubles = found.troubles;
+        // Of a secret that was here before, its own runs tell.
+        troubles.retain(|(name, _)| !self.roster.contains_key(name));
         for (known, record) in found.leavers {
             if self.roster.contains_key(&record.name) {
                 continue;

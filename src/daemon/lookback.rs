@@ -1,39 +1,80 @@
-//! Is Vault still what it was? A backup that is restored under a running daemon makes everything that the daemon knows too new.
+//! Is the journal still what this process knows of it? Commands and other replicas write it, and a backup may be restored under a running
+//! daemon.
+
+use futures_util::StreamExt;
 
 use crate::clock;
 use crate::rotation::ports::{Journal, JournalRead};
 
 use super::Life;
 use super::chores::Apply;
+use super::roster::Entry;
+
+/// Documents that are read at the same time.
+const AT_ONCE: usize = 8;
 
 impl Life {
-    /// Reads the document that was written last: whatever backup is restored, this one is older there. Then all that is known of the journal is
-    /// void, every secret is looked at as at the start, and nothing retires until that is done.
-    pub(super) fn look_back(&mut self) {
-        let entries = self.roster.iter();
-        let known = entries.filter_map(|(name, entry)| {
-            let known = entry.known.as_ref()?;
-            Some((entry.known_since, name.clone(), known.cas))
-        });
-        let Some((_, name, seen)) = known.max() else {
+    /// Reads the documents of these secrets again, and takes up what others wrote.
+    ///
+    /// One that is older than it was comes from a backup. Then all that is known of the journal is void, every secret is looked at as at the
+    /// start, and nothing retires until that is done.
+    pub(super) fn look_back(&mut self, kind: &str, wanted: impl Fn(&Entry) -> bool) {
+        let entries = self.roster.iter().filter(|(_, entry)| wanted(entry));
+        let seen: Vec<(String, u64)> = entries
+            .filter_map(|(name, entry)| Some((name.clone(), entry.known.as_ref()?.cas)))
+            .collect();
+        if seen.is_empty() {
             return;
-        };
+        }
         let (ledger, board) = (self.office.wired.ledger.clone(), self.office.board.clone());
-        self.chores.begin("look back", async move {
-            let read = ledger.read(&name).await;
-            board.called("", "journal", read.as_ref().err());
-            Box::new(move |life: &mut Life| {
-                let version = match read {
-                    Ok(JournalRead::Present { version, .. }) => version,
-                    Ok(JournalRead::Absent { cas }) => cas,
-                    Ok(JournalRead::Unreadable { .. }) | Err(_) => return,
-                };
-                if version < seen {
-                    let now = clock::now();
-                    life.roster.values_mut().for_each(|it| it.forget(now));
-                    life.ring();
+        self.chores.begin(kind, async move {
+            let reads = seen.into_iter().map(|(name, seen)| {
+                let (ledger, board) = (&ledger, &board);
+                async move {
+                    let read = ledger.read(&name).await;
+                    board.called("", "journal", read.as_ref().err());
+                    Some((name, seen, read.ok()?)).filter(|(_, seen, read)| differs(*seen, read))
                 }
-            }) as Apply
+            });
+            let changed: Vec<_> = futures_util::stream::iter(reads)
+                .buffer_unordered(AT_ONCE)
+                .filter_map(async |changed| changed)
+                .collect()
+                .await;
+            Box::new(move |life: &mut Life| life.looked_back(changed)) as Apply
         });
     }
+
+    fn looked_back(&mut self, changed: Vec<(String, u64, JournalRead)>) {
+        let now = clock::now();
+        let mut versions = changed.iter();
+        if versions.any(|(_, seen, read)| version(read).is_some_and(|version| version < *seen)) {
+            self.roster.values_mut().for_each(|it| it.forget(now));
+        }
+        for (name, seen, read) in changed {
+            let entry = self.roster.get_mut(&name);
+            // Not what a run of our own wrote meanwhile.
+            let same = |entry: &&mut Entry| {
+                !entry.busy && entry.known.as_ref().is_some_and(|known| known.cas == seen)
+            };
+            if let Some(entry) = entry.filter(same) {
+                entry.learn(read, now);
+                entry.hurry(now);
+            }
+        }
+        self.ring();
+    }
+}
+
+/// The version of the document; none = it cannot be read.
+fn version(read: &JournalRead) -> Option<u64> {
+    match read {
+        JournalRead::Present { version, .. } => Some(*version),
+        JournalRead::Absent { cas } => Some(*cas),
+        JournalRead::Unreadable { .. } => None,
+    }
+}
+
+fn differs(seen: u64, read: &JournalRead) -> bool {
+    version(read) != Some(seen)
 }

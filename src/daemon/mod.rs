@@ -53,7 +53,7 @@ pub use assemble::AssembleError;
 use assemble::Wired;
 use chores::{Apply, Chores};
 use job::Office;
-use roster::Roster;
+use roster::{Entry, Roster};
 use signals::Signal;
 use telling::Telling;
 use window::Window;
@@ -229,6 +229,8 @@ impl Life {
             for name in names {
                 self.look(&name, now);
             }
+            // A person mends it, most likely by a command of their own.
+            self.look_back("look at what is stuck", Entry::is_stuck);
         }
         if self.installation.is_none() {
             self.ask_installation();

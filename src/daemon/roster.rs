@@ -30,8 +30,6 @@ pub struct Entry {
     pub known: Option<Known>,
     /// The token that it held by the last document that was read, also while none is known; the outer none = none was ever read.
     held: Option<Option<TokenId>>,
-    /// Since when that is known.
-    pub known_since: Option<Timestamp>,
     /// How long a foreign claim has stood.
     pub watch: Option<Watch>,
     /// The run that it waits for.
@@ -48,8 +46,10 @@ pub struct Entry {
     pub glance: bool,
     /// The sweep's picture, for the next run.
     pub listing: Option<Listing>,
-    /// Its settings changed since it was last looked at.
-    changed: bool,
+    /// Since when it is switched on, if it was off before.
+    on_since: Option<Timestamp>,
+    /// When its settings changed since it was last looked at.
+    changed: Option<Timestamp>,
     /// It was stuck, and its settings changed: try again.
     nudged: bool,
     /// The due time that was skipped last.
@@ -73,7 +73,6 @@ impl Entry {
             settings,
             known: None,
             held: None,
-            known_since: None,
             watch: None,
             due: None,
             because: "not looked at yet".into(),
@@ -82,7 +81,8 @@ impl Entry {
             doubt: false,
             glance: false,
             listing: None,
-            changed: false,
+            on_since: None,
+            changed: None,
             nudged: false,
             skipped: None,
             wake: None,
@@ -118,6 +118,12 @@ impl Entry {
         Some(&self.record()?.current.as_ref()?.id)
     }
 
+    /// Only a person brings it further.
+    pub fn is_stuck(&self) -> bool {
+        let failure = self.record().and_then(|record| record.failure.as_ref());
+        failure.is_some_and(|failure| failure.retry_at.is_none())
+    }
+
     /// The token that it held when that was last known; the outer none = that was never known.
     pub fn held(&self) -> Option<Option<&TokenId>> {
         self.held.as_ref().map(Option::as_ref)
@@ -139,6 +145,7 @@ impl Entry {
 
     /// Takes note of what was read of its document, without a run.
     pub fn learn(&mut self, read: JournalRead, now: Timestamp) {
+        self.know(None);
         match read {
             JournalRead::Present { version, record } => {
                 self.know(Some(Known {
@@ -185,7 +192,9 @@ impl Entry {
                 config::Missed::Run => Missed::Run,
                 config::Missed::Skip => Missed::Skip,
             },
-            adopted_at: record.adopted_at,
+            adopted_at: record
+                .adopted_at
+                .max(self.on_since.unwrap_or(record.adopted_at)),
             last_due: record.last_due,
             created: current.and_then(|current| current.created),
             expires: current.and_then(|current| current.expires),
@@ -251,13 +260,15 @@ impl Entry {
     pub fn ended(&mut self, verdict: &Verdict, known: Option<Known>, now: Timestamp) {
         self.busy = false;
         self.looked = true;
-        if version(&self.known) != version(&known) {
-            self.known_since = Some(now);
-        }
         self.know(known);
         let failure = self.record().and_then(|record| record.failure.as_ref());
-        let stuck = failure.is_some_and(|failure| failure.retry_at.is_none());
-        self.nudged |= std::mem::take(&mut self.changed) && stuck;
+        // Not what this look found by the new settings.
+        let stuck = |changed| {
+            failure.is_some_and(|failure| failure.retry_at.is_none() && failure.at < changed)
+        };
+        let nudged = self.changed.is_some_and(stuck);
+        self.changed = None;
+        self.nudged |= nudged;
         self.wake = None;
         self.not_before = None;
         self.unreadable = None;
@@ -315,9 +326,14 @@ impl Entry {
             // Another place holds another token.
             self.held = None;
         }
+        let was_off = self.settings.as_ref().is_some_and(|old| !old.enabled);
+        if was_off && settings.enabled {
+            // What passed while it was off was not to be served.
+            self.on_since = Some(now);
+        }
         self.plan = Arc::new(settings.plan.clone());
         self.settings = Some(settings);
-        self.changed = true;
+        self.changed = Some(now);
         self.retrying = None;
         self.due = None;
         // A command or another replica may have found it stuck.
@@ -357,10 +373,6 @@ impl Entry {
 
 /// All secrets by name.
 pub type Roster = BTreeMap<String, Entry>;
-
-fn version(known: &Option<Known>) -> Option<u64> {
-    known.as_ref().map(|known| known.cas)
-}
 
 fn signed(length: Duration) -> SignedDuration {
     SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)

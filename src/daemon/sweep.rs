@@ -11,6 +11,7 @@ use crate::rotation::error::{CallError, ErrorKind};
 use crate::rotation::event::{EventName, Level, Report};
 use crate::rotation::facts::{Listing, Verdict};
 use crate::rotation::ports::TokenIssuer;
+use crate::rotation::record::Record;
 use crate::rotation::token::{TokenId, TokenInfo};
 use crate::rotation::{concerns, doubtful};
 use crate::telemetry::Line;
@@ -35,7 +36,7 @@ impl Life {
             return;
         }
         self.next_sweep = Instant::now() + self.settings.daemon.sweep;
-        self.look_back();
+        self.look_back("look back", |_| true);
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
         for environment in names {
             if self.office.board.can_start(&environment) {
@@ -194,11 +195,10 @@ pub(super) fn disagrees(name: &str, clock: &ServerClock) -> Option<String> {
 /// anything there.
 pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, verdict: &Verdict) {
     let environment = &entry.plan.coordinates.environment;
-    let [document, look, secret] = keys(name);
+    let [document, look, secret, value, elsewhere] = keys(name);
     match verdict {
         Verdict::Unreadable(why) => {
-            let message = format!("the journal document of this secret cannot be used: {why}");
-            let line = Line::new(EventName::JournalUnreadable, message).secret(name, environment);
+            let line = Line::new(EventName::JournalUnreadable, why).secret(name, environment);
             return board.raise(document, line, true);
         }
         _ => board.settle(&document),
@@ -218,13 +218,40 @@ pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, verdict: &
         report.reason = Some(failure.reason);
         let line = Line::of(report).since(Some(failure.since));
         board.raise(secret, line.secret(name, environment), false);
-    } else if let Some(invalid) = &record.invalid {
-        let line = Line::new(EventName::CurrentInvalid, &invalid.message);
-        let line = line.since(Some(invalid.since));
-        board.raise(secret, line.secret(name, environment), false);
     } else {
         board.forget(&secret);
     }
+    if let Some(invalid) = &record.invalid {
+        let line = Line::new(EventName::CurrentInvalid, &invalid.message);
+        let line = line.since(Some(invalid.since));
+        board.raise(value, line.secret(name, environment), false);
+    } else {
+        board.forget(&value);
+    }
+    // Nobody else's: a secret that left the configuration is finished at the URL of its document.
+    match left_elsewhere(record).filter(|_| entry.settings.is_some()) {
+        Some(message) => {
+            let line = Line::new(EventName::RetirementHeld, message).at(Level::Error);
+            board.raise(elsewhere, line.secret(name, environment), true);
+        }
+        None => board.settle(&elsewhere),
+    }
+}
+
+/// Former tokens that belong to another URL than the secret has now: what a human must do about them.
+fn left_elsewhere(record: &Record) -> Option<String> {
+    let here = &record.coordinates.base_url;
+    let left = record.retiring.iter().filter(|it| it.base_url != *here);
+    let left: Vec<String> = left
+        .map(|entry| format!("{} at {}", entry.id, entry.base_url))
+        .collect();
+    (!left.is_empty()).then(|| {
+        format!(
+            "former tokens of this secret are never ended at another URL than their own: [{}]. Give the environment that URL back until they \
+             are gone, or delete them there by hand and then their entries of `retiring` in the journal document",
+            left.join(", ")
+        )
+    })
 }
 
 /// What a run told of this secret and no document tells.
@@ -239,8 +266,9 @@ pub(super) fn forget_troubles(board: &Board, name: &str) {
     }
 }
 
-fn keys(name: &str) -> [String; 3] {
-    ["journal", "look", "secret"].map(|subject| format!("{subject} of {name}"))
+fn keys(name: &str) -> [String; 5] {
+    ["journal", "look", "secret", "value", "elsewhere"]
+        .map(|subject| format!("{subject} of {name}"))
 }
 
 fn refused_line(error: &CallError) -> Line {

@@ -45,11 +45,7 @@ pub fn render(status: &Status) -> String {
     );
     services(&mut html, status);
     html += "</header>\n<main>\n";
-    for trouble in status
-        .troubles
-        .iter()
-        .filter(|trouble| trouble.secret.is_none())
-    {
+    for trouble in status.general_troubles() {
         general_trouble(&mut html, trouble, status.at);
     }
     if status.secrets.is_empty() {

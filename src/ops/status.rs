@@ -434,6 +434,13 @@ impl Status {
         })
     }
 
+    /// The troubles that are of no secret here.
+    pub fn general_troubles(&self) -> impl Iterator<Item = &Trouble> {
+        let here = |name: &str| self.secrets.iter().any(|secret| secret.name == name);
+        let general = move |trouble: &&Trouble| !trouble.secret.as_deref().is_some_and(here);
+        self.troubles.iter().filter(general)
+    }
+
     /// The troubles of one secret.
     pub fn troubles_of<'a>(&'a self, secret: &'a str) -> impl Iterator<Item = &'a Trouble> {
         let of = move |trouble: &&Trouble| trouble.secret.as_deref() == Some(secret);

@@ -40,11 +40,7 @@ impl Paint {
 /// All secrets: a card for each that needs a human or is tried again, a row for each other one.
 pub fn overview(status: &Status, paint: Paint) -> String {
     let mut text = headline(status, paint);
-    for trouble in status
-        .troubles
-        .iter()
-        .filter(|trouble| trouble.secret.is_none())
-    {
+    for trouble in status.general_troubles() {
         text.push('\n');
         text += &trouble_card(trouble, status.at, paint);
     }

@@ -67,6 +67,7 @@ impl Run {
             held_since: None,
             extended_to: None,
             used_from: None,
+            unknown: Default::default(),
         });
     }
 

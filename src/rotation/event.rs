@@ -175,6 +175,7 @@ impl Report {
             event: self.event.as_str().to_owned(),
             token_id: self.token_id.clone(),
             detail: self.message.clone(),
+            unknown: Default::default(),
         }
     }
 }

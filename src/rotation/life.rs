@@ -18,7 +18,7 @@ impl Run {
         if let Some(other) = &record.renamed_to {
             // Two documents must never be at work on one secret.
             let why = format!(
-                "it goes on under the name {other}, which a newer configuration gave it; give the secret that name here, too, or set \
+                "this secret goes on under the name {other}, which a newer configuration gave it; give it that name here, too, or set \
                  `renamed_from = \"{other}\"` to take it back"
             );
             return self.finish(Verdict::Unreadable(why));

@@ -201,7 +201,8 @@ impl Run {
         let idle = self.errand.dry;
         let work = (!idle)
             .then(|| {
-                self.lengthen(now)
+                self.notice_move(now)
+                    .or_else(|| self.lengthen(now))
                     .or_else(|| self.adopt_late(now))
                     .or_else(|| self.glance())
                     .or_else(|| self.reconcile(now))

@@ -64,6 +64,21 @@ impl Coordinates {
     }
 }
 
+impl Coordinates {
+    /// The place as a person knows it, with what else sets it apart from `other`.
+    pub fn difference(&self, other: &Coordinates) -> String {
+        let url = format!(" at {}", self.base_url);
+        format!(
+            "{self}{}",
+            if self.base_url == other.base_url {
+                ""
+            } else {
+                &url
+            }
+        )
+    }
+}
+
 impl std::fmt::Display for Coordinates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(

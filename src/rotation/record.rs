@@ -96,6 +96,9 @@ pub struct Current {
     pub version: u64,
     /// dtrotate minted it for this secret: its name bears our marker.
     pub marked: bool,
+    /// Fields of a newer version, as in the document itself.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// Who works on the secret, and on what.
@@ -213,6 +216,9 @@ pub struct OpenAttempt {
     /// The first full listing after `since` in which no token of it was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<Timestamp>,
+    /// Fields of a newer version, as in the document itself.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// A former token on its way out.
@@ -244,6 +250,9 @@ pub struct Retiring {
     /// The address it was last used from after its successor was stored, as the environment told at the end of its grace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_from: Option<String>,
+    /// Fields of a newer version, as in the document itself.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// How far a retiring token is.
@@ -378,6 +387,9 @@ pub struct Event {
     /// More, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// Fields of a newer version, as in the document itself.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 impl Attempt {
@@ -389,6 +401,7 @@ impl Attempt {
             since,
             due,
             missed: None,
+            unknown: Map::new(),
         }
     }
 }
@@ -454,6 +467,7 @@ impl Current {
             expires: info.expires,
             version,
             marked: marker.is_some_and(|marker| marker.epoch == *epoch),
+            unknown: Map::new(),
         }
     }
 }

@@ -45,7 +45,7 @@ impl Run {
             Err(command) => return command,
         };
         if self.errand.dry {
-            return self.say(standing);
+            return self.say(standing, now);
         }
         let claimed = self.record().is_some_and(|record| record.claim.is_some());
         if !claimed && standing != Standing::Current {
@@ -83,10 +83,15 @@ impl Run {
     }
 }
 
-/// The due instant that the claimed rotation serves.
+/// The due instant that the claimed rotation serves. One that a person asked for serves what was due when they asked.
 pub(super) fn claimed_due(record: &Record) -> Option<jiff::Timestamp> {
-    match record.claim.as_ref().map(|claim| &claim.work) {
-        Some(Work::Rotate { due, .. }) => *due,
+    let claim = record.claim.as_ref()?;
+    match &claim.work {
+        Work::Rotate {
+            trigger: Trigger::Command,
+            ..
+        } => Some(claim.since),
+        Work::Rotate { due, .. } => *due,
         _ => None,
     }
 }

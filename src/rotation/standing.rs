@@ -1,6 +1,6 @@
 //! What the value in Vault is to us: the judgement that every run begins with.
 
-use super::facts::{Command, Holds, Looked, Verdict};
+use super::facts::{Command, Holds, Looked, Now, Verdict};
 use super::fitness;
 use super::machine::Run;
 use super::record::{Reason, RetiringState, Trigger};
@@ -102,14 +102,28 @@ impl Run {
     }
 
     /// What a dry run tells.
-    pub(super) fn say(&mut self, standing: Standing) -> Command {
+    pub(super) fn say(&mut self, standing: Standing, now: Now) -> Command {
         let name = &self.errand.plan.name;
         let current = match &self.looked {
             Some(Looked::Known(info)) => format!("{} ({})", info.id, info.scopes.join(", ")),
             _ => "the recorded token".to_owned(),
         };
+        let unfit = match (&standing, &self.looked) {
+            (Standing::Current | Standing::Foreign, Some(Looked::Known(info))) => {
+                fitness::lifetime(self.plan(), &info.id, info.created, info.expires, now.wall).err()
+            }
+            _ => None,
+        };
+        if let Some(message) = unfit {
+            let text = format!("{name}: stuck: {message}");
+            return self.finish(Verdict::Would(text));
+        }
+        let new = self.record().is_none_or(|record| record.current.is_none());
         let text = match standing {
             Standing::Current => format!("{name}: would replace {current}"),
+            Standing::Foreign if new => {
+                format!("{name}: would record {current}, and then replace it")
+            }
             Standing::Template => {
                 format!("{name}: would replace {current}, which Dynatrace does not know any more")
             }

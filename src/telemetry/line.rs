@@ -47,13 +47,12 @@ impl Line {
     /// About this secret of this environment.
     pub fn secret(mut self, name: &str, environment: &str) -> Self {
         self.secret = Some(name.to_owned());
-        self.environment = Some(environment.to_owned());
-        self
+        self.environment(environment)
     }
 
-    /// About this environment.
+    /// About this environment; an empty name is none.
     pub fn environment(mut self, name: &str) -> Self {
-        self.environment = Some(name.to_owned());
+        self.environment = (!name.is_empty()).then(|| name.to_owned());
         self
     }
 

@@ -139,7 +139,9 @@ impl Journal for KvJournal {
                     version,
                     record: Box::new(record),
                 },
-                Err(why) => JournalRead::Unreadable { why },
+                Err(why) => JournalRead::Unreadable {
+                    why: self.error(ErrorKind::Refused, &encode(name), &why).what,
+                },
             },
         })
     }
@@ -161,8 +163,12 @@ fn parse(document: Map<String, Value>) -> Result<Record, String> {
     if let Some(why) = too_new(&document) {
         return Err(why);
     }
-    serde_json::from_value(Value::Object(document))
-        .map_err(|error| without_quotes(&error.to_string()))
+    serde_json::from_value(Value::Object(document)).map_err(|error| {
+        format!(
+            "its content does not fit: {}",
+            without_quotes(&error.to_string())
+        )
+    })
 }
 
 fn too_new(document: &Map<String, Value>) -> Option<String> {
@@ -316,6 +322,21 @@ mod tests {
         "dt0c01.PUBLIC",
         "dt0c01.PUBLIC.CANARY",
     ];
+
+    #[test]
+    fn fields_of_a_newer_version_survive_wherever_the_document_keeps_something() {
+        let mut document = whole();
+        for pointer in ["", "/current", "/open/0", "/retiring/0", "/events/0"] {
+            let part = document.pointer_mut(pointer).unwrap();
+            let part = part.as_object_mut().unwrap();
+            part.insert("of_a_newer_version".into(), Value::Bool(true));
+        }
+        let Value::Object(map) = document.clone() else {
+            unreachable!()
+        };
+        let record = parse(map).unwrap();
+        assert_eq!(serde_json::to_value(record).unwrap(), document);
+    }
 
     /// A whole document, with every optional part.
     fn whole() -> Value {

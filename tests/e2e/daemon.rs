@@ -98,7 +98,7 @@ async fn a_person_rotates_now_and_can_ask_first() {
         .command(&["rotate", "dynatrace/s0", "--dry-run"])
         .await;
     assert_eq!(code, Some(0));
-    assert!(text.contains("would replace dt0c01."), "{text}");
+    assert!(text.contains("would record dt0c01."), "{text}");
     assert_eq!(
         (version().await, world.tokens()),
         (before, 1),
@@ -110,6 +110,9 @@ async fn a_person_rotates_now_and_can_ask_first() {
     );
     assert_eq!((version().await, world.tokens()), (before + 1, 2));
     world.assert_valid().await;
+    // What was due when it was asked for is served by it.
+    let served = world.record(0).await["last_due"].clone();
+    assert!(served.is_string(), "{served}");
     assert_eq!(world.command(&["rotate", "nosuch"]).await.0, Some(2));
     world.dynatrace.disable(&world.current_id(0).await);
     assert_eq!(

@@ -1,9 +1,9 @@
-//! Secrets that leave the configuration, come back, or change their name: their documents and their former tokens.
+//! Secrets that leave the configuration, come back, move, or change their name: their documents and their former tokens.
 
 use std::time::Duration;
 
 use serde_json::Value;
-use simulator::{Action, Operation, Rule};
+use simulator::{Action, Operation, Rule, Seed};
 
 use crate::world::{Daemon, World, until, within};
 
@@ -278,4 +278,93 @@ async fn p2_a_name_with_a_document_of_its_own_keeps_it() {
     let warned = |line: &&Value| line["event"] == "secret_released" && line["level"] == "WARN";
     assert_eq!(lines.iter().filter(warned).count(), 1);
     assert!(within(Duration::from_secs(60), async || world.tokens() == 2).await);
+}
+
+/// The reasons of the secrets that are stuck now.
+async fn stuck(world: &World) -> Vec<String> {
+    let mut reasons = vec![];
+    for number in 0..world.secrets.len() {
+        let failure = &world.record(number).await["failure"];
+        reasons.extend(failure["reason"].as_str().map(str::to_owned));
+    }
+    reasons
+}
+
+#[tokio::test]
+async fn p7_p8_a_secret_that_moved_is_told_at_once_and_waits_for_a_person() {
+    let mut world = World::new(1).await;
+    let name = world.secrets[0].clone();
+    let daemon = world.start("e2e");
+    recorded(&world, &name).await;
+    let secrets = |world: &mut World, path: &str| {
+        let secrets = world.config["secret"].as_array_mut().expect("secrets");
+        let secret = secrets[0].as_table_mut().expect("a secret");
+        secret.insert("name".into(), name.clone().into());
+        secret.insert("path".into(), path.into());
+        world.save();
+    };
+    let theirs = world.dynatrace.seed(Seed::new("theirs"));
+    let data = serde_json::json!({ "token": theirs.value });
+    world.root.put("secret", "dynatrace/elsewhere", data).await;
+    secrets(&mut world, "dynatrace/elsewhere");
+    reload(&daemon).await;
+    until("it to be told", async || {
+        stuck(&world).await == ["moved"] && world.errors().len() == 1
+    })
+    .await;
+    let told = world.errors()[0]["message"].to_string();
+    assert!(
+        told.contains("dynatrace/elsewhere") && told.contains("retires"),
+        "{told}"
+    );
+    // Moved back: nothing happened.
+    secrets(&mut world, &name);
+    reload(&daemon).await;
+    until("it to be over", async || stuck(&world).await.is_empty()).await;
+    assert_eq!(world.replaced(0).await, 0);
+    // Accepted: the token of the former place retires as any other.
+    let former = world.value(0).await;
+    secrets(&mut world, "dynatrace/elsewhere");
+    reload(&daemon).await;
+    until("it to be told again", async || {
+        stuck(&world).await == ["moved"]
+    })
+    .await;
+    rotate(&world, &name).await;
+    until("the former ones to be gone", async || {
+        world.tokens() == 1 && world.dynatrace.token_by_value(&former).is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn p2_p8_a_new_url_is_a_move_and_former_tokens_wait_for_their_own() {
+    let mut world = World::new(1).await;
+    let name = world.secrets[0].clone();
+    let daemon = world.start("e2e");
+    recorded(&world, &name).await;
+    rotate(&world, &name).await;
+    let url = world.dynatrace.url().to_owned();
+    let other = url.replace("127.0.0.1", "localhost");
+    world.set("defaults.grace", "20s");
+    world.set("defaults.max_grace", "40s");
+    world.set("dynatrace.prod.url", other.as_str());
+    reload(&daemon).await;
+    until("it to be told", async || stuck(&world).await == ["moved"]).await;
+    let told = world.errors()[0]["message"].to_string();
+    assert!(told.contains(&url) && told.contains(&other), "{told}");
+    let before = world.value(0).await;
+    rotate(&world, &name).await;
+    assert_ne!(world.value(0).await, before, "it says rotated");
+    until("what waits to be told", async || {
+        let errors = world.errors();
+        errors.iter().any(|line| line["event"] == "retirement_held")
+    })
+    .await;
+    world.set("defaults.grace", "2s");
+    world.set("defaults.max_grace", "4s");
+    world.set("dynatrace.prod.url", url.as_str());
+    reload(&daemon).await;
+    rotate(&world, &name).await;
+    world.assert_valid().await;
 }

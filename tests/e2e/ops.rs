@@ -323,3 +323,63 @@ async fn p8_what_is_an_error_only_at_times_is_a_trouble_too() {
     assert_eq!(world.command(&["status"]).await.0, Some(1));
     world.assert_valid().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_what_a_command_did_is_seen_by_the_daemon() {
+    let mut world = World::new(2).await;
+    world.set("ops.listen", free());
+    let value = world.value(0).await;
+    let empty = json!({ "note": note(0) });
+    world.root.put("secret", &world.secrets[0], empty).await;
+    let daemon = world.start("e2e");
+    until("it to be stuck", async || {
+        world.command(&["status"]).await.0 == Some(1)
+    })
+    .await;
+    world.put(0, &value).await;
+    for name in &world.secrets {
+        let (code, text) = world.command(&["rotate", name]).await;
+        assert_eq!(code, Some(0), "{text}");
+    }
+    until("the daemon to see it", async || {
+        let (code, text) = world.command(&["status", &world.secrets[1]]).await;
+        code == Some(0) && text.contains(&world.current_id(1).await)
+    })
+    .await;
+    assert_eq!(world.command(&["status"]).await.0, Some(0));
+    until("what it left behind to be gone", async || {
+        world.tokens() == 2 && world.is_quiet().await
+    })
+    .await;
+    // The token that the command made is watched as any other.
+    assert!(world.dynatrace.delete(&world.current_id(1).await));
+    until("it to be told", async || {
+        daemon.events("current_invalid") == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_a_trouble_of_no_configured_secret_is_shown_in_words() {
+    let mut world = World::new(1).await;
+    world.set("ops.listen", free());
+    let stranger = format!("{}/stranger", world.journal);
+    let damaged = json!({ "schema": 1, "claim": "nonsense" });
+    world.root.put("secret", &stranger, damaged).await;
+    let daemon = world.start("e2e");
+    until("it to be told", async || {
+        daemon.events("journal_unreadable") == 1
+    })
+    .await;
+    let place = format!("journal document secret/{stranger} cannot be used");
+    let (code, text) = world.command(&["status"]).await;
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(code == Some(1) && text.contains(&place), "{text}");
+    let (_, page) = get(&world, "/").await;
+    assert!(page.contains(&place), "{page}");
+    let said = daemon.lines();
+    let said = said
+        .iter()
+        .find(|line| line["event"] == "journal_unreadable");
+    assert_eq!(said.expect("a line").get("environment"), None);
+}

@@ -228,6 +228,7 @@ fn p1_what_a_secret_holds_outlives_a_document_that_is_not_known_for_a_while() {
         expires: None,
         version: 1,
         marked: true,
+        unknown: Default::default(),
     };
     entry.ended(
         &Verdict::Settled { wake: None },
@@ -243,4 +244,17 @@ fn p1_what_a_secret_holds_outlives_a_document_that_is_not_known_for_a_while() {
     moved.plan.coordinates.path = "elsewhere".into();
     entry.change(moved, now);
     assert_eq!(entry.held(), None, "another place holds another token");
+}
+
+#[test]
+fn what_passed_while_a_secret_was_switched_off_is_not_made_up_for() {
+    let mut off = settings(config::Missed::Run);
+    off.enabled = false;
+    let mut entry = Entry::new(Arc::new(off.plan.clone()), Some(off));
+    let settled = Verdict::Settled { wake: None };
+    entry.ended(&settled, known(|_| {}), at("11T02:00"));
+    entry.change(settings(config::Missed::Run), at("11T04:00"));
+    entry.ended(&settled, known(|_| {}), at("11T04:00"));
+    entry.plan_next(at("11T04:01"), at("10T00:00"));
+    assert_eq!(entry.due.map(|due| due.instant), Some(at("12T03:00")));
 }

@@ -82,6 +82,7 @@ fn retiring(text: &str, state: RetiringState, since: i64, due: i64) -> Retiring 
         held_since: None,
         used_from: None,
         extended_to: None,
+        unknown: Default::default(),
     }
 }
 
