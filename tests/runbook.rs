@@ -63,7 +63,7 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
 
 #[test]
 fn every_reason_of_a_stuck_rotation_has_a_page() {
-    let source = read("src/rotation/record.rs");
+    let source = read("src/rotation/reason.rs");
     let arms = source.lines().filter_map(|line| {
         let (_, word) = line.trim().strip_prefix("Reason::")?.split_once("=> \"")?;
         Some(format!(

@@ -5,9 +5,7 @@ use super::error::{CallError, ErrorKind, Service};
 use super::event::{EventName, Level, Report};
 use super::facts::{Command, Looked, Now, Seen, Verdict, Watch};
 use super::machine::{Run, Then};
-use super::record::{
-    Claim, Current, Failure, Reason, Record, RetiringState, SCHEMA, Trigger, Work,
-};
+use super::record::{Claim, Current, Failure, Reason, Record, SCHEMA, Trigger, Work};
 use super::retry;
 use super::standing::Standing;
 use super::token::Marker;
@@ -347,82 +345,5 @@ impl Run {
             events: Default::default(),
             unknown: Default::default(),
         }
-    }
-
-    /// The configuration names another place, field, environment or URL than the document.
-    pub(super) fn is_moved(&self) -> bool {
-        self.record()
-            .is_some_and(|record| !record.coordinates.same_place(&self.errand.plan.coordinates))
-    }
-
-    /// The configuration moved it: that is told at once, and not at its next due time; and so is that it moved back.
-    pub(super) fn notice_move(&mut self, now: Now) -> Option<Command> {
-        let moved = self.is_moved() && !self.errand.leaving;
-        let failure = self.record()?.failure.as_ref();
-        let known = failure.is_some_and(|failure| failure.reason == Reason::Moved);
-        match (moved, known) {
-            (true, false) => Some(self.move_house(now)),
-            (false, true) => {
-                let mut record = self.draft();
-                record.failure = None;
-                Some(self.write(record, vec![], Then::Go, now))
-            }
-            _ => None,
-        }
-    }
-
-    /// Takes the new coordinates over, as a person asked for by `rotate NAME`. Open attempts must be settled at the old place first:
-    /// their fences are versions of the old secret.
-    pub(super) fn move_house(&mut self, now: Now) -> Command {
-        let by_command = self
-            .errand
-            .wish
-            .as_ref()
-            .is_some_and(|wish| wish.trigger == Trigger::Command);
-        let open = self.record().is_some_and(|record| !record.open.is_empty());
-        let new = &self.errand.plan.coordinates;
-        let old = self.place().difference(new);
-        let new = new.difference(self.place());
-        let former = self.record().and_then(|record| record.current.as_ref());
-        let former = former.map_or(String::new(), |former| {
-            format!("; where another token stands, {} retires", former.id)
-        });
-        if self.errand.dry {
-            return self.finish(Verdict::Would(format!(
-                "{}: would accept its move from {old} to {new} and go on there{former}",
-                self.errand.plan.name
-            )));
-        }
-        if !by_command || open {
-            let message = format!(
-                "the configuration moved this secret from {old} to {new}; check that the new place holds the right token, then run \
-                 `dtrotate rotate {}` to accept it{former}{}",
-                self.errand.plan.name,
-                if open {
-                    " (an interrupted attempt at the old place is being settled first; try again in a while)"
-                } else {
-                    ""
-                }
-            );
-            return self.fail(Reason::Moved, message, None, now);
-        }
-        let mut record = self.draft();
-        record.coordinates = self.errand.plan.coordinates.clone();
-        if let Some(current) = &mut record.current {
-            current.version = 0;
-        }
-        // Versions count anew at the new place; a token that retires here must be looked for there from the first version on.
-        for entry in &mut record.retiring {
-            entry.base = 0;
-            if entry.state == RetiringState::Grace {
-                entry.due = entry.due.max(now.wall);
-            }
-        }
-        let report = Report::new(
-            EventName::SecretAdopted,
-            format!("moved from {old} to {new}"),
-        )
-        .at(Level::Info);
-        self.write(record, vec![report], Then::Refresh, now)
     }
 }

@@ -1,8 +1,8 @@
 //! The rotation of one secret. `docs/rotation.md` has the picture of its states and what follows a crash at each arrow.
 //!
-//! In reading order: `plan`, `token`, `record` (what to rotate, and the journal document); `facts` (what a run knows, asks for and is told);
+//! In reading order: `plan`, `token`, `record` with `reason` (what to rotate, and the journal document); `facts` (what a run knows, asks for and is told);
 //! `machine` (the order of work), `fold` (what it learns from an outcome), then its subjects: `claim`, `standing`, `rotate`, `attempt`, `deliver`, `adopt`, `tidy`, `retire`, `undo`,
-//! `life`; `runner` carries commands out through the `ports`. Everything but `runner` is pure and synchronous.
+//! `life`, `moving`; `runner` carries commands out through the `ports`. Everything but `runner` is pure and synchronous.
 
 mod adopt;
 mod attempt;
@@ -15,8 +15,10 @@ pub mod fitness;
 mod fold;
 mod life;
 pub mod machine;
+mod moving;
 pub mod plan;
 pub mod ports;
+pub mod reason;
 pub mod record;
 mod retire;
 pub mod retry;

@@ -1,0 +1,72 @@
+//! The stable codes of what keeps a secret from being rotated.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a rotation failed or is stuck: one word per runbook page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nothing at this path, or its latest version is deleted.
+    SecretMissing,
+    /// The secret has no such field, or it is blank or no string.
+    FieldMissing,
+    /// Dynatrace does not know the value.
+    TokenUnknown,
+    /// A person disabled the token.
+    TokenDisabled,
+    /// It is a personal access token.
+    TokenPersonal,
+    /// It has rights to manage tokens and is not the environment's management token.
+    TokenManages,
+    /// Its lifetime is not longer than twice the grace.
+    LifetimeTooShort,
+    /// The environment refused to make a token like it.
+    MintRefused,
+    /// The new token did not work, or has not the rights asked for.
+    VerifyFailed,
+    /// Vault refused a read or write of this secret or of its journal document.
+    VaultRefused,
+    /// Dynatrace refused a call for a token of this secret.
+    DynatraceRefused,
+    /// Vault or Dynatrace refused a call of a clean-up or retirement: former tokens stay as they are. The value in Vault is not concerned.
+    RetirementRefused,
+    /// Its path, field, environment or URL changed in the configuration.
+    Moved,
+    /// A service could not be reached or gave no clear answer; tried again by itself.
+    Unavailable,
+}
+
+impl Reason {
+    /// What keeps it from being rotated stands in Vault or at the token itself, where a look can find that it is over.
+    pub fn is_of_the_value(self) -> bool {
+        matches!(
+            self,
+            Reason::SecretMissing
+                | Reason::FieldMissing
+                | Reason::TokenUnknown
+                | Reason::TokenDisabled
+                | Reason::TokenPersonal
+                | Reason::TokenManages
+        )
+    }
+
+    /// The word in logs and journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::SecretMissing => "secret_missing",
+            Reason::FieldMissing => "field_missing",
+            Reason::TokenUnknown => "token_unknown",
+            Reason::TokenDisabled => "token_disabled",
+            Reason::TokenPersonal => "token_personal",
+            Reason::TokenManages => "token_manages",
+            Reason::LifetimeTooShort => "lifetime_too_short",
+            Reason::MintRefused => "mint_refused",
+            Reason::VerifyFailed => "verify_failed",
+            Reason::VaultRefused => "vault_refused",
+            Reason::DynatraceRefused => "dynatrace_refused",
+            Reason::RetirementRefused => "retirement_refused",
+            Reason::Moved => "moved",
+            Reason::Unavailable => "unavailable",
+        }
+    }
+}
