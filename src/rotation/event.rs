@@ -87,7 +87,8 @@ vocabulary! {
     RotationStuck "rotation_stuck" Error "A rotation cannot go on without a human; the message says what to do."
         "What the message says; `reason` is its stable code. Then `dtrotate rotate NAME`, or wait for the next due time.",
     OrphanDeleted "orphan_deleted" Info "A token of a broken-off attempt, never stored anywhere, was deleted.",
-    RetirementHeld "retirement_held" Info "The old token is still used, so its grace is extended.",
+    RetirementHeld "retirement_held" Info "An old token works on for longer: it is still used, or consumers could not read Vault."
+        "Nothing at INFO. At WARN a consumer has not picked up the new value: find it at the address. At ERROR the message says what to do.",
     TokenDisabled "token_disabled" Info "An old token was disabled; until it is deleted it can be enabled again.",
     TokenDeleted "token_deleted" Info "An old token is gone.",
     TokenShared "token_shared" Warn "A token that should retire is the current value of another secret, too; it is left alone."

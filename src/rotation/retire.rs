@@ -192,9 +192,12 @@ impl Run {
         }
         if let Some(until) = self.still_used(entry, info, now) {
             let from = info.last_used_ip.as_deref().unwrap_or("an unknown address");
+            let last = entry.since.checked_add(self.errand.plan.max_grace);
             let message = format!(
-                "{} was still used from {from} after its successor was stored; its grace is extended to {until} at the latest",
-                entry.id
+                "{} was still used from {from} after its successor was stored; it works on until it has been quiet for a grace, at the latest \
+                 until {}",
+                entry.id,
+                last.unwrap_or(until)
             );
             let report = Report::new(EventName::RetirementHeld, message).token(&entry.id);
             let first = entry.held_since.is_none();
