@@ -48,8 +48,8 @@ explore: ## every state of the rotation that the full budgets of mishaps can rea
 CASES ?= 1000000
 .PHONY: fuzz
 fuzz: ## what comes from outside (files, cron texts, answers, documents, names) at its reader, a million times; CASES=N
-	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --lib -- fuzz_
-	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --test config -- robust::
+	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --profile explore --lib -- fuzz_
+	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --profile explore --test config -- robust::
 
 .PHONY: bench
 bench: static tools ## measures the program that is shipped; fails when a figure is missed

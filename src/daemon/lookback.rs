@@ -1,13 +1,14 @@
 //! Is the journal still what this process knows of it? Commands and other replicas write it, and a backup may be restored under a running
 //! daemon.
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::clock;
 use crate::rotation::ports::{Journal, JournalRead};
 
 use super::Life;
 use super::chores::Apply;
+use super::gate::is_outage;
 use super::roster::Entry;
 
 /// Documents that are read at the same time.
@@ -33,14 +34,21 @@ impl Life {
                 async move {
                     let read = ledger.read(&name).await;
                     board.called("", "journal", read.as_ref().err());
-                    Some((name, seen, read.ok()?)).filter(|(_, seen, read)| differs(*seen, read))
+                    match read {
+                        Ok(read) if version(&read) == Some(seen) => Ok(None),
+                        Ok(read) => Ok(Some((name, seen, read))),
+                        Err(error) if is_outage(&error) => Err(error),
+                        Err(_) => Ok(None),
+                    }
                 }
             });
-            let changed: Vec<_> = futures_util::stream::iter(reads)
+            let changed = futures_util::stream::iter(reads)
                 .buffer_unordered(AT_ONCE)
-                .filter_map(async |changed| changed)
-                .collect()
+                .try_filter_map(async |changed| Ok(changed))
+                .try_collect::<Vec<_>>()
                 .await;
+            // Without Vault, there is nothing to compare.
+            let changed = changed.unwrap_or_default();
             Box::new(move |life: &mut Life| life.looked_back(changed)) as Apply
         });
     }
@@ -73,8 +81,4 @@ fn version(read: &JournalRead) -> Option<u64> {
         JournalRead::Absent { cas } => Some(*cas),
         JournalRead::Unreadable { .. } => None,
     }
-}
-
-fn differs(seen: u64, read: &JournalRead) -> bool {
-    version(read) != Some(seen)
 }
