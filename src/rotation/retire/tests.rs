@@ -254,30 +254,24 @@ fn a_hold_is_told_once_names_the_address_and_the_entry_shows_the_last_one() {
 #[test]
 fn p3_a_coarse_last_use_holds_a_token_in_use_to_max_grace_and_lets_a_quiet_one_go() {
     for grain in [1, 10, 60, 99] {
-        let coarse = |second: i64| used(Some(second.div_euclid(grain) * grain), None);
-        // Used all the time.
-        let (mut entry, mut second) = (in_grace(100), 100);
-        loop {
-            let (end, after, _) = retire(Hold, entry, &coarse(second), second);
-            entry = after;
-            match end {
-                End::Held(due) => second = due,
-                End::Noisy => break,
-                other => panic!("{grain}: {other:?} at {second}"),
+        // When it goes, and how.
+        let goes = |last_use: i64| {
+            let (mut entry, mut second) = (in_grace(100), 100);
+            while second <= 1000 {
+                let told = last_use.min(second).div_euclid(grain) * grain;
+                let (end, after, _) = retire(Hold, entry, &used(Some(told), None), second);
+                entry = after;
+                match end {
+                    End::Held(due) => second = due,
+                    end => return (end, second),
+                }
             }
-        }
-        assert_eq!(second, 1000, "{grain}");
-        // Used for the last time at 250: it goes when it was quiet for a grace, less what the environment does not tell.
-        let (mut entry, mut second) = (in_grace(100), 100);
-        loop {
-            let (end, after, _) = retire(Hold, entry, &coarse(second.min(250)), second);
-            entry = after;
-            match end {
-                End::Held(due) => second = due,
-                End::Quiet => break,
-                other => panic!("{grain}: {other:?} at {second}"),
-            }
-        }
+            panic!("{grain}: it is held beyond max_grace");
+        };
+        assert_eq!(goes(i64::MAX), (End::Noisy, 1000), "{grain}");
+        // When it was quiet for a grace, less what the environment does not tell.
+        let (end, second) = goes(250);
+        assert_eq!(end, End::Quiet, "{grain}");
         assert!(second <= 350 && second > 350 - grain, "{grain}: {second}");
     }
 }
