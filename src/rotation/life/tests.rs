@@ -25,7 +25,7 @@ pub(in crate::rotation) fn id(text: &str) -> TokenId {
     TokenId::new(format!("dt0c01.{text}"))
 }
 
-fn epoch() -> Epoch {
+pub(in crate::rotation) fn epoch() -> Epoch {
     Epoch {
         installation: "inst".into(),
         secret: "sec".into(),
