@@ -230,4 +230,4 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

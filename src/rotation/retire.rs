@@ -403,3 +403,6 @@ fn used_since(entry: &Retiring, info: &TokenInfo) -> bool {
     info.last_used
         .is_some_and(|used| used.duration_since(entry.since) > SignedDuration::ZERO)
 }
+
+#[cfg(test)]
+mod tests;

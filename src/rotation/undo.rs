@@ -17,6 +17,8 @@ use super::token::{TokenId, TokenInfo};
 /// How far an undo has come under its claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Back {
+    /// This run had the claim to bring this token back: what it sent may have come true.
+    begun: Option<TokenId>,
     enabled: bool,
     works: Option<TokenInfo>,
     since: Option<Duration>,
@@ -31,6 +33,9 @@ pub struct Back {
 impl Run {
     /// Nobody has a claim, and a person wants the previous token back: may it be done?
     pub(super) fn undo(&mut self, now: Now) -> Command {
+        if let Some(id) = self.back.begun.clone() {
+            return self.forestalled(&id);
+        }
         let entry = match self.previous(now) {
             Ok(entry) => entry,
             Err(command) => return command,
@@ -66,6 +71,18 @@ impl Run {
         ));
         self.back = Back::default();
         self.write(record, vec![], Then::Go, now)
+    }
+
+    /// The claim of this undo is gone: another holder settled what it had begun. It does not begin anew, since the previous token may be
+    /// the newer one by now.
+    fn forestalled(&mut self, id: &TokenId) -> Command {
+        let current = self.record().and_then(|record| record.current.as_ref());
+        if current.is_some_and(|current| current.id == *id) {
+            return self.finish(Verdict::Settled { wake: None });
+        }
+        self.refuse(format!(
+            "another process took this undo over before {id} was the current value; `dtrotate status` shows what came of it"
+        ))
     }
 
     /// The token to go back to, if nothing speaks against it.
@@ -156,6 +173,7 @@ impl Run {
 
     /// Under the claim of an undo.
     pub(super) fn bring_back(&mut self, id: &TokenId, base: u64, from: u64, now: Now) -> Command {
+        self.back.begun.get_or_insert_with(|| id.clone());
         if let Some(pause) = self.back.pause.take() {
             return Command::Wait(pause);
         }
@@ -321,3 +339,6 @@ impl Run {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

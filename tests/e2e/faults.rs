@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use simulator::{Action, Answer, Fault, LateAnswer, Rule, Until};
 
-use crate::life::{PATIENCE, Service, Step, aged, disturb, is_over, steps};
+use crate::life::{Life, PATIENCE, Service, Step, aged, disturb};
 use crate::world::{Site, World, is_thorough, within};
 
 /// So many cases run side by side.
@@ -157,7 +157,7 @@ fn cases(steps: &[Step]) -> Vec<Case> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p1_to_p8_hold_after_every_fault_at_every_call() {
     let site = Site::new().await;
-    let cases = cases(&steps(&site).await);
+    let cases = cases(&Life::Token.steps(&site).await);
     let (site, count) = (&site, cases.len());
     let faults: usize = cases.iter().map(|case| case.0.len()).sum();
     assert!(faults > 120, "a life has more calls than that: {faults}");
@@ -199,13 +199,13 @@ async fn run(site: &Arc<Site>, number: usize, case: &Case) -> Result<usize, Stri
     let needs_human = case.0.iter().any(|(_, trouble)| trouble.needs_human);
     let life = async {
         let rested = within(PATIENCE, async || {
-            is_over(&world).await || (needs_human && is_stuck(&world).await)
+            Life::Token.is_over(&world).await || (needs_human && is_stuck(&world).await)
         });
         if rested.await && is_stuck(&world).await {
             // What a person does; by then it may have healed.
             world.command(&["rotate", "--all"]).await;
         }
-        within(PATIENCE, async || is_over(&world).await).await
+        within(PATIENCE, async || Life::Token.is_over(&world).await).await
     };
     let lasting = async {
         join_all(lasting).await;

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulator::{Action, Operation, Rule, Seed};
 
-use crate::life::{aged, is_over};
+use crate::life::{Life, aged};
 use crate::world::{LONG, Site, World, note, now, until};
 
 async fn rotate(world: &World, number: usize) {
@@ -96,7 +96,7 @@ async fn p4_a_value_written_during_a_rotation_stands_and_another_field_is_kept()
     let data = json!({ "token": world.value(0).await, "note": note(0), "more": 1 });
     world.root.put("secret", &world.secrets[0], data).await;
     held.release();
-    until("the whole life", async || is_over(&world).await).await;
+    until("the whole life", async || Life::Token.is_over(&world).await).await;
     drop(daemon);
     let secret = world.root.secret("secret", &world.secrets[0]).await;
     assert_eq!(secret.expect("the secret").data["more"], 1);

@@ -1,8 +1,10 @@
-//! One whole life of a token, call by call: adopted, replaced once, the old one disabled and deleted. The calls are recorded from an
-//! undisturbed run, so that a new step is covered the day it is added; a test then disturbs each of them.
+//! Whole lives, call by call: of a token (adopted, replaced once, the old one disabled and deleted), of the management token likewise, and
+//! of an undo. The calls are recorded from an undisturbed run, so that a new step is covered the day it is added; a test then disturbs each
+//! of them.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,19 @@ use jiff::SignedDuration;
 use serde_json::json;
 use simulator::{Action, Call, Fault, Rule, Seed};
 
-use crate::world::{Site, World, note, now, until};
+use crate::world::{Daemon, Site, World, note, now, until};
+
+/// What is lived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// A token is so old that a daemon replaces it at once, by its expiry, and not again; then the old one is disabled and deleted.
+    Token,
+    /// The same of the management token, which is listed as a secret.
+    Management,
+    /// The token was replaced and the old one stands disabled. A person's `dtrotate undo` brings it back; then a daemon lets the newer
+    /// one retire.
+    Undo,
+}
 
 /// Who is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,9 +49,82 @@ impl fmt::Display for Step {
     }
 }
 
-/// A world of one secret whose token is so old that it is replaced at once, by its expiry, and not again.
-pub async fn aged(site: &Arc<Site>, tag: &str) -> World {
-    let mut world = World::on(Arc::clone(site), tag, 1).await;
+impl Life {
+    /// A world in which it is about to begin.
+    pub async fn prepare(self, site: &Arc<Site>, tag: &str) -> World {
+        match self {
+            Life::Token => aged(site, tag).await,
+            Life::Management => aged_management(site, tag).await,
+            Life::Undo => replaced(site, tag).await,
+        }
+    }
+
+    /// Starts the process whose calls are recorded and disturbed.
+    pub fn begin(self, world: &World, name: &str) -> Daemon {
+        match self {
+            Life::Token | Life::Management => world.start(name),
+            Life::Undo => world.start_command(name, &["undo", &world.secrets[0]]),
+        }
+    }
+
+    /// The process that is recorded is a command, which ends by itself and has no successor of its own name.
+    pub fn is_command(self) -> bool {
+        self == Life::Undo
+    }
+
+    /// How often the value of the secret may have been replaced in the end.
+    pub fn replacements(self) -> RangeInclusive<usize> {
+        match self {
+            Life::Token | Life::Management => 1..=1,
+            // Once before; and once more by the undo, or not at all.
+            Life::Undo => 1..=2,
+        }
+    }
+
+    /// Nothing is left to be done. For a token: it was replaced, and the old one is gone. Looked at in this order, since what was seen first
+    /// does not change any more.
+    pub async fn is_over(self, world: &World) -> bool {
+        let issued = world.dynatrace.issued();
+        // What was seeded, and how many tokens stay.
+        let (seeded, stay) = match self {
+            Life::Token => (3, 2),
+            Life::Management => (2, 1),
+            Life::Undo => {
+                return world.dynatrace.tokens().len() == 2 && world.is_quiet().await;
+            }
+        };
+        issued.len() > seeded
+            && world.dynatrace.tokens().len() == stay
+            && world.value(0).await != issued[seeded - 1]
+            && world.is_quiet().await
+    }
+
+    /// The steps of an undisturbed life, in the order of their first calls.
+    pub async fn steps(self, site: &Arc<Site>) -> Vec<Step> {
+        let world = self.prepare(site, "undisturbed").await;
+        world.gate.reset_calls();
+        world.dynatrace.reset_calls();
+        let mut process = self.begin(&world, "recorded");
+        let mut calls = vec![];
+        if self.is_command() {
+            until("the command to end", async || process.has_ended()).await;
+            assert_eq!(process.exit_code(), Some(0));
+            calls = all_calls(&world);
+            process = world.start("e2e");
+        }
+        until("a whole life", async || self.is_over(&world).await).await;
+        drop(process);
+        world.assert_holds().await;
+        assert_eq!(world.replaced(0).await, *self.replacements().end());
+        if !self.is_command() {
+            calls = all_calls(&world);
+        }
+        steps_of(&world, calls)
+    }
+}
+
+/// Times as short as can be.
+fn hurried(world: &mut World) {
     for (key, value) in [
         ("defaults.grace", "1s"),
         ("defaults.max_grace", "2s"),
@@ -51,51 +138,81 @@ pub async fn aged(site: &Arc<Site>, tag: &str) -> World {
     ] {
         world.set(key, value);
     }
-    let first = world.dynatrace.token_by_value(&world.value(0).await);
-    world.dynatrace.delete(&first.expect("the first token").id);
+}
+
+/// Puts a token of long ago, which ends soon, into the only secret of this world.
+async fn age(world: &World, seed: Seed) {
     let now = now();
     let days = |days: i64| now + SignedDuration::from_hours(24 * days);
-    let seed = Seed::new("aged")
-        .scopes(&["metrics.read", "logs.ingest"])
-        .created(days(-100))
-        .expires(days(10));
-    let value = world.dynatrace.seed(seed).value;
-    world
-        .root
-        .delete_metadata("secret", &world.secrets[0])
-        .await;
+    let value = world
+        .dynatrace
+        .seed(seed.created(days(-100)).expires(days(10)))
+        .value;
+    let path = &world.secrets[0];
+    world.root.delete_metadata("secret", path).await;
     let data = json!({ "token": value, "note": note(0) });
-    world.root.put("secret", &world.secrets[0], data).await;
+    world.root.put("secret", path, data).await;
+}
+
+/// A world of one secret whose token is so old that it is replaced at once, by its expiry, and not again.
+pub async fn aged(site: &Arc<Site>, tag: &str) -> World {
+    let mut world = World::on(Arc::clone(site), tag, 1).await;
+    hurried(&mut world);
+    let first = world.dynatrace.token_by_value(&world.value(0).await);
+    world.dynatrace.delete(&first.expect("the first token").id);
+    let seed = Seed::new("aged").scopes(&["metrics.read", "logs.ingest"]);
+    age(&world, seed).await;
     world
 }
 
-/// The token was replaced, and the old one is gone. Looked at in this order, since what was seen first does not change any more.
-pub async fn is_over(world: &World) -> bool {
-    world.dynatrace.issued().len() > 3
-        && world.tokens() == 1
-        && world.value(0).await != world.dynatrace.issued()[2]
-        && world.is_quiet().await
+/// A world whose only secret is the management token, which is as old.
+async fn aged_management(site: &Arc<Site>, tag: &str) -> World {
+    let mut world = World::on(Arc::clone(site), tag, 0).await;
+    hurried(&mut world);
+    world.secrets.push(world.master.clone());
+    let mut listed = toml::Table::new();
+    listed.insert("path".to_owned(), world.master.clone().into());
+    world.set("secret", vec![toml::Value::Table(listed)]);
+    let first = world.dynatrace.tokens().remove(0);
+    age(&world, Seed::management("aged management")).await;
+    world.dynatrace.delete(&first.id);
+    world
 }
 
-/// The steps of an undisturbed life, in the order of their first calls.
-pub async fn steps(site: &Arc<Site>) -> Vec<Step> {
-    let world = aged(site, "undisturbed").await;
-    let daemon = world.start("e2e");
-    until("a whole life", async || is_over(&world).await).await;
-    drop(daemon);
-    world.assert_holds().await;
-    assert_eq!(world.replaced(0).await, 1);
+/// A world of one secret that was rotated once, with the old token disabled, and no daemon.
+async fn replaced(site: &Arc<Site>, tag: &str) -> World {
+    let mut world = aged(site, tag).await;
+    // Long enough that the daemon does not delete it before it is killed.
+    world.set("defaults.quarantine", "4s");
+    let mut daemon = world.start("before");
+    until("the old token to stand disabled", async || {
+        world.record(0).await["retiring"][0]["state"] == "quarantine"
+    })
+    .await;
+    daemon.kill();
+    world.set("defaults.quarantine", "1s");
+    // The old token, when it is back, is not to be replaced once more.
+    world.set("defaults.expiry_guard", false);
+    world
+}
+
+/// What was asked so far, in order.
+fn all_calls(world: &World) -> Vec<(Service, Call)> {
     let mut calls = vec![];
     for (service, seen) in [
         (Service::Vault, world.gate.calls()),
         (Service::Dynatrace, world.dynatrace.calls()),
     ] {
-        calls.extend(seen.into_iter().map(|call| (call.instant, service, call)));
+        calls.extend(seen.into_iter().map(|call| (service, call)));
     }
-    calls.sort_by_key(|(instant, ..)| *instant);
+    calls.sort_by_key(|(_, call)| call.instant);
+    calls
+}
+
+fn steps_of(world: &World, calls: Vec<(Service, Call)>) -> Vec<Step> {
     let mut counts: BTreeMap<(Service, String), usize> = BTreeMap::new();
-    let step = |(_, service, call): (_, Service, Call)| {
-        let what = what(&world, &call);
+    let step = |(service, call): (Service, Call)| {
+        let what = what(world, &call);
         let nth = counts.entry((service, what.clone())).or_default();
         *nth += 1;
         let writes = match service {

@@ -18,6 +18,7 @@ mod ops;
 mod outage;
 mod process;
 mod replicas;
+mod retire;
 mod snapshot;
 mod soak;
 mod troubles;

@@ -182,9 +182,11 @@ listen = ""
         self.folder.path().join("dtrotate.toml")
     }
 
-    /// What a key of the defaults says, as a length of time in whole seconds (`"2s"`).
+    /// What a key of the configuration such as `defaults.grace` says, as a length of time in whole seconds (`"2s"`).
     pub fn seconds(&self, key: &str) -> Duration {
-        let text = self.config["defaults"][key].as_str().expect("a duration");
+        let table = toml::Value::Table(self.config.clone());
+        let place = key.split('.').fold(&table, |place, part| &place[part]);
+        let text = place.as_str().expect("a duration");
         let number = text.strip_suffix('s').expect("seconds");
         Duration::from_secs(number.parse().expect("a number"))
     }
@@ -273,20 +275,33 @@ listen = ""
 
     /// The same with more variables, such as `DTROTATE_VAULT__ADDRESS` to send it through a gate of its own.
     pub fn start_with(&self, name: &str, variables: &[(&str, &str)]) -> Daemon {
-        let log = self.folder.path().join(format!("{name}.log"));
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .expect("the log");
-        let begins = file.metadata().expect("the log").len();
-        let child = self
-            .program()
+        let mut program = self.program();
+        program
             .arg("run")
             .env("DTROTATE_INSTANCE", name)
+            .envs(variables.iter().copied());
+        self.spawn(name, program)
+    }
+
+    /// Starts a command that runs beside the test, such as one that is to be killed.
+    pub fn start_command(&self, name: &str, arguments: &[&str]) -> Daemon {
+        let mut program = self.program();
+        program.args(arguments);
+        self.spawn(name, program)
+    }
+
+    fn spawn(&self, name: &str, mut program: Command) -> Daemon {
+        let log = self.folder.path().join(format!("{name}.log"));
+        let results = self.folder.path().join(format!("{name}.out"));
+        let open = |path: &Path| {
+            let mut options = fs::OpenOptions::new();
+            options.create(true).append(true).open(path)
+        };
+        let file = open(&log).expect("the log");
+        let begins = file.metadata().expect("the log").len();
+        let child = program
             .env("RUST_LOG", "trace")
-            .envs(variables.iter().copied())
-            .stdout(file.try_clone().expect("the log"))
+            .stdout(open(&results).expect("the results"))
             .stderr(file)
             .stdin(Stdio::null())
             .spawn()
@@ -334,11 +349,16 @@ listen = ""
         lines
     }
 
+    /// What the processes wrote to standard error.
     fn logs(&self) -> Vec<PathBuf> {
+        self.files("log")
+    }
+
+    fn files(&self, extension: &str) -> Vec<PathBuf> {
         let files = fs::read_dir(self.folder.path()).expect("the folder");
         let paths = files.map(|file| file.expect("a file").path());
         paths
-            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .filter(|path| path.extension().is_some_and(|own| own == extension))
             .collect()
     }
 }
@@ -348,7 +368,7 @@ pub fn note(number: usize) -> Value {
     json!({ "kept": [number] })
 }
 
-/// A daemon as a child process; killed when dropped.
+/// A daemon, or a command that runs beside the test, as a child process; killed when dropped.
 pub struct Daemon {
     pub child: Child,
     pub log: PathBuf,
@@ -381,6 +401,11 @@ impl Daemon {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// It ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
     }
 
     pub fn exit_code(&mut self) -> Option<i32> {

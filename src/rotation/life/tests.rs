@@ -9,11 +9,11 @@ use super::*;
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
-fn at(seconds: i64) -> Timestamp {
+pub(in crate::rotation) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
-fn now(seconds: i64) -> Now {
+pub(in crate::rotation) fn moment(seconds: i64) -> Now {
     Now {
         wall: at(seconds),
         mono: Duration::from_secs(seconds.unsigned_abs()),
@@ -21,18 +21,18 @@ fn now(seconds: i64) -> Now {
     }
 }
 
-fn id(text: &str) -> TokenId {
+pub(in crate::rotation) fn id(text: &str) -> TokenId {
     TokenId::new(format!("dt0c01.{text}"))
 }
 
-fn epoch() -> Epoch {
+pub(in crate::rotation) fn epoch() -> Epoch {
     Epoch {
         installation: "inst".into(),
         secret: "sec".into(),
     }
 }
 
-fn plan() -> Plan {
+pub(in crate::rotation) fn plan() -> Plan {
     Plan {
         name: "a".into(),
         coordinates: Coordinates {
@@ -54,7 +54,7 @@ fn plan() -> Plan {
     }
 }
 
-fn info(text: &str) -> TokenInfo {
+pub(in crate::rotation) fn info(text: &str) -> TokenInfo {
     TokenInfo {
         id: id(text),
         name: "job [dtrotate:inst.sec.1]".into(),
@@ -69,7 +69,12 @@ fn info(text: &str) -> TokenInfo {
     }
 }
 
-fn retiring(text: &str, state: RetiringState, since: i64, due: i64) -> Retiring {
+pub(in crate::rotation) fn retiring(
+    text: &str,
+    state: RetiringState,
+    since: i64,
+    due: i64,
+) -> Retiring {
     Retiring {
         id: id(text),
         state,
@@ -86,7 +91,7 @@ fn retiring(text: &str, state: RetiringState, since: i64, due: i64) -> Retiring 
     }
 }
 
-fn record() -> Record {
+pub(in crate::rotation) fn record() -> Record {
     Record {
         schema: SCHEMA,
         write_id: String::new(),
@@ -112,7 +117,7 @@ fn record() -> Record {
     }
 }
 
-fn errand(record: Record) -> Errand {
+pub(in crate::rotation) fn errand(record: Record) -> Errand {
     Errand {
         plan: Arc::new(plan()),
         holder: Holder {
@@ -157,7 +162,7 @@ fn carry_out(
     let mut run = Run::new(errand);
     let (mut reports, mut effects) = (vec![], vec![]);
     for _ in 0..50 {
-        let command = run.step(now(seconds));
+        let command = run.step(moment(seconds));
         let outcome = match &command {
             Command::Finish(verdict) => {
                 reports.extend(run.take_reports());
@@ -187,7 +192,7 @@ fn carry_out(
                 return (*record, verdict, reports, effects);
             }
         };
-        run.fold(&command, outcome, now(seconds));
+        run.fold(&command, outcome, moment(seconds));
     }
     panic!("it does not come to an end");
 }

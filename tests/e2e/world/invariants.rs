@@ -122,7 +122,10 @@ impl World {
         history: &[TokenChange],
         broken: &mut Vec<String>,
     ) {
-        let (grace, quarantine) = (self.seconds("grace"), self.seconds("quarantine"));
+        let (grace, quarantine) = (
+            self.seconds("defaults.grace"),
+            self.seconds("defaults.quarantine"),
+        );
         let mut last_reign: BTreeMap<&str, Timestamp> = BTreeMap::new();
         for reign in reigns {
             if let (Some(id), Some(until)) = (&reign.token, reign.until) {
@@ -216,8 +219,8 @@ impl World {
     /// P5: no value stands in a log, in what a command wrote, or in a document.
     async fn no_value_shows(&self, broken: &mut Vec<String>) {
         let mut written = self.outputs.lock().expect("the outputs").clone();
-        for log in self.logs() {
-            written += &fs::read_to_string(log).expect("a log");
+        for file in [self.files("log"), self.files("out")].concat() {
+            written += &fs::read_to_string(file).expect("a text");
         }
         for number in 0..self.secrets.len() {
             written += &self.record(number).await.to_string();
