@@ -183,11 +183,10 @@ fn too_new(document: &Map<String, Value>) -> Option<String> {
 
 /// Keeps the beginning of serde's description, up to where it quotes the content.
 fn without_quotes(text: &str) -> String {
-    let quote = text.find('"').or_else(|| {
-        let variant = "unknown variant ";
-        Some(text.find(variant)? + variant.len())
-    });
-    match quote {
+    let after = |word: &str| Some(text.find(word)? + word.len());
+    // Whichever comes first: what is quoted may hold the other kind of quote.
+    let quote = [text.find('"'), after("unknown variant ")];
+    match quote.into_iter().flatten().min() {
         Some(at) => format!("{}...", &text[..at]),
         None => text.to_owned(),
     }
@@ -322,6 +321,22 @@ mod tests {
         "dt0c01.PUBLIC",
         "dt0c01.PUBLIC.CANARY",
     ];
+
+    #[test]
+    fn p5_a_description_ends_where_the_content_begins() {
+        for text in [
+            "invalid type: string \"CANARY\", expected u64",
+            "unknown variant `CANARY`, expected one of `rotate`",
+            "unknown variant `CANARY\"`, expected one of `rotate`",
+            "invalid type: string \"unknown variant CANARY\", expected u64",
+        ] {
+            let shown = without_quotes(text);
+            assert!(
+                shown.ends_with(" ...") && !shown.contains("CANARY"),
+                "{shown}"
+            );
+        }
+    }
 
     #[test]
     fn fields_of_a_newer_version_survive_wherever_the_document_keeps_something() {
