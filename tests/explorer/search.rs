@@ -350,7 +350,10 @@ fn by_hand(hand: Hand, world: &World, visit: Visit<'_>) {
                             w.person_sets(token, false)
                         });
                     }
-                    Hand::EnableToken if known.exists && !known.enabled => {
+                    // Who comes after the word that it is deleted comes too late.
+                    Hand::EnableToken
+                        if known.exists && !known.enabled && !world.is_deleting(token) =>
+                    {
                         with(format!("enables T{token}"), &|w| w.person_sets(token, true));
                     }
                     Hand::DeleteToken if known.exists => {
@@ -437,6 +440,7 @@ fn come_to_rest(
         // The first run recovers, the second one serves what is due; both with a fresh listing, as the sweep does it.
         for _ in 0..2 {
             let wish = world.unserved(setting, 0);
+            world.look_back(0);
             world.begin(setting, 0, wish, true, true);
             world.run_to_end(setting, 0);
             if let Some(broken) = world.broken {

@@ -464,6 +464,21 @@ impl World {
         who.minted = None;
     }
 
+    /// The sweep reads the document again, since somebody else may have written it.
+    pub fn look_back(&mut self, actor: usize) {
+        let (version, who) = (self.journal_version, &mut self.actors[actor]);
+        who.known = who.known.take().filter(|known| known.cas == version);
+    }
+
+    /// The journal says that this token is being deleted.
+    pub fn is_deleting(&self, token: u8) -> bool {
+        let entry = self
+            .journal
+            .as_ref()
+            .and_then(|record| record.retiring(&id_of(token)));
+        entry.is_some_and(|entry| entry.state == RetiringState::Deleting)
+    }
+
     /// The process dies; what it knew is gone.
     pub fn crash(&mut self, actor: usize) {
         let who = &mut self.actors[actor];
