@@ -44,6 +44,8 @@ pub struct Token {
     pub current_at: Option<u8>,
     /// Since when it stands disabled.
     pub disabled_at: Option<u8>,
+    /// A person enabled it while somebody was at work, who has not looked since.
+    unseen: bool,
 }
 
 /// A version of the secret.
@@ -261,6 +263,7 @@ impl World {
             stored: false,
             current_at: None,
             disabled_at: None,
+            unseen: false,
         });
         (self.tokens.len() - 1) as u8
     }
@@ -333,7 +336,10 @@ impl World {
 
     pub fn person_sets(&mut self, token: u8, enabled: bool) {
         self.set_enabled(token, enabled);
-        self.tokens[usize::from(token)].spoiled |= !enabled;
+        let busy = self.actors.iter().any(|actor| actor.run.is_some());
+        let known = &mut self.tokens[usize::from(token)];
+        known.spoiled |= !enabled;
+        known.unseen = enabled && busy;
     }
 
     pub fn person_deletes_token(&mut self, token: u8) {
@@ -773,7 +779,7 @@ impl World {
             }
             Act::Delete => {
                 let quiet = disabled_at.is_some_and(|at| self.tick > at);
-                if stored && !quiet && !known.spoiled {
+                if stored && !quiet && !known.spoiled && !known.unseen {
                     self.broken = Some("P3: deleted without its quarantine");
                 }
                 // Put back between the check and the deletion of a token whose quarantine is over: lost, and nothing can prevent it.
@@ -899,7 +905,11 @@ impl World {
                 Some((_, token)) => self.look_up(token),
                 None => Err(error(Service::Vault, ErrorKind::Transient)),
             }),
-            Command::LookUp(id) => Outcome::Info(self.look_up(number_of(id))),
+            Command::LookUp(id) => {
+                let token = number_of(id);
+                self.tokens[usize::from(token)].unseen = false;
+                Outcome::Info(self.look_up(token))
+            }
             Command::Mint(order) => {
                 let token = self.create(&order.name);
                 self.tokens[usize::from(token)].visible = fate != Fate::Hidden;
