@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,6 +98,19 @@ pub enum Auth {
         /// Its private key, PEM.
         key_file: PathBuf,
     },
+}
+
+impl Auth {
+    /// The file holds its wrapped secret id.
+    pub fn unwraps(&self, path: &Path) -> bool {
+        match self {
+            Auth::AppRole {
+                secret_id: SecretId::Wrapped { file, .. },
+                ..
+            } => file == path,
+            _ => false,
+        }
+    }
 }
 
 /// Where an AppRole's secret id comes from.

@@ -133,6 +133,7 @@ impl Life {
             return;
         };
         let now = clock::now();
+        entry.started = Some(now);
         let wish = entry.wish(now);
         let leaving = entry.settings.is_none();
         let doubt = std::mem::take(&mut entry.doubt);

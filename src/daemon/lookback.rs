@@ -66,10 +66,15 @@ impl Life {
                 !entry.busy && entry.known.as_ref().is_some_and(|known| known.cas == seen)
             };
             if let Some(entry) = entry.filter(same) {
+                let before = entry.stuck();
                 entry.learn(read, now);
-                entry.hurry(now);
+                // What is refused to one replica is refused to all: they do not drive each other.
+                if before.is_none() || before != entry.stuck() {
+                    entry.look_at(now);
+                }
             }
         }
+        self.holders = None;
         self.ring();
     }
 }

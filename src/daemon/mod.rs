@@ -53,7 +53,7 @@ pub use assemble::AssembleError;
 use assemble::Wired;
 use chores::{Apply, Chores};
 use job::Office;
-use roster::{Entry, Roster};
+use roster::Roster;
 use signals::Signal;
 use telling::Telling;
 use window::Window;
@@ -230,7 +230,7 @@ impl Life {
                 self.look(&name, now);
             }
             // A person mends it, most likely by a command of their own.
-            self.look_back("look at what is stuck", Entry::is_stuck);
+            self.look_back("look at what is stuck", |entry| entry.stuck().is_some());
         }
         if self.installation.is_none() {
             self.ask_installation();
@@ -245,7 +245,8 @@ impl Life {
     fn note_suspicions(&self) {
         let board = &self.office.board;
         let key = |path: &Path| format!("wrapped {}", path.display());
-        let all = assemble::suspicions();
+        let mut all = assemble::suspicions();
+        all.retain(|(path, _)| self.settings.vault.auth.unwraps(path));
         board.keep("wrapped ", all.iter().map(|(path, _)| key(path)).collect());
         for (path, what) in all {
             let line = Line::new(EventName::WrappedSecretIdRefused, what);

@@ -9,10 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{self, SecretSettings};
 use crate::ops::status::{self, Secret};
+use crate::rotation::error::ErrorKind;
 use crate::rotation::facts::{Known, Listing, Verdict, Watch, Wish};
 use crate::rotation::plan::Plan;
 use crate::rotation::ports::JournalRead;
-use crate::rotation::record::{Record, Trigger};
+use crate::rotation::record::{Reason, Record, Trigger};
 use crate::rotation::retry;
 use crate::rotation::token::TokenId;
 use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Missed, Next};
@@ -48,6 +49,8 @@ pub struct Entry {
     pub listing: Option<Listing>,
     /// Since when it is switched on, if it was off before.
     on_since: Option<Timestamp>,
+    /// When its last run began.
+    pub started: Option<Timestamp>,
     /// When its settings changed since it was last looked at.
     changed: Option<Timestamp>,
     /// It was stuck, and its settings changed: try again.
@@ -82,6 +85,7 @@ impl Entry {
             glance: false,
             listing: None,
             on_since: None,
+            started: None,
             changed: None,
             nudged: false,
             skipped: None,
@@ -118,10 +122,10 @@ impl Entry {
         Some(&self.record()?.current.as_ref()?.id)
     }
 
-    /// Only a person brings it further.
-    pub fn is_stuck(&self) -> bool {
-        let failure = self.record().and_then(|record| record.failure.as_ref());
-        failure.is_some_and(|failure| failure.retry_at.is_none())
+    /// Why only a person brings it further; none = it goes on by itself.
+    pub fn stuck(&self) -> Option<Reason> {
+        let failure = self.record()?.failure.as_ref()?;
+        failure.retry_at.is_none().then_some(failure.reason)
     }
 
     /// The token that it held when that was last known; the outer none = that was never known.
@@ -262,13 +266,14 @@ impl Entry {
         self.looked = true;
         self.know(known);
         let failure = self.record().and_then(|record| record.failure.as_ref());
-        // Not what this look found by the new settings.
-        let stuck = |changed| {
-            failure.is_some_and(|failure| failure.retry_at.is_none() && failure.at < changed)
-        };
-        let nudged = self.changed.is_some_and(stuck);
+        let failure = failure.filter(|failure| failure.retry_at.is_none());
+        let changed = self.changed;
+        // The settings changed while it was under way: it did not see them.
+        let outdated = changed.is_some_and(|at| self.started.is_some_and(|began| began < at));
+        // What it found by the new settings is no reason to try again by them.
+        let tried = |at| failure.is_some_and(|failure| outdated || failure.at < at);
+        self.nudged |= changed.is_some_and(tried);
         self.changed = None;
-        self.nudged |= nudged;
         self.wake = None;
         self.not_before = None;
         self.unreadable = None;
@@ -295,10 +300,14 @@ impl Entry {
                     // A refusal is asked again less and less often.
                     let calm = after(retry::wait(self.tries, None, fastrand::u64(..)));
                     self.tries += 1;
-                    self.wake = self.retirement().map(|at| at.max(calm));
+                    self.wake = self.left_to_do(calm).map(|at| at.max(calm));
                 }
             }
             Verdict::Later(error) => {
+                if error.kind == ErrorKind::Refused {
+                    // What may not be read has nothing that could be known.
+                    self.held.get_or_insert(None);
+                }
                 let wait = retry::wait(self.tries, error.retry_after, fastrand::u64(..));
                 self.tries += 1;
                 self.retrying =
@@ -313,11 +322,16 @@ impl Entry {
             }
             Verdict::Would(_) | Verdict::Refused(_) => {}
         }
+        if outdated {
+            self.hurry(now);
+        }
     }
 
-    /// A stuck rotation does not keep former tokens from retiring.
-    fn retirement(&self) -> Option<Timestamp> {
-        self.record()?.retiring.iter().map(|entry| entry.due).min()
+    /// A stuck rotation keeps neither former tokens from retiring nor open attempts from being settled.
+    fn left_to_do(&self, soon: Timestamp) -> Option<Timestamp> {
+        let record = self.record()?;
+        let retiring = record.retiring.iter().map(|entry| entry.due);
+        retiring.chain(record.open.iter().map(|_| soon)).min()
     }
 
     /// It has other settings, so what made it stuck may be over.
@@ -359,6 +373,11 @@ impl Entry {
     }
 
     /// The next look may come at once, but no sooner than a retry may.
+    pub fn look_at(&mut self, now: Timestamp) {
+        self.wake = Some(now);
+    }
+
+    /// The same, with a look at the secret itself.
     pub fn peek(&mut self, now: Timestamp) {
         self.glance = true;
         self.wake = Some(self.wake.map_or(now, |wake| wake.min(now)));

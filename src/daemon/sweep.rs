@@ -198,7 +198,11 @@ pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, verdict: &
     let [document, look, secret, value, elsewhere] = keys(name);
     match verdict {
         Verdict::Unreadable(why) => {
-            let line = Line::new(EventName::JournalUnreadable, why).secret(name, environment);
+            let mut message = why.clone();
+            if entry.held().is_none() {
+                message += "; until it is known what this secret holds, no former token of its environment is ended";
+            }
+            let line = Line::new(EventName::JournalUnreadable, message).secret(name, environment);
             return board.raise(document, line, true);
         }
         _ => board.settle(&document),
@@ -228,8 +232,7 @@ pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, verdict: &
     } else {
         board.forget(&value);
     }
-    // Nobody else's: a secret that left the configuration is finished at the URL of its document.
-    match left_elsewhere(record).filter(|_| entry.settings.is_some()) {
+    match left_elsewhere(record) {
         Some(message) => {
             let line = Line::new(EventName::RetirementHeld, message).at(Level::Error);
             board.raise(elsewhere, line.secret(name, environment), true);

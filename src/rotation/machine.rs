@@ -221,7 +221,7 @@ impl Run {
         let over = self
             .record()
             .is_some_and(|record| record.failure.as_ref().is_some_and(refused));
-        if over && !self.errand.dry {
+        if over && self.errand.clock_ok && !self.errand.dry {
             let mut record = self.draft();
             record.failure = None;
             return self.write(record, vec![], Then::Go, now);

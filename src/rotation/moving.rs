@@ -3,7 +3,7 @@
 use super::event::{EventName, Level, Report};
 use super::facts::{Command, Now, Verdict};
 use super::machine::{Run, Then};
-use super::record::{Reason, RetiringState, Trigger};
+use super::record::{Proof, Reason, RetiringState, Trigger};
 
 impl Run {
     /// The configuration names another place, field, environment or URL than the document.
@@ -19,10 +19,14 @@ impl Run {
         let known = failure.is_some_and(|failure| failure.reason == Reason::Moved);
         match (moved, known) {
             (true, false) => Some(self.move_house(now)),
-            (false, true) => {
+            // Only after a start or a change of settings: another replica may have the newer ones.
+            (false, true) if self.fresh => {
                 let mut record = self.draft();
                 record.failure = None;
-                Some(self.write(record, vec![], Then::Go, now))
+                let message = format!("it is over: the secret is at {} again", record.coordinates);
+                let mut report = Report::new(EventName::RotationStuck, message).at(Level::Info);
+                report.reason = Some(Reason::Moved);
+                Some(self.write(record, vec![report], Then::Go, now))
             }
             _ => None,
         }
@@ -38,11 +42,13 @@ impl Run {
             .is_some_and(|wish| wish.trigger == Trigger::Command);
         let open = self.record().is_some_and(|record| !record.open.is_empty());
         let new = &self.errand.plan.coordinates;
+        let abroad = new.base_url != self.place().base_url;
         let old = self.place().difference(new);
         let new = new.difference(self.place());
         let former = self.record().and_then(|record| record.current.as_ref());
-        let former = former.map_or(String::new(), |former| {
-            format!("; where another token stands, {} retires", former.id)
+        let former = former.map_or(String::new(), |former| match abroad {
+            true => format!("; {} can only be ended at its own URL", former.id),
+            false => format!("; where another token stands, {} retires", former.id),
         });
         if self.errand.dry {
             return self.finish(Verdict::Would(format!(
@@ -64,6 +70,11 @@ impl Run {
             return self.fail(Reason::Moved, message, None, now);
         }
         let mut record = self.draft();
+        if abroad && let Some(current) = record.current.take() {
+            // It belongs to the URL that it was made at. If it stands at the new one, too, it comes back from there.
+            let proof = Proof::Version(current.version);
+            self.put_into_grace(&mut record, &current.id, 0, proof, now);
+        }
         record.coordinates = self.errand.plan.coordinates.clone();
         if let Some(current) = &mut record.current {
             current.version = 0;

@@ -258,3 +258,29 @@ fn what_passed_while_a_secret_was_switched_off_is_not_made_up_for() {
     entry.plan_next(at("11T04:01"), at("10T00:00"));
     assert_eq!(entry.due.map(|due| due.instant), Some(at("12T03:00")));
 }
+
+#[test]
+fn settings_that_change_under_a_run_are_tried_after_it() {
+    let stuck = |record: &mut Record| {
+        record.failure = Some(Failure {
+            reason: Reason::TokenDisabled,
+            message: String::new(),
+            since: at("11T04:02"),
+            at: at("11T04:02"),
+            count: 1,
+            retry_at: None,
+        });
+    };
+    let verdict = Verdict::Failed {
+        reason: Reason::TokenDisabled,
+        retry_at: None,
+    };
+    for (began, again) in [("11T04:00", true), ("11T04:01", false)] {
+        let mut entry = entry(config::Missed::Run);
+        entry.started = Some(at(began));
+        entry.change(settings(config::Missed::Run), at("11T04:01"));
+        entry.ended(&verdict, known(stuck), at("11T04:03"));
+        let tried = wished(&mut entry, "11T02:00").is_some();
+        assert_eq!(tried, again, "it began at {began}");
+    }
+}

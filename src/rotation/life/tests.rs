@@ -296,6 +296,56 @@ fn p2_a_leaver_ends_its_retirements_by_the_terms_it_had_and_is_closed() {
 }
 
 #[test]
+fn p2_p8_a_move_is_told_once_ends_with_a_word_and_takes_no_token_to_another_url() {
+    let moved = |record, path: &str, url: &str, asked: bool| {
+        let mut errand = errand(record);
+        let mut plan = plan();
+        plan.coordinates.path = path.into();
+        plan.coordinates.base_url = url.into();
+        errand.plan = Arc::new(plan);
+        errand.wish = asked.then_some(super::super::facts::Wish {
+            due: None,
+            trigger: Trigger::Command,
+        });
+        errand
+    };
+    let here = plan().coordinates;
+    let run = |errand| carry_out(errand, "OTHER", None, 0);
+    let (told, verdict, reports, _) = run(moved(record(), "elsewhere", &here.base_url, false));
+    assert!(matches!(
+        verdict,
+        Verdict::Failed {
+            reason: Reason::Moved,
+            ..
+        }
+    ));
+    assert_eq!(reports[0].event, EventName::RotationStuck);
+    let again = run(moved(told.clone(), "elsewhere", &here.base_url, false));
+    assert_eq!((&again.0, again.2.len()), (&told, 0));
+    // Moved back. Who has not read the document itself may have the older settings.
+    let stale = run(moved(told.clone(), &here.path, &here.base_url, false));
+    assert_eq!(stale.0.failure, told.failure);
+    let mut back = moved(told.clone(), &here.path, &here.base_url, false);
+    let read = std::mem::take(&mut back.journal);
+    let mut back = Run::new(back);
+    let command = back.step(moment(0));
+    assert_eq!(command, Command::ReadJournal);
+    back.fold(&command, Outcome::Journal(Ok(Ok(read.unwrap()))), moment(0));
+    let Command::WriteJournal { record: over, .. } = back.step(moment(0)) else {
+        panic!("nothing is written");
+    };
+    assert_eq!(over.failure, None);
+    assert!(over.events.back().unwrap().detail.starts_with("it is over"));
+    // To another place its token goes along, to another URL it does not.
+    let (after, ..) = run(moved(told.clone(), "elsewhere", &here.base_url, true));
+    assert!(after.current.is_some() && after.retiring.is_empty());
+    let (after, ..) = run(moved(told, &here.path, "https://other", true));
+    assert_eq!(after.current, None);
+    assert_eq!(after.retiring[0].id, id("CUR"));
+    assert_eq!(after.retiring[0].base_url, here.base_url);
+}
+
+#[test]
 fn p2_nothing_is_minted_for_a_leaver_whose_rotation_was_broken_off() {
     let mut before = record();
     before.claim = Some(Claim {
