@@ -45,11 +45,9 @@ lint: ## formatter check, then clippy with warnings denied
 explore: ## every state of the rotation that the full budgets of mishaps can reach (`make test` does it with small ones); some minutes
 	EXPLORE_FULL=1 $(CARGO) test $(ALL) --profile explore --lib rotation::explorer -- --nocapture
 
-CASES ?= 1000000
 .PHONY: fuzz
-fuzz: ## what comes from outside (files, cron texts, answers, documents, names) at its reader, a million times; CASES=N
-	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --profile explore --lib -- fuzz_
-	PROPTEST_CASES=$(CASES) $(CARGO) test $(ALL) --profile explore --test config -- robust::
+fuzz: ## what comes from outside (files, cron texts, answers, documents, names) at its reader, for FUZZ_SECONDS (600) each
+	scripts/fuzz
 
 .PHONY: bench
 bench: static tools ## measures the program that is shipped; fails when a figure is missed
