@@ -351,6 +351,15 @@ async fn p8_what_a_command_did_is_seen_by_the_daemon() {
         world.tokens() == 2 && world.is_quiet().await
     })
     .await;
+    // That a command found it stuck is the daemon's business, too.
+    world.root.delete("secret", &world.secrets[0]).await;
+    let (code, text) = world.command(&["rotate", &world.secrets[0]]).await;
+    assert_eq!(code, Some(1), "{text}");
+    until("the daemon to see that", async || {
+        let (_, text) = get(&world, "/metrics").await;
+        text.contains(r#"dtrotate_secret_stuck{secret="dynatrace/s0",environment="prod"} 1"#)
+    })
+    .await;
     // The token that the command made is watched as any other.
     assert!(world.dynatrace.delete(&world.current_id(1).await));
     until("it to be told", async || {
