@@ -77,9 +77,10 @@ impl Life {
     /// The current tokens of an environment's secrets, as far as they are known.
     fn current_tokens(&self, environment: &str) -> BTreeSet<TokenId> {
         let here = |entry: &&Entry| entry.plan.coordinates.environment == environment;
-        let current = |entry: &Entry| Some(entry.record()?.current.as_ref()?.id.clone());
         let entries = self.roster.values().filter(here);
-        entries.filter_map(current).collect()
+        entries
+            .filter_map(|entry| entry.current().cloned())
+            .collect()
     }
 
     /// Starts a run for every secret that the listing has something for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqwest::Method;
 use simulator::{Action, Operation, Rule};
 
-use crate::world::{LONG, Site, World, until};
+use crate::world::{Daemon, LONG, Site, World, until};
 
 const SNAPSHOT: &str = "sys/storage/raft/snapshot";
 
@@ -19,6 +19,16 @@ async fn world(site: &Arc<Site>, secrets: usize) -> World {
 async fn rotate(world: &World, number: usize) {
     let name = world.secrets[number].as_str();
     assert_eq!(world.command(&["rotate", name]).await.0, Some(0));
+}
+
+/// A daemon that knows the secret.
+async fn started(world: &World) -> Daemon {
+    let daemon = world.start("e2e");
+    until("it to be known", async || {
+        daemon.events("secret_adopted") == 1
+    })
+    .await;
+    daemon
 }
 
 async fn restore(site: &Site, snapshot: Vec<u8>) {
@@ -55,11 +65,7 @@ async fn p1_p2_vault_restored_at_rest_gets_a_value_that_works() {
     let folder = tempfile::tempdir().expect("a folder");
     let site = Site::raft(folder.path()).await;
     let world = world(&site, 1).await;
-    let daemon = world.start("e2e");
-    until("it to be known", async || {
-        daemon.events("secret_adopted") == 1
-    })
-    .await;
+    let daemon = started(&world).await;
     rotate(&world, 0).await;
     let snapshot = site.vault.bytes(Method::GET, SNAPSHOT, vec![]).await;
     // What it had then is gone.
@@ -81,11 +87,7 @@ async fn p1_p2_vault_restored_in_the_middle_of_a_rotation_loses_no_token() {
     let folder = tempfile::tempdir().expect("a folder");
     let site = Site::raft(folder.path()).await;
     let world = world(&site, 1).await;
-    let daemon = world.start("e2e");
-    until("it to be known", async || {
-        daemon.events("secret_adopted") == 1
-    })
-    .await;
+    let daemon = started(&world).await;
     let snapshot = site.vault.bytes(Method::GET, SNAPSHOT, vec![]).await;
     let rule = Rule::on(Operation::CreateToken).then(Action::HoldAnswer);
     let held = world.dynatrace.fault(rule);
