@@ -43,7 +43,7 @@ lint: ## formatter check, then clippy with warnings denied
 
 .PHONY: explore
 explore: ## every state of the rotation that the full budgets of mishaps can reach (`make test` does it with small ones); some minutes
-	EXPLORE_FULL=1 $(CARGO) test $(ALL) --profile explore --lib rotation::explorer -- --nocapture
+	EXPLORE_FULL=1 $(CARGO) test --locked --package rotation --profile explore --test explorer -- --nocapture
 
 .PHONY: fuzz
 fuzz: ## what comes from outside (files, cron texts, answers, documents, names) at its reader, for FUZZ_SECONDS (600) each

@@ -2,7 +2,7 @@
 //!
 //! The rooms, in reading order:
 //!
-//! - [`rotation`]: the centre. What a rotation is, step by step, and why nothing is lost. Pure.
+//! - [`rotation`]: a crate beside this one. What a rotation is, step by step, and why nothing is lost. Pure.
 //! - [`schedule`]: when a secret is due. Cron arithmetic in the real time zone, and the ticking engine.
 //! - [`config`]: from TOML files to settings that are valid, or refused with a place.
 //! - [`vault`]: Vault and OpenBao: the secrets and the journal.
@@ -22,7 +22,6 @@ pub mod dynatrace;
 pub mod http;
 pub mod notify;
 pub mod ops;
-pub mod rotation;
 pub mod schedule;
 pub mod telemetry;
 pub mod vault;

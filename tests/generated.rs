@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use dtrotate::rotation::event::{EventName, Level};
+use rotation::event::{EventName, Level};
 
 /// Compares a file with what it should be; with `WRITE_GENERATED` in the environment it is written instead.
 fn keep(file: &str, wanted: &str) {

@@ -63,7 +63,7 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
 
 #[test]
 fn every_reason_of_a_stuck_rotation_has_a_page() {
-    let source = read("src/rotation/reason.rs");
+    let source = read("rotation/src/reason.rs");
     let arms = source.lines().filter_map(|line| {
         let (_, word) = line.trim().strip_prefix("Reason::")?.split_once("=> \"")?;
         Some(format!(
@@ -145,8 +145,8 @@ fn alerts_dashboard_and_pages_name_exported_metrics() {
 fn every_event_that_needs_a_human_is_somewhere_in_the_runbook() {
     let others = read(&format!("{RUNBOOKS}/DtrotateNeedsHuman.md"));
     let rules = read(RULES);
-    for event in dtrotate::rotation::event::EventName::ALL {
-        if event.level() == dtrotate::rotation::event::Level::Error {
+    for event in rotation::event::EventName::ALL {
+        if event.level() == rotation::event::Level::Error {
             let word = event.as_str();
             let of_its_own = words(&rules, word).contains(word);
             assert!(
@@ -199,7 +199,7 @@ fn code(page: &str) -> Vec<String> {
 
 #[test]
 fn commands_name_what_there_is() {
-    let events = dtrotate::rotation::event::EventName::ALL;
+    let events = rotation::event::EventName::ALL;
     let pages = pages("").into_iter();
     let files = pages.map(|page| format!("{RUNBOOKS}/{page}.md"));
     let mut seen = 0;

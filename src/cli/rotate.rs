@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use crate::config::{SecretSettings, Settings};
 use crate::daemon::command::{Desk, DeskError};
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::facts::Verdict;
 use crate::telemetry;
+use rotation::error::{CallError, ErrorKind};
+use rotation::facts::Verdict;
 
 use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, USAGE, progress, run};
 

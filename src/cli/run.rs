@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use crate::config::{LogFormat, Settings};
 use crate::daemon;
-use crate::rotation::event::EventName;
 use crate::telemetry::{self, Format, Line};
+use rotation::event::EventName;
 
 use super::{Arguments, BAD_CONFIG, FAILED, variables};
 

@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::rotation::token::TokenValue;
+use rotation::token::TokenValue;
 
 /// More than any credential; a path that points to something else by mistake is not read into memory.
 const LONGEST: u64 = 64 * 1024;

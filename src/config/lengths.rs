@@ -9,7 +9,7 @@ use super::secrets::Identity;
 use super::settings::{Environment, Journal};
 use super::timing::Timing;
 use super::wishes::{Layers, Refused};
-use crate::rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
+use rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -11,7 +11,7 @@ use super::section::Section;
 use super::services::{self, Surroundings};
 use super::settings::{Environment, Notify, NotifyDynatrace, NotifyWebhook};
 use super::url;
-use crate::rotation::token::TokenValue;
+use rotation::token::TokenValue;
 
 /// `[notify]`
 pub(super) fn notify(

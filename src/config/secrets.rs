@@ -11,7 +11,7 @@ use super::services::{DEFAULT_FIELD, DEFAULT_MOUNT};
 use super::settings::{Environment, Journal, Missed, SecretSettings};
 use super::timing::{Timing, Timings};
 use super::wishes::{Layers, Refused, Wish, Wishes};
-use crate::rotation::plan::Kind;
+use rotation::plan::Kind;
 
 /// What the secrets need besides their own tables.
 pub(super) struct Surroundings<'a> {

@@ -14,7 +14,7 @@ use super::settings::{
     Api, Daemon, Details, Environment, Field, Journal, Limits, Log, LogFormat, Ops, Vault,
 };
 use super::{Options, checks, login, url};
-use crate::rotation::token::TokenValue;
+use rotation::token::TokenValue;
 
 /// The mount of a KV engine where none is named, as `vault server -dev` has it.
 pub(super) const DEFAULT_MOUNT: &str = "secret";

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::Credential;
-use crate::rotation::plan::Plan;
 use crate::schedule::calendar::Schedule;
+use rotation::plan::Plan;
 
 /// A valid configuration. No `Debug`, since a credential may stand in it.
 #[derive(Clone, PartialEq)]

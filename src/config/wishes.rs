@@ -9,7 +9,7 @@ use super::reading::Reading;
 use super::section::Section;
 use super::settings::Missed;
 use super::timing::Timings;
-use crate::rotation::plan::{Lifetime, StillUsed};
+use rotation::plan::{Lifetime, StillUsed};
 
 /// One key of one table.
 pub(super) enum Wish<T> {

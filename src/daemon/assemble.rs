@@ -11,11 +11,11 @@ pub use crate::http::ServerClock;
 use crate::http::{self, BuildError};
 use crate::notify::Webhook;
 pub use crate::notify::{Channel, Failure, Notice, Troubles};
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::ports::{SecretPath, SecretRead, SecretStore};
-use crate::rotation::token::TokenInfo;
 use crate::vault::{self, KvJournal, KvSecrets, Vault, VaultOptions};
 pub use crate::vault::{Engine, OwnToken, Right, capabilities_right, reads, rotates, suspicions};
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::ports::{SecretPath, SecretRead, SecretStore};
+use rotation::token::TokenInfo;
 
 use super::listing::Shared;
 
@@ -213,7 +213,7 @@ async fn management_token(
     store: &Store,
     at: &config::Field,
     environment: &str,
-) -> Result<crate::rotation::token::TokenValue, CallError> {
+) -> Result<rotation::token::TokenValue, CallError> {
     let path = SecretPath {
         mount: at.mount.clone(),
         path: at.path.clone(),

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use crate::clock;
 use crate::ops::metrics::Counters;
 use crate::ops::status;
-use crate::rotation::error::{CallError, Service};
-use crate::rotation::facts;
 use crate::telemetry::Line;
+use rotation::error::{CallError, Service};
+use rotation::facts;
 
 use super::gate::{Gate, Outage, is_outage};
 

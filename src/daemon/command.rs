@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::config::{SecretSettings, Settings};
-use crate::rotation::error::CallError;
-use crate::rotation::facts::{Errand, Holder, Verdict, Wish};
-use crate::rotation::record::Trigger;
-use crate::rotation::token::Epoch;
+use rotation::error::CallError;
+use rotation::facts::{Errand, Holder, Verdict, Wish};
+use rotation::record::Trigger;
+use rotation::token::Epoch;
 
 use super::assemble::{self, AssembleError};
 use super::job::{self, Office};

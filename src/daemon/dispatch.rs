@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::clock;
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::event::EventName;
-use crate::rotation::facts::{Errand, Holder, Holders, Verdict};
-use crate::rotation::plan::Plan;
-use crate::rotation::ports::{SecretPath, SecretStore, TokenIssuer};
-use crate::rotation::runner::Ended;
-use crate::rotation::token::{Abilities, Epoch};
 use crate::schedule::ticker::GroupId;
 use crate::telemetry::Line;
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::event::EventName;
+use rotation::facts::{Errand, Holder, Holders, Verdict};
+use rotation::plan::Plan;
+use rotation::ports::{SecretPath, SecretStore, TokenIssuer};
+use rotation::runner::Ended;
+use rotation::token::{Abilities, Epoch};
 
 use super::job::{self, Office};
 use super::roster::Entry;

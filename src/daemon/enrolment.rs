@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use crate::clock;
 use crate::config::Settings;
-use crate::rotation::event::EventName;
 use crate::schedule::ticker::{GroupId, Groups};
 use crate::telemetry::{self, Line};
+use rotation::event::EventName;
 
 use super::chores::Chores;
 use super::leavers::environment_at;

@@ -7,11 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
 use crate::ops::status::{self, ServiceState};
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::event::{EventName, Level};
-use crate::rotation::facts;
-use crate::rotation::retry;
 use crate::telemetry::Line;
+use rotation::error::{CallError, ErrorKind};
+use rotation::event::{EventName, Level};
+use rotation::facts;
+use rotation::retry;
 
 use super::board::{Lasting, REPEAT, lock};
 

@@ -9,12 +9,12 @@ use uuid::Uuid;
 use crate::clock;
 use crate::config::Settings;
 use crate::ops::metrics::Counters;
-use crate::rotation::error::CallError;
-use crate::rotation::event::{EventName, Level, Report};
-use crate::rotation::facts::{Errand, Now};
-use crate::rotation::record::Trigger;
-use crate::rotation::runner::{self, Ended, Surroundings};
 use crate::telemetry::Line;
+use rotation::error::CallError;
+use rotation::event::{EventName, Level, Report};
+use rotation::facts::{Errand, Now};
+use rotation::record::Trigger;
+use rotation::runner::{self, Ended, Surroundings};
 
 use super::assemble::{Issuer, Wired};
 use super::board::Board;

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::config::{Environment, Settings};
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::event::{EventName, Level};
-use crate::rotation::facts::Known;
-use crate::rotation::plan::{Coordinates, Plan};
-use crate::rotation::ports::{Journal, JournalRead};
-use crate::rotation::record::Record;
 use crate::telemetry::Line;
+use rotation::error::{CallError, ErrorKind};
+use rotation::event::{EventName, Level};
+use rotation::facts::Known;
+use rotation::plan::{Coordinates, Plan};
+use rotation::ports::{Journal, JournalRead};
+use rotation::record::Record;
 
 use super::Life;
 use super::assemble::Ledger;

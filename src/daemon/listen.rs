@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::Details;
 use crate::ops::listener::{self, Listener};
-use crate::rotation::event::EventName;
 use crate::telemetry::Line;
+use rotation::event::EventName;
 
 use super::Life;
 

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use tokio::sync::Mutex;
 
-use crate::rotation::error::CallError;
-use crate::rotation::ports::TokenIssuer;
-use crate::rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::error::CallError;
+use rotation::ports::TokenIssuer;
+use rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
 
 /// An issuer whose listing is shared: a request is answered by any listing that began after the request was made.
 pub struct Shared<I> {

@@ -8,8 +8,8 @@ use futures_util::{StreamExt, stream};
 use crate::clock;
 use crate::config::Settings;
 use crate::ops::status::{Known, Secret, Status};
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::ports::{Journal, JournalRead};
+use rotation::error::{CallError, ErrorKind};
+use rotation::ports::{Journal, JournalRead};
 
 use super::assemble;
 use super::command::DeskError;
@@ -77,11 +77,7 @@ async fn read_all(
 }
 
 /// A secret that left the configuration, as long as it left something.
-fn leftover(
-    name: &str,
-    record: &crate::rotation::record::Record,
-    instance: &str,
-) -> Option<Secret> {
+fn leftover(name: &str, record: &rotation::record::Record, instance: &str) -> Option<Secret> {
     let known = Known {
         name,
         coordinates: &record.coordinates,

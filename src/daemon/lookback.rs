@@ -4,7 +4,7 @@
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::clock;
-use crate::rotation::ports::{Journal, JournalRead};
+use rotation::ports::{Journal, JournalRead};
 
 use super::Life;
 use super::chores::Apply;

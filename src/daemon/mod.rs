@@ -42,12 +42,12 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::Settings;
 use crate::ops::listener::Listener;
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::event::EventName;
-use crate::rotation::facts::Holders;
-use crate::rotation::runner::Ended;
 use crate::schedule::ticker::{GroupId, Groups, Ticker};
 use crate::telemetry::Line;
+use rotation::error::{CallError, ErrorKind};
+use rotation::event::EventName;
+use rotation::facts::Holders;
+use rotation::runner::Ended;
 
 pub use assemble::AssembleError;
 use assemble::Wired;

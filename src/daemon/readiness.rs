@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::event::EventName;
 use crate::telemetry::Line;
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::event::EventName;
 
 use super::chores::Apply;
 use super::roster::Entry;

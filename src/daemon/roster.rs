@@ -9,14 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{self, SecretSettings};
 use crate::ops::status::{self, Secret};
-use crate::rotation::error::ErrorKind;
-use crate::rotation::facts::{Known, Listing, Verdict, Watch, Wish};
-use crate::rotation::plan::Plan;
-use crate::rotation::ports::JournalRead;
-use crate::rotation::record::{Reason, Record, Trigger};
-use crate::rotation::retry;
-use crate::rotation::token::TokenId;
 use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Missed, Next};
+use rotation::error::ErrorKind;
+use rotation::facts::{Known, Listing, Verdict, Watch, Wish};
+use rotation::plan::Plan;
+use rotation::ports::JournalRead;
+use rotation::record::{Reason, Record, Trigger};
+use rotation::retry;
+use rotation::token::TokenId;
 
 /// A document that cannot be read is looked at again after this: somebody is mending it.
 const UNREADABLE: Duration = Duration::from_secs(60);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::rotation::event::EventName;
 use crate::telemetry::Line;
+use rotation::event::EventName;
 
 use super::assemble::Wired;
 use super::chores::Chores;

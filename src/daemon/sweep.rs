@@ -7,14 +7,14 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::event::{EventName, Level, Report};
-use crate::rotation::facts::{Listing, Verdict};
-use crate::rotation::ports::TokenIssuer;
-use crate::rotation::record::Record;
-use crate::rotation::token::{TokenId, TokenInfo};
-use crate::rotation::{concerns, doubtful};
 use crate::telemetry::Line;
+use rotation::error::{CallError, ErrorKind};
+use rotation::event::{EventName, Level, Report};
+use rotation::facts::{Listing, Verdict};
+use rotation::ports::TokenIssuer;
+use rotation::record::Record;
+use rotation::token::{TokenId, TokenInfo};
+use rotation::{concerns, doubtful};
 
 use super::Life;
 use super::assemble::ServerClock;

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use crate::clock;
 use crate::config::Notify;
 use crate::ops::metrics::Counters;
-use crate::rotation::event::EventName;
 use crate::telemetry::Line;
+use rotation::event::EventName;
 
 use super::Life;
 use super::assemble::{self, AssembleError, Channel, Failure, Notice, Troubles};

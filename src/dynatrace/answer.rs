@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use super::call::Effect;
 use super::redact::redact;
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::token::{TokenId, TokenValue};
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::token::{TokenId, TokenValue};
 
 /// The body of an answer, by what it is.
 pub(super) enum Body {

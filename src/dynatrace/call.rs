@@ -12,8 +12,8 @@ use super::form::is_sendable;
 use super::url::BaseUrl;
 use super::wait;
 use crate::http::{self, BuildError, Failure, Http};
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::token::TokenValue;
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::token::TokenValue;
 
 /// What a call does over there; it decides what a lost or odd answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

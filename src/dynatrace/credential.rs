@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use super::form::is_sendable;
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::token::TokenValue;
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::token::TokenValue;
 
 type Source = Box<dyn Fn() -> BoxFuture<'static, Result<TokenValue, CallError>> + Send + Sync>;
 

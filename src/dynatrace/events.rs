@@ -12,8 +12,8 @@ use super::Options;
 use super::answer::Answer;
 use super::call::{Call, Effect, Via, Wire};
 use crate::http::BuildError;
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::token::TokenValue;
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::token::TokenValue;
 
 const PATH: [&str; 4] = ["api", "v2", "events", "ingest"];
 

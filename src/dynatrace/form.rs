@@ -1,6 +1,6 @@
 //! What values and ids may look like before they go into a request or a sentence.
 
-use crate::rotation::token::{TokenId, TokenValue};
+use rotation::token::{TokenId, TokenValue};
 
 /// A value that can stand in a header and in a body: not blank, printable ASCII, no white space inside. Anything else was
 /// certainly never made by Dynatrace and is not sent anywhere.

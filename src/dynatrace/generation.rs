@@ -2,8 +2,8 @@
 
 use super::answer::Answer;
 use super::call::Call;
-use crate::rotation::error::CallError;
-use crate::rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::error::CallError;
+use rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
 
 /// One generation of the classic tokens API.
 pub(super) trait Generation: Sync {

@@ -47,11 +47,9 @@ use generation::Generation;
 pub use url::BaseUrl;
 
 use crate::http::BuildError;
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::ports::TokenIssuer;
-use crate::rotation::token::{
-    Abilities, Marker, MintOrder, Minted, TokenId, TokenInfo, TokenValue,
-};
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::ports::TokenIssuer;
+use rotation::token::{Abilities, Marker, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
 
 /// A listing of more pages than this is taken for one that goes in circles: 500,000 tokens.
 const MOST_PAGES: usize = 1000;

@@ -13,9 +13,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Api, BaseUrl, Dynatrace, Options};
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::ports::TokenIssuer;
-use crate::rotation::token::{MintOrder, TokenId, TokenValue};
+use rotation::error::{CallError, ErrorKind};
+use rotation::ports::TokenIssuer;
+use rotation::token::{MintOrder, TokenId, TokenValue};
 
 /// The management token of most tests. No part of it may show.
 const MANAGEMENT: &str = "dt0c01.MANAGEMENT.CANARYMANAGEMENT";

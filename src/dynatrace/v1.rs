@@ -14,8 +14,8 @@ use super::answer::Answer;
 use super::call::{Call, Effect};
 use super::generation::Generation;
 use super::when;
-use crate::rotation::error::CallError;
-use crate::rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::error::CallError;
+use rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
 
 /// There are no pages, only a limit (the API allows a million): this many ids and names stay below the bound of a listing.
 const LIMIT: usize = 100_000;

@@ -10,8 +10,8 @@ use super::answer::Answer;
 use super::call::{Call, Effect};
 use super::generation::Generation;
 use super::when;
-use crate::rotation::error::CallError;
-use crate::rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::error::CallError;
+use rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
 
 /// Tokens in one page (the API allows 100 to 10,000): few calls, and a page of tokens with every scope stays below 2 MB.
 const PAGE_SIZE: &str = "500";

@@ -19,10 +19,10 @@ use tokio::sync::watch;
 
 pub use webhook::Webhook;
 
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::event::EventName;
-use crate::rotation::retry;
 use book::Book;
+use rotation::error::{CallError, ErrorKind};
+use rotation::event::EventName;
+use rotation::retry;
 
 /// A problem in Dynatrace is told again so often: three times within the time after which the event ends by itself.
 const REFRESH: Duration = Duration::from_secs(5 * 60);

@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::*;
 use crate::http::Options;
 use crate::http::fake::Fake;
-use crate::rotation::token::TokenValue;
+use rotation::token::TokenValue;
 
 fn notice(secret: Option<&str>) -> Notice {
     Notice {

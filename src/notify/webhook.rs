@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::Failure;
 use crate::http::{self, BuildError, Http, Options};
-use crate::rotation::error::ErrorKind;
-use crate::rotation::token::TokenValue;
+use rotation::error::ErrorKind;
+use rotation::token::TokenValue;
 
 /// A client for a webhook. Cheap to clone.
 #[derive(Clone)]

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use super::Source;
 use super::status::{Daemon, Secret, ServiceState, State, Status};
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::event::{EventName, Level};
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::event::{EventName, Level};
 
 /// Upper ends of the duration histogram, in seconds: a rotation is seven calls of some ten milliseconds, up to several of ten seconds.
 const BUCKETS: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];

@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::status::{
     Daemon, Failure, Reload, Retiring, Secret, Service, ServiceState, State, Status, Token, Trouble,
 };
-use crate::rotation::record::RetiringState;
-use crate::rotation::token::TokenId;
+use rotation::record::RetiringState;
+use rotation::token::TokenId;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 

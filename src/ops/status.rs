@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::rotation::plan::Coordinates;
-use crate::rotation::record::{Record, RetiringState};
-use crate::rotation::token::TokenId;
+use rotation::plan::Coordinates;
+use rotation::record::{Record, RetiringState};
+use rotation::token::TokenId;
 
 /// The layout of the JSON. A reader ignores fields it does not know; a field that changes its meaning raises this.
 const SCHEMA: u32 = 1;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::Level as Loudness;
 
-use crate::rotation::event::{EventName, Level, Report};
+use rotation::event::{EventName, Level, Report};
 
 /// One line.
 #[derive(Clone, Debug)]

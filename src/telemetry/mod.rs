@@ -10,7 +10,7 @@ mod line;
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
-use crate::rotation::event::{EventName, Level};
+use rotation::event::{EventName, Level};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Level as Loudness, Metadata, Subscriber};

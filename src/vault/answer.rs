@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http::Reply;
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::token::TokenValue;
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::token::TokenValue;
 
 use super::state::Down;
 use super::wire::{Call, Effect};

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::ServerClock;
-use crate::rotation::error::{CallError, ErrorKind};
+use rotation::error::{CallError, ErrorKind};
 
 use super::answer::Answer;
 use super::mounts::Mounts;

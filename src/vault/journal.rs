@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::ports::{Journal, JournalRead, SecretPath, SecretRead};
-use crate::rotation::record::{Record, SCHEMA};
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::ports::{Journal, JournalRead, SecretPath, SecretRead};
+use rotation::record::{Record, SCHEMA};
 
 use super::client::Vault;
 use super::kv2;

@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::http;
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::ports::{SecretData, SecretPath, SecretRead};
+use rotation::error::{CallError, ErrorKind};
+use rotation::ports::{SecretData, SecretPath, SecretRead};
 
 use super::answer::Answer;
 use super::client::Vault;

@@ -6,8 +6,8 @@ use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
 use crate::http;
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::token::TokenValue;
+use rotation::error::{CallError, ErrorKind};
+use rotation::token::TokenValue;
 
 use super::method::{Credentials, Form, Login, unusable};
 use super::wire::{Call, Wire};

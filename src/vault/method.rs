@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::http::ClientIdentity;
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::token::TokenValue;
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::token::TokenValue;
 
 use super::wrapped;
 

@@ -6,9 +6,9 @@ use std::sync::Mutex;
 
 use serde::Deserialize;
 
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::event::EventName;
-use crate::rotation::ports::SecretPath;
+use rotation::error::{CallError, ErrorKind};
+use rotation::event::EventName;
+use rotation::ports::SecretPath;
 
 use super::client::Vault;
 use super::wire::Call;

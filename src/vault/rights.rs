@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::ports::SecretPath;
+use rotation::error::{CallError, ErrorKind};
+use rotation::ports::SecretPath;
 
 use super::client::Vault;
 use super::journal::{INSTALLATION, KvJournal};

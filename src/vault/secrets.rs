@@ -7,8 +7,8 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::ports::{SecretData, SecretPath, SecretRead, SecretStore};
+use rotation::error::{CallError, ErrorKind};
+use rotation::ports::{SecretData, SecretPath, SecretRead, SecretStore};
 
 use super::client::Vault;
 use super::kv2;

@@ -11,7 +11,7 @@ use reqwest::header::HeaderValue;
 use serde_json::json;
 use tokio::sync::{Mutex, watch};
 
-use crate::rotation::error::{CallError, ErrorKind};
+use rotation::error::{CallError, ErrorKind};
 
 use super::login::{self, Token};
 use super::method::{Credentials, Login};

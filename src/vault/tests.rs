@@ -13,11 +13,9 @@ use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::fake::{Fake, Seen, endless, nobody, reply, with};
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::ports::{
-    Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore,
-};
-use crate::rotation::token::TokenValue;
+use rotation::error::{CallError, ErrorKind};
+use rotation::ports::{Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore};
+use rotation::token::TokenValue;
 
 use super::{Credential, Down, Health, KvJournal, KvSecrets, Login, SecretId, Vault, VaultOptions};
 

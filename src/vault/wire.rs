@@ -14,8 +14,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::http::{self, ClientIdentity, Failure, Http};
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::token::TokenValue;
+use rotation::error::{CallError, ErrorKind};
+use rotation::token::TokenValue;
 
 use super::answer::{Answer, Trouble, Verdict, judge};
 use super::index::Index;

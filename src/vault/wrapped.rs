@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::http;
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::event::EventName;
-use crate::rotation::token::TokenValue;
+use rotation::error::{CallError, ErrorKind};
+use rotation::event::EventName;
+use rotation::token::TokenValue;
 
 use super::answer::Answer;
 use super::method::unusable;

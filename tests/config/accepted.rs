@@ -6,7 +6,7 @@ use std::time::Duration;
 use dtrotate::config::{
     Api, Auth, Credential, Details, LogFormat, Missed, Options, SecretId, Settings, load,
 };
-use dtrotate::rotation::plan::{Lifetime, StillUsed};
+use rotation::plan::{Lifetime, StillUsed};
 
 use super::{Files, PROD, SECRET, VAULT, daemon, daemon_with, shipped};
 

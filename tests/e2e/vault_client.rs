@@ -3,17 +3,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use dtrotate::rotation::error::{CallError, ErrorKind};
-use dtrotate::rotation::plan::{Coordinates, Kind};
-use dtrotate::rotation::ports::{
-    Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore,
-};
-use dtrotate::rotation::record::{Record, SCHEMA};
-use dtrotate::rotation::token::{Epoch, TokenValue};
 use dtrotate::vault::{
     Credential, Down, Engine, Health, KvJournal, KvSecrets, Login, Vault, VaultOptions,
 };
 use reqwest::Method;
+use rotation::error::{CallError, ErrorKind};
+use rotation::plan::{Coordinates, Kind};
+use rotation::ports::{Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore};
+use rotation::record::{Record, SCHEMA};
+use rotation::token::{Epoch, TokenValue};
 use serde_json::{Map, Value, json};
 
 use crate::openbao::{Api, OpenBao};

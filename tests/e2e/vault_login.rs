@@ -8,9 +8,9 @@ mod wrapping;
 use std::path::Path;
 use std::time::Duration;
 
-use dtrotate::rotation::ports::SecretStore;
 use dtrotate::vault::{Credential, Health, KvSecrets, Login, SecretId, Vault, VaultOptions};
 use reqwest::Method;
+use rotation::ports::SecretStore;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -5,8 +5,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::super::gate::BLIP;
 use super::*;
-use crate::rotation::error::ErrorKind;
-use crate::rotation::event::EventName;
+use rotation::error::ErrorKind;
+use rotation::event::EventName;
 
 /// Keeps the lines that are written: level, event, whether it has `since`, message.
 #[derive(Clone, Default)]

@@ -7,12 +7,12 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::clock;
 use crate::config::SecretSettings;
-use crate::rotation::error::ErrorKind;
-use crate::rotation::facts::{Holds, Seen};
-use crate::rotation::fitness;
-use crate::rotation::plan::Lifetime;
-use crate::rotation::ports::{SecretData, SecretPath, SecretRead, SecretStore, TokenIssuer};
-use crate::rotation::token::{TokenId, TokenInfo, TokenValue};
+use rotation::error::ErrorKind;
+use rotation::facts::{Holds, Seen};
+use rotation::fitness;
+use rotation::plan::Lifetime;
+use rotation::ports::{SecretData, SecretPath, SecretRead, SecretStore, TokenIssuer};
+use rotation::token::{TokenId, TokenInfo, TokenValue};
 
 use super::super::assemble::{self, Engine};
 use super::services::{Engines, at, ends, grade};

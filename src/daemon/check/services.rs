@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::{self, SecretSettings};
-use crate::rotation::error::{CallError, ErrorKind};
-use crate::rotation::ports::{SecretPath, TokenIssuer};
-use crate::rotation::token::TokenInfo;
+use rotation::error::{CallError, ErrorKind};
+use rotation::ports::{SecretPath, TokenIssuer};
+use rotation::token::TokenInfo;
 
 use super::super::assemble::{self, Engine, Right};
 use super::{Findings, Grade, Inspector};

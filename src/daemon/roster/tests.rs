@@ -1,9 +1,9 @@
 use super::*;
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::plan::{Coordinates, Kind, Lifetime, StillUsed};
-use crate::rotation::record::{Current, Failure, Reason, SCHEMA};
-use crate::rotation::token::Epoch;
 use crate::schedule::calendar::{Cron, Schedule, zone};
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::plan::{Coordinates, Kind, Lifetime, StillUsed};
+use rotation::record::{Current, Failure, Reason, SCHEMA};
+use rotation::token::Epoch;
 
 fn at(text: &str) -> Timestamp {
     format!("2027-01-{text}:00Z").parse().unwrap()

@@ -5,7 +5,7 @@ use simulator::{
 };
 
 use super::*;
-use crate::rotation::token::{Marker, manages_tokens};
+use rotation::token::{Marker, manages_tokens};
 
 struct World {
     _simulator: Simulator,

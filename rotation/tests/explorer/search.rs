@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 
-use crate::rotation::facts::Command;
-use crate::rotation::record::Reason;
+use rotation::facts::Command;
+use rotation::record::Reason;
 
 use super::world::{Budget, EARLY, Fate, Late, Setting, World};
 

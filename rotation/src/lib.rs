@@ -31,7 +31,3 @@ mod undo;
 
 pub use life::doubtful;
 pub use tidy::concerns;
-
-#[cfg(test)]
-#[path = "../../tests/explorer/mod.rs"]
-mod explorer;

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::rotation::error::ErrorKind;
-use crate::rotation::facts::{Act, Command, Listing, Outcome, Seen};
-use crate::rotation::record::{Record, RetiringState, Work};
-use crate::rotation::token::Marker;
+use rotation::error::ErrorKind;
+use rotation::facts::{Act, Command, Listing, Outcome, Seen};
+use rotation::record::{Record, RetiringState, Work};
+use rotation::token::Marker;
 
 use super::world::World;
 

@@ -349,6 +349,19 @@ impl Record {
         }
     }
 
+    /// Drops what only people read: the events, the last success, the story of the failure.
+    #[doc(hidden)]
+    pub fn forget_history(&mut self) {
+        self.events.clear();
+        self.last_success = None;
+        if let Some(failure) = &mut self.failure {
+            failure.message.clear();
+            failure.count = 1;
+            failure.since = Timestamp::UNIX_EPOCH;
+            failure.at = Timestamp::UNIX_EPOCH;
+        }
+    }
+
     /// Nothing is left to be finished.
     pub fn is_finished(&self) -> bool {
         self.claim.is_none() && self.open.is_empty() && self.retiring.is_empty()

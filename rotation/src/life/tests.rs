@@ -9,11 +9,11 @@ use super::*;
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
-pub(in crate::rotation) fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
-pub(in crate::rotation) fn moment(seconds: i64) -> Now {
+pub(crate) fn moment(seconds: i64) -> Now {
     Now {
         wall: at(seconds),
         mono: Duration::from_secs(seconds.unsigned_abs()),
@@ -21,18 +21,18 @@ pub(in crate::rotation) fn moment(seconds: i64) -> Now {
     }
 }
 
-pub(in crate::rotation) fn id(text: &str) -> TokenId {
+pub(crate) fn id(text: &str) -> TokenId {
     TokenId::new(format!("dt0c01.{text}"))
 }
 
-pub(in crate::rotation) fn epoch() -> Epoch {
+pub(crate) fn epoch() -> Epoch {
     Epoch {
         installation: "inst".into(),
         secret: "sec".into(),
     }
 }
 
-pub(in crate::rotation) fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     Plan {
         name: "a".into(),
         coordinates: Coordinates {
@@ -54,7 +54,7 @@ pub(in crate::rotation) fn plan() -> Plan {
     }
 }
 
-pub(in crate::rotation) fn info(text: &str) -> TokenInfo {
+pub(crate) fn info(text: &str) -> TokenInfo {
     TokenInfo {
         id: id(text),
         name: "job [dtrotate:inst.sec.1]".into(),
@@ -69,12 +69,7 @@ pub(in crate::rotation) fn info(text: &str) -> TokenInfo {
     }
 }
 
-pub(in crate::rotation) fn retiring(
-    text: &str,
-    state: RetiringState,
-    since: i64,
-    due: i64,
-) -> Retiring {
+pub(crate) fn retiring(text: &str, state: RetiringState, since: i64, due: i64) -> Retiring {
     Retiring {
         id: id(text),
         state,
@@ -91,7 +86,7 @@ pub(in crate::rotation) fn retiring(
     }
 }
 
-pub(in crate::rotation) fn record() -> Record {
+pub(crate) fn record() -> Record {
     Record {
         schema: SCHEMA,
         write_id: String::new(),
@@ -117,7 +112,7 @@ pub(in crate::rotation) fn record() -> Record {
     }
 }
 
-pub(in crate::rotation) fn errand(record: Record) -> Errand {
+pub(crate) fn errand(record: Record) -> Errand {
     Errand {
         plan: Arc::new(plan()),
         holder: Holder {

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::rotation::error::{CallError, ErrorKind, Service};
-use crate::rotation::event::{EventName, Level};
-use crate::rotation::facts::{
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::event::{EventName, Level};
+use rotation::facts::{
     Act, Command, Errand, Holder, Holds, Known, Listing, Now, Outcome, Seen, Verdict, Watch, Wish,
 };
-use crate::rotation::machine::Run;
-use crate::rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
-use crate::rotation::record::{Record, RetiringState, Trigger, Work};
-use crate::rotation::token::{Abilities, Epoch, Marker, TokenId, TokenInfo};
+use rotation::machine::Run;
+use rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
+use rotation::record::{Record, RetiringState, Trigger, Work};
+use rotation::token::{Abilities, Epoch, Marker, TokenId, TokenInfo};
 
 use super::mutation::{Mutation, only_open};
 
@@ -660,9 +660,7 @@ impl World {
         let now = self.now();
         if let Some(run) = self.actors[actor].run.as_mut().map(Arc::make_mut) {
             run.fold(command, outcome, now);
-            if let Some(record) = run.errand.journal.as_mut().and_then(|k| k.record.as_mut()) {
-                forget_history(record);
-            }
+            run.forget_history();
         }
         self.hear(actor);
     }
@@ -881,7 +879,7 @@ impl World {
                 self.actors[actor].due =
                     claimed_due(record).filter(|n| usize::from(*n) < self.served.len());
                 let mut record = (**record).clone();
-                forget_history(&mut record);
+                record.forget_history();
                 setting.off.iter().for_each(|rule| rule.record(&mut record));
                 self.journal = Some(Arc::new(record));
                 Outcome::Wrote(Ok(self.journal_version))
@@ -989,18 +987,6 @@ fn claimed_due(record: &Record) -> Option<u8> {
     };
     let instant = (*instant)?;
     (0..u8::MAX).find(|&n| due(usize::from(n)) == instant)
-}
-
-/// What only people read must not tell two states apart.
-pub fn forget_history(record: &mut Record) {
-    record.events.clear();
-    record.last_success = None;
-    if let Some(failure) = &mut record.failure {
-        failure.message.clear();
-        failure.count = 1;
-        failure.since = Timestamp::UNIX_EPOCH;
-        failure.at = Timestamp::UNIX_EPOCH;
-    }
 }
 
 fn failed(command: &Command, error: CallError) -> Outcome {

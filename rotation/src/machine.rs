@@ -108,6 +108,19 @@ impl Run {
         }
     }
 
+    /// Drops what only people read from the document that this run holds, so that a search finds equal states equal.
+    #[doc(hidden)]
+    pub fn forget_history(&mut self) {
+        if let Some(record) = self
+            .errand
+            .journal
+            .as_mut()
+            .and_then(|known| known.record.as_mut())
+        {
+            record.forget_history();
+        }
+    }
+
     /// Events since the last call, in order.
     pub fn take_reports(&mut self) -> Vec<Report> {
         std::mem::take(&mut self.reports)
