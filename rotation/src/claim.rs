@@ -1,349 +1,185 @@
-//! Claims: whose it is, taking one over, giving up in good order. And the first sight of a secret.
+//! The claim on a secret, the attempt under it, and attempts that may have left a token behind.
 
-use super::deliver::Hand;
-use super::error::{CallError, ErrorKind, Service};
-use super::event::{EventName, Level, Report};
-use super::facts::{Command, Looked, Now, Seen, Verdict, Watch};
-use super::machine::{Run, Then};
-use super::record::{Claim, Current, Failure, Reason, Record, SCHEMA, Trigger, Work};
-use super::retry;
-use super::standing::Standing;
-use super::token::Marker;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-impl Run {
-    /// A claim of this run.
-    pub(super) fn claim(&self, work: Work, now: Now) -> Claim {
-        Claim {
-            work,
-            holder: self.errand.holder.instance.clone(),
-            boot: self.errand.holder.boot.clone(),
-            nonce: self.errand.id.clone(),
-            since: now.wall,
-            renewed: 0,
+use super::marker::NameDigest;
+use super::token::TokenId;
+
+/// Who works on the secret, and on what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claim {
+    /// What the holder does.
+    pub work: Work,
+    /// The instance name of the holder: a restarted daemon of the same name resumes at once.
+    pub holder: String,
+    /// Random mark of the holder's process.
+    pub boot: String,
+    /// Random mark of this claim; also the `rotation_id` of the logs.
+    pub nonce: String,
+    /// When it was taken, by the holder's clock. For people: expiry is judged by the observer's own monotonic clock.
+    pub since: Timestamp,
+    /// Counts renewals, so that a renewed claim differs from an abandoned one.
+    #[serde(default)]
+    pub renewed: u32,
+}
+
+/// The work under a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Mint and store a new token.
+    Rotate {
+        /// The due instant that this rotation serves; none for a command.
+        due: Option<Timestamp>,
+        /// Why it runs.
+        trigger: Trigger,
+        /// The attempt, once its base is known. Written before the mint.
+        attempt: Option<Attempt>,
+    },
+    /// Settle open attempts: list, fence, delete what was never stored.
+    #[serde(alias = "tidy")]
+    Cleanup,
+    /// Disable the retiring token.
+    Disable {
+        /// Which.
+        id: TokenId,
+    },
+    /// Delete the retiring token.
+    Delete {
+        /// Which.
+        id: TokenId,
+    },
+    /// Make the previous token the current value again.
+    Undo {
+        /// Which.
+        id: TokenId,
+        /// The only version of the secret that its value may replace.
+        base: u64,
+        /// The version of the secret from which its value is read.
+        from: u64,
+    },
+}
+
+/// One attempt to mint and store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its number, in the marker of the token it mints.
+    pub n: u64,
+    /// The version of the secret that the store will check-and-set against.
+    pub base: u64,
+    /// The token it replaces.
+    pub old: TokenId,
+    /// The digest of the name that it orders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<NameDigest>,
+}
+
+/// An attempt that may have left a token behind: the outcome of its mint or its store is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OpenAttempt {
+    /// Its number.
+    pub attempt: u64,
+    /// Its base. A token of it may be disabled or deleted only once the secret's version is past this.
+    pub base: u64,
+    /// When it was given up.
+    pub since: Timestamp,
+    /// The digest of the name that it ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<NameDigest>,
+    /// The due instant that it was to serve: served after all, if its token turns out to have been stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// The first full listing after `since` that showed no token of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Timestamp>,
+    /// Fields of a newer version, carried over unchanged.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// Why a rotation runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// Its due time came.
+    Schedule,
+    /// A due time was missed.
+    Missed,
+    /// The token would expire too soon.
+    Expiry,
+    /// The sweep found the current value dead after Vault was restored.
+    Sweep,
+    /// An earlier attempt failed.
+    Retry,
+    /// A person asked.
+    Command,
+    /// Another holder left it unfinished.
+    Recovery,
+}
+
+impl Trigger {
+    /// The word in logs and journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Schedule => "schedule",
+            Trigger::Missed => "missed",
+            Trigger::Expiry => "expiry",
+            Trigger::Sweep => "sweep",
+            Trigger::Retry => "retry",
+            Trigger::Command => "command",
+            Trigger::Recovery => "recovery",
+        }
+    }
+}
+
+impl Claim {
+    /// The due instant that the claimed rotation serves. One that a person asked for serves what was due when they asked.
+    pub fn due(&self) -> Option<Timestamp> {
+        match &self.work {
+            Work::Rotate {
+                trigger: Trigger::Command,
+                ..
+            } => Some(self.since),
+            Work::Rotate { due, .. } => *due,
+            _ => None,
         }
     }
 
-    /// Somebody else's claim stands: none = it may be taken over now. A claim of our own name is a dead predecessor's or an
-    /// earlier run's; a foreign one lapses when the document stood unchanged for `claim_timeout` on our own monotonic clock.
-    /// Taking over too early is safe (the other becomes a zombie, fenced by check-and-set), only wasteful.
-    pub(super) fn patience(&mut self, holder: String, version: u64, now: Now) -> Option<Verdict> {
-        if self.errand.holder.resumes && holder == self.errand.holder.instance {
-            return None;
+    /// The attempt of the claimed rotation.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        match &self.work {
+            Work::Rotate { attempt, .. } => attempt.as_ref(),
+            _ => None,
         }
-        let watch = *self.errand.watch.get_or_insert(Watch {
-            version,
-            since: now.mono,
-        });
-        let watch = if watch.version == version {
-            watch
-        } else {
-            Watch {
-                version,
-                since: now.mono,
-            }
-        };
-        let waited = now.mono.saturating_sub(watch.since);
-        let timeout = self.errand.plan.claim_timeout;
-        (waited < timeout).then(|| Verdict::Busy {
-            holder,
-            recheck: timeout - waited,
-            watch,
-        })
     }
 
-    /// Takes over what a dead holder left. Its attempt may have left a token: it becomes open, and nothing is deleted now. Its
-    /// disable may still take effect: the entry is tainted.
-    pub(super) fn take_over(&mut self, now: Now) -> Command {
-        let mut record = self.draft();
-        let Some(claim) = record.claim.take() else {
-            return Command::ReadJournal;
-        };
-        let mut left = String::from("nothing to clean up");
-        match claim.work {
-            Work::Rotate { due, attempt, .. } => {
-                if let Some(attempt) = attempt {
-                    left = format!("its attempt {} is open", attempt.n);
-                    record.open.push(attempt.opened(due, now.wall));
-                }
-                // Of a secret that left the configuration nothing new is made.
-                if !self.errand.leaving {
-                    let wish = self.errand.wish.as_ref().and_then(|wish| wish.due);
-                    record.claim = Some(self.claim(
-                        Work::Rotate {
-                            due: due.max(wish),
-                            trigger: Trigger::Recovery,
-                            attempt: None,
-                        },
-                        now,
-                    ));
-                }
-            }
-            Work::Disable { id } => {
-                left = format!("its disable of {id} may still take effect");
-                if let Some(entry) = record.retiring.iter_mut().find(|entry| entry.id == id) {
-                    entry.tainted = Some(now.wall);
-                }
-            }
-            Work::Undo { id, base, .. } => {
-                left = format!("it may have enabled and stored {id}, which retires anew");
-                self.back_into_grace(&mut record, &id, base, now);
-            }
-            Work::Tidy | Work::Delete { .. } => {}
+    /// The same, to change it.
+    pub fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        match &mut self.work {
+            Work::Rotate { attempt, .. } => attempt.as_mut(),
+            _ => None,
         }
-        let report = Report::new(
-            EventName::RotationRecovered,
-            format!(
-                "took over the work of {} (begun {}); {left}",
-                claim.holder, claim.since
-            ),
-        );
-        self.drop_hand();
-        self.write(record, vec![report], Then::Refresh, now)
     }
 
-    /// The attempt under our claim may have left a token that we cannot account for: keep it open.
-    pub(super) fn open_attempt(&self, record: &mut Record, now: Now) {
-        let dirty = !matches!(self.hand, Hand::Empty | Hand::Refused | Hand::Gone);
-        if let Some(Work::Rotate {
+    /// The claim is on a rotation.
+    pub fn is_rotation(&self) -> bool {
+        matches!(self.work, Work::Rotate { .. })
+    }
+}
+
+impl Attempt {
+    /// The attempt is given up at `since`: it may have left a token behind.
+    pub fn opened(&self, due: Option<Timestamp>, since: Timestamp) -> OpenAttempt {
+        OpenAttempt {
+            attempt: self.n,
+            base: self.base,
+            since,
+            digest: self.digest.clone(),
             due,
-            attempt: Some(attempt),
-            ..
-        }) = record.claim.as_ref().map(|claim| &claim.work)
-            && dirty
-        {
-            record.open.push(attempt.opened(*due, now.wall));
-        }
-    }
-
-    /// Deals with a failed call that no rule of its own covers: releases the claim in good order where that is possible.
-    pub(super) fn give_up(&mut self, error: CallError, now: Now) -> Command {
-        let refused = error.kind == ErrorKind::Refused;
-        let minting = self.hand == Hand::Refused;
-        let rotating = match self.record().and_then(|record| record.claim.as_ref()) {
-            Some(claim) => matches!(claim.work, Work::Rotate { .. }),
-            None => {
-                self.rotation_wanted()
-                    || self.record().is_none_or(|record| record.current.is_none())
-            }
-        };
-        let (reason, retry) = match (error.service, refused) {
-            (_, true) if !rotating => (Reason::RetirementRefused, false),
-            (Service::Vault, true) => (Reason::VaultRefused, false),
-            (Service::Dynatrace, true) if minting => (Reason::MintRefused, false),
-            (Service::Dynatrace, true) => (Reason::DynatraceRefused, false),
-            (_, false) => (Reason::Unavailable, true),
-        };
-        let claimed = self.record().is_some_and(|record| record.claim.is_some());
-        if !refused && (error.service == Service::Vault || !claimed) {
-            // Without Vault nothing can be written down; without a claim nothing needs to be. The journal stands as it is, and the
-            // next run goes on from there.
-            return self.finish(Verdict::Later(error));
-        }
-        let claim = self.record().and_then(|record| record.claim.as_ref());
-        if claim.is_some_and(|claim| matches!(claim.work, Work::Undo { .. })) {
-            return self.abort_undo(error.what, now);
-        }
-        if retry && claimed && !rotating {
-            // Clean-up and retirement keep their place in the journal and are simply tried again.
-            let mut record = self.draft();
-            record.claim = None;
-            return self.write(record, vec![], Then::Finish(Verdict::Later(error)), now);
-        }
-        let stuck = self.record().and_then(|record| record.failure.clone());
-        if let Some(stuck) = stuck.filter(|stuck| refused && !rotating && stuck.retry_at.is_none())
-        {
-            // What keeps it from being rotated is told already, and is the first thing to be mended.
-            return self.fail(stuck.reason, stuck.message, None, now);
-        }
-        self.fail(reason, error.what.clone(), retry.then_some(error), now)
-    }
-
-    /// Writes a failure down and releases the claim. `retry`: it is tried again by itself, not before the error allows; otherwise
-    /// it is stuck, and its due time counts as served.
-    pub(super) fn fail(
-        &mut self,
-        reason: Reason,
-        message: String,
-        retry: Option<CallError>,
-        now: Now,
-    ) -> Command {
-        let mut record = self.draft();
-        self.open_attempt(&mut record, now);
-        let served = match record.claim.take().map(|claim| claim.work) {
-            Some(Work::Rotate { due, .. }) => due,
-            _ => self.errand.wish.as_ref().and_then(|wish| wish.due),
-        };
-        let former = record.failure.take();
-        // One cause may stop rotation and retirement alike: it is one trouble.
-        let known = former
-            .as_ref()
-            .is_some_and(|failure| failure.reason == reason || failure.message == message);
-        let count = former.as_ref().map_or(0, |failure| failure.count) + 1;
-        let retry_at = retry.as_ref().map(|error| {
-            let wait = retry::wait(count - 1, error.retry_after, now.dice);
-            now.wall.checked_add(wait).unwrap_or(now.wall)
-        });
-        if retry_at.is_none() {
-            record.last_due = record.last_due.max(served);
-        }
-        record.failure = Some(Failure {
-            reason,
-            message: message.clone(),
-            since: former
-                .filter(|failure| failure.reason == reason)
-                .map_or(now.wall, |failure| failure.since),
-            at: now.wall,
-            count,
-            retry_at,
-        });
-        let event = match retry_at {
-            Some(_) => EventName::RotationFailed,
-            None => EventName::RotationStuck,
-        };
-        let mut report = Report::new(event, message);
-        // That the value does not work is one trouble with what keeps it from being rotated only where that is the same.
-        let invalid = reason.is_of_the_value() && record.invalid.take().is_some();
-        if (known || invalid) && retry_at.is_none() {
-            // Told already; who keeps the log repeats it for as long as it lasts.
-            report.level = Level::Debug;
-        }
-        report.reason = Some(reason);
-        report.trigger = self.errand.wish.as_ref().map(|wish| wish.trigger);
-        report.error = retry.map(|error| error.what);
-        report.old_token_id = record.current.as_ref().map(|current| current.id.clone());
-        self.drop_hand();
-        let verdict = Verdict::Failed { reason, retry_at };
-        self.write(record, vec![report], Then::Finish(verdict), now)
-    }
-
-    /// A secret without a document: only record what is there. The epoch of a token that bears our installation's marker is
-    /// adopted, so that a deleted document comes back with its history of attempts.
-    pub(super) fn first_sight(&mut self, now: Now) -> Command {
-        if self.errand.leaving {
-            // Somebody deleted the document: there is nothing to finish.
-            return self.finish(Verdict::Settled { wake: None });
-        }
-        if let Some(error) = self.trouble.take() {
-            return self.finish(Verdict::Later(error));
-        }
-        let standing = match self.standing() {
-            Ok(standing) => standing,
-            Err(command) => return command,
-        };
-        if self.errand.dry {
-            return self.say(standing, now);
-        }
-        let mut record = self.blank_record();
-        record.adopted_at = now.wall;
-        let mut reports = vec![];
-        match (standing, self.looked.clone()) {
-            (Standing::Stuck(reason, message), _) => {
-                record.failure = Some(Failure {
-                    reason,
-                    message: message.clone(),
-                    since: now.wall,
-                    at: now.wall,
-                    count: 1,
-                    retry_at: None,
-                });
-                let mut report = Report::new(EventName::RotationStuck, message);
-                report.reason = Some(reason);
-                reports.push(report);
-            }
-            (_, Some(Looked::Known(info))) => {
-                let (_, marker) = Marker::split(&info.name);
-                let version = self.seen.as_ref().map_or(0, Seen::version);
-                if let Some(marker) = marker
-                    && marker.epoch.installation == record.epoch.installation
-                {
-                    if self.errand.listing.is_none() {
-                        return Command::List;
-                    }
-                    record.attempt = marker.attempt;
-                    record.epoch = marker.epoch;
-                    // What else bears this secret's marker is found by the next look at the listing and retires with full grace.
-                    record.attempt = record.attempt.max(self.highest_listed(&record.epoch));
-                }
-                let current = Current::new(&info, version, &record.epoch);
-                reports.push(self.adopted(&record, &current));
-                record.current = Some(current);
-            }
-            (_, looked) => {
-                self.looked = looked.filter(|looked| matches!(looked, Looked::Known(_)));
-                return Command::LookUpValue;
-            }
-        }
-        self.write(record, reports, Then::Go, now)
-    }
-
-    fn adopted(&self, record: &Record, current: &Current) -> Report {
-        let mut message = format!(
-            "recorded {} as the current value of {}; it is first rotated at its next due time",
-            current.id,
-            self.place()
-        );
-        if record.attempt > 0 {
-            message += "; its marker is this installation's, so its document is taken up again";
-        }
-        Report::new(EventName::SecretAdopted, message).token(&current.id)
-    }
-
-    /// A document whose secret could not be read at first sight: try again, and tell only what is new.
-    pub(super) fn adopt_late(&mut self, now: Now) -> Option<Command> {
-        let record = self.record()?;
-        if record.current.is_some() || self.errand.leaving || self.is_moved() {
-            return None;
-        }
-        let known = record.failure.as_ref().map(|failure| failure.reason);
-        match self.standing() {
-            Err(command) => Some(command),
-            Ok(Standing::Stuck(reason, _)) if known == Some(reason) => {
-                Some(self.finish(Verdict::Failed {
-                    reason,
-                    retry_at: None,
-                }))
-            }
-            Ok(Standing::Stuck(reason, message)) => Some(self.fail(reason, message, None, now)),
-            Ok(_) => {
-                let Some(Looked::Known(info)) = self.looked.clone() else {
-                    return None;
-                };
-                let mut record = self.draft();
-                let version = self.seen.as_ref().map_or(0, Seen::version);
-                let current = Current::new(&info, version, &record.epoch);
-                let report = self.adopted(&record, &current);
-                record.current = Some(current);
-                record.failure = None;
-                record.invalid = None;
-                Some(self.write(record, vec![report], Then::Go, now))
-            }
-        }
-    }
-
-    /// An empty document of this secret.
-    pub(super) fn blank_record(&self) -> Record {
-        Record {
-            schema: SCHEMA,
-            write_id: String::new(),
-            name: self.errand.plan.name.clone(),
-            epoch: self.errand.fresh_epoch.clone(),
-            coordinates: self.errand.plan.coordinates.clone(),
-            adopted_at: jiff::Timestamp::UNIX_EPOCH,
-            attempt: 0,
-            current: None,
-            last_due: None,
-            claim: None,
-            open: vec![],
-            retiring: vec![],
-            last_success: None,
-            failure: None,
-            hold_until: None,
-            invalid: None,
-            terms: None,
-            closed_at: None,
-            renamed_to: None,
-            events: Default::default(),
-            unknown: Default::default(),
+            missed: None,
+            unknown: Map::new(),
         }
     }
 }

@@ -1,20 +1,19 @@
 //! The vocabulary of what happens: one stable word per event, the same in log, journal, metrics and status.
 
-use jiff::Timestamp;
-
-use super::record::{Event, Trigger};
+use super::claim::Trigger;
+use super::reason::Reason;
 use super::token::TokenId;
 
-/// How loud an event is.
+/// The level of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// A step, for the curious.
+    /// A step.
     Debug,
     /// Worth one line.
     Info,
-    /// It heals by itself or is already settled, but somebody may want to know.
+    /// It recovers automatically or is already settled, but someone may want to know.
     Warn,
-    /// A human is needed.
+    /// A person is needed.
     Error,
 }
 
@@ -33,7 +32,7 @@ macro_rules! vocabulary {
                 match self { $(EventName::$variant => $word,)* }
             }
 
-            /// How loud it is, unless the occasion says otherwise.
+            /// Its level, unless the occasion says otherwise.
             pub fn level(self) -> Level {
                 match self { $(EventName::$variant => Level::$level,)* }
             }
@@ -52,72 +51,89 @@ macro_rules! vocabulary {
 }
 
 vocabulary! {
-    DaemonStarting "daemon_starting" Info "The process began; nothing is read yet.",
-    DaemonReady "daemon_ready" Info "Configuration, signals and recovery are done, or there is nothing to talk to yet.",
+    DaemonStarting "daemon_starting" Info "Starting; configuration not loaded yet.",
+    DaemonReady "daemon_ready" Info "Startup finished: configuration loaded and interrupted work recovered (or Vault or Dynatrace is not reachable yet).",
     ConfigLoaded "config_loaded" Info "The configuration is valid.",
     ConfigRejected "config_rejected" Error "The configuration is not valid; at a reload the old one stays in force."
         "Correct the place that the message names; `dtrotate check --offline` shows all of them with their lines. Then send SIGHUP.",
     ConfigReloaded "config_reloaded" Info "A changed configuration took effect, for the difference only.",
     VaultLogin "vault_login" Info "Logged in to Vault, again or for the first time.",
-    KvWithoutVersions "kv_without_versions" Warn "A mount is KV version 1: it has no check-and-set, so a change made by somebody else at the same moment can be overwritten unnoticed."
+    KvWithoutVersions "kv_without_versions" Warn "A mount is KV version 1: it has no check-and-set, so a concurrent change by someone else can be overwritten unnoticed."
         "Run a single replica, or better upgrade the mount to KV version 2.",
-    VaultUnavailable "vault_unavailable" Error "Vault cannot be used; everything waits and is caught up later."
-        "Look at Vault: is it sealed, unreachable, or does it refuse the token? The message says which. It heals by itself when the cause is gone.",
-    WrappedSecretIdRefused "wrapped_secret_id_refused" Error "The wrapped AppRole secret id could not be unwrapped; somebody else may have it."
+    VaultUnavailable "vault_unavailable" Error "Vault is unavailable; all rotations wait and are caught up later."
+        "Check Vault: is it sealed, unreachable, or does it refuse the token? The message says which. It recovers automatically when the cause is resolved.",
+    WrappedSecretIdRefused "wrapped_secret_id_refused" Error "The wrapped AppRole secret id could not be unwrapped; someone else may have it."
         "Find out who unwrapped it first: destroy the secret id if that was nobody you know, then put a new wrapped one into the file.",
-    VaultAvailable "vault_available" Info "Vault can be used again.",
-    DynatraceUnavailable "dynatrace_unavailable" Error "An environment cannot be used; its secrets wait and are caught up later."
-        "Look at the environment, its URL and its management token; `dtrotate check` names what is missing. It heals by itself when the cause is gone.",
-    DynatraceAvailable "dynatrace_available" Info "An environment can be used again.",
-    ManagementTokenExpiring "management_token_expiring" Error "The environment's management token ends soon."
-        "Put a new management token where the old one stands in Vault, or list it as a [[secret]] so that it rotates by itself.",
-    SecretReleased "secret_released" Info "A secret left the configuration and its former tokens are gone; its current token stays as it is."
-        "Nothing at INFO. At ERROR or WARN its former tokens cannot be ended by dtrotate: the message names them and says what to do.",
+    VaultAvailable "vault_available" Info "Vault is available again.",
+    DynatraceUnavailable "dynatrace_unavailable" Error "An environment is unavailable; its secrets wait and are caught up later."
+        "Check the environment, its URL and its management token; `dtrotate check` names what is missing. It recovers automatically when the cause is resolved.",
+    DynatraceAvailable "dynatrace_available" Info "An environment is available again.",
+    ManagementTokenExpiring "management_token_expiring" Error "The environment's management token expires soon."
+        "Put a new management token at the place of the old one in Vault, or list it as a [[secret]] so that it is rotated automatically.",
+    SecretReleased "secret_released" Info "A secret left the configuration and its former tokens are gone; its current token stays as it is.",
     SecretAdopted "secret_adopted" Info "A secret was seen for the first time and recorded; nothing was changed.",
+    SecretMoved "secret_moved" Info "A secret continues at another place, as the configuration says and a person accepted.",
+    DocumentRenamed "document_renamed" Info "The journal document of a secret continues under another name.",
     ScheduleDue "schedule_due" Debug "A secret is due.",
-    RotationStarted "rotation_started" Debug "A rotation began: its claim and attempt stand in the journal.",
-    TokenMinted "token_minted" Debug "A new token was made.",
-    TokenVerified "token_verified" Debug "The new token works and has the rights asked for.",
+    RotationStarted "rotation_started" Debug "A rotation began: its claim and attempt are in the journal.",
+    TokenMinted "token_minted" Debug "A new token was created.",
+    TokenVerified "token_verified" Debug "The new token authenticated as itself.",
     SecretStored "secret_stored" Debug "The new value is the current version in Vault.",
-    RotationSucceeded "rotation_succeeded" Info "The new token is in Vault and in the journal; the old one waits for the end of its grace.",
-    RotationFailed "rotation_failed" Warn "A rotation did not work out; nothing was lost, and it is tried again by itself."
-        "Nothing yet: wait for the next try. If it lasts, `error` says what the other side answered.",
-    RotationSkipped "rotation_skipped" Info "A due time was not served on purpose.",
-    RotationRecovered "rotation_recovered" Info "The work of a dead or former holder was taken over.",
-    RotationStuck "rotation_stuck" Error "A rotation cannot go on without a human; the message says what to do."
-        "What the message says; `reason` is its stable code. Then `dtrotate rotate NAME`, or wait for the next due time.",
-    OrphanDeleted "orphan_deleted" Info "A token of a broken-off attempt, never stored anywhere, was deleted.",
-    RetirementHeld "retirement_held" Info "An old token works on for longer: it is still used, or consumers could not read Vault."
-        "Nothing at INFO. At WARN a consumer has not picked up the new value: find it at the address. At ERROR the message says what to do.",
+    RotationSucceeded "rotation_succeeded" Info "The new token is in Vault and in the journal; the old one stays enabled until the end of its grace.",
+    RotationFailed "rotation_failed" Warn "Rotation failed; the current token is unchanged. It will be retried automatically."
+        "No action yet. If it keeps failing, see `error`.",
+    RotationSkipped "rotation_skipped" Info "A missed rotation was skipped as configured (`missed = \"skip\"`).",
+    RotationRecovered "rotation_recovered" Info "Resumed an interrupted rotation of another (or a previous) process.",
+    RotationStuck "rotation_stuck" Error "A rotation needs a person; the message says what to do."
+        "Do what the message says; `reason` is its stable code. Then run `dtrotate rotate NAME`, or wait for the next due time.",
+    MintAnswerMismatch "mint_answer_mismatch" Error "The answer to creating a token belongs to another request; nothing was stored. The value of our new token may have reached someone else."
+        "Find out what mixes up answers between dtrotate and Dynatrace (a proxy, a load balancer). The token that was created is found by its marker and deleted.",
+    OrphanFound "orphan_found" Warn "A token bears our marker but is in no journal document. At INFO it is retired after the full grace; at WARN it is a copy and left alone."
+        "At WARN: rename the token in Dynatrace, so that it is not mistaken for one of dtrotate.",
+    OrphanDeleted "orphan_deleted" Info "A token of an interrupted attempt, never stored anywhere, was deleted.",
+    RetirementHeld "retirement_held" Info "The grace of an old token is extended: it is still in use, or consumers could not read Vault.",
+    RetirementRestarted "retirement_restarted" Warn "An old token was enabled again by someone; its grace begins again."
+        "Find out who enabled it and why. If it is still needed, run `dtrotate undo NAME`.",
+    RetirementBlocked "retirement_blocked" Error "An old token cannot be retired: it cannot be proven to be this secret's own, or the call is refused."
+        "The message names the token and says why. End it by hand if it is yours, then run `dtrotate forget NAME --token ID`.",
+    ConsumerCutOff "consumer_cut_off" Error "An old token was disabled although a consumer still uses it."
+        "Find the consumer at the address and make it read the new value; `dtrotate undo NAME` brings the old token back until its quarantine ends.",
     TokenDisabled "token_disabled" Info "An old token was disabled; until it is deleted it can be enabled again.",
     TokenDeleted "token_deleted" Info "An old token is gone.",
-    TokenShared "token_shared" Warn "A token that should retire is the current value of another secret, too; it is left alone."
+    TokenShared "token_shared" Warn "A token that is due for retirement is also the current value of another secret; it is left alone."
         "Give each secret a token of its own, or list both fields under one [[secret]].",
-    SecretChangedElsewhere "secret_changed_elsewhere" Warn "Somebody else changed the secret; their change stands."
-        "Find out who wrote it. If it was not meant, put the right token there.",
+    SecretChangedElsewhere "secret_changed_elsewhere" Warn "Someone else changed the secret; their change is kept."
+        "Find out who wrote it. If it was not intended, put the right token there.",
     CurrentInvalid "current_invalid" Error "The current value in Vault does not work at Dynatrace."
-        "Consumers are locked out now: `dtrotate rotate NAME` makes a new token from what the journal knows, or put a working token there.",
-    VaultWentBack "vault_went_back" Error "Vault is older than what Dynatrace has seen: it was restored from a backup."
-        "Check that consumers use what is in Vault now. Nothing is disabled until it is settled; raise `quarantine` above the age of your oldest backup.",
-    ClockSkew "clock_skew" Error "The clocks of this machine and of a server differ too much; nothing is disabled or deleted."
+        "Consumers are locked out now: `dtrotate rotate NAME` creates a new token, or put a working token there.",
+    VaultWentBack "vault_went_back" Error "Vault is older than what Dynatrace knows: it was restored from a backup."
+        "Check that consumers use what is in Vault now. Nothing is disabled until it has settled; raise `quarantine` above the age of your oldest backup.",
+    ClockSkew "clock_skew" Error "The clocks of this machine and of a server differ too much; nothing is rotated by schedule, disabled or deleted."
         "Check the time synchronisation of this machine and of the server that the message names.",
-    JournalUnreadable "journal_unreadable" Error "A journal document cannot be read; its secret stands still until a human looks."
+    JournalUnreadable "journal_unreadable" Error "A journal document cannot be read; nothing is done for its secret."
         "Use the version of dtrotate that wrote it, or repair the document from an older version of it in Vault.",
-    OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation goes on, but nobody can see it."
-        "Give `[ops] listen` an address that is free and reload; it is tried again by itself, too.",
-    NotifyFailed "notify_failed" Error "A way of telling people does not work; rotation goes on, and what could not be told is told when it works again."
-        "Look at the token, the URL and the way there: the message says which of `[notify]` it is and what was answered. It is tried again by itself.",
+    JournalImplausible "journal_implausible" Error "A journal document contradicts itself, another document or the time; nothing is done for its secret."
+        "The message names the contradiction and its cure.",
+    InternalError "internal_error" Error "A fault of dtrotate ended a run; it will be retried."
+        "Report it with the log lines before it. Nothing is lost: the journal says how to continue.",
+    OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation is not affected, but nobody can see it."
+        "Give `[ops] listen` an address that is free and reload; it is also retried automatically.",
+    NotifyFailed "notify_failed" Error "A notification channel is failing; rotation is not affected, and pending notifications are sent when it recovers."
+        "Check the token, the URL and network connectivity: the message says which of `[notify]` it is and what was answered. It is retried automatically.",
     UndoSucceeded "undo_succeeded" Info "The previous token is the current value again.",
+    UndoFailed "undo_failed" Warn "An undo was given up; the current token is unchanged."
+        "The message says why. Run `dtrotate undo NAME` again when that is resolved.",
+    CallFailed "call_failed" Debug "A call to Vault or Dynatrace failed; the run decides what follows.",
     ShutdownStarted "shutdown_started" Info "The process was asked to stop; no new work is taken.",
-    ShutdownFinished "shutdown_finished" Info "The process ends; nothing is in flight, or it was left safely.",
+    ShutdownFinished "shutdown_finished" Info "Shut down; all runs finished or were interrupted at a safe point.",
 }
 
-/// One event of one secret, on its way to the log and (if it is worth keeping) into the journal.
+/// One event of one secret, for the log and (above DEBUG) the history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// What.
+    /// Which.
     pub event: EventName,
-    /// How loud.
+    /// Its level.
     pub level: Level,
     /// The sentence for people.
     pub message: String,
@@ -125,14 +141,14 @@ pub struct Report {
     pub token_id: Option<TokenId>,
     /// The token that it replaces.
     pub old_token_id: Option<TokenId>,
-    /// What the other side said.
+    /// What the server answered.
     pub error: Option<String>,
     /// Why the rotation runs.
     pub trigger: Option<Trigger>,
     /// Which attempt.
     pub attempt: Option<u64>,
     /// The stable code of a failure.
-    pub reason: Option<super::record::Reason>,
+    pub reason: Option<Reason>,
 }
 
 impl Report {
@@ -151,33 +167,22 @@ impl Report {
         }
     }
 
-    /// Says which token it is about.
+    /// Adds the token it is about.
     pub fn token(mut self, id: &TokenId) -> Self {
         self.token_id = Some(id.clone());
         self
     }
 
-    /// Says which token is replaced.
+    /// Adds the token that is replaced.
     pub fn old(mut self, id: &TokenId) -> Self {
         self.old_token_id = Some(id.clone());
         self
     }
 
-    /// Makes it louder or quieter than usual.
+    /// Gives it another level than usual.
     pub fn at(mut self, level: Level) -> Self {
         self.level = level;
         self
-    }
-
-    /// The same as a line of the journal document.
-    pub fn entry(&self, at: Timestamp) -> Event {
-        Event {
-            at,
-            event: self.event.as_str().to_owned(),
-            token_id: self.token_id.clone(),
-            detail: self.message.clone(),
-            unknown: Default::default(),
-        }
     }
 }
 
@@ -186,11 +191,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p8_whatever_is_loud_says_what_to_do() {
+    fn p8_every_warning_and_error_says_what_to_do() {
         for event in EventName::ALL {
-            let loud = event.level() >= Level::Warn;
+            let serious = event.level() >= Level::Warn;
             assert!(
-                !loud || !event.what_to_do().is_empty(),
+                !serious || !event.what_to_do().is_empty(),
                 "{}",
                 event.as_str()
             );

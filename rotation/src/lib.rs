@@ -1,33 +1,45 @@
-//! The rotation of one secret. `docs/rotation.md` has the picture of its states and what follows a crash at each arrow.
+//! The rotation of one secret: observe, decide, act. `docs/rotation.md` has the picture of its states and what follows a crash at each arrow.
 //!
-//! In reading order: `plan`, `token`, `record` with `reason` (what to rotate, and the journal document); `facts` (what a run knows, asks for and is told);
-//! `machine` (the order of work), `fold` (what it learns from an outcome), then its subjects: `claim`, `standing`, `rotate`, `attempt`, `deliver`, `adopt`, `tidy`, `retire`, `undo`,
-//! `life`, `moving`; `runner` carries commands out through the `ports`. Everything but `runner` is pure and synchronous.
+//! In reading order:
+//!
+//! - [`plan`], [`token`], [`marker`], [`capabilities`]: what to rotate, and what a token is.
+//! - [`record`] with [`claim`], [`retiring`], [`ledger`] and [`reason`]: the journal document. [`history`] is the one for people.
+//! - [`request`]: what a run is started with. [`command`]: what it asks for, and the outcome of each command.
+//! - [`view`]: what is known, and what an action voids. [`observe`], [`ownership`], [`policy`], [`plausibility`]: what follows from it.
+//! - [`context`], [`transition`]: what a decision is made from, and the changes of the document.
+//! - [`work`]: rotate, store, undo, retire, clean up, adopt, relocate, maintain. [`machine`]: the order among them.
+//! - [`ports`], [`runner`]: carry the commands out. Everything but the runner is pure and synchronous.
 
-mod adopt;
-mod attempt;
-mod claim;
-mod deliver;
+pub mod candidate;
+pub mod capabilities;
+pub mod claim;
+pub mod command;
+pub mod context;
 pub mod error;
 pub mod event;
-pub mod facts;
-pub mod fitness;
-mod fold;
-mod life;
+mod failure;
+pub mod history;
+pub mod ledger;
 pub mod machine;
-mod moving;
+pub mod marker;
+pub mod observe;
+pub mod ownership;
 pub mod plan;
+mod plausibility;
+pub mod policy;
 pub mod ports;
+mod reading;
 pub mod reason;
 pub mod record;
-mod retire;
+pub mod request;
+pub mod retiring;
 pub mod retry;
-mod rotate;
 pub mod runner;
-mod standing;
-mod tidy;
+mod takeover;
 pub mod token;
-mod undo;
+mod transition;
+pub mod view;
+mod work;
 
-pub use life::doubtful;
-pub use tidy::concerns;
+pub use work::cleanup::listing_needs_work;
+pub use work::maintain::token_suspect;

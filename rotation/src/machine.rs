@@ -1,123 +1,74 @@
-//! The machine of one run: what it knows, and the order in which it looks for work. Pure: [`Run::step`] names the next command,
-//! [`Run::fold`] takes what came of it. Nothing here has an effect, and recovery is the same code as normal running: whatever a
-//! dead holder left behind is just a state of the journal.
+//! The machine of one run: whose claim it is, which work is next, and the next command. Pure: [`Run::step`] names the next command,
+//! [`Run::learn`] takes its outcome. Nothing here has an effect, and recovery is the same code as normal running: whatever another holder
+//! left behind is just a state of the journal.
 //!
-//! Order of work: settle whose claim it is; go on with our own; rotate if wanted; then clean up (open attempts, fence first);
-//! then retire (disable, delete). Mint and store always come before any clean-up.
+//! The order of work: resolve whose claim stands; continue with our own; rotate if wanted; then clean up (open attempts, fence first); then
+//! retire (disable, delete). Mint and store always come before any clean-up.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::attempt::Template;
-use super::deliver::Hand;
-use super::error::CallError;
-use super::event::{EventName, Report};
-use super::facts::{Act, Command, Errand, Known, Looked, Now, Seen, Verdict};
-use super::plan::Terms;
-use super::record::{Failure, Reason, Record, Work};
-use super::token::TokenId;
-use super::undo::Back;
+use super::candidate::{Candidate, Ordered};
+use super::command::{Command, Outcome, RunResult, SecretSnapshot, Source};
+use super::context::{AfterWrite, Change, Context, MintState, Progress, Step};
+use super::error::{CallError, ErrorKind, Service};
+use super::event::{EventName, Level, Report};
+use super::failure;
+use super::marker::Marker;
+use super::observe::belongs_here;
+use super::plan::{Coordinates, Plan, RetirementPolicy};
+use super::plausibility::implausible;
+use super::record::{Claim, Reason, Record, Work};
+use super::request::{ClaimObservation, Clock, Goal, JournalSnapshot, Now, RunRequest};
+use super::takeover;
+use super::view::{Decision, Effect, View};
+use super::work::{adopt, cleanup, maintain, relocate, retire, rotate, store, undo};
 
-/// What could not be settled now (a deleted secret that cannot be fenced, clocks that disagree) is looked at again after this.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// What could not be settled now (a deleted secret that cannot be fenced, clocks that disagree) is examined again after this.
+const EXAMINE_AGAIN: Duration = Duration::from_secs(30);
+/// A run that loses this many check-and-sets on the journal leaves the secret to the others for now.
+const CONFLICTS: u32 = 8;
+/// A run that takes more steps than this does not come to rest by itself: a fault of dtrotate. The longest useful run works off a listing of
+/// thousands of tokens in slices.
+const STEPS: u32 = 20_000;
 
 /// One run over one secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
-    pub(super) errand: Errand,
-    /// The secret as last read; forgotten whenever it may have changed.
-    pub(super) seen: Option<Seen>,
-    /// The look-up of the value in `seen`.
-    pub(super) looked: Option<Looked>,
-    /// Older versions of the secret; they do not change, but for being deleted.
-    pub(super) past: BTreeMap<u64, Seen>,
-    /// The look-up of a retiring token.
-    pub(super) probe: Option<(TokenId, Looked)>,
-    /// The environment proved in this run that its 404 can be believed.
-    pub(super) witnessed: bool,
-    /// What came of the last act under this claim.
-    pub(super) acted: Option<(Act, Result<(), CallError>)>,
-    /// What the new token is to be like.
-    pub(super) template: Option<Template>,
-    /// The attempt's token, as far as this run has it.
-    pub(super) hand: Hand,
-    /// How far an undo has come.
-    pub(super) back: Back,
-    /// How many mints had an unclear outcome.
-    pub(super) unclear_mints: u32,
-    /// After a commit: the version whose deletion in between must be told.
-    pub(super) postcheck: Option<u64>,
-    /// A failed call that has not been dealt with.
-    pub(super) trouble: Option<CallError>,
+    request: RunRequest,
+    view: View,
+    progress: Progress,
+    /// The journal was read or written in this run.
+    journal_is_fresh: bool,
+    conflicts: u32,
+    steps: u32,
     /// When our last journal write was sent.
     claim_sent: Duration,
-    /// The journal was read or written in this run.
-    pub(super) fresh: bool,
-    pub(super) conflicts: u32,
-    pub(super) pending: Option<Pending>,
-    pub(super) reports: Vec<Report>,
-    pub(super) end: Option<Verdict>,
-}
-
-/// What happens when the journal write under way is acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Pending {
-    pub(super) record: Box<Record>,
-    pub(super) reports: Vec<Report>,
-    pub(super) then: Then,
-}
-
-/// What follows an acknowledged journal write.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Then {
-    /// Go on with what is known.
-    Go,
-    /// Go on, but look at the secret afresh.
-    Refresh,
-    /// The wish is served; go on with the rest.
-    Served,
-    /// The run is over.
-    Finish(Verdict),
+    /// A failed call that has not been dealt with.
+    error: Option<CallError>,
+    /// The journal write under way.
+    pending: Option<Box<Change>>,
+    reports: Vec<Report>,
+    end: Option<RunResult>,
 }
 
 impl Run {
-    /// A run that knows nothing yet but its errand.
-    pub fn new(errand: Errand) -> Self {
+    /// A run that knows nothing yet but its request.
+    pub fn new(mut request: RunRequest) -> Self {
+        let view = View::new(request.known.listing.take());
         Run {
-            errand,
-            seen: None,
-            looked: None,
-            past: BTreeMap::new(),
-            probe: None,
-            witnessed: false,
-            acted: None,
-            template: None,
-            hand: Hand::Empty,
-            back: Back::default(),
-            unclear_mints: 0,
-            postcheck: None,
-            trouble: None,
-            claim_sent: Duration::ZERO,
-            fresh: false,
+            request,
+            view,
+            progress: Progress::default(),
+            journal_is_fresh: false,
             conflicts: 0,
+            steps: 0,
+            claim_sent: Duration::ZERO,
+            error: None,
             pending: None,
             reports: Vec::new(),
             end: None,
-        }
-    }
-
-    /// Drops what only people read from the document that this run holds, so that a search finds equal states equal.
-    #[doc(hidden)]
-    pub fn forget_history(&mut self) {
-        if let Some(record) = self
-            .errand
-            .journal
-            .as_mut()
-            .and_then(|known| known.record.as_mut())
-        {
-            record.forget_history();
         }
     }
 
@@ -127,258 +78,548 @@ impl Run {
     }
 
     /// The journal document as this run knows it.
-    pub fn journal(&self) -> Option<&Known> {
-        self.errand.journal.as_ref()
+    pub fn journal(&self) -> Option<&JournalSnapshot> {
+        self.request.known.journal.as_ref()
     }
 
     /// What to rotate and how.
-    pub fn plan(&self) -> &super::plan::Plan {
-        &self.errand.plan
+    pub fn plan(&self) -> &Plan {
+        &self.request.plan
     }
 
-    /// Where the secret stands: what the journal says, so that a moved secret's retirements look at the old place.
-    pub fn place(&self) -> &super::plan::Coordinates {
-        match self.record() {
+    /// Where the secret is by the journal, so that a moved secret's retirements look at the old place.
+    pub fn place(&self) -> &Coordinates {
+        match self.journal().and_then(|known| known.record.as_deref()) {
             Some(record) => &record.coordinates,
-            None => &self.errand.plan.coordinates,
+            None => &self.request.plan.coordinates,
+        }
+    }
+
+    /// Drops what only people read, so that a search finds equal states equal.
+    #[doc(hidden)]
+    pub fn forget_history(&mut self) {
+        self.steps = 0;
+        let known = self.request.known.journal.as_mut();
+        if let Some(record) = known.and_then(|known| known.record.as_mut()) {
+            record.forget_history();
         }
     }
 
     /// The next command.
     pub fn step(&mut self, now: Now) -> Command {
-        let command = self.decide(now);
-        let command = self.renew_before(command, now);
-        if let Command::WriteJournal { .. } = command {
-            self.claim_sent = now.mono;
+        self.steps += 1;
+        if self.steps > STEPS && self.end.is_none() {
+            let message = format!(
+                "the run over {} did not come to rest within {STEPS} steps; this is a fault of dtrotate",
+                self.request.plan.name
+            );
+            self.reports
+                .push(Report::new(EventName::InternalError, message.clone()));
+            self.end = Some(RunResult::InternalError(message));
+        }
+        let command = loop {
+            match self.decide(now).unwrap_or_else(Step::Do) {
+                Step::Do(command) => break command,
+                Step::Write(change) => break self.write(*change, now),
+                Step::Advance(candidate) => self.progress.candidate = Some(*candidate),
+                Step::Rotate(request) => self.request.goal = Goal::Rotate(request),
+            }
+        };
+        let command = self.renew_claim_before(command, now);
+        match &command {
+            Command::WriteJournal { .. } => self.claim_sent = now.mono,
+            Command::Finish(result) => self.end = Some(result.clone()),
+            _ => {}
         }
         command
     }
 
-    fn decide(&mut self, now: Now) -> Command {
-        if let Some(verdict) = &self.end {
-            return Command::Finish(verdict.clone());
+    fn decide(&self, now: Now) -> Decision<Step> {
+        if let Some(result) = &self.end {
+            return Ok(Step::finish(result.clone()));
         }
-        let Some(known) = &self.errand.journal else {
-            return Command::ReadJournal;
+        let Some(known) = self.journal() else {
+            return Err(Command::ReadJournal);
         };
-        let version = known.cas;
-        let Some(record) = &known.record else {
-            return self.first_sight(now);
-        };
-        if record.closed_at.is_some() && !self.errand.dry {
-            return match self.errand.leaving {
-                true => self.finish(Verdict::Settled { wake: None }),
-                false => self.reopen(now),
-            };
-        }
-        if let Some(claim) = &record.claim
-            && claim.nonce != self.errand.id
-        {
-            if !self.fresh {
-                // What is known of somebody else's claim may be old.
-                return Command::ReadJournal;
+        let blank;
+        let record = match &known.record {
+            Some(record) => &**record,
+            None => {
+                let plan = &self.request.plan;
+                let epoch = self.request.env.fresh_epoch.clone();
+                blank = Record::blank(&plan.name, epoch, plan.coordinates.clone(), now.wall);
+                &blank
             }
-            let holder = claim.holder.clone();
-            return match self.patience(holder.clone(), version, now) {
-                None if self.errand.dry => self.finish(Verdict::Would(format!(
-                    "{}: would first finish the interrupted work of {}",
-                    self.errand.plan.name, holder
-                ))),
-                None => self.take_over(now),
-                Some(busy) => Command::Finish(busy),
+        };
+        let cx = Context {
+            request: &self.request,
+            record,
+            is_new: known.record.is_none(),
+            view: &self.view,
+            progress: &self.progress,
+            now,
+        };
+        self.next(&cx, known.cas)
+    }
+
+    /// Whose claim it is, and which work is next.
+    fn next(&self, cx: &Context<'_>, version: u64) -> Decision<Step> {
+        let released = cx.is_released();
+        if cx.record.closed_at.is_some() && !cx.request.dry_run {
+            return Ok(match released {
+                true => Step::finish(RunResult::Done { wake: None }),
+                false => maintain::reopen(cx),
+            });
+        }
+        if let Some(what) = implausible(cx) {
+            // Only what is known afresh is judged, and dropping an entry is a cure.
+            if !self.journal_is_fresh {
+                return Err(Command::ReadJournal);
+            }
+            if !matches!(cx.request.goal, Goal::Forget(_)) {
+                return Ok(Step::finish(RunResult::JournalImplausible(what)));
+            }
+        }
+        if let Some(claim) = cx
+            .record
+            .claim
+            .as_ref()
+            .filter(|it| it.nonce != cx.request.id)
+        {
+            return self.claimed_elsewhere(cx, claim, version);
+        }
+        if let Some(error) = &self.error {
+            return Ok(match cx.is_new {
+                true => Step::finish(RunResult::Retry(error.clone())),
+                false => failure::give_up(cx, error),
+            });
+        }
+        if cx.is_new && released {
+            // Someone deleted the document: there is nothing to finish.
+            return Ok(Step::finish(RunResult::Done { wake: None }));
+        }
+        if cx.request.dry_run {
+            return match cx.is_relocated() {
+                true => Ok(relocate::next(cx)),
+                false => rotate::next(cx),
             };
         }
-        if let Some(error) = self.trouble.take() {
-            return self.give_up(error, now);
+        if let Some(claim) = &cx.record.claim {
+            return claimed(cx, claim);
         }
-        match record.claim.as_ref().map(|claim| claim.work.clone()) {
-            Some(Work::Rotate { .. }) => self.rotate(now),
-            Some(Work::Tidy) => self.tidy_claimed(now),
-            Some(Work::Disable { id }) => self.disable(&id, now),
-            Some(Work::Delete { id }) => self.delete(&id, now),
-            Some(Work::Undo { id, base, from }) => self.bring_back(&id, base, from, now),
-            None if self.errand.undo => self.undo(now),
-            None => self.unclaimed(now),
+        if cx.is_new
+            && let Some(step) = adopt::record_secret(cx)?
+        {
+            return Ok(step);
+        }
+        match &cx.request.goal {
+            Goal::Undo => undo::next(cx),
+            Goal::Forget(id) => Ok(maintain::forget(cx, id)),
+            Goal::Settle | Goal::Release | Goal::Rotate(_) => self.unclaimed(cx),
         }
     }
 
-    /// Nobody has a claim: what is there to do?
-    fn unclaimed(&mut self, now: Now) -> Command {
-        if self.rotation_wanted() {
-            return self.rotate(now);
+    /// Another holder has the claim.
+    fn claimed_elsewhere(&self, cx: &Context<'_>, claim: &Claim, version: u64) -> Decision<Step> {
+        if !self.journal_is_fresh {
+            // What is known of another's claim may be old.
+            return Err(Command::ReadJournal);
         }
-        if let Some(command) = self.check_behind() {
-            return command;
-        }
-        // A dry run tells of rotations only.
-        let idle = self.errand.dry;
-        let work = (!idle)
-            .then(|| {
-                self.notice_move(now)
-                    .or_else(|| self.lengthen(now))
-                    .or_else(|| self.adopt_late(now))
-                    .or_else(|| self.glance())
-                    .or_else(|| self.reconcile(now))
-                    .or_else(|| self.tidy(now))
-                    .or_else(|| self.retire(now))
-                    .or_else(|| self.examine(now))
-                    .or_else(|| self.close_document(now))
-            })
-            .flatten();
-        work.unwrap_or_else(|| self.rest(now))
-    }
-
-    /// Nothing is left to do now, so what was refused to a clean-up or retirement is refused no longer.
-    fn rest(&mut self, now: Now) -> Command {
-        let refused = |failure: &Failure| failure.reason == Reason::RetirementRefused;
-        let over = self
-            .record()
-            .is_some_and(|record| record.failure.as_ref().is_some_and(refused));
-        if over && self.errand.clock_ok && !self.errand.dry {
-            let mut record = self.draft();
-            record.failure = None;
-            return self.write(record, vec![], Then::Go, now);
-        }
-        Command::Finish(Verdict::Settled {
-            wake: self.wake(now),
+        Ok(match takeover::wait(cx, claim, version) {
+            Some(busy) => Step::finish(busy),
+            None if cx.request.dry_run => Step::finish(RunResult::DryRun(format!(
+                "{}: would first finish the interrupted work of {}",
+                cx.plan().name,
+                claim.holder
+            ))),
+            None => takeover::take_over(cx, claim),
         })
     }
 
-    /// The sweep wants to know what stands in Vault.
-    fn glance(&self) -> Option<Command> {
-        (self.errand.glance && self.seen.is_none()).then_some(Command::ReadSecret)
+    /// Nobody has a claim: what is there to do?
+    fn unclaimed(&self, cx: &Context<'_>) -> Decision<Step> {
+        let wanted = rotation_wanted(cx);
+        if wanted && !cx.request.env.enabled {
+            return Ok(Step::refuse(format!(
+                "{} is switched off (`enabled = false`), so nothing is changed; switch it on first",
+                cx.plan().name
+            )));
+        }
+        if wanted && cx.is_relocated() {
+            return Ok(relocate::next(cx));
+        }
+        if !wanted && let Some(step) = adopt::record_secret(cx)? {
+            return Ok(step);
+        }
+        if wanted {
+            return rotate::next(cx);
+        }
+        if let Some(step) = self.check_replaced(cx)? {
+            return Ok(step);
+        }
+        if let Some(step) = relocate::report(cx, self.journal_is_fresh) {
+            return Ok(step);
+        }
+        if let Some(step) = maintain::extend_grace_for_outage(cx) {
+            return Ok(step);
+        }
+        if cx.request.hints.reread_secret && cx.view.known_secret().is_none() {
+            return Err(Command::ReadSecret);
+        }
+        let work = [
+            |cx: &Context<'_>| adopt::reconcile(cx, false),
+            maintain::mark_retiring,
+            cleanup::next,
+            retire::next,
+            maintain::check_validity,
+            |cx: &Context<'_>| Ok(maintain::close_document(cx)),
+        ];
+        for next in work {
+            if let Some(step) = next(cx)? {
+                return Ok(step);
+            }
+        }
+        Ok(come_to_rest(cx))
     }
 
-    /// A rotation is wanted, and its due time is not served yet.
-    pub(super) fn rotation_wanted(&self) -> bool {
-        let (Some(wish), Some(record)) = (&self.errand.wish, self.record()) else {
-            return false;
+    /// Reports a secret that was deleted between our read and our store: a soft delete does not move the version, so the check-and-set
+    /// could not see it.
+    fn check_replaced(&self, cx: &Context<'_>) -> Decision<Option<Step>> {
+        let Some(version) = self.progress.replaced_version else {
+            return Ok(None);
         };
-        match wish.due {
-            Some(due) => record.last_due.is_none_or(|last| last < due),
-            None => true,
+        if !cx.request.env.history || cx.view.known_version(version).is_some() {
+            return Ok(None);
         }
+        Err(Command::ReadVersion(version))
     }
 
-    /// When the next step of clean-up or retirement is due. What this run could not settle is not tried again at once.
-    fn wake(&self, now: Now) -> Option<Timestamp> {
-        let record = self.record()?;
-        let soon = now.wall.checked_add(LOOK_AGAIN).ok()?;
-        let least = |at: Timestamp| if at <= now.wall { soon } else { at };
-        let retiring = record
-            .retiring
-            .iter()
-            .filter(|entry| self.belongs_here(entry))
-            .map(|entry| least(entry.due.max(record.hold_until.unwrap_or(entry.due))));
-        let open = record
-            .open
-            .iter()
-            .map(|open| least(self.next_listing(open)));
-        retiring.chain(open).min()
-    }
-
-    pub(super) fn record(&self) -> Option<&Record> {
-        self.errand.journal.as_ref()?.record.as_deref()
-    }
-
-    /// A copy of the document to change and write.
-    pub(super) fn draft(&self) -> Record {
-        self.record()
-            .cloned()
-            .unwrap_or_else(|| self.blank_record())
-    }
-
-    /// Writes `record` with the events that it tells, then goes on as `then` says.
-    pub(super) fn write(
-        &mut self,
-        mut record: Record,
-        reports: Vec<Report>,
-        then: Then,
-        now: Now,
-    ) -> Command {
-        record.remember(&reports, now.wall);
-        if !self.errand.leaving {
-            record.terms = Some(Terms::of(&self.errand.plan));
+    /// Writes the document of `change` and stamps what every write stamps.
+    fn write(&mut self, mut change: Change, _now: Now) -> Command {
+        if self.request.goal != Goal::Release {
+            change.record.policy = Some(RetirementPolicy::of(&self.request.plan));
         }
-        let record = Box::new(record);
-        self.pending = Some(Pending {
-            record: record.clone(),
-            reports,
-            then,
-        });
-        let cas = self.errand.journal.as_ref().map_or(0, |known| known.cas);
+        let record = Box::new(change.record.clone());
+        self.pending = Some(Box::new(change));
+        let cas = self.journal().map_or(0, |known| known.cas);
         Command::WriteJournal { cas, record }
     }
 
-    /// Tells an event that the journal does not keep.
-    pub(super) fn tell(&mut self, report: Report) {
-        self.reports.push(report);
-    }
-
-    pub(super) fn finish(&mut self, verdict: Verdict) -> Command {
-        self.end = Some(verdict.clone());
-        Command::Finish(verdict)
-    }
-
-    /// Under a claim, nothing is sent that has an effect unless the claim was written or renewed a short while ago: a holder that
-    /// slept finds out here that it lost its claim.
-    fn renew_before(&mut self, command: Command, now: Now) -> Command {
-        let effect = matches!(
+    /// Under a claim, nothing is sent that has an effect unless the claim was written or renewed a short while ago: a holder that was
+    /// suspended finds out here that it lost its claim.
+    fn renew_claim_before(&mut self, command: Command, now: Now) -> Command {
+        let has_effect = matches!(
             command,
             Command::Mint(_)
-                | Command::Verify
-                | Command::Prove(_)
+                | Command::Verify(_)
+                | Command::ProveManager(_)
                 | Command::Store { .. }
-                | Command::Rewrite { .. }
-                | Command::TryVersion(_)
-                | Command::Restore { .. }
-                | Command::Act(..)
+                | Command::Fence { .. }
+                | Command::Change(..)
         );
-        let limit = self.errand.plan.claim_timeout / 3;
-        if !effect || now.mono.saturating_sub(self.claim_sent) <= limit {
+        let limit = self.request.plan.claim_timeout / 3;
+        if !has_effect || now.mono.saturating_sub(self.claim_sent) <= limit {
             return command;
         }
-        let mut record = self.draft();
-        if let Some(claim) = &mut record.claim {
-            claim.renewed += 1;
-        }
-        self.write(record, vec![], Then::Go, now)
-    }
-
-    /// The version of the secret is past `base`: a store with `cas = base` can no longer be accepted. Without history versions
-    /// are fingerprints, and past means different.
-    pub(super) fn is_past(&self, version: u64, base: u64) -> bool {
-        if self.errand.history {
-            version > base
-        } else {
-            version != base
-        }
-    }
-
-    /// Tells of a secret that was deleted between our read and our store: a soft delete does not move the version, so the
-    /// check-and-set could not see it.
-    fn check_behind(&mut self) -> Option<Command> {
-        let base = self.postcheck?;
-        if !self.errand.history {
-            self.postcheck = None;
-            return None;
-        }
-        let Some(seen) = self.past.get(&base) else {
-            return Some(Command::ReadVersion(base));
+        let Some(record) = self.journal().and_then(|known| known.record.as_deref()) else {
+            return command;
         };
-        let deleted = matches!(seen, Seen::Deleted { .. });
-        self.postcheck = None;
-        if deleted {
+        let mut record = record.clone();
+        let Some(claim) = &mut record.claim else {
+            return command;
+        };
+        claim.renewed = claim.renewed.wrapping_add(1);
+        let change = Change {
+            record,
+            reports: vec![],
+            then: AfterWrite::Continue,
+        };
+        self.write(change, now)
+    }
+
+    /// Takes the outcome of `command`.
+    pub fn learn(&mut self, command: &Command, outcome: Outcome, now: Now) {
+        match outcome {
+            Outcome::Journal(read) => self.journal_read(read, now),
+            Outcome::Written(written) => self.journal_written(written),
+            Outcome::Minted(minted) => self.minted(minted, now),
+            outcome => {
+                if let Outcome::Verified(Ok(info)) = &outcome {
+                    self.report_verified(command, info);
+                }
+                if let Outcome::Stored(stored) = &outcome {
+                    self.view.void(Effect::Secret);
+                    self.report_stored(stored);
+                }
+                if let Some(candidate) = &mut self.progress.candidate
+                    && let Some(error) = candidate.learn(&outcome, now)
+                {
+                    self.error = Some(error);
+                }
+                if let Some(error) = self.view.learn(command, outcome) {
+                    self.error = Some(error);
+                }
+                self.report_replaced(command);
+            }
+        }
+    }
+
+    fn report_verified(&mut self, command: &Command, info: &super::token::TokenInfo) {
+        if *command == Command::Verify(Source::Minted) {
+            let report = Report::new(EventName::TokenVerified, "the new token works");
+            self.reports.push(report.token(&info.id));
+        }
+    }
+
+    fn report_stored(&mut self, stored: &Result<u64, CallError>) {
+        let candidate = self.progress.candidate.as_ref();
+        if let (Ok(version), Some(candidate)) = (stored, candidate) {
+            let message = format!("the new value is version {version}");
+            let mut report = Report::new(EventName::SecretStored, message);
+            report.token_id = candidate.value.id.clone();
+            self.reports.push(report);
+        }
+    }
+
+    /// The version that a store replaced was read again.
+    fn report_replaced(&mut self, command: &Command) {
+        let Some(version) = self.progress.replaced_version else {
+            return;
+        };
+        let read = match command {
+            Command::ReadVersion(read) if *read == version => self.view.known_version(version),
+            _ => None,
+        };
+        if let Some(SecretSnapshot::Deleted { .. }) = read {
             let message = format!(
-                "a person deleted version {base} of {} while its token was being rotated, so the new value undid that; delete the \
-                 secret again if it was meant",
+                "version {version} of {} was deleted during the rotation and the new version restored the secret; delete it again if the \
+                 deletion was intended",
                 self.place()
             );
-            self.tell(
-                Report::new(EventName::SecretChangedElsewhere, message)
-                    .at(super::event::Level::Error),
-            );
+            let report = Report::new(EventName::SecretChangedElsewhere, message);
+            self.reports.push(report.at(Level::Error));
         }
-        None
+        if read.is_some() {
+            self.progress.replaced_version = None;
+        }
     }
+
+    fn minted(&mut self, minted: Result<super::command::ValueRef, CallError>, now: Now) {
+        self.progress.mints += 1;
+        match minted {
+            Ok(value) => {
+                let mut report = Report::new(EventName::TokenMinted, "created a new token");
+                report.token_id = value.id.clone();
+                self.reports.push(report);
+                self.progress.mint = MintState::Unknown;
+                let ordered = self.ordered();
+                self.progress.candidate = Some(Candidate::new(Source::Minted, value, ordered, now));
+            }
+            Err(error) if error.kind == ErrorKind::Unclear => {
+                self.progress.mint = MintState::Unknown;
+            }
+            Err(error) => {
+                let refused = error.kind == ErrorKind::Refused;
+                self.progress.mint = match refused {
+                    true => MintState::Rejected,
+                    false => MintState::NotSent,
+                };
+                self.error = Some(error);
+            }
+        }
+    }
+
+    /// What was ordered with the attempt under the claim.
+    fn ordered(&self) -> Option<Ordered> {
+        let record = self.journal()?.record.as_deref()?;
+        let attempt = record.claim.as_ref()?.attempt()?;
+        let template = self.progress.template.as_ref()?;
+        Some(Ordered {
+            marker: Marker {
+                epoch: record.epoch.clone(),
+                attempt: attempt.n,
+            },
+            base: template.name_base.clone(),
+            scopes: template.scopes.clone(),
+        })
+    }
+
+    fn journal_read(&mut self, read: Result<Result<JournalSnapshot, String>, CallError>, now: Now) {
+        match read {
+            Ok(Ok(snapshot)) => {
+                let observation = &mut self.request.known.observation;
+                if observation.is_none_or(|it| it.version != snapshot.cas) {
+                    *observation = Some(ClaimObservation {
+                        version: snapshot.cas,
+                        since: now.mono,
+                    });
+                }
+                self.journal_is_fresh = true;
+                self.request.known.journal = Some(snapshot);
+            }
+            Ok(Err(why)) => self.end = Some(RunResult::JournalUnreadable(why)),
+            Err(error) => self.end = Some(RunResult::Retry(error)),
+        }
+    }
+
+    fn journal_written(&mut self, written: Result<u64, CallError>) {
+        let pending = self.pending.take();
+        match (written, pending) {
+            (Ok(version), Some(change)) => self.acknowledged(version, *change),
+            (Err(error), _) if error.kind == ErrorKind::Conflict => {
+                // Someone else wrote: whatever was known or held is void, and an ordinary lost claim is no warning.
+                self.conflicts += 1;
+                self.request.known.journal = None;
+                self.view.void(Effect::All);
+                self.progress.reset();
+                if self.conflicts >= CONFLICTS {
+                    self.end = Some(RunResult::Retry(error));
+                }
+            }
+            (Err(error), _) => self.end = Some(RunResult::Retry(error)),
+            (Ok(_), None) => {}
+        }
+    }
+
+    fn acknowledged(&mut self, version: u64, change: Change) {
+        self.journal_is_fresh = true;
+        self.error = None;
+        let claim = change.record.claim.clone();
+        self.request.known.journal = Some(JournalSnapshot {
+            cas: version,
+            record: Some(Box::new(change.record)),
+        });
+        self.reports.extend(change.reports);
+        self.view.void(Effect::Journal);
+        if let Some(Work::Undo { id, .. }) = claim.as_ref().map(|claim| &claim.work) {
+            self.progress.undo_begun = Some(id.clone());
+        }
+        // What is held belongs to the claim.
+        let holds = claim.as_ref().is_some_and(|claim| match &claim.work {
+            Work::Rotate { attempt, .. } => attempt.is_some(),
+            Work::Cleanup => false,
+            Work::Undo { .. } | Work::Disable { .. } | Work::Delete { .. } => true,
+        });
+        if !holds {
+            self.progress.reset();
+        }
+        match change.then {
+            AfterWrite::Continue => {}
+            AfterWrite::Reread => self.view.void(Effect::All),
+            AfterWrite::GoalReached(replaced) => {
+                self.request.goal = match self.request.goal {
+                    Goal::Rotate(_) => Goal::Settle,
+                    ref other => other.clone(),
+                };
+                self.view.void(Effect::All);
+                if let Some(version) = replaced {
+                    self.view.reread_version(version);
+                }
+                self.progress.replaced_version = replaced;
+            }
+            AfterWrite::Attempt(template) => {
+                self.progress.reset();
+                self.progress.template = Some(template);
+            }
+            AfterWrite::Candidate(candidate) => self.progress.candidate = Some(*candidate),
+            AfterWrite::Proven(id) => self.progress.proven = Some(id),
+            AfterWrite::Gone(id) => self.view.forget_listed(&id),
+            AfterWrite::Finish(result) => self.end = Some(result),
+        }
+    }
+}
+
+/// A rotation is wanted, and its due time is not served yet. Nothing is due by a clock that is wrong.
+fn rotation_wanted(cx: &Context<'_>) -> bool {
+    let Some(request) = cx.request.rotation() else {
+        return false;
+    };
+    match request.due {
+        Some(due) => {
+            let trusted = cx.request.env.clock != Clock::Disagrees;
+            trusted && cx.record.last_due.is_none_or(|last| last < due)
+        }
+        None => true,
+    }
+}
+
+/// Continues with the work under our own claim.
+fn claimed(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
+    match &claim.work {
+        Work::Rotate { attempt, .. } => {
+            if cx.is_relocated() && attempt.is_none() {
+                return Ok(relocate::next(cx));
+            }
+            if attempt.is_none()
+                && let Some(step) = adopt::reconcile(cx, true)?
+            {
+                return Ok(step);
+            }
+            match &cx.progress.candidate {
+                Some(candidate) => store::next(cx, candidate),
+                None => rotate::next(cx),
+            }
+        }
+        Work::Cleanup => {
+            cx.view.secret(cx.record)?;
+            match adopt::reconcile(cx, false)? {
+                Some(step) => Ok(step),
+                None => cleanup::claimed(cx),
+            }
+        }
+        Work::Disable { id } => retire::disable(cx, id),
+        Work::Delete { id } => retire::delete(cx, id),
+        Work::Undo { .. } => match &cx.progress.candidate {
+            Some(candidate) => store::next(cx, candidate),
+            None => Ok(undo::without_candidate(cx)),
+        },
+    }
+}
+
+/// Nothing is left to do now, so what was refused to a clean-up is refused no longer.
+fn come_to_rest(cx: &Context<'_>) -> Step {
+    let refused = cx.record.health.failure.as_ref();
+    let resolved = refused.is_some_and(|failure| failure.reason == Reason::RetirementRefused);
+    if resolved && cx.clock_is_trusted() {
+        let mut record = cx.draft();
+        record.health.failure = None;
+        return Step::write(record, vec![], AfterWrite::Continue);
+    }
+    let waits = cx
+        .request
+        .rotation()
+        .is_some_and(|request| request.due.is_some());
+    if waits && cx.request.env.clock == Clock::Disagrees {
+        let what = "the clocks disagree, so nothing is rotated by schedule";
+        return Step::finish(RunResult::Retry(CallError::new(
+            Service::Dynatrace,
+            ErrorKind::Transient,
+            what,
+        )));
+    }
+    Step::finish(RunResult::Done {
+        wake: next_wakeup(cx),
+    })
+}
+
+/// When the next step of clean-up or retirement is due. What this run could not settle is not retried at once.
+fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
+    if !cx.request.env.enabled {
+        return None;
+    }
+    let soon = cx.now.after(EXAMINE_AGAIN);
+    let least = |at: Timestamp| if at <= cx.now.wall { soon } else { at };
+    let hold = cx.record.health.hold_until;
+    let retiring = cx
+        .record
+        .retiring
+        .iter()
+        .filter(|entry| belongs_here(cx, entry))
+        .map(|entry| least(entry.due.max(hold.unwrap_or(entry.due))));
+    let open = cx
+        .record
+        .open
+        .iter()
+        .map(|open| least(cleanup::next_listing(cx, open)));
+    retiring.chain(open).min()
 }

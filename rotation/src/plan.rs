@@ -1,5 +1,5 @@
-//! What to rotate and how: the validated wishes for one secret, as plain data. The schedule is not here; when a secret is due is
-//! decided outside and handed to the machine as an instant.
+//! What to rotate and how: the validated settings of one secret, as plain data. The schedule is not part of it: when a secret is due is
+//! decided outside and passed to the machine as an instant.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ pub struct Plan {
     pub name: String,
     /// Where its value lives and which environment issues it.
     pub coordinates: Coordinates,
-    /// The old token works on for this long after the switch.
+    /// The old token stays enabled for this long after the switch.
     pub grace: Duration,
     /// The longest that `still_used = "hold"` may extend the grace to, counted from the switch.
     pub max_grace: Duration,
-    /// Then it stands disabled for this long.
+    /// Then it stays disabled for this long, and is deleted.
     pub quarantine: Duration,
     /// What to do when the old token is still used at the end of its grace.
     pub still_used: StillUsed,
@@ -25,7 +25,7 @@ pub struct Plan {
     pub lifetime: Lifetime,
     /// How long an effect may take to become visible at this environment.
     pub settle: Duration,
-    /// A foreign claim that stood unchanged for this long, on our monotonic clock, may be taken over.
+    /// The claim of another holder that was unchanged for this long, on our monotonic clock, may be taken over.
     pub claim_timeout: Duration,
     /// This secret is the environment's management token: only it may be given rights to manage tokens.
     pub manages_tokens: bool,
@@ -49,7 +49,7 @@ pub struct Coordinates {
 }
 
 impl Coordinates {
-    /// The same secret at the same environment. The environment's name in the configuration may change freely.
+    /// True for the same secret at the same environment. The environment's name in the configuration may change freely.
     pub fn same_place(&self, other: &Coordinates) -> bool {
         let key = |c: &Coordinates| {
             (
@@ -62,10 +62,8 @@ impl Coordinates {
         };
         key(self) == key(other)
     }
-}
 
-impl Coordinates {
-    /// The place as a person knows it, with what else sets it apart from `other`.
+    /// The place for people, with what else sets it apart from `other`.
     pub fn difference(&self, other: &Coordinates) -> String {
         let url = format!(" at {}", self.base_url);
         format!(
@@ -104,9 +102,9 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StillUsed {
-    /// Extend its grace until it has been quiet for `grace`, at most to `max_grace`; then disable it with a WARN.
+    /// Extend its grace until it has been quiet for `grace`, at most to `max_grace`; then disable it and report the consumer.
     Hold,
-    /// Disable it at the end of the grace, with a WARN.
+    /// Disable it at the end of the grace and report the consumer.
     Warn,
 }
 
@@ -115,30 +113,30 @@ pub enum StillUsed {
 pub enum Lifetime {
     /// As long as the old one did in all, counted from now.
     Inherit,
-    /// For ever.
+    /// Without an end.
     Never,
     /// This long.
     For(Duration),
 }
 
-/// The lengths of a retirement, as the configuration last said.
+/// The lengths of a retirement, as last configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Terms {
-    /// Works on for this long.
+pub struct RetirementPolicy {
+    /// An old token stays enabled for this long.
     pub grace: SignedDuration,
     /// At most to this, counted from the switch.
     pub max_grace: SignedDuration,
-    /// Then stands disabled for this long.
+    /// Then it stays disabled for this long.
     pub quarantine: SignedDuration,
-    /// When it is still used at the end of its grace.
+    /// What to do when it is still used at the end of its grace.
     pub still_used: StillUsed,
 }
 
-impl Terms {
+impl RetirementPolicy {
     /// Those of `plan`.
     pub fn of(plan: &Plan) -> Self {
         let signed = |length| SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
-        Terms {
+        RetirementPolicy {
             grace: signed(plan.grace),
             max_grace: signed(plan.max_grace),
             quarantine: signed(plan.quarantine),
@@ -147,10 +145,10 @@ impl Terms {
     }
 }
 
-impl Default for Terms {
+impl Default for RetirementPolicy {
     /// The defaults of the configuration.
     fn default() -> Self {
-        Terms {
+        RetirementPolicy {
             grace: SignedDuration::from_hours(24),
             max_grace: SignedDuration::from_hours(7 * 24),
             quarantine: SignedDuration::from_hours(7 * 24),

@@ -8,35 +8,38 @@ use std::future::Future;
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
+use super::capabilities::Capabilities;
 use super::error::CallError;
+use super::history::Event;
 use super::record::Record;
-use super::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use super::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
 
-/// One Dynatrace environment's way to make and end tokens.
+/// One Dynatrace environment as an issuer of tokens.
 pub trait TokenIssuer: Send + Sync {
     /// What this kind of token can do.
-    fn abilities(&self) -> Abilities;
+    fn capabilities(&self) -> Capabilities;
 
-    /// Tells about the token whose value this is. `Gone` = the environment does not know it.
+    /// Returns the token whose value this is. `Gone` = the environment does not know it.
     fn look_up_value(
         &self,
         value: &TokenValue,
     ) -> impl Future<Output = Result<TokenInfo, CallError>> + Send;
 
-    /// Tells about the token with this id. `Gone` = the environment does not know it.
+    /// Returns the token with this id. `Gone` = the environment does not know it.
     fn look_up(&self, id: &TokenId) -> impl Future<Output = Result<TokenInfo, CallError>> + Send;
 
-    /// Makes a new token. `Unclear` = there may be one more token now, whose value nobody has.
-    fn mint(&self, order: &MintOrder) -> impl Future<Output = Result<Minted, CallError>> + Send;
+    /// Creates a token. `Unclear` = there may be one more token now, whose value nobody has.
+    fn mint(&self, request: &MintRequest)
+    -> impl Future<Output = Result<Minted, CallError>> + Send;
 
-    /// Authenticates with the value itself, on a connection of its own, and tells what it finds.
+    /// Authenticates with the value itself, over another connection than the mint, and returns the token it is.
     /// `Gone` = the value is not (yet) accepted (401 or 404 for a new token).
     fn verify(
         &self,
         value: &TokenValue,
     ) -> impl Future<Output = Result<TokenInfo, CallError>> + Send;
 
-    /// Proves that the value can manage tokens: it lists them and, with a change that changes nothing, enables `enabled` once more.
+    /// Proves that the value can manage tokens: it lists them and, with a no-op update, enables `enabled` once more.
     /// `Gone` = it is not (yet) accepted.
     fn prove_manager(
         &self,
@@ -51,17 +54,24 @@ pub trait TokenIssuer: Send + Sync {
         enabled: bool,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
+    /// Gives a token another name.
+    fn rename(
+        &self,
+        id: &TokenId,
+        name: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
     /// Deletes a token. `Gone` = it is not there.
     fn delete(&self, id: &TokenId) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// All tokens of the environment whose name bears any dtrotate marker: the whole listing, every page, or an error.
+    /// All tokens of the environment whose name bears any dtrotate marker: the whole listing, every page, or an error. For a kind that cannot be read by id, every token.
     fn list_marked(&self) -> impl Future<Output = Result<Vec<TokenInfo>, CallError>> + Send;
 
-    /// Proves that this environment answers 200 for a token that is known to exist, so that a 404 of the same run can be believed.
-    fn witness(&self) -> impl Future<Output = Result<(), CallError>> + Send;
+    /// Looks up a token that is known to exist: proves that this environment answers, so that a 404 of the same run can be trusted.
+    fn probe_known_token(&self) -> impl Future<Output = Result<(), CallError>> + Send;
 }
 
-/// Where a secret stands in a KV engine.
+/// Where a secret is in a KV engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SecretPath {
     /// The mount.
@@ -75,7 +85,7 @@ pub struct SecretPath {
 pub struct SecretData(pub Map<String, Value>);
 
 impl SecretData {
-    /// The token value in `field`, if it is a string that is not blank (surrounding white space is not part of it).
+    /// The token value in `field`, if it is a string that is not empty (surrounding white space is not part of it).
     pub fn value(&self, field: &str) -> Option<TokenValue> {
         let text = self.0.get(field)?.as_str()?.trim();
         (!text.is_empty()).then(|| TokenValue::new(text))
@@ -123,6 +133,12 @@ pub trait SecretStore: Send + Sync {
     /// Reads the latest version, at least as new as every write that this process had acknowledged.
     fn read(&self, at: &SecretPath) -> impl Future<Output = Result<SecretRead, CallError>> + Send;
 
+    /// Reads the latest version once more, over another connection: an answer that belongs to another request is not given twice.
+    fn confirm(
+        &self,
+        at: &SecretPath,
+    ) -> impl Future<Output = Result<SecretRead, CallError>> + Send;
+
     /// Reads one version.
     fn read_version(
         &self,
@@ -130,7 +146,7 @@ pub trait SecretStore: Send + Sync {
         version: u64,
     ) -> impl Future<Output = Result<SecretRead, CallError>> + Send;
 
-    /// Writes the whole map if the latest version is `cas`, and tells the new version.
+    /// Writes the whole map if the latest version is `cas`, and returns the new version.
     /// `Conflict` = somebody else's version is there (or a node lagged behind: read and compare).
     fn write(
         &self,
@@ -170,11 +186,18 @@ pub trait Journal: Send + Sync {
     /// Reads the document of the secret named `name`, at least as new as every write that this process had acknowledged.
     fn read(&self, name: &str) -> impl Future<Output = Result<JournalRead, CallError>> + Send;
 
-    /// Writes the document if its version is `cas`, and tells the new version.
+    /// Writes the document if its version is `cas`, and returns the new version.
     fn write(
         &self,
         name: &str,
         cas: u64,
         record: &Record,
     ) -> impl Future<Output = Result<u64, CallError>> + Send;
+
+    /// Appends to the history of the secret named `name`, a document of its own. Best effort: it is read by people only.
+    fn append_history(
+        &self,
+        name: &str,
+        events: &[Event],
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
 }

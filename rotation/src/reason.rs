@@ -22,22 +22,24 @@ pub enum Reason {
     LifetimeTooShort,
     /// The environment refused to make a token like it.
     MintRefused,
-    /// The new token did not work, or has not the rights asked for.
+    /// The new token did not work, or lacks the rights asked for.
     VerifyFailed,
     /// Vault refused a read or write of this secret or of its journal document.
     VaultRefused,
     /// Dynatrace refused a call for a token of this secret.
     DynatraceRefused,
-    /// Vault or Dynatrace refused a call of a clean-up or retirement: former tokens stay as they are. The value in Vault is not concerned.
+    /// A call of a clean-up was refused: orphaned tokens stay as they are. The value in Vault is not affected.
     RetirementRefused,
+    /// The environment did not keep the marker in the name of a new token, so no token of this secret could be recognised as ours.
+    NameNotKept,
     /// Its path, field, environment or URL changed in the configuration.
     Moved,
-    /// A service could not be reached or gave no clear answer; tried again by itself.
+    /// A service could not be reached or gave no clear answer; retried automatically.
     Unavailable,
 }
 
 impl Reason {
-    /// What keeps it from being rotated stands in Vault or at the token itself, where a look can find that it is over.
+    /// The cause is the value in Vault or the token itself, so reading them again can find that it is resolved.
     pub fn is_of_the_value(self) -> bool {
         matches!(
             self,
@@ -65,6 +67,7 @@ impl Reason {
             Reason::VaultRefused => "vault_refused",
             Reason::DynatraceRefused => "dynatrace_refused",
             Reason::RetirementRefused => "retirement_refused",
+            Reason::NameNotKept => "name_not_kept",
             Reason::Moved => "moved",
             Reason::Unavailable => "unavailable",
         }

@@ -1,41 +1,52 @@
-//! The journal document of one secret: ids, names, times and outcomes. No field of it could hold a token value.
+//! The journal document of one secret: ids, names, times and outcomes. No field of it can hold a token value.
 //!
-//! It is written by check-and-set only, and only by the holder of its claim (or to take or release one).
+//! It is written by check-and-set only, and only by the holder of its claim (or to take or release one). Every table keeps the fields of
+//! a newer version.
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::event::{Level, Report};
-use super::plan::{Coordinates, Terms};
+pub use super::claim::{Attempt, Claim, OpenAttempt, Trigger, Work};
+use super::ledger::AttemptLedger;
+use super::marker::{Epoch, Marker, NameDigest};
+use super::plan::{Coordinates, Lifetime, Plan, RetirementPolicy};
 pub use super::reason::Reason;
-use super::token::{Epoch, Marker, TokenId, TokenInfo};
+pub use super::retiring::{EntryFailure, EntryReason, Origin, Retiring, RetiringState};
+use super::token::{TokenId, TokenInfo};
 
-/// The newest document layout that this version understands.
-pub const SCHEMA: u32 = 1;
+/// The document layout that this version writes.
+pub const SCHEMA: u32 = 2;
 
-/// How many events a document keeps: enough for the story of several rotations, small enough to read at a glance.
-pub const EVENTS: usize = 20;
+/// The oldest version that can read what this version writes.
+pub const MIN_READER: u32 = 2;
+
+/// How many tokens that were left alone a document names, so that each is reported once.
+const LEFT_ALONE: usize = 100;
 
 /// One secret's document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
-    /// Layout of the document; a higher one than [`SCHEMA`] is not touched.
+    /// Layout of the document.
     pub schema: u32,
+    /// A version that understands less than this must not touch the document.
+    #[serde(default)]
+    pub min_reader: u32,
     /// Random mark of the last write, to settle a write whose answer was lost.
     pub write_id: String,
     /// The secret's name in the configuration.
     pub name: String,
     /// Installation and secret: the constant part of every marker.
     pub epoch: Epoch,
-    /// What the configuration said when the document was last written for it.
+    /// Where the secret is, as configured when the document was last written for it.
     pub coordinates: Coordinates,
     /// When dtrotate first saw the secret.
     pub adopted_at: Timestamp,
-    /// The highest attempt number ever given out.
-    pub attempt: u64,
+    /// Numbers, ledger of names, tokens left alone.
+    #[serde(flatten)]
+    pub attempts: Attempts,
     /// The token that is the current value, as far as the journal knows.
     pub current: Option<Current>,
     /// The nominal due instant served last.
@@ -48,31 +59,55 @@ pub struct Record {
     /// Former tokens on their way out.
     #[serde(default)]
     pub retiring: Vec<Retiring>,
+    /// What is wrong, and what was right last.
+    #[serde(flatten)]
+    pub health: Health,
+    /// What its retirements go by when its secret has left the configuration.
+    #[serde(default, rename = "terms", skip_serializing_if = "Option::is_none")]
+    pub policy: Option<RetirementPolicy>,
+    /// Its secret left the configuration and its retirements are finished, or it continues under another name: nothing is done for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
+    /// The name under which it continues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_to: Option<String>,
+    /// Fields of a newer version, carried over unchanged.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// The numbers of a secret's attempts and what is known of the tokens they made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attempts {
+    /// The highest attempt number ever given out.
+    pub attempt: u64,
+    /// Attempts up to this number were made before this document, so a token of them may be unknown to it.
+    #[serde(default)]
+    pub unaccounted_through: u64,
+    /// The digests of the names of the last closed attempts.
+    #[serde(default, skip_serializing_if = "AttemptLedger::is_empty")]
+    pub ledger: AttemptLedger,
+    /// Tokens whose name bears this secret's marker although dtrotate did not make them. Each was reported once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<TokenId>,
+}
+
+/// What is wrong with a secret, and what was right last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Health {
     /// When the last rotation succeeded.
     pub last_success: Option<Timestamp>,
     /// The failure since the last success, if there is one.
     pub failure: Option<Failure>,
-    /// Retirement stands still until then: Vault went back in time, and what is current must settle first.
+    /// No retirement before this: Vault was restored from a backup, and what is current must settle first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_until: Option<Timestamp>,
-    /// The current token was seen not to work.
+    /// Vault was restored from a backup at this time, and nothing was stored since: a dead value is replaced at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub went_back_at: Option<Timestamp>,
+    /// The current token was found not to work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invalid: Option<Invalid>,
-    /// What its retirements go by when its secret has left the configuration.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub terms: Option<Terms>,
-    /// Its secret left the configuration and its retirements are finished, or it goes on under another name: nothing is done for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed_at: Option<Timestamp>,
-    /// The name under which it goes on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub renamed_to: Option<String>,
-    /// The last events, oldest first.
-    #[serde(default)]
-    pub events: VecDeque<Event>,
-    /// Fields of a newer version, carried over unchanged.
-    #[serde(flatten)]
-    pub unknown: Map<String, Value>,
 }
 
 /// The current token.
@@ -80,207 +115,32 @@ pub struct Record {
 pub struct Current {
     /// Its id.
     pub id: TokenId,
-    /// The name people gave, without markers.
+    /// The name that people gave, without markers.
     pub name_base: String,
-    /// Its rights: the template for the next one.
+    /// Its rights, as read when it was recorded. They are evidence, not the source of a new token's rights (rule A3).
     pub scopes: Vec<String>,
-    /// Its owner, where the environment tells.
+    /// Its owner, where the environment returns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// When it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-    /// When it ends; absent = never.
+    /// When it expires; absent = never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
     /// The version of the secret in which it was seen or stored.
     pub version: u64,
     /// dtrotate minted it for this secret: its name bears our marker.
     pub marked: bool,
-    /// Fields of a newer version, as in the document itself.
+    /// The digest of its name, if it bears our marker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<NameDigest>,
+    /// Fields of a newer version, carried over unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
 }
 
-/// Who works on the secret, and on what.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Claim {
-    /// What the holder does.
-    pub work: Work,
-    /// The instance name of the holder: a restarted daemon of the same name resumes at once.
-    pub holder: String,
-    /// Random mark of the holder's process.
-    pub boot: String,
-    /// Random mark of this claim; also the `rotation_id` of the logs.
-    pub nonce: String,
-    /// When it was taken, by the holder's clock. For people: expiry is judged by the observer's own monotonic clock.
-    pub since: Timestamp,
-    /// Counts renewals, so that a renewed claim differs from an abandoned one.
-    #[serde(default)]
-    pub renewed: u32,
-}
-
-/// The work under a claim.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Work {
-    /// Mint and store a new token.
-    Rotate {
-        /// The due instant that this rotation serves; none for a command.
-        due: Option<Timestamp>,
-        /// Why it runs.
-        trigger: Trigger,
-        /// The attempt, once its base is known. Written before the mint.
-        attempt: Option<Attempt>,
-    },
-    /// Settle open attempts: list, fence, delete what was never stored.
-    Tidy,
-    /// Disable the retiring token.
-    Disable {
-        /// Which.
-        id: TokenId,
-    },
-    /// Delete the retiring token.
-    Delete {
-        /// Which.
-        id: TokenId,
-    },
-    /// Bring the previous token back.
-    Undo {
-        /// Which.
-        id: TokenId,
-        /// The only version of the secret that its value may replace.
-        base: u64,
-        /// The version of the secret from which its value is read.
-        from: u64,
-    },
-}
-
-/// One try to mint and store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Its number, in the marker of the token it mints.
-    pub n: u64,
-    /// The version of the secret that the store will check-and-set against. Never another one.
-    pub base: u64,
-    /// The token it replaces.
-    pub old: TokenId,
-}
-
-/// Why a rotation runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Trigger {
-    /// Its due time came.
-    Schedule,
-    /// A due time passed unserved.
-    Missed,
-    /// The token would end too soon.
-    Expiry,
-    /// The sweep found the current value dead.
-    Sweep,
-    /// An earlier try failed.
-    Retry,
-    /// A person asked.
-    Command,
-    /// A dead holder left it unfinished.
-    Recovery,
-}
-
-impl Trigger {
-    /// The word in logs and journal.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Trigger::Schedule => "schedule",
-            Trigger::Missed => "missed",
-            Trigger::Expiry => "expiry",
-            Trigger::Sweep => "sweep",
-            Trigger::Retry => "retry",
-            Trigger::Command => "command",
-            Trigger::Recovery => "recovery",
-        }
-    }
-}
-
-/// An attempt that may have left a token behind: its mint or its store was not seen to the end.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct OpenAttempt {
-    /// Its number.
-    pub attempt: u64,
-    /// Its base. A token of it may be disabled or deleted only once the secret's version is past this.
-    pub base: u64,
-    /// When it was given up.
-    pub since: Timestamp,
-    /// The due instant that it was to serve: served after all, if its token turns out to have been stored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due: Option<Timestamp>,
-    /// The first full listing after `since` in which no token of it was found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub missed: Option<Timestamp>,
-    /// Fields of a newer version, as in the document itself.
-    #[serde(flatten)]
-    pub unknown: Map<String, Value>,
-}
-
-/// A former token on its way out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Retiring {
-    /// Its id.
-    pub id: TokenId,
-    /// How far it is.
-    pub state: RetiringState,
-    /// The version of the secret since which it is not current.
-    pub base: u64,
-    /// When its grace began.
-    pub since: Timestamp,
-    /// When the next step is due.
-    pub due: Timestamp,
-    /// A disable was sent whose outcome is not known, or whose sender died.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tainted: Option<Timestamp>,
-    /// Why dtrotate may end it.
-    pub proof: Proof,
-    /// The environment it belongs to. Its retirement is never carried out against another.
-    pub base_url: String,
-    /// Its grace is extended since it is still used; the moment that began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_since: Option<Timestamp>,
-    /// Outages of Vault up to here are counted into `due`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extended_to: Option<Timestamp>,
-    /// The address it was last used from after its successor was stored, as the environment told at the end of its grace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub used_from: Option<String>,
-    /// Fields of a newer version, as in the document itself.
-    #[serde(flatten)]
-    pub unknown: Map<String, Value>,
-}
-
-/// How far a retiring token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RetiringState {
-    /// Works on until `due`.
-    Grace,
-    /// The call to disable it may have been sent.
-    Disabling,
-    /// Stands disabled until `due`.
-    Quarantine,
-    /// The call to delete it may have been sent: the point of no return.
-    Deleting,
-}
-
-/// Why dtrotate may disable and delete a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Proof {
-    /// Its name bears this secret's marker.
-    Marker,
-    /// Its value stood in this version of this secret.
-    Version(u64),
-}
-
-/// The current token was seen not to work.
+/// The current token was found not to work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Invalid {
     /// Since when that is known.
@@ -302,63 +162,76 @@ pub struct Failure {
     pub at: Timestamp,
     /// How many times in a row.
     pub count: u32,
-    /// When it is tried again by itself; none = stuck until the next due time, a change of its configuration, or a person.
+    /// When it is retried automatically; none = stuck until the next due time, a change of its configuration, or a person.
     pub retry_at: Option<Timestamp>,
 }
 
-/// One line of the document's own history, in the words of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Event {
-    /// When.
-    pub at: Timestamp,
-    /// The stable identifier.
-    pub event: String,
-    /// The token it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_id: Option<TokenId>,
-    /// More, for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub detail: String,
-    /// Fields of a newer version, as in the document itself.
-    #[serde(flatten)]
-    pub unknown: Map<String, Value>,
-}
-
-impl Attempt {
-    /// The attempt is given up at `since`: it may have left a token behind.
-    pub fn opened(&self, due: Option<Timestamp>, since: Timestamp) -> OpenAttempt {
-        OpenAttempt {
-            attempt: self.n,
-            base: self.base,
-            since,
-            due,
-            missed: None,
-            unknown: Map::new(),
-        }
+impl Failure {
+    /// Nothing retries it automatically.
+    pub fn is_stuck(&self) -> bool {
+        self.retry_at.is_none()
     }
 }
 
 impl Record {
-    /// Keeps the events worth keeping, the last [`EVENTS`] of them.
-    pub fn remember(&mut self, reports: &[Report], at: Timestamp) {
-        for report in reports.iter().filter(|report| report.level > Level::Debug) {
-            self.events.push_back(report.entry(at));
-        }
-        while self.events.len() > EVENTS {
-            self.events.pop_front();
+    /// An empty document of a secret that is seen for the first time.
+    pub fn blank(name: &str, epoch: Epoch, coordinates: Coordinates, now: Timestamp) -> Record {
+        Record {
+            schema: SCHEMA,
+            min_reader: MIN_READER,
+            write_id: String::new(),
+            name: name.to_owned(),
+            epoch,
+            coordinates,
+            adopted_at: now,
+            attempts: Attempts::default(),
+            current: None,
+            last_due: None,
+            claim: None,
+            open: vec![],
+            retiring: vec![],
+            health: Health::default(),
+            policy: None,
+            closed_at: None,
+            renamed_to: None,
+            unknown: Map::new(),
         }
     }
 
-    /// Drops what only people read: the events, the last success, the story of the failure.
-    #[doc(hidden)]
-    pub fn forget_history(&mut self) {
-        self.events.clear();
-        self.last_success = None;
-        if let Some(failure) = &mut self.failure {
-            failure.message.clear();
-            failure.count = 1;
-            failure.since = Timestamp::UNIX_EPOCH;
-            failure.at = Timestamp::UNIX_EPOCH;
+    /// The same document in the layout of this version. What version 1 kept of events is dropped: the history is a document of its own.
+    pub fn upgraded(mut self) -> Record {
+        if self.schema < SCHEMA {
+            self.schema = SCHEMA;
+            self.min_reader = MIN_READER;
+            self.attempts.unaccounted_through = self.attempts.attempt;
+            self.unknown.remove("events");
+        }
+        self
+    }
+
+    /// What a secret that left the configuration is finished by: its document, and the environment's own times.
+    pub fn release_plan(
+        &self,
+        environment: &str,
+        settle: Duration,
+        claim_timeout: Duration,
+    ) -> Plan {
+        let policy = self.policy.unwrap_or_default();
+        let length = |signed| Duration::try_from(signed).unwrap_or_default();
+        Plan {
+            name: self.name.clone(),
+            coordinates: Coordinates {
+                environment: environment.to_owned(),
+                ..self.coordinates.clone()
+            },
+            grace: length(policy.grace),
+            max_grace: length(policy.max_grace),
+            quarantine: length(policy.quarantine),
+            still_used: policy.still_used,
+            lifetime: Lifetime::Inherit,
+            settle,
+            claim_timeout,
+            manages_tokens: false,
         }
     }
 
@@ -367,7 +240,7 @@ impl Record {
         self.claim.is_none() && self.open.is_empty() && self.retiring.is_empty()
     }
 
-    /// This document, closed since it goes on under the name `name`. From this write on nobody works by it.
+    /// This document, closed because it continues under the name `name`. After this write nobody works by it.
     pub fn closed_for(&self, name: &str, now: Timestamp) -> Record {
         Record {
             closed_at: Some(now),
@@ -376,7 +249,7 @@ impl Record {
         }
     }
 
-    /// The document with which a closed one goes on as `name`: the same story, whoever writes it.
+    /// The document with which a closed one continues as `name`: the same content, whoever writes it.
     pub fn carried_over(&self, name: &str) -> Record {
         Record {
             name: name.to_owned(),
@@ -397,12 +270,52 @@ impl Record {
             .as_ref()
             .is_some_and(|current| current.id == *id)
     }
+
+    /// A failure that only a person, a change or the next due time resolves.
+    pub fn stuck(&self) -> Option<&Failure> {
+        self.health
+            .failure
+            .as_ref()
+            .filter(|failure| failure.is_stuck())
+    }
+
+    /// Notes that a token with our marker is not ours; false = that was known.
+    pub fn leave_alone(&mut self, id: &TokenId) -> bool {
+        let known = &mut self.attempts.left_alone;
+        if known.contains(id) {
+            return false;
+        }
+        known.push(id.clone());
+        let surplus = known.len().saturating_sub(LEFT_ALONE);
+        known.drain(..surplus);
+        true
+    }
+
+    /// Drops what only people read, so that a search finds equal states equal.
+    #[doc(hidden)]
+    pub fn forget_history(&mut self) {
+        self.health.last_success = None;
+        if let Some(failure) = &mut self.health.failure {
+            failure.message.clear();
+            failure.count = 1;
+            failure.since = Timestamp::UNIX_EPOCH;
+            failure.at = Timestamp::UNIX_EPOCH;
+        }
+        for entry in &mut self.retiring {
+            if let Some(failure) = &mut entry.failure {
+                failure.message.clear();
+                failure.attempts = 1;
+                failure.since = Timestamp::UNIX_EPOCH;
+            }
+        }
+    }
 }
 
 impl Current {
-    /// From what the environment tells of the token in `version` of the secret.
+    /// From what the environment returns about the token in `version` of the secret.
     pub fn new(info: &TokenInfo, version: u64, epoch: &Epoch) -> Self {
-        let (name_base, marker) = Marker::split(&info.name);
+        let (name_base, _) = Marker::split(&info.name);
+        let marked = Marker::of(&info.name, epoch).is_some();
         Current {
             id: info.id.clone(),
             name_base,
@@ -411,7 +324,8 @@ impl Current {
             created: info.created,
             expires: info.expires,
             version,
-            marked: marker.is_some_and(|marker| marker.epoch == *epoch),
+            marked,
+            digest: marked.then(|| NameDigest::of(&info.name)),
             unknown: Map::new(),
         }
     }

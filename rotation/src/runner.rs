@@ -1,114 +1,132 @@
 //! Carries a run's commands out through the ports, one at a time. It holds what the machine must not see: the values.
 //!
 //! It decides nothing but how to settle a journal write whose answer was lost: the same document is sent again with the same
-//! check-and-set, and if that is refused, reading back shows whether the first one had landed (`write_id`).
+//! check-and-set, and if that is rejected, reading back shows whether the first one had landed (`write_id`).
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use super::error::{CallError, ErrorKind};
+use super::command::{Command, Outcome, RunResult, SecretSnapshot, Source, TokenAction, ValueRef};
+use super::error::{CallError, ErrorKind, Service};
 use super::event::Report;
-use super::facts::{Act, Command, Errand, Holds, Known, Listing, Now, Outcome, Seen, Verdict};
+use super::history::Event;
 use super::machine::Run;
 use super::ports::{
     Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore, TokenIssuer,
 };
 use super::record::Record;
-use super::token::TokenValue;
+use super::request::{JournalSnapshot, Listing, Now, RunRequest};
+use super::token::{TokenInfo, TokenValue};
 
 /// Sends of one journal write, the same document every time, before the run leaves it unsettled.
 const JOURNAL_SENDS: u32 = 6;
 
-/// What the carrier needs besides the ports: time, chance, waiting, and somebody to tell.
-pub trait Surroundings: Send + Sync {
-    /// The clocks and a throw of dice.
+/// What the runner needs besides the ports: time, chance, waiting, and a log.
+pub trait RunContext: Send + Sync {
+    /// The clocks and a random number.
     fn now(&self) -> Now;
     /// A random mark for a journal write.
     fn mark(&self) -> String;
-    /// Waits; `false` = the process is to stop, so the run ends here (safe: the journal says how to go on).
+    /// Waits; `false` = the process is to stop, so the run ends here (safe: the journal says how to continue).
     fn wait(&self, length: Duration) -> impl Future<Output = bool> + Send;
     /// Something happened.
-    fn report(&self, report: Report);
-    /// A call ended, well or not; `step` is its word in the logs.
-    fn called(&self, step: &'static str, error: Option<&CallError>);
+    fn emit(&self, report: Report);
+    /// A call ended; `step` is its word in the logs.
+    fn call_ended(&self, step: &'static str, error: Option<&CallError>);
 }
 
 /// How a run ended, and the journal document as it knew it last, for the next run.
 pub struct Ended {
     /// How.
-    pub verdict: Verdict,
+    pub result: RunResult,
     /// What the journal holds.
-    pub journal: Option<Known>,
+    pub journal: Option<JournalSnapshot>,
 }
 
 /// One run over one secret, to its end.
-pub async fn run<I, S, J, W>(errand: Errand, issuer: &I, store: &S, journal: &J, world: &W) -> Ended
+pub async fn run<I, S, J, C>(
+    request: RunRequest,
+    issuer: &I,
+    store: &S,
+    journal: &J,
+    context: &C,
+) -> Ended
 where
     I: TokenIssuer,
     S: SecretStore,
     J: Journal,
-    W: Surroundings,
+    C: RunContext,
 {
-    let mut carrier = Carrier {
+    let (name, by) = (request.plan.name.clone(), request.holder.instance.clone());
+    let mut runner = Runner {
         issuer,
         store,
         journal,
-        world,
-        marks: RandomState::new(),
+        context,
+        fingerprints: RandomState::new(),
         read: None,
         minted: None,
     };
-    let mut machine = Run::new(errand);
-    let verdict = loop {
-        let command = machine.step(world.now());
-        for report in machine.take_reports() {
-            world.report(report);
-        }
+    let mut machine = Run::new(request);
+    let mut events = vec![];
+    let result = loop {
+        let command = machine.step(context.now());
+        emit(&mut machine, context, &by, &mut events);
         let outcome = match &command {
-            Command::Finish(verdict) => break verdict.clone(),
+            Command::Finish(result) => break result.clone(),
             Command::Wait(length) => {
-                if !world.wait(*length).await {
-                    let stop = CallError::new(
-                        super::error::Service::Vault,
+                if !context.wait(*length).await {
+                    let stop = "the process is to stop";
+                    break RunResult::Retry(CallError::new(
+                        Service::Vault,
                         ErrorKind::Transient,
-                        "the process is to stop",
-                    );
-                    break Verdict::Later(stop);
+                        stop,
+                    ));
                 }
                 Outcome::Waited
             }
-            command => carrier.carry_out(command, &machine).await,
+            command => runner.carry_out(command, &machine).await,
         };
-        machine.fold(&command, outcome, world.now());
-        for report in machine.take_reports() {
-            world.report(report);
-        }
+        machine.learn(&command, outcome, context.now());
+        emit(&mut machine, context, &by, &mut events);
     };
+    if !events.is_empty() {
+        let appended = journal.append_history(&name, &events).await;
+        context.call_ended("history", appended.as_ref().err());
+    }
     Ended {
-        verdict,
+        result,
         journal: machine.journal().cloned(),
     }
 }
 
-struct Carrier<'a, I, S, J, W> {
+/// Emits what the machine reports, and keeps what belongs into the history.
+fn emit<C: RunContext>(machine: &mut Run, context: &C, by: &str, events: &mut Vec<Event>) {
+    for report in machine.take_reports() {
+        events.extend(Event::of(&report, context.now().wall, by));
+        context.emit(report);
+    }
+}
+
+struct Runner<'a, I, S, J, C> {
     issuer: &'a I,
     store: &'a S,
     journal: &'a J,
-    world: &'a W,
-    /// Turns values into marks; its key lives as long as the run.
-    marks: RandomState,
+    context: &'a C,
+    /// Turns values into fingerprints; its key lives as long as the run.
+    fingerprints: RandomState,
     /// The map that was read last, and its version.
     read: Option<(u64, SecretData)>,
     minted: Option<TokenValue>,
 }
 
-impl<I, S, J, W> Carrier<'_, I, S, J, W>
+impl<I, S, J, C> Runner<'_, I, S, J, C>
 where
     I: TokenIssuer,
     S: SecretStore,
     J: Journal,
-    W: Surroundings,
+    C: RunContext,
 {
     async fn carry_out(&mut self, command: &Command, machine: &Run) -> Outcome {
         let place = machine.place();
@@ -122,7 +140,7 @@ where
             Command::ReadJournal => ("journal", Outcome::Journal(self.read_journal(name).await)),
             Command::WriteJournal { cas, record } => (
                 "journal",
-                Outcome::Wrote(self.write_journal(name, *cas, record).await),
+                Outcome::Written(self.write_journal(name, *cas, record).await),
             ),
             Command::ReadSecret => {
                 let read = self.store.read(&path).await;
@@ -131,70 +149,59 @@ where
                     Outcome::Secret(read.map(|read| self.keep(read, &fields[0]))),
                 )
             }
+            Command::ConfirmSecret => {
+                let read = self.store.confirm(&path).await;
+                (
+                    "read",
+                    Outcome::Confirmed(read.map(|read| self.keep(read, &fields[0]))),
+                )
+            }
             Command::ReadVersion(version) => {
                 let read = self.store.read_version(&path, *version).await;
                 (
                     "read",
-                    Outcome::Secret(read.map(|read| self.glance(read, &fields[0]))),
+                    Outcome::Version(read.map(|read| self.snapshot(&read, &fields[0]))),
                 )
             }
             Command::LookUpValue => (
                 "look_up",
-                Outcome::Info(self.look_up_value(&fields[0]).await),
+                Outcome::Value(self.look_up_value(&fields[0]).await),
             ),
-            Command::LookUp(id) => ("look_up", Outcome::Info(self.issuer.look_up(id).await)),
-            Command::Mint(order) => {
-                let minted = self.issuer.mint(order).await.map(|minted| {
-                    let holds = Holds {
+            Command::LookUpVersion(version) => {
+                let info = match self.old_value(&path, *version, &fields[0]).await {
+                    Ok(value) => self.issuer.look_up_value(&value).await,
+                    Err(error) => Err(error),
+                };
+                ("look_up", Outcome::VersionValue(info))
+            }
+            Command::LookUp(id) => ("look_up", Outcome::Token(self.issuer.look_up(id).await)),
+            Command::Mint(request) => {
+                let minted = self.issuer.mint(request).await.map(|minted| {
+                    let value = ValueRef {
                         id: minted.id,
-                        mark: self.mark(&minted.value),
+                        fingerprint: self.fingerprint(&minted.value),
                     };
                     self.minted = Some(minted.value);
-                    holds
+                    value
                 });
                 ("mint", Outcome::Minted(minted))
             }
-            Command::Verify => {
-                let info = match &self.minted {
-                    Some(value) => self.issuer.verify(value).await,
-                    None => Err(self.missing("a minted token")),
-                };
-                ("verify", Outcome::Info(info))
-            }
-            Command::Prove(enabled) => {
-                let proved = match &self.minted {
-                    Some(value) => self.issuer.prove_manager(value, enabled.as_ref()).await,
-                    None => Err(self.missing("a minted token")),
-                };
-                ("prove", Outcome::Done(proved))
-            }
-            Command::Store { base } => {
-                let stored = match (self.map_at(*base), &self.minted) {
-                    (Ok(mut data), Some(value)) => {
-                        data.set(fields, value);
-                        self.store.write(&path, *base, &data).await
-                    }
-                    (Err(error), _) => Err(error),
-                    (_, None) => Err(self.missing("a minted token")),
-                };
-                ("store", Outcome::Stored(stored))
-            }
-            Command::Rewrite { base } => {
-                let stored = match self.map_at(*base) {
-                    Ok(data) => self.store.write(&path, *base, &data).await,
-                    Err(error) => Err(error),
-                };
-                ("fence", Outcome::Stored(stored))
-            }
-            Command::TryVersion(version) => {
-                let info = match self.old_value(&path, *version, &fields[0]).await {
+            Command::Verify(source) => {
+                let info = match self.candidate(&path, *source, &fields[0]).await {
                     Ok(value) => self.issuer.verify(&value).await,
                     Err(error) => Err(error),
                 };
-                ("verify", Outcome::Info(info))
+                ("verify", Outcome::Verified(info))
             }
-            Command::Restore { base, from } => {
-                let value = self.old_value(&path, *from, &fields[0]).await;
+            Command::ProveManager(enabled) => {
+                let proven = match self.candidate(&path, Source::Minted, &fields[0]).await {
+                    Ok(value) => self.issuer.prove_manager(&value, enabled.as_ref()).await,
+                    Err(error) => Err(error),
+                };
+                ("prove", Outcome::ManagerProven(proven))
+            }
+            Command::Store { base, source } => {
+                let value = self.candidate(&path, *source, &fields[0]).await;
                 let stored = match (self.map_at(*base), value) {
                     (Ok(mut data), Ok(value)) => {
                         data.set(fields, &value);
@@ -204,16 +211,24 @@ where
                 };
                 ("store", Outcome::Stored(stored))
             }
-            Command::Act(act, id) => {
-                let done = match act {
-                    Act::Disable => self.issuer.set_enabled(id, false).await,
-                    Act::Enable => self.issuer.set_enabled(id, true).await,
-                    Act::Delete => self.issuer.delete(id).await,
+            Command::Fence { base } => {
+                let fenced = match self.map_at(*base) {
+                    Ok(data) => self.store.write(&path, *base, &data).await,
+                    Err(error) => Err(error),
                 };
-                (act.as_str(), Outcome::Done(done))
+                ("fence", Outcome::Fenced(fenced))
+            }
+            Command::Change(action, id) => {
+                let changed = match action {
+                    TokenAction::Disable => self.issuer.set_enabled(id, false).await,
+                    TokenAction::Enable => self.issuer.set_enabled(id, true).await,
+                    TokenAction::Delete => self.issuer.delete(id).await,
+                    TokenAction::Rename(name) => self.issuer.rename(id, name).await,
+                };
+                (action.as_str(), Outcome::Changed(changed))
             }
             Command::List => {
-                let at = self.world.now().wall;
+                let at = self.context.now().wall;
                 let listed = self.issuer.list_marked().await;
                 let listing = listed.map(|tokens| Listing {
                     at,
@@ -221,20 +236,23 @@ where
                 });
                 ("list", Outcome::Listed(listing))
             }
-            Command::Witness => ("witness", Outcome::Done(self.issuer.witness().await)),
+            Command::ProveReachable => (
+                "witness",
+                Outcome::Reachable(self.issuer.probe_known_token().await),
+            ),
             Command::Wait(_) | Command::Finish(_) => ("wait", Outcome::Waited),
         };
-        self.world.called(step, failure(&outcome));
+        self.context.call_ended(step, outcome.error());
         outcome
     }
 
-    async fn read_journal(&self, name: &str) -> Result<Result<Known, String>, CallError> {
+    async fn read_journal(&self, name: &str) -> Result<Result<JournalSnapshot, String>, CallError> {
         Ok(match self.journal.read(name).await? {
-            JournalRead::Present { version, record } => Ok(Known {
+            JournalRead::Present { version, record } => Ok(JournalSnapshot {
                 cas: version,
                 record: Some(record),
             }),
-            JournalRead::Absent { cas } => Ok(Known { cas, record: None }),
+            JournalRead::Absent { cas } => Ok(JournalSnapshot { cas, record: None }),
             JournalRead::Unreadable { why } => Err(why),
         })
     }
@@ -242,9 +260,11 @@ where
     /// One journal write, settled: written by us, refused for another's, or not to be found out within the sends.
     async fn write_journal(&self, name: &str, cas: u64, record: &Record) -> Result<u64, CallError> {
         let mut record = record.clone();
-        record.write_id = self.world.mark();
+        record.write_id = self.context.mark();
         let mut unclear = false;
-        for send in 1.. {
+        let mut send = 0;
+        loop {
+            send += 1;
             let error = match self.journal.write(name, cas, &record).await {
                 Ok(version) => return Ok(version),
                 Err(error) => error,
@@ -273,17 +293,29 @@ where
             }
             let pause =
                 Duration::from_millis(100 << send).max(error.retry_after.unwrap_or_default());
-            if send >= JOURNAL_SENDS || !self.world.wait(pause).await {
+            if send >= JOURNAL_SENDS || !self.context.wait(pause).await {
                 return Err(error);
             }
         }
-        unreachable!("the loop above ends by itself")
     }
 
-    async fn look_up_value(&self, field: &str) -> Result<super::token::TokenInfo, CallError> {
+    async fn look_up_value(&self, field: &str) -> Result<TokenInfo, CallError> {
         match self.read.as_ref().and_then(|(_, data)| data.value(field)) {
             Some(value) => self.issuer.look_up_value(&value).await,
-            None => Err(self.missing("a value")),
+            None => Err(missing("a value")),
+        }
+    }
+
+    /// The value of a candidate.
+    async fn candidate(
+        &self,
+        path: &SecretPath,
+        source: Source,
+        field: &str,
+    ) -> Result<TokenValue, CallError> {
+        match source {
+            Source::Version(version) => self.old_value(path, version, field).await,
+            Source::Minted => self.minted.clone().ok_or_else(|| missing("a minted token")),
         }
     }
 
@@ -296,7 +328,7 @@ where
     ) -> Result<TokenValue, CallError> {
         let gone = || {
             let what = format!("version {version} of the secret cannot be read any more");
-            CallError::new(super::error::Service::Vault, ErrorKind::Refused, what)
+            CallError::new(Service::Vault, ErrorKind::Refused, what)
         };
         match self.store.read_version(path, version).await? {
             SecretRead::Present { data, .. } => data.value(field).ok_or_else(gone),
@@ -307,64 +339,43 @@ where
     fn map_at(&self, base: u64) -> Result<SecretData, CallError> {
         match &self.read {
             Some((version, data)) if *version == base => Ok(data.clone()),
-            _ => Err(self.missing("the map of that version")),
+            _ => Err(missing("the map of that version")),
         }
     }
 
-    /// The machine asked for something that was never fetched: a fault of ours. It ends one run, not the daemon.
-    fn missing(&self, what: &str) -> CallError {
-        CallError::new(
-            super::error::Service::Vault,
-            ErrorKind::Transient,
-            format!("{what} is not at hand any more"),
-        )
+    fn fingerprint(&self, value: &TokenValue) -> u64 {
+        self.fingerprints.hash_one(value.expose())
     }
 
-    fn mark(&self, value: &TokenValue) -> u64 {
-        self.marks.hash_one(value.expose())
-    }
-
-    fn holds(&self, data: &SecretData, field: &str) -> Option<Holds> {
-        let value = data.value(field)?;
-        Some(Holds {
-            id: value.id(),
-            mark: self.mark(&value),
-        })
-    }
-
-    fn keep(&mut self, read: SecretRead, field: &str) -> Seen {
-        match read {
-            SecretRead::Present { version, data } => {
-                let holds = self.holds(&data, field);
-                self.read = Some((version, data));
-                Seen::Present { version, holds }
-            }
-            SecretRead::Deleted { version } => Seen::Deleted { version },
-            SecretRead::Absent => Seen::Absent,
+    /// Keeps the map for a store, and shows what the machine may see of it.
+    fn keep(&mut self, read: SecretRead, field: &str) -> SecretSnapshot {
+        let snapshot = self.snapshot(&read, field);
+        if let SecretRead::Present { version, data } = read {
+            self.read = Some((version, data));
         }
+        snapshot
     }
 
-    fn glance(&self, read: SecretRead, field: &str) -> Seen {
+    fn snapshot(&self, read: &SecretRead, field: &str) -> SecretSnapshot {
         match read {
-            SecretRead::Present { version, data } => Seen::Present {
-                version,
-                holds: self.holds(&data, field),
+            SecretRead::Present { version, data } => SecretSnapshot::Present {
+                version: *version,
+                value: data.value(field).map(|value| ValueRef {
+                    id: value.id(),
+                    fingerprint: self.fingerprint(&value),
+                }),
             },
-            SecretRead::Deleted { version } => Seen::Deleted { version },
-            SecretRead::Absent => Seen::Absent,
+            SecretRead::Deleted { version } => SecretSnapshot::Deleted { version: *version },
+            SecretRead::Absent => SecretSnapshot::Absent,
         }
     }
 }
 
-fn failure(outcome: &Outcome) -> Option<&CallError> {
-    match outcome {
-        Outcome::Journal(result) => result.as_ref().err(),
-        Outcome::Wrote(result) | Outcome::Stored(result) => result.as_ref().err(),
-        Outcome::Secret(result) => result.as_ref().err(),
-        Outcome::Info(result) => result.as_ref().err(),
-        Outcome::Minted(result) => result.as_ref().err(),
-        Outcome::Done(result) => result.as_ref().err(),
-        Outcome::Listed(result) => result.as_ref().err(),
-        Outcome::Waited => None,
-    }
+/// The machine asked for something that was never fetched: a fault of ours. It ends one run, not the daemon.
+fn missing(what: &str) -> CallError {
+    CallError::new(
+        Service::Vault,
+        ErrorKind::Transient,
+        format!("{what} is not at hand any more"),
+    )
 }

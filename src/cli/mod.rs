@@ -68,6 +68,14 @@ enum Command {
         /// The secret, by name.
         name: String,
     },
+    /// Drop a retiring token that dtrotate cannot prove to be its own or cannot end; the token is left as it is.
+    Forget {
+        /// The secret, by name.
+        name: String,
+        /// The id of the token.
+        #[arg(long)]
+        token: String,
+    },
     /// Ask the running daemon whether it is ready. Exit status: 0 ready, 1 not.
     Health,
     /// Everything on this machine with nothing installed: the daemon on embedded stand-ins.
@@ -108,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Health => health::health(&arguments),
         Command::Rotate(wanted) => rotate::rotate(&arguments, wanted),
         Command::Undo { name } => rotate::undo(&arguments, name),
+        Command::Forget { name, token } => rotate::forget(&arguments, name, token),
         Command::Check { offline } => check::check(&arguments, *offline),
         Command::Schema => {
             println!("{:#}", config::schema());

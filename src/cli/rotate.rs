@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use crate::config::{SecretSettings, Settings};
 use crate::daemon::command::{Desk, DeskError};
 use crate::telemetry;
+use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind};
-use rotation::facts::Verdict;
+use rotation::token::TokenId;
 
 use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, USAGE, progress, run};
 
@@ -28,6 +29,9 @@ pub(super) struct Wanted {
     /// Say what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Confirm the rights that the command printed: they are recorded in the journal only.
+    #[arg(long)]
+    yes: bool,
 }
 
 pub(super) fn rotate(arguments: &Arguments, wanted: &Wanted) -> ExitCode {
@@ -35,17 +39,12 @@ pub(super) fn rotate(arguments: &Arguments, wanted: &Wanted) -> ExitCode {
         arguments,
         |settings| wanted.chosen(settings),
         "rotated",
-        async |desk, secret| desk.rotate(secret, wanted.dry_run).await,
+        async |desk, secret| desk.rotate(secret, wanted.dry_run, wanted.yes).await,
     )
 }
 
 pub(super) fn undo(arguments: &Arguments, name: &str) -> ExitCode {
-    let wanted = Wanted {
-        names: vec![name.to_owned()],
-        all: false,
-        environment: None,
-        dry_run: false,
-    };
+    let wanted = Wanted::one(name);
     each(
         arguments,
         |settings| wanted.chosen(settings),
@@ -54,7 +53,27 @@ pub(super) fn undo(arguments: &Arguments, name: &str) -> ExitCode {
     )
 }
 
+pub(super) fn forget(arguments: &Arguments, name: &str, token: &str) -> ExitCode {
+    let (wanted, token) = (Wanted::one(name), TokenId::new(token));
+    each(
+        arguments,
+        |settings| wanted.chosen(settings),
+        "dropped from the retiring tokens; the token is left as it is at Dynatrace",
+        async |desk, secret| desk.forget(secret, &token).await,
+    )
+}
+
 impl Wanted {
+    fn one(name: &str) -> Self {
+        Wanted {
+            names: vec![name.to_owned()],
+            all: false,
+            environment: None,
+            dry_run: false,
+            yes: false,
+        }
+    }
+
     /// The secrets that are meant, in the order of the configuration.
     ///
     /// # Errors
@@ -88,7 +107,7 @@ fn each(
     arguments: &Arguments,
     choose: impl Fn(&Settings) -> Result<Vec<&SecretSettings>, String>,
     done: &str,
-    work: impl AsyncFn(&Desk, &SecretSettings) -> Result<Verdict, CallError>,
+    work: impl AsyncFn(&Desk, &SecretSettings) -> Result<RunResult, CallError>,
 ) -> ExitCode {
     let settings = match arguments.load(false, false) {
         Ok(settings) => settings,
@@ -138,14 +157,21 @@ async fn open(settings: &Settings, instance: String) -> Result<Desk, u8> {
 }
 
 /// What to say, and the exit code.
-fn tell(ended: Result<Verdict, CallError>, done: &str) -> (String, u8) {
+fn tell(ended: Result<RunResult, CallError>, done: &str) -> (String, u8) {
     match ended {
-        Ok(Verdict::Settled { .. }) => (done.to_owned(), 0),
-        Ok(Verdict::Would(text)) => (text, 0),
-        Ok(Verdict::Busy { holder, .. }) => (format!("{holder} is at work on it"), BUSY),
-        Ok(Verdict::Failed { reason, .. }) => (format!("failed: {}", reason.as_str()), FAILED),
-        Ok(Verdict::Unreadable(why) | Verdict::Refused(why)) => (why, FAILED),
-        Ok(Verdict::Later(error)) | Err(error) => (error.to_string(), code(&error)),
+        Ok(RunResult::Done { .. }) => (done.to_owned(), 0),
+        Ok(RunResult::DryRun(text)) => (text, 0),
+        Ok(RunResult::ClaimedElsewhere { holder, .. }) => {
+            (format!("busy: {holder} holds the claim"), BUSY)
+        }
+        Ok(RunResult::Failed { reason, .. }) => (format!("failed: {}", reason.as_str()), FAILED),
+        Ok(
+            RunResult::JournalUnreadable(why)
+            | RunResult::JournalImplausible(why)
+            | RunResult::Refused(why)
+            | RunResult::InternalError(why),
+        ) => (why, FAILED),
+        Ok(RunResult::Retry(error)) | Err(error) => (error.to_string(), code(&error)),
     }
 }
 

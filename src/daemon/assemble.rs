@@ -15,7 +15,7 @@ use crate::vault::{self, KvJournal, KvSecrets, Vault, VaultOptions};
 pub use crate::vault::{Engine, OwnToken, Right, capabilities_right, reads, rotates, suspicions};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::ports::{SecretPath, SecretRead, SecretStore};
-use rotation::token::TokenInfo;
+use rotation::token::{TokenId, TokenInfo};
 
 use super::listing::Shared;
 
@@ -237,6 +237,17 @@ async fn management_token(
 }
 
 impl Wired {
+    /// The ids of the management tokens in use, as far as their values show them, but for the one of `except`.
+    pub async fn management_token_ids(&self, except: Option<&str>) -> Vec<TokenId> {
+        let mut ids = vec![];
+        for (name, issuer) in &self.issuers {
+            if Some(name.as_str()) != except {
+                ids.extend(issuer.inner().management_token_id().await);
+            }
+        }
+        ids
+    }
+
     /// Keeps the Vault token alive until `stop`.
     pub async fn keep_logged_in(&self, stop: tokio_util::sync::CancellationToken) {
         self.vault.run(stop).await;

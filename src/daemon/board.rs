@@ -13,7 +13,7 @@ use crate::ops::metrics::Counters;
 use crate::ops::status;
 use crate::telemetry::Line;
 use rotation::error::{CallError, Service};
-use rotation::facts;
+use rotation::request;
 
 use super::gate::{Gate, Outage, is_outage};
 
@@ -103,7 +103,7 @@ impl Board {
     }
 
     /// The last outage of Vault that is over and was long enough to be told of.
-    pub fn last_vault_outage(&self) -> Option<facts::Outage> {
+    pub fn last_vault_outage(&self) -> Option<request::Outage> {
         self.vault.last_outage()
     }
 

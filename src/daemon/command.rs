@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::config::{SecretSettings, Settings};
+use rotation::command::RunResult;
 use rotation::error::CallError;
-use rotation::facts::{Errand, Holder, Verdict, Wish};
 use rotation::record::Trigger;
-use rotation::token::Epoch;
+use rotation::request::{Goal, Hints, Holder, Known, RotationRequest};
+use rotation::token::TokenId;
 
 use super::assemble::{self, AssembleError};
-use super::job::{self, Office};
+use super::job::{self, Office, Start};
+use super::sweep;
 
 /// A command at work: its clients, and its name in claims.
 pub struct Desk {
@@ -39,60 +41,66 @@ impl Desk {
             holder: Holder {
                 instance,
                 boot: job::mark(),
-                resumes: false,
+                is_daemon: false,
             },
             installation,
         })
     }
 
-    /// Rotates one secret, or says what would be done. A failure is in the log and the journal.
-    pub async fn rotate(&self, secret: &SecretSettings, dry: bool) -> Result<Verdict, CallError> {
-        let now = Wish {
+    /// Rotates one secret, or says what would be done. `confirmed` = rights that only the journal knows may be given to the new token. A failure
+    /// is in the log and the journal.
+    pub async fn rotate(
+        &self,
+        secret: &SecretSettings,
+        dry_run: bool,
+        confirmed: bool,
+    ) -> Result<RunResult, CallError> {
+        let goal = Goal::Rotate(RotationRequest {
             due: None,
             trigger: Trigger::Command,
-        };
-        self.work(secret, Some(now), dry).await
+            accept_recorded_rights: confirmed,
+        });
+        self.work(secret, goal, dry_run).await
     }
 
     /// Makes the previous token of one secret the current value again, or says why that cannot be done.
-    pub async fn undo(&self, secret: &SecretSettings) -> Result<Verdict, CallError> {
-        self.work(secret, None, false).await
+    pub async fn undo(&self, secret: &SecretSettings) -> Result<RunResult, CallError> {
+        self.work(secret, Goal::Undo, false).await
+    }
+
+    /// Drops a retiring token of one secret from its journal document; the token is left as it is.
+    pub async fn forget(
+        &self,
+        secret: &SecretSettings,
+        token: &TokenId,
+    ) -> Result<RunResult, CallError> {
+        self.work(secret, Goal::Forget(token.clone()), false).await
     }
 
     async fn work(
         &self,
         secret: &SecretSettings,
-        wish: Option<Wish>,
-        dry: bool,
-    ) -> Result<Verdict, CallError> {
-        let plan = Arc::new(secret.plan.clone());
-        let errand = |abilities, history| Errand {
-            plan: plan.clone(),
+        goal: Goal,
+        dry_run: bool,
+    ) -> Result<RunResult, CallError> {
+        let environment = &secret.plan.coordinates.environment;
+        let start = Start {
+            plan: Arc::new(secret.plan.clone()),
             holder: self.holder.clone(),
-            id: job::mark(),
-            fresh_epoch: Epoch {
-                installation: self.installation.clone(),
-                secret: job::mark()[..6].to_owned(),
-            },
-            abilities,
-            history,
-            undo: wish.is_none(),
-            wish,
-            dry,
+            installation: self.installation.clone(),
+            goal,
+            dry_run,
+            hints: Hints::default(),
+            enabled: secret.enabled,
             // What is due for retirement is the daemon's work.
-            clock_ok: false,
-            holders: Arc::default(),
-            journal: None,
-            watch: None,
-            listing: None,
-            leaving: false,
-            glance: false,
-            doubt: false,
+            clock: sweep::clock_state(&self.office, environment).await,
+            may_retire: false,
+            current_tokens: Arc::default(),
+            epochs: Arc::default(),
             outage: None,
+            known: Known::default(),
         };
-        Ok(super::dispatch::run_one(&self.office, &plan, errand)
-            .await?
-            .verdict)
+        Ok(start.run(&self.office).await?.result)
     }
 
     /// Gives back what the command logged in for.

@@ -10,15 +10,13 @@ use jiff::Timestamp;
 use crate::clock;
 use crate::schedule::ticker::GroupId;
 use crate::telemetry::Line;
+use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
-use rotation::facts::{Errand, Holder, Holders, Verdict};
-use rotation::plan::Plan;
-use rotation::ports::{SecretPath, SecretStore, TokenIssuer};
+use rotation::request::{CurrentTokens, Epochs, Goal, Hints, Holder, Known};
 use rotation::runner::Ended;
-use rotation::token::{Abilities, Epoch};
 
-use super::job::{self, Office};
+use super::job::Start;
 use super::roster::Entry;
 use super::{Life, PATROL, sweep};
 
@@ -135,9 +133,11 @@ impl Life {
         let now = clock::now();
         entry.started = Some(now);
         let wish = entry.wish(now);
-        let leaving = entry.settings.is_none();
-        let doubt = std::mem::take(&mut entry.doubt);
-        let glance = std::mem::take(&mut entry.glance);
+        let released = entry.settings.is_none();
+        let hints = Hints {
+            recheck_token: std::mem::take(&mut entry.doubt),
+            reread_secret: std::mem::take(&mut entry.glance),
+        };
         let listing = entry.listing.take();
         if let Some(wish) = &wish {
             let message = format!("due, because {}", entry.because);
@@ -150,57 +150,56 @@ impl Life {
             line.write();
         }
         let plan = entry.plan.clone();
-        let (known, watch) = (entry.known.clone(), entry.watch);
+        let known = entry.known.clone();
+        let enabled = entry
+            .settings
+            .as_ref()
+            .is_none_or(|settings| settings.enabled);
+        let before = Known {
+            journal: known.clone(),
+            observation: entry.watch,
+            listing,
+        };
         let outage = self.office.board.last_vault_outage();
-        let holders = self.holders(&plan.coordinates.base_url);
+        let current_tokens = self.current_token_index(&plan.coordinates.base_url);
+        let epochs = self.epochs();
         let (office, holder) = (self.office.clone(), self.holder());
         let installation = self.installation.clone().unwrap_or_default();
-        let id = job::mark();
         let task_name = name.clone();
         let handle = self.runs.spawn(async move {
-            // Nothing retires before it is known what the other secrets hold and what time it is.
-            let clock_ok = match &holders {
-                Some(_) => sweep::clocks_agree(&office, &plan.coordinates.environment).await,
-                None => false,
-            };
-            let holders = holders.unwrap_or_default();
-            let errand = |abilities, history| Errand {
-                plan: plan.clone(),
+            let clock = sweep::clock_state(&office, &plan.coordinates.environment).await;
+            let start = Start {
+                plan,
                 holder,
-                id,
-                fresh_epoch: Epoch {
-                    installation,
-                    secret: job::mark()[..6].to_owned(),
+                installation,
+                goal: match (released, wish) {
+                    (true, _) => Goal::Release,
+                    (false, Some(request)) => Goal::Rotate(request),
+                    (false, None) => Goal::Settle,
                 },
-                abilities,
-                history,
-                wish,
-                undo: false,
-                dry: false,
-                clock_ok,
-                holders,
-                journal: known.clone(),
-                watch,
-                listing,
-                leaving,
-                glance,
-                doubt,
+                dry_run: false,
+                hints,
+                enabled,
+                clock,
+                // Nothing retires before it is known what the other secrets hold.
+                may_retire: current_tokens.is_some(),
+                current_tokens: current_tokens.unwrap_or_default(),
+                epochs,
                 outage,
+                known: before,
             };
-            let ended = run_one(&office, &plan, errand)
-                .await
-                .unwrap_or_else(|error| Ended {
-                    verdict: Verdict::Later(error),
-                    journal: known.clone(),
-                });
+            let ended = start.run(&office).await.unwrap_or_else(|error| Ended {
+                result: RunResult::Retry(error),
+                journal: known,
+            });
             (task_name, ended)
         });
         self.running.insert(handle.id(), name);
     }
 
-    /// The tokens that the secrets hold; none while that is not known of one in the environment at this URL: it may be the very token
-    /// that is to retire. All runs share it, until one of them brings another token.
-    fn holders(&mut self, base_url: &str) -> Option<Arc<Holders>> {
+    /// The tokens that the secrets hold; none while that is not known of one in the environment at this URL: it may be the very token that is
+    /// to retire. All runs share it, until one of them brings another token.
+    fn current_token_index(&mut self, base_url: &str) -> Option<Arc<CurrentTokens>> {
         let configured = || {
             let roster = self.roster.iter();
             roster.filter(|(_, entry)| entry.settings.is_some())
@@ -210,23 +209,40 @@ impl Life {
         if configured().any(|(_, entry)| unknown(entry)) {
             return None;
         }
-        if self.holders.is_none() {
-            let mut holders = Holders::new();
+        if self.current_tokens.is_none() {
+            let mut index = CurrentTokens::new();
             for (name, entry) in configured() {
                 if let Some(id) = entry.held().flatten() {
-                    holders.entry(id.clone()).or_default().push(name.clone());
+                    index.entry(id.clone()).or_default().push(name.clone());
                 }
             }
-            self.holders = Some(Arc::new(holders));
+            self.current_tokens = Some(Arc::new(index));
         }
-        self.holders.clone()
+        self.current_tokens.clone()
+    }
+
+    /// The identities of the documents. All runs share them, until one of them brings another.
+    fn epochs(&mut self) -> Arc<Epochs> {
+        if self.epochs.is_none() {
+            let mut index = Epochs::new();
+            for entry in self.roster.values() {
+                if let Some(record) = entry.record().filter(|record| record.closed_at.is_none()) {
+                    index
+                        .entry(record.epoch.clone())
+                        .or_default()
+                        .push(entry.plan.clone());
+                }
+            }
+            self.epochs = Some(Arc::new(index));
+        }
+        self.epochs.clone().unwrap_or_default()
     }
 
     fn holder(&self) -> Holder {
         Holder {
             instance: self.instance.clone(),
             boot: self.boot.clone(),
-            resumes: true,
+            is_daemon: true,
         }
     }
 
@@ -244,15 +260,16 @@ impl Life {
                 let Some(name) = self.running.remove(&error.id()) else {
                     return;
                 };
-                let what = "a run ended by a fault of dtrotate, told above; it is tried again";
-                Line::new(EventName::RotationFailed, what)
+                let what =
+                    "internal error: the run panicked (see the previous line); it will be retried";
+                Line::new(EventName::InternalError, what)
                     .secret(&name, "")
                     .write();
                 let error = CallError::new(Service::Vault, ErrorKind::Transient, what);
                 (
                     name,
                     Ended {
-                        verdict: Verdict::Later(error),
+                        result: RunResult::Retry(error),
                         journal: None,
                     },
                 )
@@ -264,10 +281,18 @@ impl Life {
         };
         let first = !entry.looked;
         let before = entry.held().map(|held| held.cloned());
-        entry.ended(&ended.verdict, ended.journal, now);
-        sweep::note_troubles(&self.office.board, &name, entry, &ended.verdict);
+        let identity = |entry: &Entry| {
+            let record = entry.record().filter(|record| record.closed_at.is_none());
+            record.map(|record| record.epoch.clone())
+        };
+        let epoch_before = identity(entry);
+        entry.ended(&ended.result, ended.journal, now);
+        sweep::note_troubles(&self.office.board, &name, entry, &ended.result);
         if before.as_ref().map(Option::as_ref) != entry.held() {
-            self.holders = None;
+            self.current_tokens = None;
+        }
+        if epoch_before != identity(entry) {
+            self.epochs = None;
         }
         if entry.is_finished() {
             sweep::forget_troubles(&self.office.board, &name);
@@ -293,32 +318,6 @@ impl Life {
             self.become_ready();
         }
     }
-}
-
-/// One run with its preliminaries.
-pub(super) async fn run_one(
-    office: &Office,
-    plan: &Plan,
-    errand: impl FnOnce(Abilities, bool) -> Errand,
-) -> Result<Ended, CallError> {
-    let issuer = office.wired.issuer(&plan.coordinates.environment)?.clone();
-    let at = SecretPath {
-        mount: plan.coordinates.mount.clone(),
-        path: plan.coordinates.path.clone(),
-    };
-    let history = office.wired.store.has_history(&at).await;
-    office.board.called(
-        &plan.coordinates.environment,
-        "read",
-        history.as_ref().err(),
-    );
-    let errand = errand(issuer.abilities(), history?);
-    let ended = office.run(errand, &issuer).await;
-    if plan.manages_tokens {
-        // What was current when the run began may not be so any more; the next call reads it anew.
-        issuer.inner().forget_management_token().await;
-    }
-    Ok(ended)
 }
 
 #[cfg(test)]

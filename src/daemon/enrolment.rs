@@ -26,7 +26,8 @@ impl Life {
             .map(|secret| (secret.plan.name.clone(), secret.clone()))
             .collect();
         let now = clock::now();
-        self.holders = None;
+        self.current_tokens = None;
+        self.epochs = None;
         self.roster.retain(|name, entry| match wanted.remove(name) {
             Some(settings) => {
                 if entry.settings.as_ref() != Some(&settings) {

@@ -10,7 +10,7 @@ use crate::ops::status::{self, ServiceState};
 use crate::telemetry::Line;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::{EventName, Level};
-use rotation::facts;
+use rotation::request;
 use rotation::retry;
 
 use super::board::{Lasting, REPEAT, lock};
@@ -25,7 +25,7 @@ pub(super) struct Gate {
     pub(super) name: Option<String>,
     state: Mutex<State>,
     /// The last outage that was long enough to be told of.
-    last: Mutex<Option<facts::Outage>>,
+    last: Mutex<Option<request::Outage>>,
 }
 
 enum State {
@@ -76,7 +76,7 @@ impl Gate {
     }
 
     /// The last outage that is over and was long enough to be told of.
-    pub(super) fn last_outage(&self) -> Option<facts::Outage> {
+    pub(super) fn last_outage(&self) -> Option<request::Outage> {
         *lock(&self.last)
     }
 
@@ -149,7 +149,7 @@ impl Gate {
                 None => EventName::VaultAvailable,
                 Some(_) => EventName::DynatraceAvailable,
             };
-            *lock(&self.last) = Some(facts::Outage {
+            *lock(&self.last) = Some(request::Outage {
                 since: down.worked,
                 until: clock::now(),
             });

@@ -12,9 +12,14 @@ use crate::ops::metrics::Counters;
 use crate::telemetry::Line;
 use rotation::error::CallError;
 use rotation::event::{EventName, Level, Report};
-use rotation::facts::{Errand, Now};
+use rotation::marker::Epoch;
+use rotation::plan::Plan;
+use rotation::ports::{SecretPath, SecretStore, TokenIssuer};
 use rotation::record::Trigger;
-use rotation::runner::{self, Ended, Surroundings};
+use rotation::request::{
+    Clock, CurrentTokens, Epochs, Goal, Hints, Holder, Known, Now, Outage, RunEnv, RunRequest,
+};
+use rotation::runner::{self, Ended, RunContext};
 
 use super::assemble::{Issuer, Wired};
 use super::board::Board;
@@ -54,24 +59,92 @@ impl Office {
         self.began.elapsed()
     }
 
-    /// Runs `errand` to its end.
-    pub async fn run(&self, errand: Errand, issuer: &Issuer) -> Ended {
+    /// Runs `request` to its end.
+    pub async fn run(&self, request: RunRequest, issuer: &Issuer) -> Ended {
         let around = Around {
             office: self,
-            name: errand.plan.name.clone(),
-            environment: errand.plan.coordinates.environment.clone(),
-            id: errand.id.clone(),
-            trigger: errand.wish.as_ref().map(|wish| wish.trigger),
+            name: request.plan.name.clone(),
+            environment: request.plan.coordinates.environment.clone(),
+            id: request.id.clone(),
+            trigger: request.rotation().map(|rotation| rotation.trigger),
             began: Instant::now(),
         };
         runner::run(
-            errand,
+            request,
             issuer,
             &self.wired.store,
             &self.wired.ledger,
             &around,
         )
         .await
+    }
+}
+
+/// What a run is started with, before the services are asked what they can do.
+pub(super) struct Start {
+    pub(super) plan: Arc<Plan>,
+    pub(super) holder: Holder,
+    pub(super) installation: String,
+    pub(super) goal: Goal,
+    pub(super) dry_run: bool,
+    pub(super) hints: Hints,
+    pub(super) enabled: bool,
+    pub(super) clock: Clock,
+    pub(super) may_retire: bool,
+    pub(super) current_tokens: Arc<CurrentTokens>,
+    pub(super) epochs: Arc<Epochs>,
+    pub(super) outage: Option<Outage>,
+    pub(super) known: Known,
+}
+
+impl Start {
+    /// Runs it to its end.
+    pub(super) async fn run(self, office: &Office) -> Result<Ended, CallError> {
+        let coordinates = &self.plan.coordinates;
+        let environment = coordinates.environment.clone();
+        let issuer = office.wired.issuer(&environment)?.clone();
+        let at = SecretPath {
+            mount: coordinates.mount.clone(),
+            path: coordinates.path.clone(),
+        };
+        let history = office.wired.store.has_history(&at).await;
+        office
+            .board
+            .called(&environment, "read", history.as_ref().err());
+        // A management token is retired by its successor, which reads its own value again when it is refused.
+        let own = self.plan.manages_tokens.then_some(environment.as_str());
+        let management_tokens = office.wired.management_token_ids(own).await;
+        let manages = self.plan.manages_tokens;
+        let request = RunRequest {
+            plan: self.plan,
+            holder: self.holder,
+            id: mark(),
+            goal: self.goal,
+            dry_run: self.dry_run,
+            hints: self.hints,
+            env: RunEnv {
+                fresh_epoch: Epoch {
+                    installation: self.installation,
+                    secret: mark()[..6].to_owned(),
+                },
+                capabilities: issuer.capabilities(),
+                history: history?,
+                enabled: self.enabled,
+                clock: self.clock,
+                may_retire: self.may_retire,
+                current_tokens: self.current_tokens,
+                management_tokens: Arc::new(management_tokens),
+                epochs: self.epochs,
+                outage: self.outage,
+            },
+            known: self.known,
+        };
+        let ended = office.run(request, &issuer).await;
+        if manages {
+            // What was current when the run began may not be so any more; the next call reads it again.
+            issuer.inner().forget_management_token().await;
+        }
+        Ok(ended)
     }
 }
 
@@ -99,7 +172,7 @@ impl Around<'_> {
     }
 }
 
-impl Surroundings for Around<'_> {
+impl RunContext for Around<'_> {
     fn now(&self) -> Now {
         Now {
             wall: clock::now(),
@@ -119,7 +192,7 @@ impl Surroundings for Around<'_> {
         }
     }
 
-    fn report(&self, mut report: Report) {
+    fn emit(&self, mut report: Report) {
         let took = self.began.elapsed();
         self.office
             .counters
@@ -142,12 +215,12 @@ impl Surroundings for Around<'_> {
         if timed { line.took(took) } else { line }.write();
     }
 
-    fn called(&self, step: &'static str, error: Option<&CallError>) {
+    fn call_ended(&self, step: &'static str, error: Option<&CallError>) {
         self.office.board.called(&self.environment, step, error);
         if let Some(error) = error {
             let report = Report::new(
-                EventName::RotationFailed,
-                "a call did not succeed; the run decides what follows",
+                EventName::CallFailed,
+                "a call failed; the run decides what follows",
             )
             .at(Level::Debug);
             self.line(report)

@@ -13,10 +13,10 @@ use crate::config::{Environment, Settings};
 use crate::telemetry::Line;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::{EventName, Level};
-use rotation::facts::Known;
 use rotation::plan::{Coordinates, Plan};
 use rotation::ports::{Journal, JournalRead};
 use rotation::record::Record;
+use rotation::request::JournalSnapshot;
 
 use super::Life;
 use super::assemble::Ledger;
@@ -39,7 +39,7 @@ struct Wanted {
 /// What the journal holds beside the documents of the configured secrets.
 #[derive(Default)]
 struct Found {
-    leavers: Vec<(Known, Record)>,
+    leavers: Vec<(JournalSnapshot, Record)>,
     /// By the name of the document.
     troubles: Vec<(String, Line)>,
 }
@@ -153,12 +153,7 @@ pub(super) fn environment_at<'a>(settings: &'a Settings, url: &str) -> Option<&'
 fn leaver_plan(settings: &Settings, record: &Record) -> Option<Plan> {
     let environment = environment_at(settings, &record.coordinates.base_url)?;
     let claim_timeout = settings.journal.claim_timeout;
-    Some(Plan::of_document(
-        record,
-        &environment.name,
-        environment.settle,
-        claim_timeout,
-    ))
+    Some(record.release_plan(&environment.name, environment.settle, claim_timeout))
 }
 
 fn homeless(record: &Record) -> Line {
@@ -170,8 +165,7 @@ fn homeless(record: &Record) -> Line {
         record.coordinates.base_url,
         ids.join(", ")
     );
-    Line::new(EventName::SecretReleased, message)
-        .at(Level::Error)
+    Line::new(EventName::RetirementBlocked, message)
         .secret(&record.name, &record.coordinates.environment)
 }
 
@@ -216,7 +210,7 @@ async fn survey(ledger: &Ledger, wanted: &[Wanted]) -> Result<Found, CallError> 
                 found.troubles.push((name.clone(), line));
             }
             None => {
-                let known = Known {
+                let known = JournalSnapshot {
                     cas: version,
                     record: Some(record.clone()),
                 };
@@ -276,8 +270,8 @@ async fn carry_over(
                 .write(name, cas, &stamped(record.carried_over(name)))
                 .await,
         )? {
-            let message = format!("the document of {former} goes on as {name}");
-            Line::new(EventName::SecretAdopted, message)
+            let message = format!("the journal document of {former} continues as {name}");
+            Line::new(EventName::DocumentRenamed, message)
                 .secret(name, &record.coordinates.environment)
                 .write();
             return Ok(true);
@@ -304,13 +298,12 @@ fn stamped(mut record: Record) -> Record {
 fn two_documents(record: &Record, name: &str) -> Line {
     let ids: Vec<&str> = record.retiring.iter().map(|e| e.id.as_str()).collect();
     let message = format!(
-        "{} goes on as {name}, which has a document of its own, and that one counts; what {} still had to end is left alone: [{}]. Delete \
-         these tokens when nobody uses them, and then its journal document",
+        "{} is the same secret as {name}, which has its own journal document. dtrotate will not retire the tokens listed in the old document of \
+         {}: [{}]. Delete them in Dynatrace once unused, then delete the old document",
         record.name,
         record.name,
         ids.join(", ")
     );
-    Line::new(EventName::SecretReleased, message)
-        .at(Level::Error)
+    Line::new(EventName::RetirementBlocked, message)
         .secret(&record.name, &record.coordinates.environment)
 }

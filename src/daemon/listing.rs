@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use tokio::sync::Mutex;
 
+use rotation::capabilities::Capabilities;
 use rotation::error::CallError;
 use rotation::ports::TokenIssuer;
-use rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
 
 /// An issuer whose listing is shared: a request is answered by any listing that began after the request was made.
 pub struct Shared<I> {
@@ -45,8 +46,8 @@ impl<I: TokenIssuer> Shared<I> {
 }
 
 impl<I: TokenIssuer> TokenIssuer for Shared<I> {
-    fn abilities(&self) -> Abilities {
-        self.inner.abilities()
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
     async fn look_up_value(&self, value: &TokenValue) -> Result<TokenInfo, CallError> {
         self.inner.look_up_value(value).await
@@ -54,7 +55,7 @@ impl<I: TokenIssuer> TokenIssuer for Shared<I> {
     async fn look_up(&self, id: &TokenId) -> Result<TokenInfo, CallError> {
         self.inner.look_up(id).await
     }
-    async fn mint(&self, order: &MintOrder) -> Result<Minted, CallError> {
+    async fn mint(&self, order: &MintRequest) -> Result<Minted, CallError> {
         self.inner.mint(order).await
     }
     async fn verify(&self, value: &TokenValue) -> Result<TokenInfo, CallError> {
@@ -70,13 +71,16 @@ impl<I: TokenIssuer> TokenIssuer for Shared<I> {
     async fn set_enabled(&self, id: &TokenId, enabled: bool) -> Result<(), CallError> {
         self.inner.set_enabled(id, enabled).await
     }
+    async fn rename(&self, id: &TokenId, name: &str) -> Result<(), CallError> {
+        self.inner.rename(id, name).await
+    }
     async fn delete(&self, id: &TokenId) -> Result<(), CallError> {
         self.inner.delete(id).await
     }
     async fn list_marked(&self) -> Result<Vec<TokenInfo>, CallError> {
         Ok(self.list().await?.as_ref().clone())
     }
-    async fn witness(&self) -> Result<(), CallError> {
-        self.inner.witness().await
+    async fn probe_known_token(&self) -> Result<(), CallError> {
+        self.inner.probe_known_token().await
     }
 }

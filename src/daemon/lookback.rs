@@ -74,7 +74,8 @@ impl Life {
                 }
             }
         }
-        self.holders = None;
+        self.current_tokens = None;
+        self.epochs = None;
         self.ring();
     }
 }

@@ -46,7 +46,7 @@ use crate::schedule::ticker::{GroupId, Groups, Ticker};
 use crate::telemetry::Line;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
-use rotation::facts::Holders;
+use rotation::request::{CurrentTokens, Epochs};
 use rotation::runner::Ended;
 
 pub use assemble::AssembleError;
@@ -92,7 +92,8 @@ struct Life {
     installation: Option<String>,
     roster: Roster,
     /// Made when it is asked for; none when it may have changed.
-    holders: Option<Arc<Holders>>,
+    current_tokens: Option<Arc<CurrentTokens>>,
+    epochs: Option<Arc<Epochs>>,
     queue: VecDeque<String>,
     runs: JoinSet<(String, Ended)>,
     running: HashMap<tokio::task::Id, String>,
@@ -132,7 +133,8 @@ impl Life {
         let window = Arc::new(Window::new(&instance, &office));
         let mut life = Life {
             roster: Roster::new(),
-            holders: None,
+            current_tokens: None,
+            epochs: None,
             queue: VecDeque::new(),
             runs: JoinSet::new(),
             running: HashMap::new(),

@@ -10,11 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::{self, SecretSettings};
 use crate::ops::status::{self, Secret};
 use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Missed, Next};
+use rotation::command::RunResult;
 use rotation::error::ErrorKind;
-use rotation::facts::{Known, Listing, Verdict, Watch, Wish};
 use rotation::plan::Plan;
 use rotation::ports::JournalRead;
 use rotation::record::{Reason, Record, Trigger};
+use rotation::request::{ClaimObservation, JournalSnapshot, Listing, RotationRequest};
 use rotation::retry;
 use rotation::token::TokenId;
 
@@ -28,11 +29,11 @@ pub struct Entry {
     /// Its settings; none = it left the configuration, and only its retirements are finished.
     pub settings: Option<SecretSettings>,
     /// Its journal document as last known.
-    pub known: Option<Known>,
+    pub known: Option<JournalSnapshot>,
     /// The token that it held by the last document that was read, also while none is known; the outer none = none was ever read.
     held: Option<Option<TokenId>>,
     /// How long a foreign claim has stood.
-    pub watch: Option<Watch>,
+    pub watch: Option<ClaimObservation>,
     /// The run that it waits for.
     pub due: Option<Due>,
     /// Why nothing is due, for `status`.
@@ -124,7 +125,7 @@ impl Entry {
 
     /// Why only a person brings it further; none = it goes on by itself.
     pub fn stuck(&self) -> Option<Reason> {
-        let failure = self.record()?.failure.as_ref()?;
+        let failure = self.record()?.health.failure.as_ref()?;
         failure.retry_at.is_none().then_some(failure.reason)
     }
 
@@ -152,7 +153,7 @@ impl Entry {
         self.know(None);
         match read {
             JournalRead::Present { version, record } => {
-                self.know(Some(Known {
+                self.know(Some(JournalSnapshot {
                     cas: version,
                     record: Some(record),
                 }));
@@ -165,7 +166,7 @@ impl Entry {
         self.plan_next(now, now);
     }
 
-    fn know(&mut self, known: Option<Known>) {
+    fn know(&mut self, known: Option<JournalSnapshot>) {
         self.known = known;
         if self.known.is_some() {
             self.held = Some(self.current().cloned());
@@ -239,12 +240,13 @@ impl Entry {
     }
 
     /// The rotation that is wanted now, if one is.
-    pub fn wish(&mut self, now: Timestamp) -> Option<Wish> {
+    pub fn wish(&mut self, now: Timestamp) -> Option<RotationRequest> {
         let settings = self.settings.as_ref()?;
         if std::mem::take(&mut self.nudged) && settings.enabled {
-            return Some(Wish {
+            return Some(RotationRequest {
                 due: None,
                 trigger: Trigger::Retry,
+                accept_recorded_rights: false,
             });
         }
         let due = self.due.as_ref().filter(|due| due.at <= now)?;
@@ -254,18 +256,21 @@ impl Entry {
             due::Trigger::Missed => Trigger::Missed,
             due::Trigger::Expiry => Trigger::Expiry,
         };
-        Some(Wish {
+        Some(RotationRequest {
             due: Some(due.instant),
             trigger,
+            accept_recorded_rights: false,
         })
     }
 
     /// Takes note of how a run ended.
-    pub fn ended(&mut self, verdict: &Verdict, known: Option<Known>, now: Timestamp) {
+    pub fn ended(&mut self, result: &RunResult, known: Option<JournalSnapshot>, now: Timestamp) {
         self.busy = false;
         self.looked = true;
         self.know(known);
-        let failure = self.record().and_then(|record| record.failure.as_ref());
+        let failure = self
+            .record()
+            .and_then(|record| record.health.failure.as_ref());
         let failure = failure.filter(|failure| failure.retry_at.is_none());
         let changed = self.changed;
         // The settings changed while it was under way: it did not see them.
@@ -279,20 +284,24 @@ impl Entry {
         self.unreadable = None;
         let instant = self.due.as_ref().map(|due| due.instant);
         let after = |wait: Duration| now.checked_add(wait).unwrap_or(now);
-        match verdict {
-            Verdict::Settled { wake } => {
+        match result {
+            RunResult::Done { wake } => {
                 self.tries = 0;
                 self.retrying = None;
                 self.wake = *wake;
             }
-            Verdict::Busy { recheck, watch, .. } => {
-                self.watch = Some(*watch);
+            RunResult::ClaimedElsewhere {
+                recheck,
+                observation,
+                ..
+            } => {
+                self.watch = Some(*observation);
                 self.retrying = None;
                 // A little later, so that the claim has lapsed by then.
                 self.wake = Some(after(*recheck + Duration::from_millis(50)));
                 self.not_before = self.wake;
             }
-            Verdict::Failed { retry_at, .. } => {
+            RunResult::Failed { retry_at, .. } => {
                 self.retrying = retry_at.and(instant);
                 self.wake = *retry_at;
                 self.not_before = *retry_at;
@@ -303,7 +312,7 @@ impl Entry {
                     self.wake = self.left_to_do(calm).map(|at| at.max(calm));
                 }
             }
-            Verdict::Later(error) => {
+            RunResult::Retry(error) => {
                 if error.kind == ErrorKind::Refused {
                     // What may not be read has nothing that could be known.
                     self.held.get_or_insert(None);
@@ -315,12 +324,18 @@ impl Entry {
                 self.wake = Some(after(wait));
                 self.not_before = self.wake;
             }
-            Verdict::Unreadable(why) => {
+            RunResult::JournalUnreadable(why) | RunResult::JournalImplausible(why) => {
                 self.unreadable = Some(why.clone());
                 self.wake = Some(after(UNREADABLE));
                 self.not_before = self.wake;
             }
-            Verdict::Would(_) | Verdict::Refused(_) => {}
+            RunResult::InternalError(_) => {
+                let wait = retry::wait(self.tries, None, fastrand::u64(..));
+                self.tries += 1;
+                self.wake = Some(after(wait));
+                self.not_before = self.wake;
+            }
+            RunResult::DryRun(_) | RunResult::Refused(_) => {}
         }
         if outdated {
             self.hurry(now);
@@ -365,7 +380,7 @@ impl Entry {
 
     /// It left the configuration, and nothing of it is left to be done.
     pub fn is_finished(&self) -> bool {
-        let over = |known: &Known| match &known.record {
+        let over = |known: &JournalSnapshot| match &known.record {
             Some(record) => record.closed_at.is_some(),
             None => true,
         };

@@ -8,13 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
 use crate::telemetry::Line;
+use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::{EventName, Level, Report};
-use rotation::facts::{Listing, Verdict};
 use rotation::ports::TokenIssuer;
 use rotation::record::Record;
+use rotation::request::{self, Listing};
 use rotation::token::{TokenId, TokenInfo};
-use rotation::{concerns, doubtful};
+use rotation::{listing_needs_work, token_suspect};
 
 use super::Life;
 use super::assemble::ServerClock;
@@ -94,9 +95,9 @@ impl Life {
             if entry.plan.coordinates.environment != environment || entry.busy {
                 continue;
             }
-            let doubt = entry.settings.is_some() && doubtful(record, &tokens, now);
+            let doubt = entry.settings.is_some() && token_suspect(record, &tokens, now);
             let leaves = !record.retiring.is_empty();
-            if doubt || concerns(record, &tokens) {
+            if doubt || listing_needs_work(record, &tokens) {
                 entry.doubt = doubt;
                 entry.listing = Some(Listing {
                     at,
@@ -144,19 +145,23 @@ fn ends_soon(token: &TokenInfo, now: Timestamp) -> Option<Timestamp> {
     (now.duration_until(end) < least).then_some(end)
 }
 
-/// The local clock and the servers' agree, as far as they told; this environment is asked when it did not tell yet. A disagreement is one
-/// ERROR until it ends.
-pub(super) async fn clocks_agree(office: &Office, environment: &str) -> bool {
+/// Whether the local clock and the servers' agree, as far as they returned their time; this environment is asked if it did not yet. A
+/// disagreement is one ERROR until it is resolved.
+pub(super) async fn clock_state(office: &Office, environment: &str) -> request::Clock {
     let Ok(issuer) = office.wired.issuer(environment) else {
-        return false;
+        return request::Clock::Unknown;
     };
     let clock = issuer.inner().clock();
     if clock.skew().is_none() {
         // Whatever it answers, it tells its time.
-        let _ = issuer.witness().await;
+        let _ = issuer.probe_known_token().await;
     }
     let told = clock.skew().is_some();
-    told & all_agree(office)
+    match (all_agree(office), told) {
+        (false, _) => request::Clock::Disagrees,
+        (true, false) => request::Clock::Unknown,
+        (true, true) => request::Clock::Agrees,
+    }
 }
 
 fn all_agree(office: &Office) -> bool {
@@ -194,29 +199,33 @@ pub(super) fn disagrees(name: &str, clock: &ServerClock) -> Option<String> {
 
 /// Keeps the board in line with what the journal says of a secret, so that what lasts is repeated, and with what kept the run from writing
 /// anything there.
-pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, verdict: &Verdict) {
+pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, result: &RunResult) {
     let environment = &entry.plan.coordinates.environment;
     let [document, look, secret, value, elsewhere] = keys(name);
-    match verdict {
-        Verdict::Unreadable(why) => {
+    match result {
+        RunResult::JournalUnreadable(why) | RunResult::JournalImplausible(why) => {
             let mut message = why.clone();
             if entry.held().is_none() {
-                message += "; until it is known what this secret holds, no former token of its environment is ended";
+                message += "; until it is known what this secret holds, no old token of its environment is retired";
             }
-            let line = Line::new(EventName::JournalUnreadable, message).secret(name, environment);
+            let event = match result {
+                RunResult::JournalImplausible(_) => EventName::JournalImplausible,
+                _ => EventName::JournalUnreadable,
+            };
+            let line = Line::new(event, message).secret(name, environment);
             return board.raise(document, line, true);
         }
         _ => board.settle(&document),
     }
-    match verdict {
-        Verdict::Later(error) if error.kind == ErrorKind::Refused => {
+    match result {
+        RunResult::Retry(error) if error.kind == ErrorKind::Refused => {
             board.raise(look, refused_line(error).secret(name, environment), true);
         }
-        Verdict::Later(_) => {}
+        RunResult::Retry(_) => {}
         _ => board.settle(&look),
     }
     let Some(record) = entry.record() else { return };
-    let stuck = record.failure.as_ref().filter(|f| f.retry_at.is_none());
+    let stuck = record.stuck();
     // The run that found it has told it already, and the one that ends it tells that.
     if let Some(failure) = stuck {
         let mut report = Report::new(EventName::RotationStuck, &failure.message);
@@ -226,23 +235,56 @@ pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, verdict: &
     } else {
         board.forget(&secret);
     }
-    if let Some(invalid) = &record.invalid {
+    if let Some(invalid) = &record.health.invalid {
         let line = Line::new(EventName::CurrentInvalid, &invalid.message);
         let line = line.since(Some(invalid.since));
         board.raise(value, line.secret(name, environment), false);
     } else {
         board.forget(&value);
     }
+    note_retirements(board, name, environment, record);
     match left_elsewhere(record) {
         Some(message) => {
-            let line = Line::new(EventName::RetirementHeld, message).at(Level::Error);
+            let line = Line::new(EventName::RetirementBlocked, message);
             board.raise(elsewhere, line.secret(name, environment), true);
         }
         None => board.settle(&elsewhere),
     }
 }
 
-/// Former tokens that belong to another URL than the secret has now: what a human must do about them.
+/// Retirements that need a person: tokens that cannot be proven or ended, and consumers that were cut off. The run that found it has reported
+/// it.
+fn note_retirements(board: &Board, name: &str, environment: &str, record: &Record) {
+    let prefix = format!("retirement of {name}: ");
+    let mut open = BTreeSet::new();
+    for entry in &record.retiring {
+        let mut lines = vec![];
+        if let Some(failure) = entry.failure.as_ref().filter(|it| it.reason.needs_human()) {
+            let line = Line::new(EventName::RetirementBlocked, &failure.message);
+            lines.push(line.since(Some(failure.since)));
+        }
+        if let Some(at) = entry.usage.cut_off_at {
+            let from = entry
+                .usage
+                .used_from
+                .as_deref()
+                .unwrap_or("an unknown address");
+            let message = format!(
+                "{} was disabled although it was still in use (last from {from}); `dtrotate undo {name}` brings it back until {}",
+                entry.id, entry.due
+            );
+            lines.push(Line::new(EventName::ConsumerCutOff, message).since(Some(at)));
+        }
+        for line in lines {
+            let key = format!("{prefix}{} {}", line.report().event.as_str(), entry.id);
+            board.raise(key.clone(), line.secret(name, environment), false);
+            open.insert(key);
+        }
+    }
+    board.keep(&prefix, open);
+}
+
+/// Old tokens that belong to another URL than the secret has now: what a human must do about them.
 fn left_elsewhere(record: &Record) -> Option<String> {
     let here = &record.coordinates.base_url;
     let left = record.retiring.iter().filter(|it| it.base_url != *here);
@@ -251,8 +293,8 @@ fn left_elsewhere(record: &Record) -> Option<String> {
         .collect();
     (!left.is_empty()).then(|| {
         format!(
-            "former tokens of this secret are never ended at another URL than their own: [{}]. Give the environment that URL back until they \
-             are gone, or delete them there by hand and then their entries of `retiring` in the journal document",
+            "these old tokens belong to a different environment URL and will not be retired from here: [{}]. Restore the old URL until they are \
+             gone, or delete them there by hand and run `dtrotate forget` for each",
             left.join(", ")
         )
     })
@@ -268,6 +310,7 @@ pub(super) fn forget_troubles(board: &Board, name: &str) {
     for key in keys(name).into_iter().chain([told_once(name)]) {
         board.forget(&key);
     }
+    board.keep(&format!("retirement of {name}: "), BTreeSet::new());
 }
 
 fn keys(name: &str) -> [String; 5] {

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use super::form::is_sendable;
 use rotation::error::{CallError, ErrorKind, Service};
-use rotation::token::TokenValue;
+use rotation::token::{TokenId, TokenValue};
 
 type Source = Box<dyn Fn() -> BoxFuture<'static, Result<TokenValue, CallError>> + Send + Sync>;
 
@@ -66,6 +66,14 @@ impl Credential {
             _ => self.read(&mut last).await?,
         };
         Ok((now.value != refused.value).then_some(now))
+    }
+
+    /// The id that the value shows, if it was read.
+    pub(super) async fn id(&self) -> Option<TokenId> {
+        match &*self.last.lock().await {
+            Some(Ok(held)) => held.value.id(),
+            _ => None,
+        }
     }
 
     /// Forgets the value, so that the next call reads it anew.

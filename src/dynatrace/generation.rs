@@ -2,13 +2,14 @@
 
 use super::answer::Answer;
 use super::call::Call;
+use rotation::capabilities::Capabilities;
 use rotation::error::CallError;
-use rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
 
 /// One generation of the classic tokens API.
 pub(super) trait Generation: Sync {
     /// What its tokens can do.
-    fn abilities(&self) -> Abilities;
+    fn capabilities(&self) -> Capabilities;
 
     /// The scopes that a management token needs here.
     fn needed_scopes(&self) -> &'static [&'static str];
@@ -26,10 +27,13 @@ pub(super) trait Generation: Sync {
     ///
     /// # Errors
     /// Why this order cannot be expressed.
-    fn mint(&self, order: &MintOrder) -> Result<Call, &'static str>;
+    fn mint(&self, order: &MintRequest) -> Result<Call, &'static str>;
 
     /// Enable or disable.
     fn set_enabled(&self, id: &TokenId, enabled: bool) -> Call;
+
+    /// Give it another name.
+    fn rename(&self, id: &TokenId, name: &str) -> Call;
 
     /// Delete.
     fn delete(&self, id: &TokenId) -> Call;

@@ -11,7 +11,7 @@
 //! Where new kinds of tokens belong:
 //! - Another *generation* of API tokens (same credential, same operations): a further file beside `v2`, and a line in [`Api`].
 //! - *ActiveGate tokens* (`/api/v2/activeGateTokens`; no look-up by value, no disabling): a file with its own issuer that holds
-//!   the same environment and uses `manage` for its calls; its [`Abilities`] say what it lacks.
+//!   the same environment and uses `manage` for its calls; its [`Capabilities`] say what it lacks.
 //! - *Platform tokens* (another host, OAuth instead of a management token): a file with its own issuer over `call` and `answer`,
 //!   and a credential whose source fetches the OAuth token; `call` then needs a second scheme for its `Authorization` header.
 
@@ -47,9 +47,11 @@ use generation::Generation;
 pub use url::BaseUrl;
 
 use crate::http::BuildError;
+use rotation::capabilities::Capabilities;
 use rotation::error::{CallError, ErrorKind, Service};
+use rotation::marker::Marker;
 use rotation::ports::TokenIssuer;
-use rotation::token::{Abilities, Marker, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
 
 /// A listing of more pages than this is taken for one that goes in circles: 500,000 tokens.
 const MOST_PAGES: usize = 1000;
@@ -137,6 +139,11 @@ impl Dynatrace {
     /// The environment's name.
     pub fn name(&self) -> &str {
         &self.wire.name
+    }
+
+    /// The id of the management token in use, as far as its value shows it.
+    pub async fn management_token_id(&self) -> Option<TokenId> {
+        self.credential.id().await
     }
 
     /// The next call reads the management token anew: after it was rotated, and on a reload.
@@ -291,8 +298,8 @@ impl Dynatrace {
 }
 
 impl TokenIssuer for Dynatrace {
-    fn abilities(&self) -> Abilities {
-        self.generation.abilities()
+    fn capabilities(&self) -> Capabilities {
+        self.generation.capabilities()
     }
 
     async fn look_up_value(&self, value: &TokenValue) -> Result<TokenInfo, CallError> {
@@ -309,7 +316,7 @@ impl TokenIssuer for Dynatrace {
         self.read_info(&answer, Some(id))
     }
 
-    async fn mint(&self, order: &MintOrder) -> Result<Minted, CallError> {
+    async fn mint(&self, order: &MintRequest) -> Result<Minted, CallError> {
         let call = self
             .generation
             .mint(order)
@@ -368,6 +375,13 @@ impl TokenIssuer for Dynatrace {
         answer.nothing()
     }
 
+    async fn rename(&self, id: &TokenId, name: &str) -> Result<(), CallError> {
+        self.check_id(id)?;
+        let answer = self.manage(|_| self.generation.rename(id, name)).await?;
+        self.check(&answer)?;
+        answer.nothing()
+    }
+
     async fn delete(&self, id: &TokenId) -> Result<(), CallError> {
         self.check_id(id)?;
         let answer = self.manage(|_| self.generation.delete(id)).await?;
@@ -379,7 +393,7 @@ impl TokenIssuer for Dynatrace {
         self.list(|_| false).await
     }
 
-    async fn witness(&self) -> Result<(), CallError> {
+    async fn probe_known_token(&self) -> Result<(), CallError> {
         self.management_info().await.map(drop)
     }
 }

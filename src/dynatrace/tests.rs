@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::{Api, BaseUrl, Dynatrace, Options};
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::TokenIssuer;
-use rotation::token::{MintOrder, TokenId, TokenValue};
+use rotation::token::{MintRequest, TokenId, TokenValue};
 
 /// The management token of most tests. No part of it may show.
 const MANAGEMENT: &str = "dt0c01.MANAGEMENT.CANARYMANAGEMENT";
@@ -51,8 +51,8 @@ fn id(text: &str) -> TokenId {
     TokenId::new(text)
 }
 
-fn order() -> MintOrder {
-    MintOrder {
+fn order() -> MintRequest {
+    MintRequest {
         name: "CI [dtrotate:a.b.1]".into(),
         scopes: vec!["metrics.ingest".into(), "logs.ingest".into()],
         expires: Some(Timestamp::from_second(4_000_000_000).unwrap()),
@@ -73,7 +73,7 @@ async fn every_operation(env: &Dynatrace) -> Vec<(&'static str, Result<(), CallE
         env.set_enabled(&subject, false),
         env.delete(&subject),
         env.list_marked(),
-        env.witness(),
+        env.probe_known_token(),
         env.management_scopes_missing(),
     );
     vec![

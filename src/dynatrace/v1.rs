@@ -14,8 +14,9 @@ use super::answer::Answer;
 use super::call::{Call, Effect};
 use super::generation::Generation;
 use super::when;
+use rotation::capabilities::Capabilities;
 use rotation::error::CallError;
-use rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
 
 /// There are no pages, only a limit (the API allows a million): this many ids and names stay below the bound of a listing.
 const LIMIT: usize = 100_000;
@@ -87,12 +88,8 @@ fn seconds(lifetime: Duration) -> u64 {
 }
 
 impl Generation for V1 {
-    fn abilities(&self) -> Abilities {
-        Abilities {
-            disable: true,
-            look_up_by_value: true,
-            last_used: true,
-        }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::API
     }
 
     fn needed_scopes(&self) -> &'static [&'static str] {
@@ -112,7 +109,7 @@ impl Generation for V1 {
         one(id, "look up", Effect::Read, Method::GET)
     }
 
-    fn mint(&self, order: &MintOrder) -> Result<Call, &'static str> {
+    fn mint(&self, order: &MintRequest) -> Result<Call, &'static str> {
         let mut body = json!({ "name": order.name, "scopes": order.scopes });
         match (order.expires, order.lifetime) {
             (_, Some(lifetime)) => {
@@ -129,6 +126,10 @@ impl Generation for V1 {
     fn set_enabled(&self, id: &TokenId, enabled: bool) -> Call {
         let what = if enabled { "enable" } else { "disable" };
         one(id, what, Effect::Change, Method::PUT).body(&json!({ "revoked": !enabled }))
+    }
+
+    fn rename(&self, id: &TokenId, name: &str) -> Call {
+        one(id, "rename", Effect::Change, Method::PUT).body(&json!({ "name": name }))
     }
 
     fn delete(&self, id: &TokenId) -> Call {

@@ -10,8 +10,9 @@ use super::answer::Answer;
 use super::call::{Call, Effect};
 use super::generation::Generation;
 use super::when;
+use rotation::capabilities::Capabilities;
 use rotation::error::CallError;
-use rotation::token::{Abilities, MintOrder, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
 
 /// Tokens in one page (the API allows 100 to 10,000): few calls, and a page of tokens with every scope stays below 2 MB.
 const PAGE_SIZE: &str = "500";
@@ -89,12 +90,8 @@ fn one(id: &TokenId, what: &str, effect: Effect, method: Method) -> Call {
 }
 
 impl Generation for V2 {
-    fn abilities(&self) -> Abilities {
-        Abilities {
-            disable: true,
-            look_up_by_value: true,
-            last_used: true,
-        }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::API
     }
 
     fn needed_scopes(&self) -> &'static [&'static str] {
@@ -119,7 +116,7 @@ impl Generation for V2 {
     }
 
     /// The end is absolute (UTC, milliseconds): a relative one would count from whenever the call arrives.
-    fn mint(&self, order: &MintOrder) -> Result<Call, &'static str> {
+    fn mint(&self, order: &MintRequest) -> Result<Call, &'static str> {
         let mut body = json!({ "name": order.name, "scopes": order.scopes });
         match (order.expires, order.lifetime) {
             (Some(end), _) => body["expirationDate"] = when::write(end).into(),
@@ -134,6 +131,10 @@ impl Generation for V2 {
     fn set_enabled(&self, id: &TokenId, enabled: bool) -> Call {
         let what = if enabled { "enable" } else { "disable" };
         one(id, what, Effect::Change, Method::PUT).body(&json!({ "enabled": enabled }))
+    }
+
+    fn rename(&self, id: &TokenId, name: &str) -> Call {
+        one(id, "rename", Effect::Change, Method::PUT).body(&json!({ "name": name }))
     }
 
     fn delete(&self, id: &TokenId) -> Call {

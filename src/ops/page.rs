@@ -229,6 +229,9 @@ fn retiring(html: &mut String, entries: &[Retiring], now: Timestamp) {
                 span(now.duration_since(held))
             );
         }
+        if let Some(problem) = &entry.problem {
+            let _ = write!(html, "<span class=\"held\">{}</span>", Safe(problem));
+        }
         *html += "</li>\n";
     }
     *html += "</ul>\n";

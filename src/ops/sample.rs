@@ -59,6 +59,8 @@ pub fn status() -> Status {
         due: now() + HOUR,
         held_since: Some(now() - HOUR * 2),
         used_from: Some("192.0.2.7".to_owned()),
+        cut_off_at: None,
+        problem: None,
     });
     let mut stuck = secret("dynatrace/stuck", State::Stuck);
     stuck.failure = failure(

@@ -220,6 +220,12 @@ pub struct Retiring {
     pub held_since: Option<Timestamp>,
     /// Who still uses it.
     pub used_from: Option<String>,
+    /// It was disabled then although it was still used.
+    #[serde(default)]
+    pub cut_off_at: Option<Timestamp>,
+    /// What keeps the next step from being done.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 impl Retiring {
@@ -282,7 +288,7 @@ impl Secret {
     /// Puts together what is known.
     pub fn of(known: &Known<'_>) -> Secret {
         let record = known.record;
-        let failure = record.and_then(|record| record.failure.as_ref());
+        let failure = record.and_then(|record| record.health.failure.as_ref());
         let current = record.and_then(|record| record.current.as_ref());
         let state = match failure {
             _ if known.unreadable.is_some() => State::Unreadable,
@@ -290,7 +296,7 @@ impl Secret {
             _ if !known.configured => State::Removed,
             _ if !known.enabled => State::SwitchedOff,
             Some(_) => State::Retrying,
-            None if record.is_some_and(|record| record.invalid.is_some()) => State::Stuck,
+            None if record.is_some_and(|record| record.health.invalid.is_some()) => State::Stuck,
             None if current.is_none() => State::NeverSeen,
             None => State::Healthy,
         };
@@ -307,7 +313,7 @@ impl Secret {
                 created: current.created,
                 expires: current.expires,
             }),
-            last_success: record.and_then(|record| record.last_success),
+            last_success: record.and_then(|record| record.health.last_success),
             next: retry_at.or(known.next),
             because: match (known.unreadable, retry_at) {
                 (Some(why), _) => why.to_owned(),
@@ -323,7 +329,7 @@ impl Secret {
                 retry_at: failure.retry_at,
             }),
             invalid: record
-                .and_then(|record| record.invalid.as_ref())
+                .and_then(|record| record.health.invalid.as_ref())
                 .map(|invalid| Invalid {
                     message: invalid.message.clone(),
                     since: invalid.since,
@@ -378,8 +384,13 @@ fn retiring(record: &Record) -> Vec<Retiring> {
         id: entry.id.clone(),
         state: entry.state,
         due: entry.due,
-        held_since: entry.held_since,
-        used_from: entry.used_from.clone(),
+        held_since: entry.usage.held_since,
+        used_from: entry.usage.used_from.clone(),
+        cut_off_at: entry.usage.cut_off_at,
+        problem: entry
+            .failure
+            .as_ref()
+            .map(|failure| failure.message.clone()),
     });
     entries.collect()
 }

@@ -190,8 +190,15 @@ fn retiring(entry: &Retiring, now: Timestamp) -> String {
         let since = span(now.duration_since(held));
         let _ = write!(
             text,
-            ", held for {since} since it is still used from {from}"
+            ", held for {since} because it is still used from {from}"
         );
+    }
+    if entry.cut_off_at.is_some() {
+        let from = entry.used_from.as_deref().unwrap_or("an unknown address");
+        let _ = write!(text, ", disabled although still used from {from}");
+    }
+    if let Some(problem) = &entry.problem {
+        let _ = write!(text, "; {problem}");
     }
     text
 }

@@ -1,4 +1,5 @@
-//! The `Journal`: one document per secret in a KV v2 engine, the map itself being the record.
+//! The `Journal`: one document per secret in a KV v2 engine. The document is one JSON text in the field `document`: OpenBao refuses a
+//! request with about 1,000 strings, and bounds a single string only by its length.
 //!
 //! It holds no token value and no text of it is secret, but an unreadable document is still never quoted: who knows what is in it.
 
@@ -7,12 +8,19 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use rotation::error::{CallError, ErrorKind, Service};
+use rotation::history::{Event, History};
 use rotation::ports::{Journal, JournalRead, SecretPath, SecretRead};
-use rotation::record::{Record, SCHEMA};
+use rotation::record::{MIN_READER, Record, SCHEMA};
 
 use super::client::Vault;
 use super::kv2;
 use super::mounts::Engine;
+
+/// The largest document: OpenBao and Vault refuse a JSON string of more than 1 MiB.
+pub const LARGEST: usize = 1_000_000;
+
+/// The folder of the histories, beside the documents.
+const HISTORIES: &str = "_history";
 
 /// The document that holds the installation's id. No secret's document begins with `_`.
 pub(super) const INSTALLATION: &str = "_installation";
@@ -57,14 +65,21 @@ impl KvJournal {
         self.require_versions().await?;
         let at = self.document(INSTALLATION);
         for _ in 0..5 {
-            let cas = match kv2::read(&self.vault, &at, None).await? {
-                SecretRead::Present { data, .. } => return self.known(&data.0),
-                SecretRead::Deleted { version } => version,
-                SecretRead::Absent => 0,
+            let (cas, id) = match kv2::read(&self.vault, &at, None).await? {
+                SecretRead::Present { version, data } => {
+                    let id = self.known(&data.0)?;
+                    if data.0.get("schema").and_then(Value::as_u64) >= Some(u64::from(SCHEMA)) {
+                        return Ok(id);
+                    }
+                    // Upgraded before any other document, so that an older version that starts later stops with a clear error.
+                    (version, id)
+                }
+                SecretRead::Deleted { version } => (version, new_id()),
+                SecretRead::Absent => (0, new_id()),
             };
-            let id: String = std::iter::repeat_with(letter).take(6).collect();
             let mut document = Map::new();
             document.insert("schema".into(), SCHEMA.into());
+            document.insert("min_reader".into(), MIN_READER.into());
             document.insert("installation".into(), id.clone().into());
             match kv2::write(&self.vault, &at, cas, &document).await {
                 Ok(_) => return Ok(id),
@@ -148,22 +163,72 @@ impl Journal for KvJournal {
 
     async fn write(&self, name: &str, cas: u64, record: &Record) -> Result<u64, CallError> {
         self.require_versions().await?;
-        let document = match serde_json::to_value(record) {
-            Ok(Value::Object(map)) => map,
-            _ => {
-                let why = "the record is not a JSON object";
-                return Err(self.error(ErrorKind::Refused, &encode(name), why));
-            }
-        };
+        let refuse = |why: &str| self.error(ErrorKind::Refused, &encode(name), why);
+        let text = serde_json::to_string(record).map_err(|error| refuse(&error.to_string()))?;
+        if text.len() > LARGEST {
+            return Err(refuse(&format!(
+                "it would have {} bytes, and Vault accepts at most {LARGEST}; rotate less often, or shorten `grace` or `quarantine`",
+                text.len()
+            )));
+        }
+        let document = Map::from_iter([
+            ("schema".to_owned(), record.schema.into()),
+            ("min_reader".to_owned(), record.min_reader.into()),
+            ("name".to_owned(), record.name.clone().into()),
+            ("document".to_owned(), text.into()),
+        ]);
         kv2::write(&self.vault, &self.at(name), cas, &document).await
+    }
+
+    async fn append_history(&self, name: &str, events: &[Event]) -> Result<(), CallError> {
+        let at = self.document(&format!("{HISTORIES}/{}", encode(name)));
+        let unclear = |why| self.error(ErrorKind::Refused, &encode(name), why);
+        for _ in 0..3 {
+            let (cas, mut history) = match kv2::read(&self.vault, &at, None).await? {
+                SecretRead::Present { version, data } => {
+                    let text = data
+                        .0
+                        .get("document")
+                        .and_then(Value::as_str)
+                        .unwrap_or_default();
+                    let known = serde_json::from_str::<History>(text);
+                    (
+                        version,
+                        known.map_err(|_| unclear("its history cannot be read"))?,
+                    )
+                }
+                SecretRead::Deleted { version } => (version, History::default()),
+                SecretRead::Absent => (0, History::default()),
+            };
+            history.schema = SCHEMA;
+            history.append(events);
+            let text = serde_json::to_string(&history)
+                .map_err(|_| unclear("its history cannot be written"))?;
+            let document = Map::from_iter([
+                ("schema".to_owned(), SCHEMA.into()),
+                ("name".to_owned(), name.into()),
+                ("document".to_owned(), text.into()),
+            ]);
+            match kv2::write(&self.vault, &at, cas, &document).await {
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                written => return written.map(drop),
+            }
+        }
+        Ok(())
     }
 }
 
-fn parse(document: Map<String, Value>) -> Result<Record, String> {
+fn parse(mut document: Map<String, Value>) -> Result<Record, String> {
     if let Some(why) = too_new(&document) {
         return Err(why);
     }
-    serde_json::from_value(Value::Object(document)).map_err(|error| {
+    let record = match document.get_mut("document").map(Value::take) {
+        Some(Value::String(text)) => serde_json::from_str::<Record>(&text),
+        // Version 1: the map itself is the document.
+        None => serde_json::from_value(Value::Object(document)),
+        Some(_) => return Err("its field `document` is not a string".to_owned()),
+    };
+    record.map(Record::upgraded).map_err(|error| {
         format!(
             "its content does not fit: {}",
             without_quotes(&error.to_string())
@@ -172,12 +237,13 @@ fn parse(document: Map<String, Value>) -> Result<Record, String> {
 }
 
 fn too_new(document: &Map<String, Value>) -> Option<String> {
-    match document.get("schema").and_then(Value::as_u64) {
-        Some(schema) if schema <= u64::from(SCHEMA) => None,
-        Some(schema) => Some(format!(
-            "its schema is {schema}, and this version of dtrotate knows {SCHEMA}; use a newer version"
+    let number = |field: &str| document.get(field).and_then(Value::as_u64);
+    match number("min_reader").or_else(|| number("schema")) {
+        Some(needed) if needed <= u64::from(SCHEMA) => None,
+        Some(needed) => Some(format!(
+            "it needs a version of dtrotate that understands schema {needed}, and this one understands {SCHEMA}; use a newer version"
         )),
-        None => Some("its field `schema` is missing or no number".to_owned()),
+        None => Some("its field `schema` is missing or not a number".to_owned()),
     }
 }
 
@@ -190,6 +256,10 @@ fn without_quotes(text: &str) -> String {
         Some(at) => format!("{}...", &text[..at]),
         None => text.to_owned(),
     }
+}
+
+fn new_id() -> String {
+    std::iter::repeat_with(letter).take(6).collect()
 }
 
 fn letter() -> char {
@@ -341,7 +411,7 @@ mod tests {
     #[test]
     fn fields_of_a_newer_version_survive_wherever_the_document_keeps_something() {
         let mut document = whole();
-        for pointer in ["", "/current", "/open/0", "/retiring/0", "/events/0"] {
+        for pointer in ["", "/current", "/open/0", "/retiring/0"] {
             let part = document.pointer_mut(pointer).unwrap();
             let part = part.as_object_mut().unwrap();
             part.insert("of_a_newer_version".into(), Value::Bool(true));
@@ -355,27 +425,28 @@ mod tests {
 
     /// A whole document, with every optional part.
     fn whole() -> Value {
-        let at = "2026-11-24T00:00:00Z";
-        serde_json::json!({
-            "schema": 1, "write_id": "w", "name": "n", "attempt": 3,
+        serde_json::from_str(r#"{
+            "schema": 2, "min_reader": 2, "write_id": "w", "name": "n", "attempt": 3,
+            "unaccounted_through": 1, "ledger": "1:00ff 2:00fe", "left_alone": ["dt0c01.C"],
             "epoch": {"installation": "k3v9aa", "secret": "a7q2"},
             "coordinates": {"mount": "secret", "path": "p", "fields": ["token"], "environment": "prod",
                 "base_url": "https://abc12345.live.dynatrace.com", "kind": "api"},
-            "adopted_at": at, "last_due": at, "last_success": at, "hold_until": at, "closed_at": at,
+            "adopted_at": "2026-11-24T00:00:00Z", "last_due": "2026-11-24T00:00:00Z", "last_success": "2026-11-24T00:00:00Z", "hold_until": "2026-11-24T00:00:00Z", "closed_at": "2026-11-24T00:00:00Z",
             "renamed_to": "m",
             "current": {"id": "dt0c01.A", "name_base": "n", "scopes": ["metrics.read"], "owner": "o",
-                "created": at, "expires": at, "version": 7, "marked": true},
-            "claim": {"work": {"rotate": {"due": at, "trigger": "schedule",
-                "attempt": {"n": 3, "base": 7, "old": "dt0c01.A"}}},
-                "holder": "h", "boot": "b", "nonce": "x", "since": at, "renewed": 2},
-            "open": [{"attempt": 2, "base": 6, "since": at, "missed": at}],
-            "retiring": [{"id": "dt0c01.B", "state": "grace", "base": 7, "since": at, "due": at,
-                "tainted": at, "proof": {"version": 6}, "base_url": "https://x", "held_since": at,
-                "extended_to": at}],
-            "failure": null, "invalid": {"since": at, "message": "m"},
-            "events": [{"at": at, "event": "rotation_succeeded", "token_id": "dt0c01.A", "detail": "d"}],
+                "created": "2026-11-24T00:00:00Z", "expires": "2026-11-24T00:00:00Z", "version": 7, "marked": true, "digest": "00ff"},
+            "claim": {"work": {"rotate": {"due": "2026-11-24T00:00:00Z", "trigger": "schedule",
+                "attempt": {"n": 3, "base": 7, "old": "dt0c01.A", "digest": "00fd"}}},
+                "holder": "h", "boot": "b", "nonce": "x", "since": "2026-11-24T00:00:00Z", "renewed": 2},
+            "open": [{"attempt": 2, "base": 6, "since": "2026-11-24T00:00:00Z", "missed": "2026-11-24T00:00:00Z", "digest": "00fe"}],
+            "retiring": [{"id": "dt0c01.B", "state": "grace", "base": 7, "since": "2026-11-24T00:00:00Z", "due": "2026-11-24T00:00:00Z",
+                "tainted": "2026-11-24T00:00:00Z", "proof": {"version": 6}, "base_url": "https://x", "held_since": "2026-11-24T00:00:00Z",
+                "extended_to": "2026-11-24T00:00:00Z", "used_from": "192.0.2.7", "cut_off_at": "2026-11-24T00:00:00Z", "clean_through": 8, "digest": "00fc",
+                "missed": "2026-11-24T00:00:00Z", "failure": {"reason": "unproven", "message": "m", "since": "2026-11-24T00:00:00Z", "attempts": 2}}],
+            "failure": null, "invalid": {"since": "2026-11-24T00:00:00Z", "message": "m"},
+            "went_back_at": "2026-11-24T00:00:00Z",
             "of_a_newer_version": {"x": [1, "y"]}
-        })
+        }"#).unwrap()
     }
 
     /// Replaces the value at one place of a document.
@@ -445,6 +516,42 @@ mod tests {
     }
 
     #[test]
+    fn a_document_of_version_1_is_upgraded_in_place() {
+        let Value::Object(mut map) = whole() else {
+            panic!("an object");
+        };
+        for field in [
+            "min_reader",
+            "unaccounted_through",
+            "ledger",
+            "left_alone",
+            "went_back_at",
+        ] {
+            map.remove(field);
+        }
+        map.insert("schema".into(), 1.into());
+        map.insert(
+            "events".into(),
+            serde_json::json!([{"at": "2026-11-24T00:00:00Z", "event": "x"}]),
+        );
+        let record = parse(map).unwrap();
+        assert_eq!((record.schema, record.min_reader), (SCHEMA, MIN_READER));
+        assert_eq!(record.attempts.unaccounted_through, 3);
+        assert!(!record.unknown.contains_key("events"));
+    }
+
+    #[test]
+    fn a_newer_document_that_this_version_may_read_keeps_what_it_does_not_know() {
+        let Value::Object(mut map) = whole() else {
+            panic!("an object");
+        };
+        map.insert("schema".into(), 3.into());
+        let record = parse(map).unwrap();
+        assert_eq!((record.schema, record.min_reader), (3, 2));
+        assert!(record.unknown.contains_key("of_a_newer_version"));
+    }
+
+    #[test]
     fn p5_an_unreadable_document_is_not_quoted() {
         let mut document = Map::new();
         document.insert("schema".into(), 1.into());
@@ -456,8 +563,8 @@ mod tests {
             !why.contains("CANARY") && why.contains("invalid type"),
             "{why}"
         );
-        document.insert("schema".into(), 2.into());
-        assert!(parse(document).unwrap_err().contains("schema is 2"));
+        document.insert("schema".into(), 3.into());
+        assert!(parse(document).unwrap_err().contains("schema 3"));
         assert!(parse(Map::new()).unwrap_err().contains("schema"));
     }
 }

@@ -31,7 +31,22 @@ pub(super) async fn read(
     at: &SecretPath,
     version: Option<u64>,
 ) -> Result<SecretRead, CallError> {
+    read_over(vault, at, version, false).await
+}
+
+/// Reads the latest version over a connection of its own.
+pub(super) async fn confirm(vault: &Vault, at: &SecretPath) -> Result<SecretRead, CallError> {
+    read_over(vault, at, None, true).await
+}
+
+async fn read_over(
+    vault: &Vault,
+    at: &SecretPath,
+    version: Option<u64>,
+    own_connection: bool,
+) -> Result<SecretRead, CallError> {
     let mut call = Call::get(Engine::V2.data_path(at));
+    call.own_connection = own_connection;
     call.query = version.map(|version| ("version", version.to_string()));
     // The server takes 0 for "the latest".
     if version == Some(0) {

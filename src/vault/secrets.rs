@@ -35,14 +35,21 @@ impl SecretStore for KvSecrets {
     async fn read(&self, at: &SecretPath) -> Result<SecretRead, CallError> {
         match self.0.engine(&at.mount).await? {
             Engine::V2 => kv2::read(&self.0, at, None).await,
-            Engine::V1 => read_v1(&self.0, at).await,
+            Engine::V1 => read_v1(&self.0, at, false).await,
+        }
+    }
+
+    async fn confirm(&self, at: &SecretPath) -> Result<SecretRead, CallError> {
+        match self.0.engine(&at.mount).await? {
+            Engine::V2 => kv2::confirm(&self.0, at).await,
+            Engine::V1 => read_v1(&self.0, at, true).await,
         }
     }
 
     async fn read_version(&self, at: &SecretPath, version: u64) -> Result<SecretRead, CallError> {
         match self.0.engine(&at.mount).await? {
             Engine::V2 => kv2::read(&self.0, at, Some(version)).await,
-            Engine::V1 => Ok(match read_v1(&self.0, at).await? {
+            Engine::V1 => Ok(match read_v1(&self.0, at, false).await? {
                 SecretRead::Present { version: now, data } if now == version => {
                     SecretRead::Present { version, data }
                 }
@@ -63,8 +70,13 @@ impl SecretStore for KvSecrets {
     }
 }
 
-async fn read_v1(vault: &Vault, at: &SecretPath) -> Result<SecretRead, CallError> {
-    let call = Call::get(Engine::V1.data_path(at));
+async fn read_v1(
+    vault: &Vault,
+    at: &SecretPath,
+    own_connection: bool,
+) -> Result<SecretRead, CallError> {
+    let mut call = Call::get(Engine::V1.data_path(at));
+    call.own_connection = own_connection;
     let mut answer = vault.call(&call).await?;
     match (answer.status, answer.body.data.take()) {
         (200, Some(Value::Object(map))) => {
@@ -122,7 +134,7 @@ async fn write_v1(
 }
 
 async fn version_v1(vault: &Vault, at: &SecretPath) -> Result<u64, CallError> {
-    Ok(match read_v1(vault, at).await? {
+    Ok(match read_v1(vault, at, false).await? {
         SecretRead::Present { version, .. } => version,
         SecretRead::Deleted { .. } | SecretRead::Absent => 0,
     })

@@ -58,6 +58,8 @@ pub(super) struct Call {
     pub(super) needs: &'static [&'static str],
     /// The longest answer.
     pub(super) limit: usize,
+    /// Over a connection that no other call used or will use, so that no answer of another call can be on it.
+    pub(super) own_connection: bool,
 }
 
 impl Call {
@@ -73,6 +75,7 @@ impl Call {
             effect: Effect::Read,
             needs: &["read"],
             limit: http::SMALL,
+            own_connection: false,
         }
     }
 
@@ -122,6 +125,8 @@ impl Call {
 /// The way to the nodes of one cluster.
 pub(super) struct Wire {
     http: Mutex<Http>,
+    /// Makes a connection for each call.
+    unpooled: Mutex<Http>,
     clock: http::ServerClock,
     options: http::Options,
     nodes: Vec<Url>,
@@ -154,6 +159,7 @@ impl Wire {
         Ok(Wire {
             clock: http.clock().clone(),
             http: Mutex::new(http),
+            unpooled: Mutex::new(Http::without_pool(&http_options)?),
             options: http_options,
             nodes: options.addresses.clone(),
             preferred: AtomicUsize::new(0),
@@ -169,12 +175,20 @@ impl Wire {
 
     /// Shows this certificate on every connection from now on; calls under way end on theirs.
     pub(super) fn show(&self, identity: &ClientIdentity) -> Result<(), http::BuildError> {
-        let mut http = self.http.lock().unwrap_or_else(|e| e.into_inner());
-        http.show(&self.options, identity)
+        for http in [&self.http, &self.unpooled] {
+            let mut http = http.lock().unwrap_or_else(|e| e.into_inner());
+            http.show(&self.options, identity)?;
+        }
+        Ok(())
     }
 
-    fn http(&self) -> Http {
-        self.http.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    fn http(&self, call: &Call) -> Http {
+        let http = if call.own_connection {
+            &self.unpooled
+        } else {
+            &self.http
+        };
+        http.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
     /// Makes the call, at one node after another until Vault has spoken, beginning with the one that answered last.
@@ -321,7 +335,7 @@ impl Wire {
                 .map(|(k, v)| format!("{k}={v}"))
                 .as_deref(),
         );
-        let http = self.http();
+        let http = self.http(call);
         let mut request = http
             .request(call.method.clone(), url)
             .header(REQUEST, HeaderValue::from_static("true"));

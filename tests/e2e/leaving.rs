@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::Value;
 use simulator::{Action, Operation, Rule, Seed};
 
-use crate::world::{Daemon, World, until, within};
+use crate::world::{Daemon, World, parsed, until, within};
 
 /// The document of the secret named `name`.
 async fn document(world: &World, name: &str) -> Value {
     let path = format!("{}/{}", world.journal, name.replace('/', "~2F"));
     let document = world.root.secret("secret", &path).await;
-    document.map_or(Value::Null, |document| document.data)
+    document.map_or(Value::Null, |document| parsed(document.data))
 }
 
 fn retiring(document: &Value) -> Vec<&str> {
@@ -144,7 +144,8 @@ async fn p2_former_tokens_of_an_environment_that_is_gone_too_are_an_error_and_le
     let mut daemon = world.start("b");
     until("the error", async || {
         let lines = daemon.lines();
-        let told = |line: &&Value| line["event"] == "secret_released" && line["level"] == "ERROR";
+        let told =
+            |line: &&Value| line["event"] == "retirement_blocked" && line["level"] == "ERROR";
         lines
             .iter()
             .any(|line| told(&line) && line["message"].as_str().is_some_and(|m| m.contains(&first)))
@@ -245,7 +246,7 @@ async fn p2_a_renaming_that_was_broken_off_is_finished() {
                 && line["level"] == "ERROR"
                 && line["message"]
                     .as_str()
-                    .is_some_and(|m| m.contains("under the name new"))
+                    .is_some_and(|m| m.contains("renamed to new"))
         })
     })
     .await;
@@ -314,7 +315,7 @@ async fn p7_p8_a_secret_that_moved_is_told_at_once_and_waits_for_a_person() {
     .await;
     let told = world.errors()[0]["message"].to_string();
     assert!(
-        told.contains("dynatrace/elsewhere") && told.contains("retires"),
+        told.contains("dynatrace/elsewhere") && told.contains("retired"),
         "{told}"
     );
     // Moved back: nothing happened.
@@ -358,7 +359,9 @@ async fn p2_p8_a_new_url_is_a_move_and_former_tokens_wait_for_their_own() {
     assert_ne!(world.value(0).await, before, "it says rotated");
     until("what waits to be told", async || {
         let errors = world.errors();
-        errors.iter().any(|line| line["event"] == "retirement_held")
+        errors
+            .iter()
+            .any(|line| line["event"] == "retirement_blocked")
     })
     .await;
     world.set("defaults.grace", "2s");

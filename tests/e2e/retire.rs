@@ -29,12 +29,10 @@ async fn since(world: &World, number: usize) -> Timestamp {
     since.expect("a former token").parse().expect("a time")
 }
 
-/// The lines that tell of a hold of `id`, by level.
-fn held_lines(world: &World, id: &str, level: &str) -> Vec<Value> {
+/// The lines of `event` about `id`.
+fn lines_about(world: &World, id: &str, event: &str) -> Vec<Value> {
     let mut lines = world.lines();
-    lines.retain(|line| {
-        line["event"] == "retirement_held" && line["token_id"] == id && line["level"] == level
-    });
+    lines.retain(|line| line["event"] == event && line["token_id"] == id);
     lines
 }
 
@@ -100,20 +98,23 @@ async fn p3_an_old_token_in_use_is_held_told_once_and_goes_at_max_grace_at_the_l
         world.record(0).await["retiring"][0]["state"] == "quarantine"
     })
     .await;
+    // It stays an open condition until its quarantine ends.
+    let (code, text) = world.command(&["status", "--json"]).await;
+    assert_eq!(code, Some(1), "{text}");
+    let status: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(status["troubles"][0]["event"], "consumer_cut_off", "{text}");
     drop(daemon);
 
-    // Told once when it begins, and loud when it is disabled all the same; each time who will notice is named.
-    for (level, count) in [("INFO", 1), ("WARN", 1)] {
-        let lines = held_lines(&world, &old[0], level);
-        assert_eq!(lines.len(), count, "{level}: {lines:?}");
-        for line in lines {
-            let message = line["message"].as_str().unwrap_or_default();
-            assert!(message.contains("from 192.0.2.7"), "{message}");
-        }
+    // Reported once when it begins, and as an ERROR when it is disabled all the same; each time the address is named.
+    for (event, level) in [("retirement_held", "INFO"), ("consumer_cut_off", "ERROR")] {
+        let lines = lines_about(&world, &old[0], event);
+        assert_eq!(lines.len(), 1, "{event}: {lines:?}");
+        assert_eq!(lines[0]["level"], level);
+        let message = lines[0]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("from 192.0.2.7"), "{message}");
     }
-    assert_eq!(held_lines(&world, &old[1], "WARN").len(), 0);
-    assert_eq!(held_lines(&world, &old[2], "INFO").len(), 0);
-    assert_eq!(held_lines(&world, &old[2], "WARN").len(), 0);
-    assert!(world.errors().is_empty(), "{:?}", world.errors());
+    assert_eq!(lines_about(&world, &old[1], "consumer_cut_off").len(), 0);
+    assert_eq!(lines_about(&world, &old[2], "retirement_held").len(), 0);
+    assert_eq!(world.errors().len(), 1, "{:?}", world.errors());
     world.assert_holds().await;
 }

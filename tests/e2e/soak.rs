@@ -11,7 +11,7 @@ use simulator::{Call, Fault, Rule};
 
 use crate::faults::healing;
 use crate::life::Service;
-use crate::world::{Daemon, Site, World, until, within};
+use crate::world::{Daemon, Site, World, parsed, until, within};
 
 /// A run that reaches these ends before its time.
 const KILLS: usize = 1_000;
@@ -236,7 +236,7 @@ impl Soak {
             };
             for version in seen.version + 1..=latest.version {
                 let read = root.secret_version("secret", &document, version).await;
-                let record = read.expect("a version of the journal").data;
+                let record = parsed(read.expect("a version of the journal").data);
                 if !seen.current.is_null() && record["current"]["id"] != seen.current {
                     seen.rotations += 1;
                     let due = record["last_due"].as_str().unwrap_or_default();

@@ -1,6 +1,5 @@
 //! The Vault room against a real OpenBao: the two KV engines, the journal, logins, and what goes wrong.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use dtrotate::vault::{
@@ -8,10 +7,11 @@ use dtrotate::vault::{
 };
 use reqwest::Method;
 use rotation::error::{CallError, ErrorKind};
+use rotation::marker::Epoch;
 use rotation::plan::{Coordinates, Kind};
 use rotation::ports::{Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore};
-use rotation::record::{Record, SCHEMA};
-use rotation::token::{Epoch, TokenValue};
+use rotation::record::Record;
+use rotation::token::TokenValue;
 use serde_json::{Map, Value, json};
 
 use crate::openbao::{Api, OpenBao};
@@ -364,32 +364,16 @@ fn coordinates() -> Coordinates {
 fn record(name: &str) -> Record {
     let mut unknown = Map::new();
     unknown.insert("of_a_newer_version".into(), json!({"x": [1, "y"]}));
-    Record {
-        schema: SCHEMA,
-        write_id: "w1".into(),
-        name: name.into(),
-        epoch: Epoch {
-            installation: "k3v9aa".into(),
-            secret: "a7q2".into(),
-        },
-        coordinates: coordinates(),
-        adopted_at: "2026-11-24T00:00:00Z".parse().expect("a time"),
-        attempt: (1 << 53) - 1,
-        current: None,
-        last_due: None,
-        claim: None,
-        open: Vec::new(),
-        retiring: Vec::new(),
-        last_success: None,
-        failure: None,
-        hold_until: None,
-        invalid: None,
-        terms: None,
-        closed_at: None,
-        renamed_to: None,
-        events: VecDeque::new(),
-        unknown,
-    }
+    let epoch = Epoch {
+        installation: "k3v9aa".into(),
+        secret: "a7q2".into(),
+    };
+    let adopted = "2026-11-24T00:00:00Z".parse().expect("a time");
+    let mut record = Record::blank(name, epoch, coordinates(), adopted);
+    record.write_id = "w1".into();
+    record.attempts.attempt = u64::MAX - 1;
+    record.unknown = unknown;
+    record
 }
 
 #[tokio::test]

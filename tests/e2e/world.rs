@@ -220,7 +220,7 @@ listen = ""
     /// A secret's journal document; null when there is none.
     pub async fn record(&self, number: usize) -> Value {
         let document = self.root.secret("secret", &self.document(number)).await;
-        document.map_or(Value::Null, |document| document.data)
+        document.map_or(Value::Null, |document| parsed(document.data))
     }
 
     /// The due instants that the rotations of a secret served, in the order of their commits.
@@ -230,7 +230,7 @@ listen = ""
         let mut current = Value::Null;
         for version in self.root.versions("secret", &document).await.into_keys() {
             let read = self.root.secret_version("secret", &document, version).await;
-            let record = read.expect("a version of the journal").data;
+            let record = parsed(read.expect("a version of the journal").data);
             if !current.is_null() && record["current"]["id"] != current {
                 served.push(record["last_due"].as_str().unwrap_or_default().to_owned());
             }
@@ -467,4 +467,12 @@ pub async fn within(time: Duration, mut done: impl AsyncFnMut() -> bool) -> bool
 )]
 pub fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
+}
+
+/// A journal document as it was read: its content is one JSON text.
+pub fn parsed(data: Value) -> Value {
+    match data["document"].as_str() {
+        Some(text) => serde_json::from_str(text).expect("a document"),
+        None => data,
+    }
 }

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use rotation::command::{Command, Outcome, SecretSnapshot, TokenAction};
 use rotation::error::ErrorKind;
-use rotation::facts::{Act, Command, Listing, Outcome, Seen};
+use rotation::marker::Marker;
 use rotation::record::{Record, RetiringState, Work};
-use rotation::token::Marker;
+use rotation::request::Listing;
 
 use super::world::World;
 
@@ -51,15 +52,18 @@ impl Mutation {
     pub fn command(&self, world: &mut World, actor: usize, command: Command) -> Command {
         let versions = world.versions.len() as u64;
         match (self, command) {
-            (Mutation::NoBase | Mutation::NoCheckAndSet, Command::Store { .. }) => {
+            (Mutation::NoBase | Mutation::NoCheckAndSet, Command::Store { source, .. }) => {
                 world.refresh_read(actor);
-                Command::Store { base: versions }
+                Command::Store {
+                    base: versions,
+                    source,
+                }
             }
             (Mutation::NoNewMark, Command::Mint(mut order)) => {
                 let (base, marker) = Marker::split(&order.name);
                 if let Some(mut marker) = marker {
                     marker.attempt = 1;
-                    order.name = marker.name(&base);
+                    order.name = marker.name(&base, 100);
                 }
                 Command::Mint(order)
             }
@@ -87,7 +91,7 @@ impl Mutation {
             }
             Mutation::NoTaint => {
                 for entry in &mut record.retiring {
-                    entry.tainted = None;
+                    entry.disable_unconfirmed_since = None;
                 }
             }
             _ => {}
@@ -104,13 +108,13 @@ impl Mutation {
         let retires = world.work(actor);
         match (self, command, outcome) {
             (Mutation::NoFence, Command::ReadSecret, Outcome::Secret(Ok(seen)))
-                if retires == Some(Work::Tidy) =>
+                if retires == Some(Work::Cleanup) =>
             {
                 // As if the secret had moved on by itself.
                 Outcome::Secret(Ok(match seen {
-                    Seen::Present { version, holds } => Seen::Present {
+                    SecretSnapshot::Present { version, value } => SecretSnapshot::Present {
                         version: version + 1,
-                        holds,
+                        value,
                     },
                     other => other,
                 }))
@@ -118,40 +122,45 @@ impl Mutation {
             (Mutation::NoPrefix, Command::List, Outcome::Listed(Ok(listing))) => {
                 Outcome::Listed(Ok(only_open(world, &listing)))
             }
-            (Mutation::NoHistory, Command::ReadVersion(_), Outcome::Secret(Ok(seen)))
+            (Mutation::NoHistory, Command::ReadVersion(_), Outcome::Version(Ok(seen)))
                 if !matches!(retires, Some(Work::Rotate { .. })) =>
             {
-                Outcome::Secret(Ok(empty(seen)))
+                Outcome::Version(Ok(empty(seen)))
             }
-            (Mutation::NoVersionPlusOne, Command::ReadVersion(_), Outcome::Secret(Ok(seen)))
+            (Mutation::NoVersionPlusOne, Command::ReadVersion(_), Outcome::Version(Ok(seen)))
                 if matches!(retires, Some(Work::Rotate { .. })) =>
             {
-                Outcome::Secret(Ok(empty(seen)))
+                Outcome::Version(Ok(empty(seen)))
             }
-            (Mutation::NoCheckBefore, Command::ReadSecret, Outcome::Secret(Ok(seen)))
+            (Mutation::NoCheckBefore, _, Outcome::Secret(Ok(seen)))
                 if retires.is_none() && world.retires() =>
             {
                 Outcome::Secret(Ok(empty(seen)))
             }
-            (Mutation::NoQuarantineCheck, Command::LookUp(_), Outcome::Info(Ok(mut info))) => {
-                info.enabled &= !world.in_quarantine(&info.id);
-                Outcome::Info(Ok(info))
-            }
-            (Mutation::Gone, Command::Act(Act::Delete, _), Outcome::Done(Err(error)))
-                if error.kind == ErrorKind::Gone =>
+            (Mutation::NoCheckBefore, _, Outcome::Confirmed(Ok(seen)))
+                if retires.is_none() && world.retires() =>
             {
-                Outcome::Done(Ok(()))
+                Outcome::Confirmed(Ok(empty(seen)))
             }
+            (Mutation::NoQuarantineCheck, Command::LookUp(_), Outcome::Token(Ok(mut info))) => {
+                info.enabled &= !world.in_quarantine(&info.id);
+                Outcome::Token(Ok(info))
+            }
+            (
+                Mutation::Gone,
+                Command::Change(TokenAction::Delete, _),
+                Outcome::Changed(Err(error)),
+            ) if error.kind == ErrorKind::Gone => Outcome::Changed(Ok(())),
             (_, _, outcome) => outcome,
         }
     }
 }
 
-fn empty(seen: Seen) -> Seen {
+fn empty(seen: SecretSnapshot) -> SecretSnapshot {
     match seen {
-        Seen::Present { version, .. } => Seen::Present {
+        SecretSnapshot::Present { version, .. } => SecretSnapshot::Present {
             version,
-            holds: None,
+            value: None,
         },
         other => other,
     }

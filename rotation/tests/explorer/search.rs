@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 
-use rotation::facts::Command;
+use rotation::command::Command;
 use rotation::record::Reason;
 
 use super::world::{Budget, EARLY, Fate, Late, Setting, World};
@@ -204,9 +204,9 @@ fn describe(world: &World) -> String {
             &record.claim,
             &record.open,
             &record.retiring,
-            &record.failure,
+            &record.health.failure,
             record.last_due,
-            record.attempt,
+            record.attempts.attempt,
         )
     });
     format!(
@@ -383,7 +383,7 @@ fn show(command: &Command) -> String {
                 .iter()
                 .map(|r| (r.id.as_str(), r.state, r.base))
                 .collect::<Vec<_>>(),
-            record.failure.as_ref().map(|failure| failure.reason),
+            record.health.failure.as_ref().map(|failure| failure.reason),
         ),
         Command::Mint(order) => format!("mints {}", order.name),
         other => format!("{other:?}"),
@@ -460,10 +460,10 @@ fn rest_problem(setting: &Setting, world: &World) -> Option<String> {
     let Some(record) = &world.journal else {
         return Some("P2: there is no journal document".into());
     };
-    let human = record
-        .failure
-        .as_ref()
-        .is_some_and(|failure| failure.retry_at.is_none() && failure.reason != Reason::Unavailable);
+    let human =
+        record.health.failure.as_ref().is_some_and(|failure| {
+            failure.retry_at.is_none() && failure.reason != Reason::Unavailable
+        });
     // A person put a token there that is gone for good: nothing goes on without them.
     let readable = world.current().is_some_and(|token| world.works(token));
     if record.claim.is_some() {

@@ -9,15 +9,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use rotation::capabilities::Capabilities;
+use rotation::command::{
+    Command, Outcome, RunResult, SecretSnapshot, Source, TokenAction, ValueRef,
+};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::{EventName, Level};
-use rotation::facts::{
-    Act, Command, Errand, Holder, Holds, Known, Listing, Now, Outcome, Seen, Verdict, Watch, Wish,
-};
 use rotation::machine::Run;
+use rotation::marker::{Epoch, Marker};
 use rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
 use rotation::record::{Record, RetiringState, Trigger, Work};
-use rotation::token::{Abilities, Epoch, Marker, TokenId, TokenInfo};
+use rotation::request::{
+    ClaimObservation, Clock, Goal, Hints, Holder, JournalSnapshot, Known, Listing, Now,
+    RotationRequest, RunEnv, RunRequest,
+};
+use rotation::token::{TokenId, TokenInfo};
 
 use super::mutation::{Mutation, only_open};
 
@@ -66,7 +72,7 @@ pub enum Late {
         token: u8,
         due: Option<u8>,
     },
-    Act(Act, u8),
+    Act(TokenAction, u8),
 }
 
 /// What may still go wrong.
@@ -98,7 +104,7 @@ pub struct Actor {
     pub undo: bool,
     /// How many of its claims were left behind.
     lives: u8,
-    known: Option<Arc<Known>>,
+    known: Option<Arc<JournalSnapshot>>,
     pub run: Option<Arc<Run>>,
     /// The version that it read last, and what stood there.
     read: Option<(u64, u8)>,
@@ -141,6 +147,7 @@ pub struct Setting {
     pub dues: Vec<u8>,
     pub manages: bool,
     pub off: &'static [Mutation],
+    pub capabilities: Capabilities,
     plan: Arc<Plan>,
 }
 
@@ -169,6 +176,7 @@ impl Setting {
             dues: dues.to_vec(),
             manages,
             off,
+            capabilities: Capabilities::API,
             plan: Arc::new(plan),
         }
     }
@@ -299,6 +307,7 @@ impl World {
         token.exists && token.enabled
     }
 
+    /// Its name bears our marker: dtrotate minted it, or renamed it when it was to retire.
     pub fn is_ours(&self, token: u8) -> bool {
         Marker::split(&self.tokens[usize::from(token)].name)
             .1
@@ -428,44 +437,50 @@ impl World {
         let version = self.journal_version;
         let mono = self.now().mono;
         let who = &mut self.actors[actor];
-        let errand = Errand {
+        let request = RunRequest {
             plan: setting.plan.clone(),
             holder: Holder {
                 instance: format!("d{actor}"),
                 boot: String::new(),
-                resumes: !who.undo,
+                is_daemon: !who.undo,
             },
             id: format!("d{actor}.{}", who.lives),
-            fresh_epoch: Epoch {
-                installation: "i".into(),
-                secret: "s".into(),
+            goal: match (who.undo, wish) {
+                (true, _) => Goal::Undo,
+                (false, None) => Goal::Settle,
+                (false, Some(n)) => Goal::Rotate(RotationRequest {
+                    due: Some(due(n)),
+                    trigger: Trigger::Schedule,
+                    accept_recorded_rights: false,
+                }),
             },
-            abilities: Abilities {
-                disable: true,
-                look_up_by_value: true,
-                last_used: false,
+            dry_run: false,
+            hints: Hints {
+                reread_secret: listing.is_some(),
+                recheck_token: listing.is_some(),
             },
-            history: true,
-            wish: wish.map(|n| Wish {
-                due: Some(due(n)),
-                trigger: Trigger::Schedule,
-            }),
-            undo: who.undo,
-            dry: false,
-            clock_ok: true,
-            holders: Arc::default(),
-            leaving: false,
-            glance: listing.is_some(),
-            doubt: listing.is_some(),
-            outage: None,
-            journal: who.known.as_deref().cloned(),
-            watch: Some(Watch {
-                version,
-                since: if impatient { Duration::ZERO } else { mono },
-            }),
-            listing,
+            env: RunEnv {
+                fresh_epoch: epoch(),
+                capabilities: setting.capabilities,
+                history: true,
+                enabled: true,
+                clock: Clock::Agrees,
+                may_retire: true,
+                current_tokens: Arc::default(),
+                management_tokens: Arc::default(),
+                epochs: Arc::default(),
+                outage: None,
+            },
+            known: Known {
+                journal: who.known.as_deref().cloned(),
+                observation: Some(ClaimObservation {
+                    version,
+                    since: if impatient { Duration::ZERO } else { mono },
+                }),
+                listing,
+            },
         };
-        who.run = Some(Arc::new(Run::new(errand)));
+        who.run = Some(Arc::new(Run::new(request)));
         who.read = None;
         who.minted = None;
     }
@@ -529,7 +544,7 @@ impl World {
             let next = (**run).clone().step(now);
             if !matches!(
                 next,
-                Command::Wait(_) | Command::Witness | Command::Finish(_)
+                Command::Wait(_) | Command::ProveReachable | Command::Finish(_)
             ) {
                 return;
             }
@@ -587,16 +602,18 @@ impl World {
             command,
             Command::Mint(_)
                 | Command::Store { .. }
-                | Command::Rewrite { .. }
-                | Command::Restore { .. }
-                | Command::Act(..)
+                | Command::Fence { .. }
+                | Command::Change(..)
                 | Command::WriteJournal { .. }
         );
         let lasting = matches!(
             command,
-            Command::Mint(_) | Command::Store { .. } | Command::Act(..)
+            Command::Mint(_) | Command::Store { .. } | Command::Change(..)
         );
-        let read = matches!(command, Command::ReadSecret | Command::ReadJournal);
+        let read = matches!(
+            command,
+            Command::ReadSecret | Command::ConfirmSecret | Command::ReadJournal
+        );
         let outside = !matches!(command, Command::Wait(_) | Command::Finish(_));
         let budget = &self.budget;
         let mut fates = vec![];
@@ -619,20 +636,20 @@ impl World {
             Fate::Stale => self.budget.stale -= 1,
             Fate::Hidden => self.budget.hide -= 1,
         }
-        if let Command::Finish(verdict) = command {
+        if let Command::Finish(result) = command {
             if setting.manages {
                 self.actors[actor].manager = None;
             }
-            return self.end(actor, verdict);
+            return self.end(actor, result);
         }
         let service = match command {
             Command::ReadJournal
             | Command::WriteJournal { .. }
             | Command::ReadSecret
+            | Command::ConfirmSecret
             | Command::ReadVersion(_)
             | Command::Store { .. }
-            | Command::Restore { .. }
-            | Command::Rewrite { .. } => Service::Vault,
+            | Command::Fence { .. } => Service::Vault,
             _ => Service::Dynatrace,
         };
         let (effect, instead) = match fate {
@@ -659,7 +676,7 @@ impl World {
         });
         let now = self.now();
         if let Some(run) = self.actors[actor].run.as_mut().map(Arc::make_mut) {
-            run.fold(command, outcome, now);
+            run.learn(command, outcome, now);
             run.forget_history();
         }
         self.hear(actor);
@@ -669,13 +686,15 @@ impl World {
     /// one is read again, once.
     fn authenticate(&mut self, actor: usize, command: &Command) -> Option<ErrorKind> {
         let target = match command {
-            Command::Act(Act::Disable | Act::Delete, id) => Some(number_of(id)),
-            Command::Act(Act::Enable, _)
+            Command::Change(TokenAction::Disable | TokenAction::Delete, id) => Some(number_of(id)),
+            Command::Change(TokenAction::Enable, _)
             | Command::LookUpValue
+            | Command::LookUpVersion(_)
             | Command::LookUp(_)
+            | Command::Change(TokenAction::Rename(_), _)
             | Command::Mint(_)
             | Command::List
-            | Command::Witness => None,
+            | Command::ProveReachable => None,
             _ => return None,
         };
         let current = self.current();
@@ -694,12 +713,12 @@ impl World {
         })
     }
 
-    fn end(&mut self, actor: usize, verdict: &Verdict) {
+    fn end(&mut self, actor: usize, result: &RunResult) {
         self.leave(actor);
         let who = &mut self.actors[actor];
         let run = who.run.take();
-        who.known = match verdict {
-            Verdict::Unreadable(_) => None,
+        who.known = match result {
+            RunResult::JournalUnreadable(_) => None,
             _ => run.and_then(|run| run.journal().cloned()).map(Arc::new),
         };
     }
@@ -707,24 +726,29 @@ impl World {
     fn postpone(&mut self, actor: usize, command: &Command) {
         let late = match command {
             Command::Mint(order) => Late::Mint(order.name.clone()),
-            Command::Store { base } => match self.actors[actor].minted {
+            Command::Store { base, source } => match self.candidate(actor, *source) {
                 Some(token) => Late::Store {
                     base: *base,
                     token,
-                    due: self.actors[actor].due,
+                    due: self.actors[actor].due.filter(|_| *source == Source::Minted),
                 },
                 None => return,
             },
-            Command::Restore { base, from } => Late::Store {
-                base: *base,
-                token: self.versions[(*from - 1) as usize].token,
-                due: None,
-            },
-            Command::Act(act, id) => Late::Act(*act, number_of(id)),
+            Command::Change(act, id) => Late::Act(act.clone(), number_of(id)),
             _ => return,
         };
         self.late.push(late);
         self.late.sort_by_key(|late| format!("{late:?}"));
+    }
+
+    /// The token whose value the process is to store.
+    fn candidate(&self, actor: usize, source: Source) -> Option<u8> {
+        match source {
+            Source::Minted => self.actors[actor].minted,
+            Source::Version(version) => {
+                Some(self.versions.get((version as usize).checked_sub(1)?)?.token)
+            }
+        }
     }
 
     /// A late effect comes after all.
@@ -737,7 +761,7 @@ impl World {
                 let _ = self.store(*base, *token, *due);
             }
             Late::Act(act, token) => {
-                let _ = self.act(*act, *token);
+                let _ = self.act(act, *token);
             }
         }
     }
@@ -760,22 +784,25 @@ impl World {
         Ok(self.versions.len() as u64)
     }
 
-    fn act(&mut self, act: Act, token: u8) -> Result<(), CallError> {
+    fn act(&mut self, act: &TokenAction, token: u8) -> Result<(), CallError> {
         let known = &self.tokens[usize::from(token)];
         if !known.exists || !known.visible {
             return Err(error(Service::Dynatrace, ErrorKind::Gone));
         }
         let (stored, current_at, disabled_at) = (known.stored, known.current_at, known.disabled_at);
         match act {
-            Act::Enable => self.set_enabled(token, true),
-            Act::Disable => {
+            TokenAction::Enable => self.set_enabled(token, true),
+            TokenAction::Rename(name) => {
+                self.tokens[usize::from(token)].name = name.as_str().into()
+            }
+            TokenAction::Disable => {
                 let early = current_at.is_some_and(|at| self.tick < at + 1);
                 if early && known.enabled && !known.spoiled {
                     self.broken = Some(EARLY);
                 }
                 self.set_enabled(token, false);
             }
-            Act::Delete => {
+            TokenAction::Delete => {
                 let quiet = disabled_at.is_some_and(|at| self.tick > at);
                 if stored && !quiet && !known.spoiled && !known.unseen {
                     self.broken = Some("P3: deleted without its quarantine");
@@ -826,7 +853,7 @@ impl World {
     }
 
     /// The secret as it was when `index` was the newest write.
-    fn secret_at(&self, index: u16) -> Seen {
+    fn secret_at(&self, index: u16) -> SecretSnapshot {
         let then = self
             .versions
             .iter()
@@ -835,16 +862,16 @@ impl World {
         self.seen(then as u64)
     }
 
-    fn seen(&self, version: u64) -> Seen {
+    fn seen(&self, version: u64) -> SecretSnapshot {
         match version
             .checked_sub(1)
             .and_then(|n| self.versions.get(n as usize))
         {
-            None => Seen::Absent,
-            Some(Version { deleted: true, .. }) => Seen::Deleted { version },
-            Some(Version { token, .. }) => Seen::Present {
+            None => SecretSnapshot::Absent,
+            Some(Version { deleted: true, .. }) => SecretSnapshot::Deleted { version },
+            Some(Version { token, .. }) => SecretSnapshot::Present {
                 version,
-                holds: Some(holds(*token)),
+                value: Some(value(*token)),
             },
         }
     }
@@ -859,19 +886,19 @@ impl World {
         match command {
             Command::ReadJournal => {
                 self.actors[actor].index = self.index;
-                Outcome::Journal(Ok(Ok(Known {
+                Outcome::Journal(Ok(Ok(JournalSnapshot {
                     cas: self.journal_version,
                     record: self.journal.as_deref().cloned().map(Box::new),
                 })))
             }
             Command::WriteJournal { cas, record } => {
                 if *cas != self.journal_version {
-                    return Outcome::Wrote(Err(error(Service::Vault, ErrorKind::Conflict)));
+                    return Outcome::Written(Err(error(Service::Vault, ErrorKind::Conflict)));
                 }
                 let disabling = record.claim.as_ref();
                 let disabling = disabling.is_some_and(|c| matches!(c.work, Work::Disable { .. }));
                 if disabling && setting.off.contains(&Mutation::NoRetireClaim) {
-                    return Outcome::Wrote(Ok(self.journal_version));
+                    return Outcome::Written(Ok(self.journal_version));
                 }
                 self.index += 1;
                 self.journal_version += 1;
@@ -882,7 +909,7 @@ impl World {
                 record.forget_history();
                 setting.off.iter().for_each(|rule| rule.record(&mut record));
                 self.journal = Some(Arc::new(record));
-                Outcome::Wrote(Ok(self.journal_version))
+                Outcome::Written(Ok(self.journal_version))
             }
             Command::ReadSecret => {
                 let index = match fate {
@@ -891,79 +918,77 @@ impl World {
                 };
                 let seen = self.secret_at(index);
                 self.actors[actor].read = match &seen {
-                    Seen::Present { version, .. } => {
+                    SecretSnapshot::Present { version, .. } => {
                         Some((*version, self.versions[(*version - 1) as usize].token))
                     }
                     _ => self.actors[actor].read,
                 };
                 Outcome::Secret(Ok(seen))
             }
-            Command::ReadVersion(version) => Outcome::Secret(Ok(self.seen(*version))),
-            Command::LookUpValue => Outcome::Info(match self.actors[actor].read {
+            Command::ReadVersion(version) => Outcome::Version(Ok(self.seen(*version))),
+            Command::ConfirmSecret => Outcome::Confirmed(Ok(self.secret_at(match fate {
+                Fate::Stale => self.actors[actor].index,
+                _ => self.index,
+            }))),
+            Command::LookUpValue => Outcome::Value(match self.actors[actor].read {
                 Some((_, token)) => self.look_up(token),
                 None => Err(error(Service::Vault, ErrorKind::Transient)),
             }),
+            Command::LookUpVersion(version) => {
+                let held = self.versions.get((*version as usize).wrapping_sub(1));
+                Outcome::VersionValue(match held.filter(|held| !held.deleted) {
+                    Some(held) => self.look_up(held.token),
+                    None => Err(error(Service::Vault, ErrorKind::Refused)),
+                })
+            }
             Command::LookUp(id) => {
                 let token = number_of(id);
                 self.tokens[usize::from(token)].unseen = false;
-                Outcome::Info(self.look_up(token))
+                Outcome::Token(self.look_up(token))
             }
             Command::Mint(order) => {
                 let token = self.create(&order.name);
                 self.tokens[usize::from(token)].visible = fate != Fate::Hidden;
                 self.actors[actor].minted = Some(token);
-                Outcome::Minted(Ok(holds(token)))
+                Outcome::Minted(Ok(value(token)))
             }
-            Command::Verify => Outcome::Info(match self.actors[actor].minted {
-                Some(token) if self.works(token) => self.look_up(token),
-                _ => Err(error(Service::Dynatrace, ErrorKind::Refused)),
-            }),
-            Command::Prove(enabled) => {
+            Command::Verify(source) => {
+                let token = self.candidate(actor, *source);
+                Outcome::Verified(match token.filter(|token| self.works(*token)) {
+                    Some(token) => self.look_up(token),
+                    None => Err(error(Service::Dynatrace, ErrorKind::Refused)),
+                })
+            }
+            Command::ProveManager(enabled) => {
                 let minted = self.actors[actor].minted;
-                Outcome::Done(match enabled {
+                Outcome::ManagerProven(match enabled {
                     _ if !minted.is_some_and(|token| self.works(token)) => {
                         Err(error(Service::Dynatrace, ErrorKind::Refused))
                     }
-                    Some(id) => self.act(Act::Enable, number_of(id)),
+                    Some(id) => self.act(&TokenAction::Enable, number_of(id)),
                     None => Ok(()),
                 })
             }
-            Command::Store { base } => {
+            Command::Store { base, source } => {
+                let candidate = self.candidate(actor, *source);
                 let who = &self.actors[actor];
-                let stored = match (who.read, who.minted) {
+                let due = who.due.filter(|_| *source == Source::Minted);
+                let stored = match (who.read, candidate) {
                     (Some((version, _)), Some(token)) if version == *base => {
-                        self.store(*base, token, who.due)
+                        self.store(*base, token, due)
                     }
                     _ => Err(error(Service::Vault, ErrorKind::Transient)),
                 };
                 self.actors[actor].index = self.index;
                 Outcome::Stored(stored)
             }
-            Command::Rewrite { base } => {
-                let stored = match self.actors[actor].read {
-                    Some((version, token)) if version == *base => self.store(*base, token, None),
-                    _ => Err(error(Service::Vault, ErrorKind::Transient)),
-                };
-                Outcome::Stored(stored)
-            }
-            Command::TryVersion(version) => {
-                let token = self.versions[(*version - 1) as usize].token;
-                Outcome::Info(match self.works(token) {
-                    true => self.look_up(token),
-                    false => Err(error(Service::Dynatrace, ErrorKind::Refused)),
-                })
-            }
-            Command::Restore { base, from } => {
-                let token = self.versions[(*from - 1) as usize].token;
-                let stored = match self.actors[actor].read {
-                    Some((version, _)) if version == *base => self.store(*base, token, None),
-                    _ => Err(error(Service::Vault, ErrorKind::Transient)),
-                };
-                Outcome::Stored(stored)
-            }
-            Command::Act(act, id) => Outcome::Done(self.act(*act, number_of(id))),
+            Command::Fence { base } => Outcome::Fenced(match self.actors[actor].read {
+                Some((version, token)) if version == *base => self.store(*base, token, None),
+                _ => Err(error(Service::Vault, ErrorKind::Transient)),
+            }),
+            Command::Change(action, id) => Outcome::Changed(self.act(action, number_of(id))),
             Command::List => Outcome::Listed(Ok(self.listing())),
-            Command::Witness => Outcome::Done(Ok(())),
+            Command::ProveReachable => Outcome::Reachable(Ok(())),
             Command::Wait(_) | Command::Finish(_) => Outcome::Waited,
         }
     }
@@ -974,10 +999,10 @@ pub fn due(number: usize) -> Timestamp {
     Timestamp::UNIX_EPOCH + Duration::from_secs(1 + number as u64)
 }
 
-fn holds(token: u8) -> Holds {
-    Holds {
+fn value(token: u8) -> ValueRef {
+    ValueRef {
         id: Some(id_of(token)),
-        mark: u64::from(token),
+        fingerprint: u64::from(token),
     }
 }
 
@@ -992,17 +1017,29 @@ fn claimed_due(record: &Record) -> Option<u8> {
 fn failed(command: &Command, error: CallError) -> Outcome {
     match command {
         Command::ReadJournal => Outcome::Journal(Err(error)),
-        Command::WriteJournal { .. } => Outcome::Wrote(Err(error)),
-        Command::ReadSecret | Command::ReadVersion(_) => Outcome::Secret(Err(error)),
-        Command::LookUpValue | Command::LookUp(_) | Command::Verify | Command::TryVersion(_) => {
-            Outcome::Info(Err(error))
-        }
+        Command::WriteJournal { .. } => Outcome::Written(Err(error)),
+        Command::ReadSecret => Outcome::Secret(Err(error)),
+        Command::ConfirmSecret => Outcome::Confirmed(Err(error)),
+        Command::ReadVersion(_) => Outcome::Version(Err(error)),
+        Command::LookUpValue => Outcome::Value(Err(error)),
+        Command::LookUpVersion(_) => Outcome::VersionValue(Err(error)),
+        Command::LookUp(_) => Outcome::Token(Err(error)),
         Command::Mint(_) => Outcome::Minted(Err(error)),
-        Command::Store { .. } | Command::Rewrite { .. } | Command::Restore { .. } => {
-            Outcome::Stored(Err(error))
-        }
-        Command::Act(..) | Command::Witness | Command::Prove(_) => Outcome::Done(Err(error)),
+        Command::Verify(_) => Outcome::Verified(Err(error)),
+        Command::ProveManager(_) => Outcome::ManagerProven(Err(error)),
+        Command::Store { .. } => Outcome::Stored(Err(error)),
+        Command::Fence { .. } => Outcome::Fenced(Err(error)),
+        Command::Change(..) => Outcome::Changed(Err(error)),
         Command::List => Outcome::Listed(Err(error)),
+        Command::ProveReachable => Outcome::Reachable(Err(error)),
         Command::Wait(_) | Command::Finish(_) => Outcome::Waited,
+    }
+}
+
+/// The identity of the secret of this world.
+pub fn epoch() -> Epoch {
+    Epoch {
+        installation: "i".into(),
+        secret: "s".into(),
     }
 }

@@ -7,10 +7,10 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::clock;
 use crate::config::SecretSettings;
+use rotation::command::{SecretSnapshot, ValueRef};
 use rotation::error::ErrorKind;
-use rotation::facts::{Holds, Seen};
-use rotation::fitness;
 use rotation::plan::Lifetime;
+use rotation::policy;
 use rotation::ports::{SecretData, SecretPath, SecretRead, SecretStore, TokenIssuer};
 use rotation::token::{TokenId, TokenInfo, TokenValue};
 
@@ -91,7 +91,7 @@ impl Inspector<'_> {
             looked.add(
                 Grade::Ok,
                 format!(
-                    "{stands} holds a value; it was not looked up, see environment {}",
+                    "{stands} value a value; it was not looked up, see environment {}",
                     place.environment
                 ),
             );
@@ -140,17 +140,23 @@ impl Inspector<'_> {
         let (seen, value) = match &read {
             SecretRead::Present { version, data } => {
                 let value = data.value(&plan.coordinates.fields[0]);
-                let holds = value.as_ref().map(|value| Holds {
+                let shown = value.as_ref().map(|value| ValueRef {
                     id: value.id(),
-                    mark: 0,
+                    fingerprint: 0,
                 });
                 let version = *version;
-                (Seen::Present { version, holds }, value)
+                let snapshot = SecretSnapshot::Present {
+                    version,
+                    value: shown,
+                };
+                (snapshot, value)
             }
-            SecretRead::Deleted { version } => (Seen::Deleted { version: *version }, None),
-            SecretRead::Absent => (Seen::Absent, None),
+            SecretRead::Deleted { version } => {
+                (SecretSnapshot::Deleted { version: *version }, None)
+            }
+            SecretRead::Absent => (SecretSnapshot::Absent, None),
         };
-        if let Err((_, message)) = fitness::holding(&seen, &plan.coordinates, &plan.name) {
+        if let Err((_, message)) = policy::value_of(&seen, &plan.coordinates, &plan.name) {
             looked.add(Grade::Error, message);
             return None;
         }
@@ -190,7 +196,7 @@ fn other_fields(looked: &mut Looked<'_>, data: &SecretData, value: &TokenValue) 
         .collect();
     if !others.is_empty() {
         let text = format!(
-            "{} holds another value than {}; a rotation puts the new token into both, and the other one is not retired. Make a secret of \
+            "{} value another value than {}; a rotation puts the new token into both, and the other one is not retired. Make a secret of \
              its own for a field with a token of its own",
             others.join(", "),
             fields[0]
@@ -204,10 +210,10 @@ fn judge(looked: &mut Looked<'_>, stands: &str, info: &TokenInfo, manager: &Toke
     let plan = &looked.secret.plan;
     let now = clock::now();
     let id = &info.id;
-    if let Some((_, message)) = fitness::unfit(info, &plan.coordinates, plan.manages_tokens) {
+    if let Some((_, message)) = policy::unfit(info, &plan.coordinates, plan.manages_tokens) {
         return looked.add(Grade::Error, message);
     }
-    if let Err(message) = fitness::lifetime(plan, id, info.created, info.expires, now) {
+    if let Err(message) = policy::lifetime(plan, id, info.created, info.expires, now) {
         return looked.add(Grade::Error, message);
     }
     let owner = info.owner.as_deref().unwrap_or("an unknown owner");
@@ -215,7 +221,7 @@ fn judge(looked: &mut Looked<'_>, stands: &str, info: &TokenInfo, manager: &Toke
     looked.add(
         Grade::Ok,
         format!(
-            "{stands} holds {id} of {owner} ({scopes}); it {}",
+            "{stands} value {id} of {owner} ({scopes}); it {}",
             ends(info)
         ),
     );

@@ -1,9 +1,9 @@
 use super::*;
 use crate::schedule::calendar::{Cron, Schedule, zone};
 use rotation::error::{CallError, ErrorKind, Service};
+use rotation::marker::Epoch;
 use rotation::plan::{Coordinates, Kind, Lifetime, StillUsed};
-use rotation::record::{Current, Failure, Reason, SCHEMA};
-use rotation::token::Epoch;
+use rotation::record::{Current, Failure, Reason};
 
 fn at(text: &str) -> Timestamp {
     format!("2027-01-{text}:00Z").parse().unwrap()
@@ -43,36 +43,16 @@ fn settings(missed: config::Missed) -> SecretSettings {
     }
 }
 
-fn known(change: impl FnOnce(&mut Record)) -> Option<Known> {
+fn known(change: impl FnOnce(&mut Record)) -> Option<JournalSnapshot> {
     let plan = settings(config::Missed::Run).plan;
-    let mut record = Record {
-        schema: SCHEMA,
-        write_id: String::new(),
-        name: "a".into(),
-        epoch: Epoch {
-            installation: "i".into(),
-            secret: "s".into(),
-        },
-        coordinates: plan.coordinates,
-        adopted_at: at("01T00:00"),
-        attempt: 0,
-        current: None,
-        last_due: Some(at("10T03:00")),
-        claim: None,
-        open: vec![],
-        retiring: vec![],
-        last_success: None,
-        failure: None,
-        hold_until: None,
-        invalid: None,
-        terms: None,
-        closed_at: None,
-        renamed_to: None,
-        events: Default::default(),
-        unknown: Default::default(),
+    let epoch = Epoch {
+        installation: "i".into(),
+        secret: "s".into(),
     };
+    let mut record = Record::blank("a", epoch, plan.coordinates, at("01T00:00"));
+    record.last_due = Some(at("10T03:00"));
     change(&mut record);
-    Some(Known {
+    Some(JournalSnapshot {
         cas: 1,
         record: Some(Box::new(record)),
     })
@@ -82,15 +62,15 @@ fn entry(missed: config::Missed) -> Entry {
     let settings = settings(missed);
     let mut entry = Entry::new(Arc::new(settings.plan.clone()), Some(settings));
     entry.ended(
-        &Verdict::Settled { wake: None },
+        &RunResult::Done { wake: None },
         known(|_| {}),
         at("10T12:00"),
     );
     entry
 }
 
-fn unavailable() -> Verdict {
-    Verdict::Later(CallError::new(
+fn unavailable() -> RunResult {
+    RunResult::Retry(CallError::new(
         Service::Dynatrace,
         ErrorKind::Transient,
         "503",
@@ -160,7 +140,7 @@ fn a_run_that_makes_up_waits_its_turn_after_an_outage() {
 #[test]
 fn changed_settings_let_a_stuck_secret_try_again_once() {
     let stuck = |record: &mut Record| {
-        record.failure = Some(Failure {
+        record.health.failure = Some(Failure {
             reason: Reason::TokenDisabled,
             message: String::new(),
             since: at("11T03:00"),
@@ -170,7 +150,7 @@ fn changed_settings_let_a_stuck_secret_try_again_once() {
         });
         record.last_due = Some(at("11T03:00"));
     };
-    let settled = Verdict::Settled { wake: None };
+    let settled = RunResult::Done { wake: None };
     let mut entry = entry(config::Missed::Run);
     let now = at("11T04:00");
     // It was not known here: another replica found it stuck.
@@ -180,7 +160,7 @@ fn changed_settings_let_a_stuck_secret_try_again_once() {
     entry.ended(&settled, known(stuck), now);
     assert_eq!(entry.alarm(now), Some(now));
     assert_eq!(wished(&mut entry, "11T04:00"), Some((None, Trigger::Retry)));
-    let verdict = Verdict::Failed {
+    let verdict = RunResult::Failed {
         reason: Reason::TokenDisabled,
         retry_at: None,
     };
@@ -203,7 +183,7 @@ fn a_leaver_is_over_when_its_document_is_closed_or_gone() {
     assert!(!entry.is_finished());
     entry.known = None;
     assert!(!entry.is_finished(), "nobody has looked");
-    entry.known = Some(Known {
+    entry.known = Some(JournalSnapshot {
         cas: 0,
         record: None,
     });
@@ -228,10 +208,11 @@ fn p1_what_a_secret_holds_outlives_a_document_that_is_not_known_for_a_while() {
         expires: None,
         version: 1,
         marked: true,
+        digest: None,
         unknown: Default::default(),
     };
     entry.ended(
-        &Verdict::Settled { wake: None },
+        &RunResult::Done { wake: None },
         known(|record| record.current = Some(current.clone())),
         now,
     );
@@ -251,7 +232,7 @@ fn what_passed_while_a_secret_was_switched_off_is_not_made_up_for() {
     let mut off = settings(config::Missed::Run);
     off.enabled = false;
     let mut entry = Entry::new(Arc::new(off.plan.clone()), Some(off));
-    let settled = Verdict::Settled { wake: None };
+    let settled = RunResult::Done { wake: None };
     entry.ended(&settled, known(|_| {}), at("11T02:00"));
     entry.change(settings(config::Missed::Run), at("11T04:00"));
     entry.ended(&settled, known(|_| {}), at("11T04:00"));
@@ -262,7 +243,7 @@ fn what_passed_while_a_secret_was_switched_off_is_not_made_up_for() {
 #[test]
 fn settings_that_change_under_a_run_are_tried_after_it() {
     let stuck = |record: &mut Record| {
-        record.failure = Some(Failure {
+        record.health.failure = Some(Failure {
             reason: Reason::TokenDisabled,
             message: String::new(),
             since: at("11T04:02"),
@@ -271,7 +252,7 @@ fn settings_that_change_under_a_run_are_tried_after_it() {
             retry_at: None,
         });
     };
-    let verdict = Verdict::Failed {
+    let verdict = RunResult::Failed {
         reason: Reason::TokenDisabled,
         retry_at: None,
     };

@@ -170,7 +170,7 @@ async fn an_answer_about_another_token_is_not_believed() {
         );
         assert_eq!(kind(env.look_up(&id("dt0c01.SUBJECT")).await), Transient);
         assert_eq!(kind(env.verify(&TokenValue::new(SUBJECT)).await), Transient);
-        assert_eq!(kind(env.witness().await), Transient);
+        assert_eq!(kind(env.probe_known_token().await), Transient);
         assert_eq!(
             env.look_up_value(&TokenValue::new(OPAQUE))
                 .await

@@ -5,7 +5,8 @@ use simulator::{
 };
 
 use super::*;
-use rotation::token::{Marker, manages_tokens};
+use rotation::marker::Marker;
+use rotation::token::manages_tokens;
 
 struct World {
     _simulator: Simulator,
@@ -53,9 +54,9 @@ fn began(far: &simulator::Dynatrace) -> Timestamp {
     far.tokens()[0].created
 }
 
-fn soon(far: &simulator::Dynatrace) -> MintOrder {
+fn soon(far: &simulator::Dynatrace) -> MintRequest {
     let day = Duration::from_secs(86_400);
-    MintOrder {
+    MintRequest {
         name: "CI [dtrotate:a.b.7]".into(),
         scopes: vec!["metrics.ingest".into(), "logs.ingest".into()],
         expires: Some(began(far) + day),
@@ -109,7 +110,7 @@ async fn a_token_lives_its_whole_life_in_every_kind_of_environment() {
             ErrorKind::Gone
         );
         assert_eq!(kind(env.verify(&minted.value).await), ErrorKind::Gone);
-        env.witness().await.unwrap();
+        env.probe_known_token().await.unwrap();
         assert!(
             far.calls()
                 .iter()
@@ -121,7 +122,7 @@ async fn a_token_lives_its_whole_life_in_every_kind_of_environment() {
 #[tokio::test]
 async fn a_never_ending_token_has_no_end() {
     for world in worlds().await {
-        let order = MintOrder {
+        let order = MintRequest {
             expires: None,
             lifetime: None,
             ..soon(&world.far)
@@ -287,7 +288,7 @@ async fn the_management_token_can_do_nothing_to_itself() {
 async fn a_successor_proves_itself_and_retires_its_predecessor() {
     for api in [Api::V2, Api::V1] {
         let world = world(api, "", false).await;
-        let order = MintOrder {
+        let order = MintRequest {
             scopes: vec![
                 "apiTokens.read".into(),
                 "apiTokens.write".into(),
@@ -306,7 +307,10 @@ async fn a_successor_proves_itself_and_retires_its_predecessor() {
         successor.set_enabled(&old, true).await.unwrap();
         successor.list_marked().await.unwrap();
         successor.set_enabled(&old, false).await.unwrap();
-        assert_eq!(kind(world.env.witness().await), ErrorKind::Unauthorized);
+        assert_eq!(
+            kind(world.env.probe_known_token().await),
+            ErrorKind::Unauthorized
+        );
     }
 }
 
@@ -331,7 +335,7 @@ async fn missing_scopes_are_named() {
         let error = world.env.mint(&soon(&world.far)).await.err().unwrap();
         assert_eq!(error.kind, ErrorKind::Unauthorized);
         assert!(error.what.contains(missing[0]), "{error}");
-        world.env.witness().await.unwrap();
+        world.env.probe_known_token().await.unwrap();
     }
 }
 

@@ -1,11 +1,11 @@
-//! Whether a secret's token can be rotated at all, and how long its successor lives: asked by the machine before a mint, and by
-//! `dtrotate check` before anything is due.
+//! Preconditions of a rotation: whether a secret's token can be rotated at all, and how long its successor lives. Evaluated by the machine
+//! before a mint, and by `dtrotate check` before anything is due.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::facts::{Holds, Seen};
+use super::command::{SecretSnapshot, ValueRef};
 use super::plan::{Coordinates, Lifetime, Plan};
 use super::record::Reason;
 use super::token::{TokenId, TokenInfo, manages_tokens};
@@ -14,29 +14,29 @@ use super::token::{TokenId, TokenInfo, manages_tokens};
 ///
 /// # Errors
 /// There is nothing to rotate: the code, and the sentence with what to do.
-pub fn holding<'a>(
-    seen: &'a Seen,
+pub fn value_of<'a>(
+    secret: &'a SecretSnapshot,
     place: &Coordinates,
     name: &str,
-) -> Result<&'a Holds, (Reason, String)> {
-    match seen {
-        Seen::Present {
-            holds: Some(holds), ..
-        } => Ok(holds),
-        Seen::Present { .. } => Err((
+) -> Result<&'a ValueRef, (Reason, String)> {
+    match secret {
+        SecretSnapshot::Present {
+            value: Some(value), ..
+        } => Ok(value),
+        SecretSnapshot::Present { .. } => Err((
             Reason::FieldMissing,
             format!(
-                "{place} has no usable value: the field is missing, blank or no string; put the token there, then run \
+                "{place} has no usable value: the field is missing, empty or not a string; put the token there, then run \
                  `dtrotate rotate {name}` or wait for the next due time"
             ),
         )),
-        Seen::Deleted { version } => Err((
+        SecretSnapshot::Deleted { version } => Err((
             Reason::SecretMissing,
             format!(
                 "the latest version ({version}) of {place} is deleted; undelete it or write the token again"
             ),
         )),
-        Seen::Absent => Err((
+        SecretSnapshot::Absent => Err((
             Reason::SecretMissing,
             format!(
                 "there is nothing at {place}; write the token there, or correct the path in the configuration"
@@ -45,7 +45,7 @@ pub fn holding<'a>(
     }
 }
 
-/// Why this token, which the environment knows, cannot be rotated: the code, and the sentence with what to do.
+/// Why a token that the environment knows cannot be rotated: the code, and the sentence with what to do.
 pub fn unfit(info: &TokenInfo, place: &Coordinates, may_manage: bool) -> Option<(Reason, String)> {
     let id = &info.id;
     if info.personal {
@@ -70,10 +70,10 @@ pub fn unfit(info: &TokenInfo, place: &Coordinates, may_manage: bool) -> Option<
     None
 }
 
-/// How long the successor of a token shall live: none = for ever.
+/// How long the successor of a token lives: none = without an end.
 ///
 /// # Errors
-/// It would end too soon, with the arithmetic.
+/// It would expire too soon, with the arithmetic.
 pub fn lifetime(
     plan: &Plan,
     id: &TokenId,
@@ -93,7 +93,7 @@ pub fn lifetime(
         return Ok(Some(total));
     }
     Err(format!(
-        "{id} lived for {} s in all, which is not longer than twice the grace ({} s), so its successor would end too soon; set \
+        "{id} has a lifetime of {} s, which is not longer than twice the grace ({} s), so its successor would expire too soon; set \
          `lifetime` or a shorter `grace`",
         total.as_secs(),
         plan.grace.as_secs()

@@ -1,0 +1,243 @@
+//! The candidate: a value that is to become the current one. A rotation's is freshly minted, an undo's is an older version's.
+
+use std::time::Duration;
+
+use super::command::{Outcome, Source, ValueRef};
+use super::error::{CallError, ErrorKind};
+use super::marker::Marker;
+use super::record::Reason;
+use super::request::Now;
+use super::token::{TokenId, TokenInfo};
+
+/// How long a new token may take to be accepted everywhere. No figure is published; disabling is said to take up to five minutes.
+const VERIFY_WINDOW: Duration = Duration::from_secs(300);
+/// Sends of one store, the same check-and-set every time, before the run leaves it to the journal. With the waits in between about a
+/// minute, longer than a Vault cluster takes to elect a leader.
+const STORES: u32 = 10;
+
+/// A value that is to become the current one, and how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    /// Where its value comes from.
+    pub source: Source,
+    /// Its value.
+    pub value: ValueRef,
+    /// Its rights and name, as ordered; none = it existed before.
+    pub ordered: Option<Ordered>,
+    /// The token as which its value authenticated, if it works.
+    pub verified: Option<TokenInfo>,
+    /// The id of the token that proved to be the ordered one, whether it works or not.
+    pub identified: Option<TokenId>,
+    /// It can manage tokens, where that is asked of it.
+    pub manager_proven: bool,
+    /// The version in which it was stored.
+    pub stored: Option<u64>,
+    /// The check-and-set of its store did not match.
+    pub rejected: bool,
+    /// Why it will not be stored.
+    pub discard: Option<Discard>,
+    /// Wait this long before the next call.
+    pub pause: Option<Duration>,
+    since: Duration,
+    verifications: u32,
+    stores: Stores,
+}
+
+/// What was ordered of a minted token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ordered {
+    /// The marker that its name must bear.
+    pub marker: Marker,
+    /// The base that was ordered with it.
+    pub base: String,
+    /// The rights that it must have.
+    pub scopes: Vec<String>,
+}
+
+/// Why a candidate will not be stored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Discard {
+    /// It does not work, or Vault refuses it: the reason, the sentence, and the error if it may be retried.
+    Failed(Reason, String, Option<CallError>),
+    /// Its value is not the token that was ordered: the answer was another request's. Its token is not ours to delete.
+    Mismatch(String),
+    /// The environment did not keep the marker.
+    NameNotKept(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Stores {
+    sends: u32,
+    unclear: bool,
+}
+
+impl Candidate {
+    /// A value at the beginning of its way.
+    pub fn new(source: Source, value: ValueRef, ordered: Option<Ordered>, now: Now) -> Self {
+        Candidate {
+            source,
+            value,
+            ordered,
+            verified: None,
+            identified: None,
+            manager_proven: false,
+            stored: None,
+            rejected: false,
+            discard: None,
+            pause: None,
+            since: now.mono,
+            verifications: 0,
+            stores: Stores::default(),
+        }
+    }
+
+    /// Takes the outcome of a command that concerns it; an error that leaves the store to the journal is returned.
+    pub fn learn(&mut self, outcome: &Outcome, now: Now) -> Option<CallError> {
+        match outcome {
+            Outcome::Verified(Ok(info)) => self.verified(info),
+            Outcome::Verified(Err(error)) => self.not_yet(error.clone(), now),
+            Outcome::ManagerProven(Ok(())) => self.manager_proven = true,
+            Outcome::ManagerProven(Err(error)) => self.not_yet(error.clone(), now),
+            Outcome::Stored(stored) => return self.stored(stored),
+            Outcome::Waited => self.pause = None,
+            _ => {}
+        }
+        None
+    }
+
+    /// Identity first (rule A1): a token whose name does not bear exactly the ordered marker is not the one that was ordered.
+    fn verified(&mut self, info: &TokenInfo) {
+        if let Some(ordered) = &self.ordered {
+            let (base, marker) = Marker::split(&info.name);
+            match marker {
+                Some(marker) if marker == ordered.marker => {}
+                None if base == ordered.base => {
+                    self.discard = Some(Discard::NameNotKept(format!(
+                        "the environment did not keep the marker {} in the name of the new token {}; it was not stored. Delete it by hand, find \
+                         out what changes token names there, then run `dtrotate rotate`",
+                        ordered.marker, info.id
+                    )));
+                    return;
+                }
+                _ => {
+                    self.discard = Some(Discard::Mismatch(format!(
+                        "the answer to creating a token belongs to another request: it holds the value of {} ({:?}), but {} was ordered. \
+                         Nothing was stored. Find out what mixes up answers between dtrotate and Dynatrace; the value of our new token may \
+                         have reached someone else",
+                        info.id, info.name, ordered.marker
+                    )));
+                    return;
+                }
+            }
+        }
+        if self.ordered.is_none() && self.value.id.as_ref().is_some_and(|id| *id != info.id) {
+            let message = format!("its value is that of {}", info.id);
+            self.discard = Some(Discard::Failed(Reason::VerifyFailed, message, None));
+            return;
+        }
+        self.identified = Some(info.id.clone());
+        let missing: Vec<_> = self
+            .ordered
+            .iter()
+            .flat_map(|ordered| &ordered.scopes)
+            .filter(|scope| !info.scopes.contains(scope))
+            .cloned()
+            .collect();
+        let wrong = match (&missing[..], info.enabled) {
+            ([], true) => None,
+            ([], false) => Some("is disabled".to_owned()),
+            (missing, _) => Some(format!("lacks the rights {}", missing.join(", "))),
+        };
+        self.value.id = Some(info.id.clone());
+        match wrong {
+            None => self.verified = Some(info.clone()),
+            Some(what) => {
+                let message = format!("the token {} {what}; it was not stored", info.id);
+                self.discard = Some(Discard::Failed(Reason::VerifyFailed, message, None));
+            }
+        }
+    }
+
+    /// A trial did not succeed. A new token may not be known everywhere yet: it is retried until the window is over.
+    fn not_yet(&mut self, error: CallError, now: Now) {
+        let failed = |message, error| Some(Discard::Failed(Reason::VerifyFailed, message, error));
+        if error.kind == ErrorKind::Refused {
+            self.discard = failed(format!("the token could not be verified: {error}"), None);
+            return;
+        }
+        self.verifications += 1;
+        if now.mono.saturating_sub(self.since) > VERIFY_WINDOW {
+            let message = format!(
+                "the token was not accepted within {} s; it was not stored",
+                VERIFY_WINDOW.as_secs()
+            );
+            self.discard = failed(message, Some(error));
+        } else {
+            self.pause = Some(pause(self.verifications, error.retry_after));
+        }
+    }
+
+    fn stored(&mut self, stored: &Result<u64, CallError>) -> Option<CallError> {
+        self.stores.sends += 1;
+        let error = match stored {
+            Ok(version) => {
+                self.stored = Some(*version);
+                return None;
+            }
+            Err(error) => error.clone(),
+        };
+        match error.kind {
+            ErrorKind::Conflict => self.rejected = true,
+            // It was sent before and may have landed: only reading back tells.
+            ErrorKind::Refused | ErrorKind::Gone if self.stores.unclear => self.rejected = true,
+            ErrorKind::Refused | ErrorKind::Gone => {
+                self.discard = Some(Discard::Failed(Reason::VaultRefused, error.what, None));
+            }
+            kind => {
+                self.stores.unclear |= kind == ErrorKind::Unclear;
+                if self.stores.sends >= STORES {
+                    return Some(error);
+                }
+                self.pause = Some(pause(self.stores.sends, error.retry_after));
+            }
+        }
+        None
+    }
+
+    /// Its value was tried at least once.
+    pub fn was_tried(&self) -> bool {
+        self.verifications > 0
+    }
+
+    /// The same store may be sent again.
+    pub fn may_resend(&self) -> bool {
+        self.stores.sends < STORES
+    }
+
+    /// The same candidate, to be sent again: a node that lags behind rejected it, and nothing was written since.
+    pub fn resent(mut self) -> Self {
+        self.rejected = false;
+        self.pause = Some(pause(1, None));
+        self
+    }
+
+    /// The same candidate, to be stored against a newer version.
+    pub fn rebased(mut self) -> Self {
+        self.rejected = false;
+        self.stores.unclear = false;
+        self
+    }
+
+    /// The same candidate, found stored in `version`.
+    pub fn found_stored(mut self, version: u64) -> Self {
+        self.stored = Some(version);
+        self
+    }
+}
+
+/// Half a second, doubled each time, at most 20 s; what a server asks for counts up to a minute.
+fn pause(tries: u32, asked: Option<Duration>) -> Duration {
+    let own = Duration::from_millis(250 << tries.min(6)).min(Duration::from_secs(20));
+    own.max(asked.unwrap_or_default())
+        .min(Duration::from_secs(60))
+}

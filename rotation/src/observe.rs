@@ -1,0 +1,162 @@
+//! The state of a secret: what the value in Vault is to us. A pure function of what is known.
+
+use super::command::{Command, SecretSnapshot, ValueRef};
+use super::context::Context;
+use super::ownership::{Kinship, kinship};
+use super::policy;
+use super::record::{Reason, Retiring, RetiringState, Trigger};
+use super::token::{TokenId, TokenInfo};
+use super::view::{Decision, Lookup};
+
+/// What the value in Vault is to us.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SecretState {
+    /// The recorded current token.
+    Current(TokenInfo),
+    /// The recorded current token, which Dynatrace does not know any more; a person asked to replace it, or Vault was restored.
+    Missing,
+    /// A token of ours that nobody committed: its holder died after the store.
+    UncommittedStore(TokenInfo),
+    /// A retiring token that a person put back.
+    RolledBack(TokenInfo),
+    /// A token that a person put there.
+    Foreign(TokenInfo),
+    /// Nothing can be done without a person.
+    Blocked(Reason, String),
+}
+
+/// The state of the secret.
+pub fn secret_state(cx: &Context<'_>) -> Decision<SecretState> {
+    let secret = cx.view.secret(cx.record)?;
+    let value = match policy::value_of(secret, cx.place(), &cx.plan().name) {
+        Ok(value) => value,
+        Err((reason, message)) => return Ok(SecretState::Blocked(reason, message)),
+    };
+    let info = match cx.view.value()? {
+        Lookup::Found(info) => info.clone(),
+        Lookup::NotFound => return Ok(unknown_value(cx, value)),
+    };
+    let record = cx.record;
+    if let Some(entry) = record.retiring(&info.id)
+        && (info.enabled || entry.state != RetiringState::Grace)
+    {
+        return Ok(SecretState::RolledBack(info));
+    }
+    if let Some((reason, message)) = policy::unfit(&info, cx.place(), cx.plan().manages_tokens) {
+        return Ok(SecretState::Blocked(reason, message));
+    }
+    if record.is_current(&info.id) {
+        return Ok(SecretState::Current(info));
+    }
+    Ok(match kinship(record, &info.name) {
+        Some(Kinship::Open(_) | Kinship::Claimed(_) | Kinship::Unknown(_)) if !cx.is_new => {
+            SecretState::UncommittedStore(info)
+        }
+        _ => SecretState::Foreign(info),
+    })
+}
+
+/// The environment does not know the value.
+fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
+    let recorded = cx.record.current.as_ref();
+    let same = match (&value.id, recorded) {
+        (Some(id), Some(current)) => *id == current.id,
+        _ => false,
+    };
+    if same && matches!(cx.wanted().1, Trigger::Command | Trigger::Sweep) {
+        return SecretState::Missing;
+    }
+    let name = &cx.plan().name;
+    let shown = value.id.as_ref().map_or("(legacy format)", TokenId::as_str);
+    let advice = if same {
+        format!(
+            "it existed before, so someone deleted it or it expired more than a week ago: run `dtrotate rotate {name}` to replace it"
+        )
+    } else {
+        "is it a token of another environment? Put a token of this environment there".to_owned()
+    };
+    SecretState::Blocked(
+        Reason::TokenUnknown,
+        format!(
+            "Dynatrace does not know the token {shown} in {}; {advice}",
+            cx.place()
+        ),
+    )
+}
+
+/// Where a retiring token is in the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// It is the current value, again or still.
+    InVault,
+    /// It was current since its grace began, or that cannot be ruled out, up to this version.
+    WasCurrent(u64),
+    /// The secret has not moved past its base: a store of it by someone else could still be accepted.
+    Unfenced(u64),
+    /// It is out of use, and stays so.
+    OutOfUse,
+}
+
+/// Where a retiring token is in the secret, from a fresh read.
+pub fn position(cx: &Context<'_>, entry: &Retiring) -> Decision<Position> {
+    let secret = cx.view.secret(cx.record)?;
+    if let Some(value) = secret.value() {
+        let held = match &value.id {
+            Some(id) => Some(id.clone()),
+            // A legacy value does not show whose it is.
+            None => match cx.view.known_value() {
+                None => return Err(Command::LookUpValue),
+                Some(lookup) => lookup.found().map(|info| info.id.clone()),
+            },
+        };
+        if held.as_ref() == Some(&entry.id) {
+            return Ok(Position::InVault);
+        }
+    }
+    if !cx.request.env.history {
+        return Ok(Position::OutOfUse);
+    }
+    let version = secret.version();
+    if version <= entry.base {
+        return Ok(Position::Unfenced(version));
+    }
+    if entry.clean() > version {
+        // The counter of versions went back: what was known of them is void.
+        return Ok(Position::WasCurrent(version.saturating_sub(1)));
+    }
+    // Versions that cannot be read prove nothing, but they do not keep a token for ever.
+    let most = cx.plan().max_grace.max(cx.plan().grace);
+    let lenient = entry
+        .since
+        .checked_add(most)
+        .is_ok_and(|end| cx.now.wall >= end);
+    for number in entry.clean() + 1..version {
+        let past = cx.view.version(number)?;
+        let suspicious = match (past.value(), past) {
+            (Some(value), _) => value.id.as_ref().is_none_or(|id| *id == entry.id),
+            (None, SecretSnapshot::Present { .. }) => false,
+            (None, _) => !lenient,
+        };
+        if suspicious {
+            return Ok(Position::WasCurrent(version - 1));
+        }
+    }
+    Ok(Position::OutOfUse)
+}
+
+/// A retirement is due whose token could still be stored by someone: the version to write unchanged, so that it no longer can.
+pub fn fence_base(cx: &Context<'_>) -> Option<u64> {
+    let secret = cx.view.known_secret()?;
+    let version = secret.version();
+    let waits =
+        cx.record.retiring.iter().any(|entry| {
+            entry.due <= cx.now.wall && belongs_here(cx, entry) && entry.base == version
+        });
+    let present = matches!(secret, SecretSnapshot::Present { .. });
+    (waits && cx.request.env.history && present).then_some(version)
+}
+
+/// The retirement concerns the environment that this run talks to.
+pub fn belongs_here(cx: &Context<'_>, entry: &Retiring) -> bool {
+    entry.base_url == cx.plan().coordinates.base_url
+}

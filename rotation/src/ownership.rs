@@ -1,0 +1,132 @@
+//! Whose is a token (promise P9)? Only what was read in this run from the service that knows counts: the marker in its name at Dynatrace,
+//! or its value in a version of this secret. An id, an entry of the journal or a single answer is evidence, never proof.
+
+use super::context::Context;
+use super::marker::{Marker, NameDigest};
+use super::record::{Origin, Record, Retiring};
+use super::token::{TokenInfo, manages_tokens};
+use super::view::{Decision, Lookup};
+
+/// A number that is further above the document's than this was not given out by us.
+const MAX_JUMP: u64 = 100_000;
+
+/// What a token whose name bears this secret's marker is to this secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kinship {
+    /// It was ordered by this open attempt.
+    Open(u64),
+    /// It was ordered by the attempt under the claim.
+    Claimed(u64),
+    /// It may be one of ours that the document does not know: of a later attempt, of one before this document, or a late mint.
+    Unknown(u64),
+    /// Its number is accounted for and its name is another, or its number was never given out: somebody copied a marked name.
+    Copy,
+}
+
+/// What this token is to this secret; none = its name does not bear the secret's marker.
+pub fn kinship(record: &Record, name: &str) -> Option<Kinship> {
+    let n = Marker::of(name, &record.epoch)?.attempt;
+    let attempts = &record.attempts;
+    // 0 marks an adopted token: it is unknown only to a document that was recreated.
+    let given_out = n > 0 || attempts.unaccounted_through > 0;
+    let plausible = given_out && n <= attempts.attempt.saturating_add(MAX_JUMP) && n < u64::MAX;
+    let matches = |digest: Option<&NameDigest>| digest.is_none_or(|it| *it == NameDigest::of(name));
+    let claimed = record.claim.as_ref().and_then(|claim| claim.attempt());
+    let claimed = claimed.filter(|attempt| attempt.n == n);
+    let open = record.open.iter().find(|open| open.attempt == n);
+    let (ordered, ours) = match (claimed, open, attempts.ledger.digest(n)) {
+        (Some(attempt), _, _) => (attempt.digest.as_ref(), Kinship::Claimed(n)),
+        (None, Some(open), _) => (open.digest.as_ref(), Kinship::Open(n)),
+        (None, None, Some(digest)) => (Some(digest), Kinship::Unknown(n)),
+        (None, None, None) => {
+            let accounted = n > attempts.unaccounted_through && n <= attempts.attempt;
+            return Some(match plausible && !accounted {
+                true => Kinship::Unknown(n),
+                false => Kinship::Copy,
+            });
+        }
+    };
+    Some(match plausible && matches(ordered) {
+        true => ours,
+        false => Kinship::Copy,
+    })
+}
+
+/// Is this retiring token, as just read, this secret's own, so that it may be disabled or deleted? The inner error says why not.
+pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Decision<Result<(), String>> {
+    if let Some(why) = never_touched(cx, info) {
+        return Ok(Err(why));
+    }
+    if !info.personal && bears_our_marker(cx.record, entry, &info.name) {
+        return Ok(Ok(()));
+    }
+    if stood_in_a_version(cx, entry)? {
+        return Ok(Ok(()));
+    }
+    Ok(Err(format!(
+        "nothing proves that {} ({:?}) is a token of this secret: its name does not bear the marker that dtrotate gave it, and no readable \
+         version of the secret holds its value",
+        info.id, info.name
+    )))
+}
+
+/// What protects this token, whatever a document says.
+fn never_touched(cx: &Context<'_>, info: &TokenInfo) -> Option<String> {
+    if cx.request.env.management_tokens.contains(&info.id) {
+        return Some(format!("{} is in use as a management token", info.id));
+    }
+    if manages_tokens(&info.scopes) && !cx.plan().manages_tokens {
+        return Some(format!("{} has rights to manage tokens", info.id));
+    }
+    let (_, marker) = Marker::split(&info.name);
+    let other = marker.filter(|marker| marker.epoch != cx.record.epoch)?;
+    Some(format!(
+        "the name of {} bears the marker {other} of another secret",
+        info.id
+    ))
+}
+
+/// The name bears this secret's marker, and it is the name that the token had when it was put here. An entry of an older version, which
+/// remembers no name, must have a number that is not accounted for.
+fn bears_our_marker(record: &Record, entry: &Retiring, name: &str) -> bool {
+    match &entry.digest {
+        Some(digest) => {
+            let marker = Marker::of(name, &record.epoch);
+            marker.is_some_and(|marker| marker.attempt <= record.attempts.attempt)
+                && *digest == NameDigest::of(name)
+        }
+        None => !matches!(kinship(record, name), None | Some(Kinship::Copy)),
+    }
+}
+
+/// The token's value was read from this secret in this run, and the environment said that it is this token.
+fn stood_in_a_version(cx: &Context<'_>, entry: &Retiring) -> Decision<bool> {
+    if cx.view.value_was_proven(&entry.id) {
+        return Ok(true);
+    }
+    if !cx.request.env.history {
+        return Ok(false);
+    }
+    let origin = match entry.origin {
+        Origin::Version(version) => version,
+        Origin::Marker => 0,
+    };
+    for version in [origin, entry.base] {
+        if version == 0 {
+            continue;
+        }
+        let snapshot = cx.view.version(version)?;
+        let Some(value) = snapshot.value() else {
+            continue;
+        };
+        if value.id.as_ref().is_some_and(|id| *id != entry.id) {
+            continue;
+        }
+        if let Lookup::Found(info) = cx.view.version_value(version)?
+            && info.id == entry.id
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,100 @@
+//! A journal document that contradicts itself, another document or the time is not worked by: it may have been edited, or written by a clock
+//! that was wrong.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::context::Context;
+use super::record::Trigger;
+
+/// A time further ahead than this was written by a wrong clock. Servers and machines agree to within this, or nothing is due.
+pub const AHEAD: Duration = Duration::from_secs(300);
+
+/// What is wrong with the document, and what to do.
+pub fn implausible(cx: &Context<'_>) -> Option<String> {
+    if cx.is_new {
+        return None;
+    }
+    contradiction(cx).or_else(|| future(cx)).map(|what| {
+        format!(
+            "the journal document of {} is implausible: {what}",
+            cx.plan().name
+        )
+    })
+}
+
+fn contradiction(cx: &Context<'_>) -> Option<String> {
+    let (record, env, name) = (cx.record, &cx.request.env, &cx.plan().name);
+    let installation = &env.fresh_epoch.installation;
+    if record.epoch.installation != *installation {
+        return Some(format!(
+            "it belongs to the installation {}, and this one is {installation}. If `_installation` was lost, set `[journal] installation`; if \
+             the document was copied, delete it",
+            record.epoch.installation
+        ));
+    }
+    if record.name != *name {
+        return Some(format!(
+            "it is the document of {}, copied. Delete it; what is there is recorded again",
+            record.name
+        ));
+    }
+    if let Some(other) = cx.other_with_epoch(&record.epoch) {
+        return Some(format!(
+            "it has the same identity as that of {other}, so each would retire the other's tokens. Delete the one that was copied"
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(entry) = record.retiring.iter().find(|entry| !seen.insert(&entry.id)) {
+        return Some(format!(
+            "{} is in `retiring` twice; remove one entry",
+            entry.id
+        ));
+    }
+    let current = record.current.as_ref().map(|current| &current.id);
+    if let Some(id) = current.filter(|id| seen.contains(id)) {
+        return Some(format!(
+            "{id} is in `current` and in `retiring`; remove it from `retiring`"
+        ));
+    }
+    let claimed = record
+        .claim
+        .as_ref()
+        .and_then(|claim| claim.attempt())
+        .map(|it| it.n);
+    let highest = record
+        .open
+        .iter()
+        .map(|open| open.attempt)
+        .chain(claimed)
+        .max();
+    if highest.is_some_and(|n| n > record.attempts.attempt) {
+        return Some("an attempt has a higher number than `attempt`; correct `attempt`".to_owned());
+    }
+    None
+}
+
+/// Times ahead of the servers' clocks.
+fn future(cx: &Context<'_>) -> Option<String> {
+    if !cx.clock_is_trusted() {
+        return None;
+    }
+    let latest = cx.now.after(AHEAD);
+    let name = &cx.plan().name;
+    if let Some(due) = cx.record.last_due.filter(|due| *due > latest)
+        && cx.wanted().1 != Trigger::Command
+    {
+        return Some(format!(
+            "`last_due` is {due}, which is in the future, so nothing would be due until then. Run `dtrotate rotate {name}` to reset it"
+        ));
+    }
+    let ahead = cx
+        .record
+        .retiring
+        .iter()
+        .find(|entry| entry.since > latest)?;
+    Some(format!(
+        "the grace of {} began at {}, which is in the future. Correct `since` and `due` of its entry, or run `dtrotate forget {name} --token {}`",
+        ahead.id, ahead.since, ahead.id
+    ))
+}

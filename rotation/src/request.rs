@@ -1,0 +1,197 @@
+//! What a run is started with: the goal, the settings, and what this process already knows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::capabilities::Capabilities;
+use super::marker::Epoch;
+use super::plan::Plan;
+use super::record::{Record, Trigger};
+use super::token::{TokenId, TokenInfo};
+
+/// The time as the caller's clocks show it, and a random number; the machine has neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Now {
+    /// Wall clock.
+    pub wall: Timestamp,
+    /// Monotonic clock of this process.
+    pub mono: Duration,
+    /// Uniform over all of `u64`; spreads retries.
+    pub dice: u64,
+}
+
+impl Now {
+    /// The wall clock `length` from now; the end of the calendar if that is nearer.
+    pub fn after(&self, length: Duration) -> Timestamp {
+        self.wall.checked_add(length).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// Who runs this.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Holder {
+    /// The instance name.
+    pub instance: String,
+    /// Random mark of this process.
+    pub boot: String,
+    /// A daemon: a claim under its own name is its predecessor's, and it retries what failed. A command has no predecessor and retries nothing.
+    pub is_daemon: bool,
+}
+
+/// What a run is to achieve. Interrupted work is settled in any case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Goal {
+    /// Settle what is open and due.
+    Settle,
+    /// Rotate the token, then settle.
+    Rotate(RotationRequest),
+    /// Make the previous token the current value again; nothing else.
+    Undo,
+    /// The secret left the configuration: finish its retirements and close its document; nothing is minted.
+    Release,
+    /// Drop this entry from the retiring tokens; the token is left as it is.
+    Forget(TokenId),
+}
+
+/// A rotation that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RotationRequest {
+    /// The nominal due instant to serve; none for a command.
+    pub due: Option<Timestamp>,
+    /// Why it is wanted.
+    pub trigger: Trigger,
+    /// A person has seen and confirmed the rights that only the journal knows.
+    pub accept_recorded_rights: bool,
+}
+
+/// Reasons to look closer than the journal asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Hints {
+    /// Read the secret, whatever else there is to do: a person may have put another value there.
+    pub reread_secret: bool,
+    /// Check the current token: it may be invalid, or a stuck secret may have recovered.
+    pub recheck_token: bool,
+}
+
+/// Whether the local clock agrees with the servers'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Clock {
+    /// It does.
+    Agrees,
+    /// No server has returned its time yet: nothing is ended.
+    Unknown,
+    /// It does not: nothing is ended, and nothing is due.
+    Disagrees,
+}
+
+/// The surroundings of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RunEnv {
+    /// The identity of a secret that is seen for the first time.
+    pub fresh_epoch: Epoch,
+    /// What the issuer's tokens can do.
+    pub capabilities: Capabilities,
+    /// The store keeps numbered versions.
+    pub history: bool,
+    /// The secret is switched on. If not, nothing of it is begun; a claim that is held is finished.
+    pub enabled: bool,
+    /// Whether the local clock agrees with the servers'.
+    pub clock: Clock,
+    /// Retirements that are due are this run's work.
+    pub may_retire: bool,
+    /// The current tokens of the configured secrets.
+    pub current_tokens: Arc<CurrentTokens>,
+    /// Tokens that are in use for managing tokens. They are never disabled or deleted.
+    pub management_tokens: Arc<Vec<TokenId>>,
+    /// The identities of the secrets' documents, to find one that is used twice.
+    pub epochs: Arc<Epochs>,
+    /// The last outage of Vault that this process saw the end of.
+    pub outage: Option<Outage>,
+}
+
+/// What this process already knows of the secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Known {
+    /// The journal document as last seen.
+    pub journal: Option<JournalSnapshot>,
+    /// How long that has been unchanged.
+    pub observation: Option<ClaimObservation>,
+    /// A full listing of this environment's marked tokens.
+    pub listing: Option<Listing>,
+}
+
+/// Everything that a run is started with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RunRequest {
+    /// What to rotate and how.
+    pub plan: Arc<Plan>,
+    /// Who runs it.
+    pub holder: Holder,
+    /// Random mark of this run: the nonce of its claims and the `rotation_id` of its log lines.
+    pub id: String,
+    /// What to achieve.
+    pub goal: Goal,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Reasons to look closer.
+    pub hints: Hints,
+    /// The surroundings.
+    pub env: RunEnv,
+    /// What is already known.
+    pub known: Known,
+}
+
+impl RunRequest {
+    /// The rotation that is wanted.
+    pub fn rotation(&self) -> Option<&RotationRequest> {
+        match &self.goal {
+            Goal::Rotate(request) => Some(request),
+            _ => None,
+        }
+    }
+}
+
+/// How long a journal version has been unchanged, on the observer's monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimObservation {
+    /// The version.
+    pub version: u64,
+    /// When it was first seen.
+    pub since: Duration,
+}
+
+/// A time in which Vault could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outage {
+    /// Its beginning; none = it had begun when this process started, nobody knows when.
+    pub since: Option<Timestamp>,
+    /// Its end.
+    pub until: Timestamp,
+}
+
+/// Current tokens, and the names of the secrets that hold them.
+pub type CurrentTokens = BTreeMap<TokenId, Vec<String>>;
+
+/// The identities of documents, and the secrets that have them.
+pub type Epochs = BTreeMap<Epoch, Vec<Arc<Plan>>>;
+
+/// The journal document as last read or acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JournalSnapshot {
+    /// The version to check-and-set against.
+    pub cas: u64,
+    /// The document; none = there is none yet.
+    pub record: Option<Box<Record>>,
+}
+
+/// A full listing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listing {
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// The tokens that bear a marker.
+    pub tokens: Arc<Vec<TokenInfo>>,
+}

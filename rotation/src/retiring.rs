@@ -1,0 +1,153 @@
+//! A former token on its way out.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::marker::NameDigest;
+use super::reason::Reason;
+use super::token::{TokenId, TokenInfo};
+
+/// A former token on its way out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Retiring {
+    /// Its id.
+    pub id: TokenId,
+    /// How far its retirement is.
+    pub state: RetiringState,
+    /// The version of the secret since which it is not current.
+    pub base: u64,
+    /// The token stands in no version after `base` up to this one. Moved only over versions whose content is known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clean_through: u64,
+    /// When its grace began.
+    pub since: Timestamp,
+    /// When the next step is due.
+    pub due: Timestamp,
+    /// A disable was sent whose outcome is not known, or whose sender died, at this time.
+    #[serde(default, rename = "tainted", skip_serializing_if = "Option::is_none")]
+    pub disable_unconfirmed_since: Option<Timestamp>,
+    /// Where it came from. Evidence for people and a place to look for proof; never proof itself (rule A2).
+    #[serde(rename = "proof")]
+    pub origin: Origin,
+    /// The digest of its marked name, as read when it was put here or renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<NameDigest>,
+    /// The URL of its environment. It is never ended at another one.
+    pub base_url: String,
+    /// How its use was seen.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// Outages of Vault up to here are counted into `due`.
+    #[serde(
+        default,
+        rename = "extended_to",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub outage_counted_until: Option<Timestamp>,
+    /// The first complete listing that did not show it, where only listings prove absence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Timestamp>,
+    /// What keeps its next step from being done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<EntryFailure>,
+    /// Fields of a newer version, carried over unchanged.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// How the use of a retiring token was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Usage {
+    /// Its grace is extended because it is still used, since this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Timestamp>,
+    /// The address it was last used from after its successor was stored, as the environment returned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_from: Option<String>,
+    /// It was disabled at this time although it was still used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_off_at: Option<Timestamp>,
+}
+
+/// How far a retirement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetiringState {
+    /// Enabled until `due`.
+    Grace,
+    /// The call to disable it may have been sent.
+    Disabling,
+    /// Disabled until `due`.
+    Quarantine,
+    /// The call to delete it may have been sent: the point of no return.
+    Deleting,
+}
+
+/// Where a retiring token came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// It was found with this secret's marker.
+    Marker,
+    /// Its value was in this version of this secret.
+    Version(u64),
+}
+
+/// What keeps the next step of a retirement from being done. It belongs to this token alone: the others retire.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EntryFailure {
+    /// The stable code.
+    pub reason: EntryReason,
+    /// The sentence that says what happened and what to do.
+    pub message: String,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// How many times in a row.
+    pub attempts: u32,
+}
+
+/// Why the next step of a retirement cannot be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryReason {
+    /// It cannot be proven to be this secret's own.
+    Unproven,
+    /// The environment refused the call.
+    Refused,
+    /// The environment could not be reached or gave no clear answer.
+    Unavailable,
+}
+
+impl EntryReason {
+    /// The word in logs and status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EntryReason::Unproven => "unproven",
+            EntryReason::Refused => Reason::RetirementRefused.as_str(),
+            EntryReason::Unavailable => Reason::Unavailable.as_str(),
+        }
+    }
+
+    /// Only a person resolves it.
+    pub fn needs_human(self) -> bool {
+        self != EntryReason::Unavailable
+    }
+}
+
+impl Retiring {
+    /// It was used after its successor was stored. The last use is coarse, so the first moment of a grace does not count.
+    pub fn used_since(&self, info: &TokenInfo) -> bool {
+        info.last_used
+            .is_some_and(|used| used.duration_since(self.since) > SignedDuration::ZERO)
+    }
+
+    /// The last version up to which it is known not to have been current.
+    pub fn clean(&self) -> u64 {
+        self.clean_through.max(self.base)
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

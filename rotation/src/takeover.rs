@@ -1,0 +1,79 @@
+//! Claims of others: how long to wait for them, and how to take one over.
+
+use super::command::RunResult;
+use super::context::{AfterWrite, Context, Step};
+use super::event::{EventName, Report};
+use super::record::{Claim, Trigger, Work};
+use super::request::ClaimObservation;
+use super::transition;
+
+/// Another's claim stands: none = it may be taken over now. A claim of our own name is a predecessor's or an earlier run's; any other lapses
+/// when the document was unchanged for `claim_timeout` on our own monotonic clock. Taking over too early is safe (the other is fenced by
+/// check-and-set), only wasteful.
+pub fn wait(cx: &Context<'_>, claim: &Claim, version: u64) -> Option<RunResult> {
+    let holder = &cx.request.holder;
+    if holder.is_daemon && claim.holder == holder.instance {
+        return None;
+    }
+    let first = ClaimObservation {
+        version,
+        since: cx.now.mono,
+    };
+    let observation = cx
+        .request
+        .known
+        .observation
+        .filter(|it| it.version == version);
+    let observation = observation.unwrap_or(first);
+    let waited = cx.now.mono.saturating_sub(observation.since);
+    let timeout = cx.plan().claim_timeout;
+    (waited < timeout).then(|| RunResult::ClaimedElsewhere {
+        holder: claim.holder.clone(),
+        recheck: timeout - waited,
+        observation,
+    })
+}
+
+/// Takes over what another holder left. Its attempt may have left a token: it becomes open, and nothing is deleted now. Its disable may
+/// still take effect: the entry says so.
+pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
+    let mut record = cx.draft();
+    record.claim = None;
+    let left = match &claim.work {
+        Work::Rotate { due, attempt, .. } => {
+            // Of a secret that left the configuration nothing new is made.
+            if !cx.is_released() {
+                let due = (*due).max(cx.wanted().0);
+                record.claim = Some(cx.claim(Work::Rotate {
+                    due,
+                    trigger: Trigger::Recovery,
+                    attempt: None,
+                }));
+            }
+            match attempt {
+                Some(attempt) => {
+                    record.open.push(attempt.opened(*due, cx.now.wall));
+                    format!("its attempt {} is open", attempt.n)
+                }
+                None => "nothing to clean up".to_owned(),
+            }
+        }
+        Work::Disable { id } => {
+            if let Some(entry) = transition::entry_mut(&mut record, id) {
+                entry.disable_unconfirmed_since = Some(cx.now.wall);
+            }
+            format!("its disable of {id} may still take effect")
+        }
+        Work::Undo { id, base, .. } => {
+            transition::back_into_grace(cx, &mut record, id, *base);
+            format!("it may have enabled and stored {id}, which retires again")
+        }
+        Work::Cleanup | Work::Delete { .. } => "nothing to clean up".to_owned(),
+    };
+    let message = format!(
+        "took over the work of {} (begun {}); {left}",
+        claim.holder, claim.since
+    );
+    let report = Report::new(EventName::RotationRecovered, message);
+    Step::write(record, vec![report], AfterWrite::Reread)
+}

@@ -1,0 +1,340 @@
+//! What a run knows of the secret, its tokens and the listing, and the one rule that says which of it an action voids.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::command::{Command, Outcome, SecretSnapshot, TokenAction};
+use super::error::{CallError, ErrorKind, Service};
+use super::record::Record;
+use super::request::Listing;
+use super::token::{TokenId, TokenInfo};
+
+/// What must be carried out before a decision can be made. `Err` is the only encoding of "do this first".
+pub type Decision<T> = Result<T, Command>;
+
+/// What a look-up found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Lookup {
+    /// The environment knows it.
+    Found(TokenInfo),
+    /// The environment answered 404.
+    NotFound,
+}
+
+impl Lookup {
+    /// The token, if it was found.
+    pub fn found(&self) -> Option<&TokenInfo> {
+        match self {
+            Lookup::Found(info) => Some(info),
+            Lookup::NotFound => None,
+        }
+    }
+}
+
+/// What is known. A fact that is not known is `None`; asking for it is the accessor's business.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct View {
+    /// The secret as last read, and whether a second read equalled it.
+    secret: Option<(SecretSnapshot, bool)>,
+    /// The look-up of the value in `secret`.
+    value: Option<Lookup>,
+    /// Older versions of the secret; they do not change, except by being deleted.
+    versions: BTreeMap<u64, SecretSnapshot>,
+    /// The look-ups of the values of older versions.
+    version_values: BTreeMap<u64, Lookup>,
+    /// The look-up of one token by id.
+    token: Option<(TokenId, Lookup)>,
+    listing: Option<Listing>,
+    /// The listing was taken in this run, after the last action that can have changed it.
+    listing_is_current: bool,
+    /// The environment answered in this run for a token that exists, so its 404 is trusted.
+    not_found_trusted: bool,
+    /// The outcome of the last change of a token.
+    changed: Option<(TokenAction, TokenId, Result<(), CallError>)>,
+    /// The current value was looked up at least once in this run.
+    value_was_checked: bool,
+    /// Tokens whose value was read from this secret in this run and looked up.
+    proven_values: BTreeSet<TokenId>,
+    /// Tokens that this run tried to rename.
+    renames: BTreeSet<TokenId>,
+}
+
+/// What an action may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A write of the secret.
+    Secret,
+    /// A change of a token. The secret is read again as well: what is done next depends on where the token is by then.
+    Token,
+    /// An acknowledged write of our journal document: what was found out before the claim is found out again under it.
+    Journal,
+    /// The claim was lost, or another view of the secret is asked for.
+    All,
+}
+
+impl View {
+    /// What is known before the first call.
+    pub fn new(listing: Option<Listing>) -> Self {
+        View {
+            listing,
+            ..View::default()
+        }
+    }
+
+    /// The one rule of what an action voids.
+    pub fn void(&mut self, effect: Effect) {
+        if effect != Effect::Journal {
+            self.secret = None;
+            self.value = None;
+        }
+        if effect != Effect::Secret {
+            self.token = None;
+            self.listing_is_current = false;
+        }
+        if matches!(effect, Effect::Journal | Effect::All) {
+            self.changed = None;
+        }
+    }
+
+    /// Takes the outcome of a command; an error that no rule covers is returned.
+    pub fn learn(&mut self, command: &Command, outcome: Outcome) -> Option<CallError> {
+        match (command, outcome) {
+            (_, Outcome::Secret(Ok(read))) => {
+                self.secret = Some((read, false));
+                self.value = None;
+            }
+            (_, Outcome::Confirmed(Ok(read))) => {
+                let equal = self
+                    .secret
+                    .as_ref()
+                    .is_some_and(|(first, _)| *first == read);
+                if !equal {
+                    self.value = None;
+                }
+                self.secret = Some((read, equal));
+            }
+            (Command::ReadVersion(version), Outcome::Version(read)) => match read {
+                Ok(read) => {
+                    self.versions.insert(*version, read);
+                }
+                // Not readable is the same as not there: it proves nothing.
+                Err(error) if error.kind == ErrorKind::Refused => {
+                    self.versions.insert(*version, SecretSnapshot::Absent);
+                }
+                Err(error) => return Some(error),
+            },
+            (_, Outcome::Value(info)) => match lookup(info) {
+                Ok(found) => {
+                    self.proven_values
+                        .extend(found.found().map(|info| info.id.clone()));
+                    self.value = Some(found);
+                    self.value_was_checked = true;
+                }
+                Err(error) => return Some(error),
+            },
+            (Command::LookUpVersion(version), Outcome::VersionValue(info)) => match lookup(info) {
+                Ok(found) => {
+                    self.proven_values
+                        .extend(found.found().map(|info| info.id.clone()));
+                    self.version_values.insert(*version, found);
+                }
+                // A value that cannot be looked up proves nothing.
+                Err(error) if error.kind == ErrorKind::Refused => {
+                    self.version_values.insert(*version, Lookup::NotFound);
+                }
+                Err(error) => return Some(error),
+            },
+            (Command::LookUp(id), Outcome::Token(info)) => match lookup(info) {
+                Ok(found) => self.token = Some((id.clone(), found)),
+                Err(error) => return Some(error),
+            },
+            (Command::Change(action, id), Outcome::Changed(done)) => {
+                self.void(Effect::Token);
+                if let TokenAction::Rename(_) = action {
+                    self.renames.insert(id.clone());
+                }
+                self.changed = Some((action.clone(), id.clone(), done));
+            }
+            (_, Outcome::Fenced(fenced)) => {
+                self.void(Effect::Secret);
+                let settled = |error: &CallError| {
+                    matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unclear)
+                };
+                return fenced.err().filter(|error| !settled(error));
+            }
+            (_, Outcome::Listed(Ok(listing))) => {
+                self.listing = Some(listing);
+                self.listing_is_current = true;
+            }
+            (_, Outcome::Reachable(Ok(()))) => {
+                // Now that its 404 can be trusted, it must say it again: a single one is never enough.
+                self.not_found_trusted = true;
+                self.void_not_found();
+            }
+            (_, Outcome::Reachable(Err(error))) => return Some(unconfirmed(error)),
+            (
+                _,
+                Outcome::Secret(Err(error))
+                | Outcome::Confirmed(Err(error))
+                | Outcome::Listed(Err(error)),
+            ) => return Some(error),
+            _ => {}
+        }
+        None
+    }
+
+    fn void_not_found(&mut self) {
+        self.value = self
+            .value
+            .take()
+            .filter(|lookup| *lookup != Lookup::NotFound);
+        self.token = self
+            .token
+            .take()
+            .filter(|(_, lookup)| *lookup != Lookup::NotFound);
+        self.changed = None;
+    }
+
+    /// The secret, if it was read in this run.
+    pub fn known_secret(&self) -> Option<&SecretSnapshot> {
+        self.secret.as_ref().map(|(secret, _)| secret)
+    }
+
+    /// The secret as it is. A value that is not the recorded current token counts only when a second read over another connection
+    /// equals it (rule A10).
+    pub fn secret(&self, record: &Record) -> Decision<&SecretSnapshot> {
+        let Some((secret, confirmed)) = &self.secret else {
+            return Err(Command::ReadSecret);
+        };
+        let expected = secret.id().is_some_and(|id| record.is_current(id));
+        if expected || *confirmed {
+            Ok(secret)
+        } else {
+            Err(Command::ConfirmSecret)
+        }
+    }
+
+    /// The look-up of the value in the secret. "Not found" is returned only when it can be trusted.
+    pub fn value(&self) -> Decision<&Lookup> {
+        match &self.value {
+            None => Err(Command::LookUpValue),
+            Some(Lookup::NotFound) if !self.not_found_trusted => Err(Command::ProveReachable),
+            Some(lookup) => Ok(lookup),
+        }
+    }
+
+    /// The look-up of the value, if there is one.
+    pub fn known_value(&self) -> Option<&Lookup> {
+        self.value.as_ref()
+    }
+
+    /// The current value was looked up at least once in this run.
+    pub fn value_was_checked(&self) -> bool {
+        self.value_was_checked
+    }
+
+    /// One version of the secret.
+    pub fn version(&self, version: u64) -> Decision<&SecretSnapshot> {
+        match (self.versions.get(&version), self.known_secret()) {
+            (Some(read), _) => Ok(read),
+            (None, Some(latest)) if latest.version() == version && version > 0 => Ok(latest),
+            _ => Err(Command::ReadVersion(version)),
+        }
+    }
+
+    /// One version of the secret, read once more.
+    pub fn reread_version(&mut self, version: u64) {
+        self.versions.remove(&version);
+    }
+
+    /// The version as far as it was read.
+    pub fn known_version(&self, version: u64) -> Option<&SecretSnapshot> {
+        self.versions.get(&version)
+    }
+
+    /// The look-up of the value in this version.
+    pub fn version_value(&self, version: u64) -> Decision<&Lookup> {
+        self.version_values
+            .get(&version)
+            .ok_or(Command::LookUpVersion(version))
+    }
+
+    /// The token with this id, read by its id.
+    pub fn token(&self, id: &TokenId) -> Decision<&Lookup> {
+        match &self.token {
+            Some((read, lookup)) if read == id => Ok(lookup),
+            _ => Err(Command::LookUp(id.clone())),
+        }
+    }
+
+    /// The 404 of this environment is trusted.
+    pub fn not_found_is_trusted(&self) -> Decision<()> {
+        if self.not_found_trusted {
+            Ok(())
+        } else {
+            Err(Command::ProveReachable)
+        }
+    }
+
+    /// A listing that was taken in this run, after the last action that can have changed it.
+    pub fn current_listing(&self) -> Decision<&Listing> {
+        match &self.listing {
+            Some(listing) if self.listing_is_current => Ok(listing),
+            _ => Err(Command::List),
+        }
+    }
+
+    /// The listing at hand.
+    pub fn listing(&self) -> Option<&Listing> {
+        self.listing.as_ref()
+    }
+
+    /// A listing is the picture of a moment: what this run deleted is not dealt with again.
+    pub fn forget_listed(&mut self, id: &TokenId) {
+        if let Some(listing) = &mut self.listing {
+            std::sync::Arc::make_mut(&mut listing.tokens).retain(|token| token.id != *id);
+        }
+    }
+
+    /// The outcome of the last change, if it was this one.
+    pub fn outcome_of(&self, action: &TokenAction, id: &TokenId) -> Option<&Result<(), CallError>> {
+        match &self.changed {
+            Some((done, token, outcome)) if done == action && token == id => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// This run tried to rename the token.
+    pub fn rename_was_tried(&self, id: &TokenId) -> bool {
+        self.renames.contains(id)
+    }
+
+    /// The token's value was read from this secret in this run, and the environment said that it is this token.
+    pub fn value_was_proven(&self, id: &TokenId) -> bool {
+        self.proven_values.contains(id)
+    }
+}
+
+fn lookup(info: Result<TokenInfo, CallError>) -> Result<Lookup, CallError> {
+    match info {
+        Ok(info) => Ok(Lookup::Found(info)),
+        Err(error) if error.kind == ErrorKind::Gone => Ok(Lookup::NotFound),
+        Err(error) => Err(error),
+    }
+}
+
+/// A 404 could not be confirmed: the environment did not answer for a token that exists.
+fn unconfirmed(error: CallError) -> CallError {
+    let kind = match error.kind {
+        ErrorKind::Gone => ErrorKind::Transient,
+        kind => kind,
+    };
+    CallError {
+        kind,
+        service: Service::Dynatrace,
+        what: format!(
+            "got 404, but the environment also failed a look-up of a token known to exist, so the 404 is not trusted: {}",
+            error.what
+        ),
+        retry_after: error.retry_after,
+    }
+}

@@ -1,0 +1,91 @@
+//! A secret that the configuration moved: reported at once, and continued at the new place when a person accepts it.
+
+use crate::command::RunResult;
+use crate::context::{AfterWrite, Context, Step};
+use crate::event::{EventName, Level, Report};
+use crate::failure::{self, Retry};
+use crate::record::{Origin, Reason, RetiringState, Trigger};
+use crate::transition::{self, Leaving};
+
+/// The configuration moved it: that is reported at once, and not at its next due time; and so is that it moved back.
+pub fn report(cx: &Context<'_>, read_in_this_run: bool) -> Option<Step> {
+    let moved = cx.is_relocated() && !cx.is_released();
+    let known = cx
+        .record
+        .health
+        .failure
+        .as_ref()
+        .is_some_and(|it| it.reason == Reason::Moved);
+    match (moved, known) {
+        (true, false) => Some(next(cx)),
+        // Only after a start or a change of settings: another replica may have the newer ones.
+        (false, true) if read_in_this_run => {
+            let mut record = cx.draft();
+            record.health.failure = None;
+            let message = format!("resolved: the secret is at {} again", record.coordinates);
+            let mut report = Report::new(EventName::RotationStuck, message).at(Level::Info);
+            report.reason = Some(Reason::Moved);
+            Some(Step::write(record, vec![report], AfterWrite::Continue))
+        }
+        _ => None,
+    }
+}
+
+/// Accepts the new coordinates, as a person asked for by `rotate NAME`. Open attempts must be settled at the old place first: their fences
+/// are versions of the old secret.
+pub fn next(cx: &Context<'_>) -> Step {
+    let by_command = cx.wanted().1 == Trigger::Command;
+    let open = !cx.record.open.is_empty();
+    let configured = &cx.plan().coordinates;
+    let other_environment = configured.base_url != cx.place().base_url;
+    let old = cx.place().difference(configured);
+    let new = configured.difference(cx.place());
+    let name = &cx.plan().name;
+    let former = cx.record.current.as_ref();
+    let former = former.map_or(String::new(), |former| match other_environment {
+        true => format!("; {} can only be retired at its own URL", former.id),
+        false => format!("; where another token is there, {} is retired", former.id),
+    });
+    if cx.request.dry_run {
+        return Step::finish(RunResult::DryRun(format!(
+            "{name}: would accept its move from {old} to {new} and continue there{former}"
+        )));
+    }
+    if !by_command || open {
+        let first = if open {
+            " (an interrupted attempt at the old place is settled first; try again later)"
+        } else {
+            ""
+        };
+        let message = format!(
+            "the configuration moved this secret from {old} to {new}; check that the new place holds the right token, then run \
+             `dtrotate rotate {name}` to accept it{former}{first}"
+        );
+        return failure::fail(cx, Reason::Moved, &message, Retry::Stuck);
+    }
+    let mut record = cx.draft();
+    if other_environment && let Some(current) = record.current.take() {
+        // It belongs to the URL that it was made at. If it is at the new one as well, it comes back from there.
+        let leaving = Leaving {
+            id: current.id,
+            base: 0,
+            origin: Origin::Version(current.version),
+            digest: current.digest,
+        };
+        transition::put_into_grace(cx, &mut record, leaving);
+    }
+    record.coordinates = configured.clone();
+    if let Some(current) = &mut record.current {
+        current.version = 0;
+    }
+    // Versions count from 1 at the new place; a token that retires here must be looked for there from the first version on.
+    for entry in &mut record.retiring {
+        entry.base = 0;
+        entry.clean_through = 0;
+        if entry.state == RetiringState::Grace {
+            entry.due = entry.due.max(cx.now.wall);
+        }
+    }
+    let report = Report::new(EventName::SecretMoved, format!("moved from {old} to {new}"));
+    Step::write(record, vec![report], AfterWrite::Reread)
+}
