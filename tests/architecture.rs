@@ -222,6 +222,79 @@ fn the_simulator_shares_no_code_with_the_program() {
     }
 }
 
+/// The file of a crate that a path leads to, for `crate::a::b::T` and `super::b::T`.
+fn target<'a>(
+    files: &'a BTreeMap<String, Source>,
+    root: &str,
+    from: &str,
+    path: &[String],
+) -> Option<&'a str> {
+    let inside = from.strip_prefix(root)?.trim_start_matches('/');
+    let folder = inside.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let (base, rest) = match path.first()?.as_str() {
+        "crate" => ("", &path[1..]),
+        "super" => (folder, &path[1..]),
+        _ => return None,
+    };
+    let parts = base
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned);
+    let parts: Vec<String> = parts.chain(rest.iter().cloned()).collect();
+    (1..=parts.len()).rev().find_map(|length| {
+        let file = format!("{root}/{}.rs", parts[..length].join("/"));
+        files.get_key_value(&file).map(|(file, _)| file.as_str())
+    })
+}
+
+/// A circle of imports through `file`, if there is one.
+fn circle(imports: &BTreeMap<&str, BTreeSet<&str>>, file: &str) -> Option<Vec<String>> {
+    let (mut seen, mut open) = (BTreeSet::new(), vec![vec![file]]);
+    while let Some(way) = open.pop() {
+        for next in imports.get(way[way.len() - 1]).into_iter().flatten() {
+            if *next == file {
+                return Some(way.iter().map(|&file| file.to_owned()).collect());
+            }
+            if seen.insert(*next) {
+                open.push([&way[..], &[*next]].concat());
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn the_files_of_the_centre_form_no_circle_and_methods_stand_beside_their_type() {
+    let root = "rotation/src";
+    let files = sources(root);
+    let imports: BTreeMap<&str, BTreeSet<&str>> = files
+        .iter()
+        .filter(|(file, _)| !file.ends_with("lib.rs") && !file.ends_with("mod.rs"))
+        .map(|(file, source)| {
+            let targets = source
+                .paths
+                .iter()
+                .filter_map(|path| target(&files, root, file, path));
+            (
+                file.as_str(),
+                targets.filter(|target| target != file).collect(),
+            )
+        })
+        .collect();
+    let arrows: usize = imports.values().map(BTreeSet::len).sum();
+    assert!(arrows > 100, "only {arrows} imports were found");
+    for file in imports.keys() {
+        assert_eq!(circle(&imports, file), None);
+    }
+    for (file, source) in &files {
+        let elsewhere: Vec<_> = source.implements.difference(&source.defines).collect();
+        assert!(elsewhere.is_empty(), "{file} has methods of {elsewhere:?}");
+    }
+    // The test finds one where there is one.
+    let turned = BTreeMap::from([("a", BTreeSet::from(["b"])), ("b", BTreeSet::from(["a"]))]);
+    assert!(circle(&turned, "a").is_some());
+}
+
 /// What this file would be refused for.
 fn judge(file: &str, text: &str) -> Vec<String> {
     let mut source = Source::default();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::candidate::Candidate;
 use super::command::{Command, RunResult};
+use super::error::CallError;
 use super::event::Report;
 use super::marker::Epoch;
 use super::plan::{Coordinates, Plan};
@@ -25,6 +26,12 @@ pub struct Context<'a> {
     pub view: &'a View,
     /// How far the work under the claim has come.
     pub progress: &'a Progress,
+    /// The version of the document.
+    pub journal_version: u64,
+    /// It was read or written in this run.
+    pub journal_is_fresh: bool,
+    /// A failed call that has not been dealt with.
+    pub error: Option<&'a CallError>,
     /// The time.
     pub now: Now,
 }
@@ -60,6 +67,8 @@ pub enum AfterWrite {
     Continue,
     /// Continue, but read the secret again.
     Reread,
+    /// The secret is at another place: nothing that was read of it holds.
+    Relocated,
     /// The goal is reached; continue with the rest. If the store replaced this version, it is read again: a deletion in between must be reported.
     GoalReached(Option<u64>),
     /// An attempt begins.

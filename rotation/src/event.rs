@@ -24,6 +24,11 @@ macro_rules! vocabulary {
         pub enum EventName { $(#[doc = $meaning] $variant,)* }
 
         impl EventName {
+            /// The event with this word.
+            pub fn from_word(word: &str) -> Option<EventName> {
+                Self::ALL.iter().copied().find(|event| event.as_str() == word)
+            }
+
             /// Every event there is.
             pub const ALL: &'static [EventName] = &[$(EventName::$variant,)*];
 

@@ -7,7 +7,7 @@
 //! - [`request`]: what a run is started with. [`command`]: what it asks for, and the outcome of each command.
 //! - [`view`]: what is known, and what an action voids. [`observe`], [`ownership`], [`policy`], [`plausibility`]: what follows from it.
 //! - [`context`], [`transition`]: what a decision is made from, and the changes of the document.
-//! - [`work`]: rotate, store, undo, retire, clean up, adopt, relocate, maintain. [`machine`]: the order among them.
+//! - [`work`]: rotate, store, undo, retire, clean up, adopt, relocate, maintain. `order`: which is next. [`machine`]: one run.
 //! - [`ports`], [`runner`]: carry the commands out. Everything but the runner is pure and synchronous.
 
 pub mod candidate;
@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod machine;
 pub mod marker;
 pub mod observe;
+mod order;
 pub mod ownership;
 pub mod plan;
 mod plausibility;

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::event::EventName;
 use super::marker::NameDigest;
 use super::reason::Reason;
 use super::token::{TokenId, TokenInfo};
@@ -84,6 +85,17 @@ pub enum RetiringState {
     Deleting,
 }
 
+/// What a person must do about a retiring token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The stable identifier of its event.
+    pub event: String,
+    /// The sentence.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// Where a retiring token came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -140,6 +152,31 @@ impl Retiring {
     pub fn used_since(&self, info: &TokenInfo) -> bool {
         info.last_used
             .is_some_and(|used| used.duration_since(self.since) > SignedDuration::ZERO)
+    }
+
+    /// What a person must do about it, for the secret named `secret`.
+    pub fn problems(&self, secret: &str) -> Vec<Problem> {
+        let blocked = self
+            .failure
+            .as_ref()
+            .filter(|failure| failure.reason.needs_human());
+        let blocked = blocked.map(|failure| Problem {
+            event: EventName::RetirementBlocked.as_str().to_owned(),
+            message: failure.message.clone(),
+            since: failure.since,
+        });
+        let cut_off = self.usage.cut_off_at.map(|since| {
+            let from = self.usage.used_from.as_deref().unwrap_or("an unknown address");
+            Problem {
+                event: EventName::ConsumerCutOff.as_str().to_owned(),
+                message: format!(
+                    "{} was disabled although it was still in use (last from {from}); `dtrotate undo {secret}` brings it back until {}",
+                    self.id, self.due
+                ),
+                since,
+            }
+        });
+        blocked.into_iter().chain(cut_off).collect()
     }
 
     /// The last version up to which it is known not to have been current.

@@ -41,8 +41,8 @@ pub struct View {
     versions: BTreeMap<u64, SecretSnapshot>,
     /// The look-ups of the values of older versions.
     version_values: BTreeMap<u64, Lookup>,
-    /// The look-up of one token by id.
-    token: Option<(TokenId, Lookup)>,
+    /// Look-ups of tokens by id.
+    tokens: BTreeMap<TokenId, Lookup>,
     listing: Option<Listing>,
     /// The listing was taken in this run, after the last action that can have changed it.
     listing_is_current: bool,
@@ -87,7 +87,7 @@ impl View {
             self.value = None;
         }
         if effect != Effect::Secret {
-            self.token = None;
+            self.tokens.clear();
             self.listing_is_current = false;
         }
         if matches!(effect, Effect::Journal | Effect::All) {
@@ -144,7 +144,9 @@ impl View {
                 Err(error) => return Some(error),
             },
             (Command::LookUp(id), Outcome::Token(info)) => match lookup(info) {
-                Ok(found) => self.token = Some((id.clone(), found)),
+                Ok(found) => {
+                    self.tokens.insert(id.clone(), found);
+                }
                 Err(error) => return Some(error),
             },
             (Command::Change(action, id), Outcome::Changed(done)) => {
@@ -187,10 +189,7 @@ impl View {
             .value
             .take()
             .filter(|lookup| *lookup != Lookup::NotFound);
-        self.token = self
-            .token
-            .take()
-            .filter(|(_, lookup)| *lookup != Lookup::NotFound);
+        self.tokens.retain(|_, lookup| *lookup != Lookup::NotFound);
         self.changed = None;
     }
 
@@ -241,6 +240,13 @@ impl View {
         }
     }
 
+    /// The secret is at another place now: its versions are others. What was proven stays proven.
+    pub fn relocate(&mut self) {
+        self.void(Effect::All);
+        self.versions.clear();
+        self.version_values.clear();
+    }
+
     /// One version of the secret, read once more.
     pub fn reread_version(&mut self, version: u64) {
         self.versions.remove(&version);
@@ -260,10 +266,9 @@ impl View {
 
     /// The token with this id, read by its id.
     pub fn token(&self, id: &TokenId) -> Decision<&Lookup> {
-        match &self.token {
-            Some((read, lookup)) if read == id => Ok(lookup),
-            _ => Err(Command::LookUp(id.clone())),
-        }
+        self.tokens
+            .get(id)
+            .ok_or_else(|| Command::LookUp(id.clone()))
     }
 
     /// The 404 of this environment is trusted.

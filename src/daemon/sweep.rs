@@ -258,25 +258,12 @@ fn note_retirements(board: &Board, name: &str, environment: &str, record: &Recor
     let prefix = format!("retirement of {name}: ");
     let mut open = BTreeSet::new();
     for entry in &record.retiring {
-        let mut lines = vec![];
-        if let Some(failure) = entry.failure.as_ref().filter(|it| it.reason.needs_human()) {
-            let line = Line::new(EventName::RetirementBlocked, &failure.message);
-            lines.push(line.since(Some(failure.since)));
-        }
-        if let Some(at) = entry.usage.cut_off_at {
-            let from = entry
-                .usage
-                .used_from
-                .as_deref()
-                .unwrap_or("an unknown address");
-            let message = format!(
-                "{} was disabled although it was still in use (last from {from}); `dtrotate undo {name}` brings it back until {}",
-                entry.id, entry.due
-            );
-            lines.push(Line::new(EventName::ConsumerCutOff, message).since(Some(at)));
-        }
-        for line in lines {
-            let key = format!("{prefix}{} {}", line.report().event.as_str(), entry.id);
+        for problem in entry.problems(name) {
+            let Some(event) = EventName::from_word(&problem.event) else {
+                continue;
+            };
+            let key = format!("{prefix}{} {}", problem.event, entry.id);
+            let line = Line::new(event, problem.message).since(Some(problem.since));
             board.raise(key.clone(), line.secret(name, environment), false);
             open.insert(key);
         }

@@ -229,8 +229,12 @@ fn retiring(html: &mut String, entries: &[Retiring], now: Timestamp) {
                 span(now.duration_since(held))
             );
         }
-        if let Some(problem) = &entry.problem {
-            let _ = write!(html, "<span class=\"held\">{}</span>", Safe(problem));
+        for problem in &entry.problems {
+            let _ = write!(
+                html,
+                "<span class=\"held\">{}</span>",
+                Safe(&problem.message)
+            );
         }
         *html += "</li>\n";
     }

@@ -59,8 +59,7 @@ pub fn status() -> Status {
         due: now() + HOUR,
         held_since: Some(now() - HOUR * 2),
         used_from: Some("192.0.2.7".to_owned()),
-        cut_off_at: None,
-        problem: None,
+        problems: vec![],
     });
     let mut stuck = secret("dynatrace/stuck", State::Stuck);
     stuck.failure = failure(

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use rotation::plan::Coordinates;
 use rotation::record::{Record, RetiringState};
+use rotation::retiring::Problem;
 use rotation::token::TokenId;
 
 /// The layout of the JSON. A reader ignores fields it does not know; a field that changes its meaning raises this.
@@ -220,12 +221,9 @@ pub struct Retiring {
     pub held_since: Option<Timestamp>,
     /// Who still uses it.
     pub used_from: Option<String>,
-    /// It was disabled then although it was still used.
+    /// What a person must do about it.
     #[serde(default)]
-    pub cut_off_at: Option<Timestamp>,
-    /// What keeps the next step from being done.
-    #[serde(default)]
-    pub problem: Option<String>,
+    pub problems: Vec<Problem>,
 }
 
 impl Retiring {
@@ -340,6 +338,20 @@ impl Secret {
         }
     }
 
+    /// What a person must do about its retiring tokens.
+    fn retirement_troubles(&self) -> Vec<Trouble> {
+        let problems = self.retiring.iter().flat_map(|entry| &entry.problems);
+        let troubles = problems.map(|problem| Trouble {
+            event: problem.event.clone(),
+            message: problem.message.clone(),
+            secret: Some(self.name.clone()),
+            environment: Some(self.environment.clone()),
+            reason: None,
+            since: problem.since,
+        });
+        troubles.collect()
+    }
+
     /// What its own state says a human must look at.
     pub fn trouble(&self, at: Timestamp) -> Option<Trouble> {
         let stuck = self.failure.as_ref().filter(|it| it.retry_at.is_none());
@@ -386,11 +398,7 @@ fn retiring(record: &Record) -> Vec<Retiring> {
         due: entry.due,
         held_since: entry.usage.held_since,
         used_from: entry.usage.used_from.clone(),
-        cut_off_at: entry.usage.cut_off_at,
-        problem: entry
-            .failure
-            .as_ref()
-            .map(|failure| failure.message.clone()),
+        problems: entry.problems(&record.name),
     });
     entries.collect()
 }
@@ -420,6 +428,14 @@ impl Status {
                 Some(other) if trouble.reason.is_none() => other.message = trouble.message,
                 Some(other) => *other = trouble,
                 None => self.troubles.push(trouble),
+            }
+        }
+        for trouble in secrets.iter().flat_map(Secret::retirement_troubles) {
+            let known = |other: &Trouble| {
+                other.secret == trouble.secret && other.message == trouble.message
+            };
+            if !self.troubles.iter().any(known) {
+                self.troubles.push(trouble);
             }
         }
         self.secrets = secrets;

@@ -193,12 +193,8 @@ fn retiring(entry: &Retiring, now: Timestamp) -> String {
             ", held for {since} because it is still used from {from}"
         );
     }
-    if entry.cut_off_at.is_some() {
-        let from = entry.used_from.as_deref().unwrap_or("an unknown address");
-        let _ = write!(text, ", disabled although still used from {from}");
-    }
-    if let Some(problem) = &entry.problem {
-        let _ = write!(text, "; {problem}");
+    for problem in &entry.problems {
+        let _ = write!(text, "; {}", problem.message);
     }
     text
 }

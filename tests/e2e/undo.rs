@@ -69,7 +69,7 @@ async fn p7_what_cannot_be_undone_is_refused_and_stays_as_it_was() {
         .dynatrace
         .seed(Seed::new("own").scopes(&["metrics.read"]));
     world.put(0, &own.value).await;
-    refuses("a person's change stands").await;
+    refuses("someone changed the secret").await;
     world.put(0, &second_value).await;
     // The previous token is gone.
     world.dynatrace.delete(&first);

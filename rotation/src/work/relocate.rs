@@ -6,9 +6,10 @@ use crate::event::{EventName, Level, Report};
 use crate::failure::{self, Retry};
 use crate::record::{Origin, Reason, RetiringState, Trigger};
 use crate::transition::{self, Leaving};
+use crate::view::Decision;
 
 /// The configuration moved it: that is reported at once, and not at its next due time; and so is that it moved back.
-pub fn report(cx: &Context<'_>, read_in_this_run: bool) -> Option<Step> {
+pub fn report(cx: &Context<'_>) -> Decision<Option<Step>> {
     let moved = cx.is_relocated() && !cx.is_released();
     let known = cx
         .record
@@ -16,10 +17,10 @@ pub fn report(cx: &Context<'_>, read_in_this_run: bool) -> Option<Step> {
         .failure
         .as_ref()
         .is_some_and(|it| it.reason == Reason::Moved);
-    match (moved, known) {
-        (true, false) => Some(next(cx)),
+    Ok(match (moved, known) {
+        (true, false) => Some(next(cx)?),
         // Only after a start or a change of settings: another replica may have the newer ones.
-        (false, true) if read_in_this_run => {
+        (false, true) if cx.journal_is_fresh => {
             let mut record = cx.draft();
             record.health.failure = None;
             let message = format!("resolved: the secret is at {} again", record.coordinates);
@@ -28,12 +29,12 @@ pub fn report(cx: &Context<'_>, read_in_this_run: bool) -> Option<Step> {
             Some(Step::write(record, vec![report], AfterWrite::Continue))
         }
         _ => None,
-    }
+    })
 }
 
 /// Accepts the new coordinates, as a person asked for by `rotate NAME`. Open attempts must be settled at the old place first: their fences
 /// are versions of the old secret.
-pub fn next(cx: &Context<'_>) -> Step {
+pub fn next(cx: &Context<'_>) -> Decision<Step> {
     let by_command = cx.wanted().1 == Trigger::Command;
     let open = !cx.record.open.is_empty();
     let configured = &cx.plan().coordinates;
@@ -47,9 +48,9 @@ pub fn next(cx: &Context<'_>) -> Step {
         false => format!("; where another token is there, {} is retired", former.id),
     });
     if cx.request.dry_run {
-        return Step::finish(RunResult::DryRun(format!(
+        return Ok(Step::finish(RunResult::DryRun(format!(
             "{name}: would accept its move from {old} to {new} and continue there{former}"
-        )));
+        ))));
     }
     if !by_command || open {
         let first = if open {
@@ -61,8 +62,9 @@ pub fn next(cx: &Context<'_>) -> Step {
             "the configuration moved this secret from {old} to {new}; check that the new place holds the right token, then run \
              `dtrotate rotate {name}` to accept it{former}{first}"
         );
-        return failure::fail(cx, Reason::Moved, &message, Retry::Stuck);
+        return Ok(failure::fail(cx, Reason::Moved, &message, Retry::Stuck));
     }
+    prove_current(cx)?;
     let mut record = cx.draft();
     if other_environment && let Some(current) = record.current.take() {
         // It belongs to the URL that it was made at. If it is at the new one as well, it comes back from there.
@@ -87,5 +89,19 @@ pub fn next(cx: &Context<'_>) -> Step {
         }
     }
     let report = Report::new(EventName::SecretMoved, format!("moved from {old} to {new}"));
-    Step::write(record, vec![report], AfterWrite::Reread)
+    Ok(Step::write(record, vec![report], AfterWrite::Relocated))
+}
+
+/// A current token without our marker is proven by its value at the old place, which is not read any more once the move is accepted.
+fn prove_current(cx: &Context<'_>) -> Decision<()> {
+    let Some(current) = cx.record.current.as_ref().filter(|it| it.digest.is_none()) else {
+        return Ok(());
+    };
+    if cx.request.env.history && current.version > 0 {
+        let value = cx.view.version(current.version)?.value();
+        if value.is_some_and(|value| value.id.as_ref().is_none_or(|id| *id == current.id)) {
+            cx.view.version_value(current.version)?;
+        }
+    }
+    Ok(())
 }
