@@ -302,7 +302,7 @@ async fn p8_what_is_an_error_only_at_times_is_a_trouble_too() {
     .await;
     let (code, text) = world.command(&["status"]).await;
     assert!(
-        code == Some(1) && text.contains("deleted version"),
+        code == Some(1) && text.contains("was deleted during the rotation"),
         "{text}"
     );
 
