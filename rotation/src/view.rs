@@ -126,8 +126,9 @@ impl View {
                 Ok(found) => {
                     self.proven_values
                         .extend(found.found().map(|info| info.id.clone()));
+                    // A 404 that cannot be trusted yet is asked for again.
+                    self.value_was_checked |= found != Lookup::NotFound || self.not_found_trusted;
                     self.value = Some(found);
-                    self.value_was_checked = true;
                 }
                 Err(error) => return Some(error),
             },
