@@ -129,32 +129,48 @@ async fn all(life: Life, choose: impl Fn(&Step) -> Vec<(Moment, Fate)>) -> Vec<R
         }
     }
     let count = cases.len();
+    let (mut rests, mut missed, mut bad) = (vec![], cases, vec![]);
+    // A step that a life does not take by chance is taken by the next one.
+    for attempt in 0..2 {
+        let (more, not_met) = run_all(site, life, attempt, missed, &mut bad).await;
+        rests.extend(more);
+        missed = not_met;
+    }
+    bad.extend(
+        missed
+            .iter()
+            .map(|case| format!("{case}: the step was never taken")),
+    );
+    let slowest = rests.iter().map(|rest| rest.took).max();
+    eprintln!("{life:?}: {count} cases; slowest settling: {slowest:?}");
+    let worse = bad.len();
+    assert!(bad.is_empty(), "{worse} of {count}\n{}", bad.join("\n"));
+    rests
+}
+
+/// How the cases came to rest, and those whose steps were not taken.
+async fn run_all(
+    site: &Arc<Site>,
+    life: Life,
+    attempt: usize,
+    cases: Vec<Case>,
+    bad: &mut Vec<String>,
+) -> (Vec<Rest>, Vec<Case>) {
     let mut runs = stream::iter(cases.into_iter().enumerate())
         .map(|(number, case)| async move {
-            let outcome = run(site, life, &format!("case{number}"), &case).await;
+            let outcome = run(site, life, &format!("case{attempt}-{number}"), &case).await;
             (case, outcome)
         })
         .buffer_unordered(SIDE_BY_SIDE);
-    let (mut rests, mut bad, mut unmet, mut slowest) = (vec![], vec![], 0, None);
+    let (mut rests, mut missed) = (vec![], vec![]);
     while let Some((case, outcome)) = runs.next().await {
         match outcome {
-            Ok(Some(rest)) => {
-                slowest = slowest.max(Some((rest.took, case.to_string())));
-                rests.push(rest);
-            }
-            Ok(None) => unmet += 1,
+            Ok(Some(rest)) => rests.push(rest),
+            Ok(None) => missed.push(case),
             Err(why) => bad.push(format!("{case}:\n{why}")),
         }
     }
-    eprintln!("{life:?}: {count} cases; slowest settling: {slowest:?}");
-    assert!(
-        bad.is_empty(),
-        "{} of {count}\n{}",
-        bad.len(),
-        bad.join("\n")
-    );
-    assert!(unmet * 20 < count, "{unmet} of {count} steps were not met");
-    rests
+    (rests, missed)
 }
 
 /// How it came to rest (none: the step was not met), or what is wrong.

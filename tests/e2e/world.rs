@@ -377,6 +377,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// A child that writes to `log` from its start on.
+    #[cfg(feature = "demo")]
+    pub fn watch(child: Child, log: PathBuf) -> Daemon {
+        let begins = 0;
+        Daemon { child, log, begins }
+    }
+
     /// How many lines of this start tell of `event`.
     pub fn events(&self, event: &str) -> usize {
         let lines = self.lines();
