@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use simulator::{Action, Call, Fault, Rule, Seed};
 
-use crate::world::{Daemon, Site, World, note, now, until};
+use crate::world::{Daemon, Site, World, is_thorough, note, now, until};
 
 /// So many undisturbed lives are recorded.
 const RECORDED: usize = 3;
@@ -45,6 +45,18 @@ pub struct Step {
     pub nth: usize,
     /// It changes something over there.
     pub writes: bool,
+}
+
+impl Step {
+    /// The write by which a new value becomes the current one.
+    pub fn store() -> Step {
+        Step {
+            service: Service::Vault,
+            what: "POST /v1/secret/data/{path} of the secret".to_owned(),
+            nth: 1,
+            writes: true,
+        }
+    }
 }
 
 impl fmt::Display for Step {
@@ -268,6 +280,15 @@ pub fn disturb(world: &Arc<World>, step: &Step, action: Action) -> Fault {
         Service::Vault => world.gate.fault(rule),
         Service::Dynatrace => world.dynatrace.fault(rule),
     }
+}
+
+/// A quick run tries every so many-th case, `make thorough` tries all.
+const QUICK: usize = 4;
+
+/// The cases to try in this run.
+pub fn chosen<T>(cases: Vec<T>) -> Vec<T> {
+    let step = if is_thorough() { 1 } else { QUICK };
+    cases.into_iter().step_by(step).collect()
 }
 
 /// How long a step may take to be reached or a life to be over.
