@@ -19,9 +19,40 @@ help: ## this list
 demo: ## everything on this machine with nothing installed; Ctrl-C ends it
 	@$(CARGO) run --locked --quiet --features demo -- demo
 
+# Most end-to-end tests wait for times of a few seconds, so that many fit on a few cores (.config/nextest.toml has the same number).
+check test: export RUST_TEST_THREADS ?= 12
+# A rotation, a crash and a fault at its store, undo, retirement, `check`, status and health, systemd, the shipped policy.
+SMOKE := crash::p1_to_p5_hold_after_a_crash_at_the_store faults::p1_to_p8_hold_after_a_lost_answer lifetime:: \
+	daemon::a_person_rotates daemon::p8_one_bad undo::p3_ retire::p3_ check::p7_ check::what_vault_keeps \
+	ops::p8_a_stuck_secret process::systemd_hears vault_policy::
+# Every other test binary.
+UNIT := all architecture config explorer generated runbook shipped_files
+# cargo-nextest where it is installed, which runs the tests of all binaries side by side; else the test runner of cargo.
+ifneq ($(shell command -v cargo-nextest),)
+empty :=
+space := $(empty) $(empty)
+smoke := binary(=e2e) and test(/^($(subst $(space),|,$(SMOKE)))/)
+run_check := $(CARGO) nextest run $(ALL) -E 'not binary(=e2e) or $(smoke)'
+run_smoke := $(CARGO) nextest run $(ALL) -E '$(smoke)'
+run_test := $(CARGO) test $(ALL) --doc && $(CARGO) nextest run $(ALL)
+else
+run_smoke := $(CARGO) test $(ALL) --test e2e -- $(SMOKE)
+run_check := $(CARGO) test $(ALL) --lib --bins $(UNIT:%=--test %) && $(run_smoke)
+run_test := $(CARGO) test $(ALL)
+endif
+
+.PHONY: check
+check: lint tools ## before every commit: formatter, clippy, unit tests, the small search, a dozen end-to-end tests; a minute
+	BAO="$$(scripts/openbao)"; export BAO; $(run_check)
+
 .PHONY: test
-test: lint tools ## formatter, clippy and all tests; the end-to-end tests run against a real OpenBao
-	BAO="$$(scripts/openbao)"; export BAO; $(CARGO) test $(ALL)
+test: lint tools shipped ## formatter, clippy and all tests; the end-to-end tests run against a real OpenBao
+	BAO="$$(scripts/openbao)"; export BAO; PROGRAM="$$PWD/target/shipped/dtrotate" $(run_smoke); $(run_test)
+
+.PHONY: shipped
+shipped: ## a program with the features that ship, built as quickly as the tests: target/shipped/dtrotate
+	$(CARGO) build --locked --bin dtrotate
+	install -D target/debug/dtrotate target/shipped/dtrotate
 
 .PHONY: test-ops
 test-ops: tools ## the status page in Chromium, metrics and alerts under promtool; both are fetched from Debian when missing
@@ -29,8 +60,8 @@ test-ops: tools ## the status page in Chromium, metrics and alerts under promtoo
 	$(CARGO) test --locked --all-features --test tools -- page:: prometheus::
 
 .PHONY: thorough
-thorough: tools ## every fault at every call of a rotation, where `make test` tries a choice
-	BAO="$$(scripts/openbao)"; export BAO; THOROUGH=1 $(CARGO) test $(ALL) --test e2e faults:: -- --nocapture
+thorough: tools ## every crash and every fault at every call of a life, where `make test` tries a choice
+	BAO="$$(scripts/openbao)"; export BAO; THOROUGH=1 RUST_TEST_THREADS=2 $(CARGO) test $(ALL) --test e2e -- --nocapture crash:: faults::
 
 .PHONY: soak
 soak: tools ## random kills and faults on three replicas for SOAK_SECONDS (1800), with SOAK_SEED; prints the figures

@@ -225,7 +225,7 @@ impl World {
     fn new(secrets: usize) -> Outcome<World> {
         let simulator = Simulator::start_on_thread(Options::default())?;
         let kv = simulator.kv();
-        let (url, token) = (simulator.kv_url().to_owned(), kv.root_token());
+        let (url, token) = (kv.url().to_owned(), kv.root_token().to_owned());
         World::with(simulator, &url, &token, secrets, |path, data| {
             kv.put("secret", path, data);
         })

@@ -135,10 +135,10 @@ fn http_date(text: &str) -> Option<Timestamp> {
 /// No whole answer came. The text is for people and holds no URL, header or body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The request was certainly not sent: refused connection, name not found, TLS failure, connect time-out.
+    /// The request was certainly not sent: refused connection, name not found, TLS failure, connect timeout.
     #[error("{0}")]
     NotSent(String),
-    /// The request may have been received and carried out: time-out, reset, truncated or oversized answer.
+    /// The request may have been received and carried out: timeout, reset, truncated or oversized answer.
     #[error("{0}")]
     MaybeSent(String),
 }
@@ -328,7 +328,9 @@ fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
 }
 
 fn failure(error: reqwest::Error) -> Failure {
-    if error.is_connect() || error.is_builder() {
+    if error.is_connect() && error.is_timeout() {
+        Failure::NotSent("timeout: no connection".to_owned())
+    } else if error.is_connect() || error.is_builder() {
         Failure::NotSent(chain(error))
     } else {
         in_answer(error)
@@ -337,7 +339,7 @@ fn failure(error: reqwest::Error) -> Failure {
 
 fn in_answer(error: reqwest::Error) -> Failure {
     if error.is_timeout() {
-        Failure::MaybeSent("no whole answer in time".to_owned())
+        Failure::MaybeSent("timeout: no complete response".to_owned())
     } else {
         Failure::MaybeSent(chain(error))
     }

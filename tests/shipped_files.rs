@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{self, Write},
     path::{Component, Path, PathBuf},
     process::{Command, Output},
 };
@@ -105,78 +104,8 @@ fn the_schema_takes_every_configuration_and_no_unknown_key() {
     }
 }
 
-/// The worst exposure that the unit may have, times ten: what is left at 1.1 is the network that it is for.
-const EXPOSURE: &str = "--threshold=12";
-
-/// The unit in a folder of its own, with a program that is there.
-fn unit() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("dtrotate.service");
-    let text = shipped("systemd/dtrotate.service");
-    let here = text.replace(
-        "ExecStart=/usr/bin/dtrotate",
-        concat!("ExecStart=", env!("CARGO_BIN_EXE_dtrotate")),
-    );
-    assert_ne!(text, here, "ExecStart= is not the path of the package");
-    fs::write(&file, here).expect("writing the unit");
-    (folder, file)
-}
-
-/// `systemd-analyze` with these arguments; none when this machine has no such program, which it then says.
-fn systemd_analyze(arguments: &[&str], unit: &Path) -> Option<Output> {
-    match Command::new("systemd-analyze")
-        .args(arguments)
-        .arg(unit)
-        .output()
-    {
-        Ok(output) => Some(output),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Not println!, which the test runner keeps to itself when a test passes.
-            let why =
-                "skipped: systemd-analyze is not on this machine and did not check the unit\n";
-            io::stderr().write_all(why.as_bytes()).expect("stderr");
-            None
-        }
-        Err(error) => panic!("systemd-analyze: {error}"),
-    }
-}
-
 fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
-}
-
-#[test]
-fn systemd_accepts_the_unit_without_a_word() {
-    let (_folder, file) = unit();
-    let Some(output) = systemd_analyze(&["verify", "--man=no"], &file) else {
-        return;
-    };
-    let said = printed(&output);
-    let about_ours: Vec<&str> = said
-        .lines()
-        .filter(|line| line.contains("dtrotate"))
-        .collect();
-    assert!(output.status.success() && about_ours.is_empty(), "{said}");
-}
-
-#[test]
-fn systemd_accepts_the_drop_ins() {
-    for name in ["ip-allow-list.conf", "notify-reload.conf"] {
-        let (folder, file) = unit();
-        let drop_ins = folder.path().join("dtrotate.service.d");
-        fs::create_dir(&drop_ins).expect("a folder");
-        let text = shipped(&format!("systemd/drop-ins/{name}"));
-        fs::write(drop_ins.join(name), text).expect("writing the drop-in");
-        let Some(output) = systemd_analyze(&["verify", "--man=no"], &file) else {
-            return;
-        };
-        let said = printed(&output);
-        // Before 253 systemd keeps to the unit's own type, and says so.
-        let too_old =
-            |line: &str| line.ends_with("Failed to parse service type, ignoring: notify-reload");
-        let mut about_ours = said.lines().filter(|line| line.contains("dtrotate"));
-        assert!(output.status.success() && about_ours.all(too_old), "{said}");
-    }
 }
 
 #[test]
@@ -209,18 +138,6 @@ fn the_unit_hands_over_every_credential_that_the_configuration_may_name() {
         (key.ends_with("_file") && ours).then_some(value)
     });
     assert_eq!(of_unit, named.collect());
-}
-
-#[test]
-fn the_unit_exposes_no_more_than_it_must() {
-    let (_folder, file) = unit();
-    let Some(output) = systemd_analyze(
-        &["security", "--offline=true", "--no-pager", EXPOSURE],
-        &file,
-    ) else {
-        return;
-    };
-    assert!(output.status.success(), "{}", printed(&output));
 }
 
 #[test]

@@ -22,21 +22,6 @@ pub enum Operation {
     ReadSecret,
     /// POST or PUT to a KV v2 `data` path.
     WriteSecret,
-    /// DELETE of a KV v2 `data` path, or POST to `delete`, `undelete` or `destroy`.
-    DeleteSecret,
-    ReadMetadata,
-    ListSecrets,
-    WriteMetadata,
-    DeleteMetadata,
-    Login,
-    LookupSelf,
-    RenewSelf,
-    RevokeSelf,
-    Capabilities,
-    MountInfo,
-    Health,
-    Leader,
-    SealStatus,
 }
 
 /// One request as it arrived. It never holds a token value: a secret sent in a path is shown by its id.
@@ -55,9 +40,9 @@ pub struct Call {
     pub operation: Option<Operation>,
     /// True for the tokens API v1.
     pub v1: bool,
-    /// The id of the token that authenticated or tried to; the accessor at the KV stand-in.
+    /// The id of the token that authenticated or tried to.
     pub credential: Option<String>,
-    /// The id of the token that the request is about; the secret's mount and path at the KV stand-in.
+    /// The id of the token that the request is about; in front of a Vault the secret's mount and path.
     pub subject: Option<String>,
     /// That token's name at the time of the call, or the name asked for in a create.
     pub name: Option<String>,

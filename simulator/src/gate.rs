@@ -192,7 +192,7 @@ impl Service for Relay {
     }
 
     fn describe(&self, incoming: &Incoming) -> Call {
-        kv::describe_path(&self.site.clock, incoming)
+        kv::describe(&self.site.clock, incoming)
     }
 
     /// A server that does not answer is what a load balancer says of it.

@@ -1,5 +1,5 @@
 //! A stand-in for the Dynatrace token APIs (API tokens v2 and tokens v1) and the ingest of events v2, as strict as the real
-//! ones, with a small Vault-shaped KV v2 beside it.
+//! ones, with the little of a Vault that dtrotate's demo needs beside it.
 //!
 //! It exists so that a client of those APIs can be tested without an environment, and shown on one machine. It is written
 //! from the public documentation alone and must never import anything of its clients, so that it cannot share their
@@ -9,7 +9,7 @@
 //!
 //! - `simulator`: [`Simulator`] starts and ends it, and hands out the two handles below;
 //! - `dynatrace`: the token table, the two API generations over it, and the [`Dynatrace`] handle;
-//! - `kv`: the Vault-shaped stand-in and the [`Kv`] handle;
+//! - `kv`: the Vault of the demo and the [`Kv`] handle;
 //! - `fault`: what can be made to go wrong with which request: [`Rule`], [`Action`], [`Fault`];
 //! - `gate`: [`Gate`], the same faults in front of a real server;
 //! - `calls`: what was asked: [`Call`], [`Operation`];
@@ -53,6 +53,5 @@ pub use fault::handle::Fault;
 pub use fault::{Action, Answer, LateAnswer, Rule, Until, Visibility};
 #[cfg(feature = "gate")]
 pub use gate::Gate;
-pub use kv::handle::{Kv, KvChange, KvChangeKind};
-pub use kv::{AppRole, KvOptions, PolicyRule};
+pub use kv::Kv;
 pub use simulator::{EnvironmentOptions, Options, Simulator};

@@ -15,16 +15,13 @@ use serde_json::json;
 use simulator::{Dynatrace, EnvironmentOptions, Options, Seed, Simulator};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A stand-in for the Dynatrace token APIs (v2 and v1), with a small Vault-shaped KV v2 beside it.
+/// A stand-in for the Dynatrace token APIs (v2 and v1).
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     /// Address of the Dynatrace stand-in.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Address of the KV stand-in.
-    #[arg(long, default_value = "127.0.0.1:0")]
-    kv_listen: SocketAddr,
     /// Serves a Managed environment at /e/ID instead of the root; may be repeated.
     #[arg(long = "environment", value_name = "ID")]
     environments: Vec<String>,
@@ -43,9 +40,6 @@ struct Arguments {
     /// Gets a JSON list of {id, name, value} of the seeded tokens (mode 0600).
     #[arg(long, value_name = "FILE")]
     tokens_file: Option<PathBuf>,
-    /// Gets the KV stand-in's root token (mode 0600).
-    #[arg(long, value_name = "FILE")]
-    kv_token_file: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -88,14 +82,9 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         write_private(file, &json!(list).to_string())?;
         println!("{} tokens: values in {}", arguments.tokens, file.display());
     }
-    if let Some(file) = &arguments.kv_token_file {
-        write_private(file, &simulator.kv().root_token())?;
-        println!("kv root token: value in {}", file.display());
-    }
     for environment in simulator.environments() {
         println!("dynatrace {}", environment.url());
     }
-    println!("kv {}", simulator.kv_url());
     io::stdout().flush()?;
     tokio::select! {
         _ = terminate.recv() => {}
@@ -118,12 +107,10 @@ fn options(arguments: &Arguments) -> Options {
     }
     Options {
         listen: arguments.listen,
-        kv_listen: arguments.kv_listen,
         environments,
         latency: Duration::from_millis(arguments.latency),
         keep_calls: false,
         admin: true,
-        ..Options::default()
     }
 }
 

@@ -16,8 +16,7 @@ use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::dynatrace::Environment;
 use crate::dynatrace::handle::Dynatrace;
-use crate::kv::handle::Kv;
-use crate::kv::{KvOptions, Vault};
+use crate::kv::{Kv, Vault};
 use crate::message::Incoming;
 use crate::server::{self, Choice, Service, Site};
 
@@ -26,11 +25,8 @@ use crate::server::{self, Choice, Service, Site};
 pub struct Options {
     /// Where the Dynatrace stand-in listens; a free loopback port unless given.
     pub listen: SocketAddr,
-    /// Where the KV stand-in listens; a free loopback port unless given.
-    pub kv_listen: SocketAddr,
     /// At least one; the first is the one that [`Simulator::dynatrace`] gives.
     pub environments: Vec<EnvironmentOptions>,
-    pub kv: KvOptions,
     /// How long every Dynatrace request takes before its effect.
     pub latency: Duration,
     /// Whether requests are kept for `calls()`; switch it off for a long run.
@@ -62,9 +58,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             listen: server::any_loopback_port(),
-            kv_listen: server::any_loopback_port(),
             environments: vec![EnvironmentOptions::default()],
-            kv: KvOptions::default(),
             latency: Duration::ZERO,
             keep_calls: true,
             admin: false,
@@ -158,11 +152,6 @@ impl Simulator {
         self.environments[0].url()
     }
 
-    /// The address of the KV stand-in.
-    pub fn kv_url(&self) -> &str {
-        self.kv.url()
-    }
-
     /// Moves the stand-ins' notion of now, and with it the `Date` header, off the system's clock.
     pub fn set_clock_offset(&self, offset: SignedDuration) {
         self.clock.set_offset(offset);
@@ -207,7 +196,7 @@ impl Listeners {
     async fn bind(options: &Options) -> io::Result<Listeners> {
         Ok(Listeners {
             dynatrace: TcpListener::bind(options.listen).await?,
-            kv: TcpListener::bind(options.kv_listen).await?,
+            kv: TcpListener::bind(server::any_loopback_port()).await?,
         })
     }
 
@@ -261,7 +250,7 @@ impl Parts {
                 Arc::new(environment)
             })
             .collect();
-        let vault = Arc::new(Vault::new(&options.kv, site(Duration::ZERO)));
+        let vault = Arc::new(Vault::new(site(Duration::ZERO)));
         let admin = options
             .admin
             .then(|| Arc::new(Admin::new(environments.clone(), site(Duration::ZERO))));

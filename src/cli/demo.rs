@@ -62,7 +62,7 @@ fn prepare(arguments: &mut Arguments) -> std::io::Result<Stage> {
          [journal]\nmount = \"dtrotate\"\npath = \"journal\"\n[dynatrace.demo]\nurl = \"{}\"\nsettle = \"5s\"\n\
          [dynatrace.demo.auth]\npath = \"dynatrace/master\"\n[defaults]\ngrace = \"6s\"\nmax_grace = \"12s\"\nquarantine = \"6s\"\n\
          [daemon]\nsweep = \"10s\"\n[log]\nformat = \"text\"\n[ops]\nlisten = \"\"\n",
-        simulator.kv_url(),
+        kv.url(),
         simulator.url()
     );
     for (path, schedule, scopes) in SECRETS {

@@ -16,6 +16,11 @@ use super::{Life, systemd};
 /// A start is ready after this at the latest: a unit must not fail because Vault is down.
 const READY_AT_LATEST: Duration = Duration::from_secs(30);
 
+/// Whether a start that has lasted so long is over. `recovered`: everything was looked at.
+fn is_start_over(recovered: bool, lasted: Duration) -> bool {
+    recovered || lasted >= READY_AT_LATEST
+}
+
 impl Life {
     /// Asks the services that are down whether they are back.
     pub(super) fn probe(&mut self) {
@@ -117,8 +122,7 @@ impl Life {
             }
             None => format!("{secrets} secrets"),
         };
-        let waited = self.office.began.elapsed() >= READY_AT_LATEST;
-        if !self.ready && (recovered || waited) {
+        if !self.ready && is_start_over(recovered, self.office.began.elapsed()) {
             self.ready = true;
             systemd::ready(&status);
             let message = match &self.listener {
@@ -130,5 +134,18 @@ impl Life {
             systemd::status(&status);
         }
         self.status = status;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_over_when_everything_was_looked_at_or_after_30_seconds() {
+        let seconds = Duration::from_secs;
+        assert!(is_start_over(true, seconds(0)));
+        assert!(!is_start_over(false, seconds(29)));
+        assert!(is_start_over(false, seconds(30)));
     }
 }

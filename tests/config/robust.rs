@@ -42,8 +42,10 @@ fn renders(text: &str) {
     let files = Files::new(text).with("conf.d/x.toml", text);
     if let Err(problems) = files.load(&daemon()) {
         assert!(!problems.is_empty());
-        assert!(problems.render(false).len() >= problems.len());
-        assert!(problems.lines().len() == problems.len());
+        assert_eq!(problems.lines().len(), problems.len());
+        let rendered = problems.render(false);
+        let headings = rendered.lines().filter(|line| line.starts_with("error: "));
+        assert_eq!(headings.count(), problems.len(), "{rendered}");
         problems.render(true);
     }
 }

@@ -124,7 +124,7 @@ timezone = "Europe/Vienna"
         );
         let file = self.folder.path().join("dtrotate.toml");
         fs::write(&file, text).expect("the configuration");
-        let output = Command::new(env!("CARGO_BIN_EXE_dtrotate"))
+        let output = Command::new(crate::world::program())
             .arg("--config")
             .arg(file)
             .arg("check")

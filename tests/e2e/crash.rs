@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, stream};
 use simulator::Action;
 
-use crate::life::{Life, PATIENCE, Step, disturb};
+use crate::life::{Life, PATIENCE, Step, chosen, disturb};
 use crate::world::{Daemon, Site, World, within};
 
 /// So many cases run side by side.
@@ -63,42 +63,53 @@ struct Rest {
     replaced: usize,
 }
 
+#[tokio::test]
+async fn p1_to_p5_hold_after_a_crash_at_the_store() {
+    let case = Case {
+        step: Step::store(),
+        moment: Moment::Unanswered,
+        fate: Fate::Restarted,
+    };
+    let rest = run(&Site::new().await, Life::Token, "one", &case).await;
+    assert!(matches!(&rest, Ok(Some(_))), "{:?}", rest.err());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p1_to_p5_hold_after_a_crash_at_every_step() {
-    let rests = all(Life::Token, |step| {
+    all(Life::Token, 60, |step| {
         let mut moments = vec![Moment::Before, Moment::Unanswered];
         if step.writes {
             moments.extend([Moment::Answered, Moment::Late]);
         }
         let moments = moments.into_iter();
         moments.map(|moment| (moment, Fate::Restarted)).collect()
-    });
-    assert!(rests.await.len() > 60);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p6_another_replica_finishes_what_a_dead_or_frozen_one_began() {
-    let rests = all(Life::Token, |step| {
+    all(Life::Token, 30, |step| {
         let moments = [Moment::Before, Moment::Unanswered].into_iter();
         let fates = |moment| [Fate::Replaced, Fate::Frozen].map(|fate| (moment, fate));
         moments.filter(|_| step.writes).flat_map(fates).collect()
-    });
-    assert!(rests.await.len() > 30);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p1_to_p5_hold_after_a_crash_at_every_step_of_the_management_tokens_own_rotation() {
-    let rests = all(Life::Management, |_| {
+    all(Life::Management, 50, |_| {
         [Moment::Before, Moment::Unanswered]
             .map(|moment| (moment, Fate::Restarted))
             .to_vec()
-    });
-    assert!(rests.await.len() > 50);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p1_to_p5_hold_after_a_crash_at_every_step_of_an_undo() {
-    let rests = all(Life::Undo, |step| {
+    let rests = all(Life::Undo, 20, |step| {
         let mut cases = vec![
             (Moment::Before, Fate::Replaced),
             (Moment::Unanswered, Fate::Replaced),
@@ -110,51 +121,72 @@ async fn p1_to_p5_hold_after_a_crash_at_every_step_of_an_undo() {
             ]);
         }
         cases
-    });
-    let rests = rests.await;
+    })
+    .await;
     let came_back = rests.iter().filter(|rest| rest.replaced == 2).count();
-    assert!(rests.len() > 20);
     // Either the previous token is the value again or the newer one still is, as far as the undo had come.
     assert!(came_back > 0 && came_back < rests.len(), "{came_back}");
 }
 
-/// Lives as often as `choose` says for each step. How those came to rest whose step was met.
-async fn all(life: Life, choose: impl Fn(&Step) -> Vec<(Moment, Fate)>) -> Vec<Rest> {
+/// Lives as often as `cases_of` says for each step, which must be more than `least` times in all. How they came to rest.
+async fn all(
+    life: Life,
+    least: usize,
+    cases_of: impl Fn(&Step) -> Vec<(Moment, Fate)>,
+) -> Vec<Rest> {
     let site = &Site::new().await;
     let mut cases = vec![];
     for step in life.steps(site).await {
-        for (moment, fate) in choose(&step) {
+        for (moment, fate) in cases_of(&step) {
             let step = step.clone();
             cases.push(Case { step, moment, fate });
         }
     }
+    assert!(cases.len() > least, "only {} cases", cases.len());
+    let cases = chosen(cases);
     let count = cases.len();
+    let (mut rests, mut missed, mut bad) = (vec![], cases, vec![]);
+    // A step that a life does not take by chance is taken by the next one.
+    for attempt in 0..2 {
+        let (more, not_met) = run_all(site, life, attempt, missed, &mut bad).await;
+        rests.extend(more);
+        missed = not_met;
+    }
+    bad.extend(
+        missed
+            .iter()
+            .map(|case| format!("{case}: the step was never taken")),
+    );
+    let slowest = rests.iter().map(|rest| rest.took).max();
+    eprintln!("{life:?}: {count} cases; slowest settling: {slowest:?}");
+    let worse = bad.len();
+    assert!(bad.is_empty(), "{worse} of {count}\n{}", bad.join("\n"));
+    rests
+}
+
+/// How the cases came to rest, and those whose steps were not taken.
+async fn run_all(
+    site: &Arc<Site>,
+    life: Life,
+    attempt: usize,
+    cases: Vec<Case>,
+    bad: &mut Vec<String>,
+) -> (Vec<Rest>, Vec<Case>) {
     let mut runs = stream::iter(cases.into_iter().enumerate())
         .map(|(number, case)| async move {
-            let outcome = run(site, life, &format!("case{number}"), &case).await;
+            let outcome = run(site, life, &format!("case{attempt}-{number}"), &case).await;
             (case, outcome)
         })
         .buffer_unordered(SIDE_BY_SIDE);
-    let (mut rests, mut bad, mut unmet, mut slowest) = (vec![], vec![], 0, None);
+    let (mut rests, mut missed) = (vec![], vec![]);
     while let Some((case, outcome)) = runs.next().await {
         match outcome {
-            Ok(Some(rest)) => {
-                slowest = slowest.max(Some((rest.took, case.to_string())));
-                rests.push(rest);
-            }
-            Ok(None) => unmet += 1,
+            Ok(Some(rest)) => rests.push(rest),
+            Ok(None) => missed.push(case),
             Err(why) => bad.push(format!("{case}:\n{why}")),
         }
     }
-    eprintln!("{life:?}: {count} cases; slowest settling: {slowest:?}");
-    assert!(
-        bad.is_empty(),
-        "{} of {count}\n{}",
-        bad.len(),
-        bad.join("\n")
-    );
-    assert!(unmet * 20 < count, "{unmet} of {count} steps were not met");
-    rests
+    (rests, missed)
 }
 
 /// How it came to rest (none: the step was not met), or what is wrong.

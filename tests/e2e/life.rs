@@ -8,11 +8,15 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::SignedDuration;
 use serde_json::json;
 use simulator::{Action, Call, Fault, Rule, Seed};
 
-use crate::world::{Daemon, Site, World, note, now, until};
+use crate::world::{Daemon, Site, World, is_thorough, note, now, until};
+
+/// So many undisturbed lives are recorded.
+const RECORDED: usize = 3;
 
 /// What is lived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,18 @@ pub struct Step {
     pub nth: usize,
     /// It changes something over there.
     pub writes: bool,
+}
+
+impl Step {
+    /// The write by which a new value becomes the current one.
+    pub fn store() -> Step {
+        Step {
+            service: Service::Vault,
+            what: "POST /v1/secret/data/{path} of the secret".to_owned(),
+            nth: 1,
+            writes: true,
+        }
+    }
 }
 
 impl fmt::Display for Step {
@@ -99,9 +115,19 @@ impl Life {
             && world.is_quiet().await
     }
 
-    /// The steps of an undisturbed life, in the order of their first calls.
+    /// The steps that every undisturbed life takes, in the order of their first calls: how often something is looked at differs from life
+    /// to life.
     pub async fn steps(self, site: &Arc<Site>) -> Vec<Step> {
-        let world = self.prepare(site, "undisturbed").await;
+        let lives = (0..RECORDED).map(|number| self.record(site, number));
+        let mut lives = join_all(lives).await;
+        let mut steps = lives.remove(0);
+        steps.retain(|step| lives.iter().all(|other| other.contains(step)));
+        steps
+    }
+
+    /// The steps of one undisturbed life.
+    async fn record(self, site: &Arc<Site>, number: usize) -> Vec<Step> {
+        let world = self.prepare(site, &format!("undisturbed{number}")).await;
         world.gate.reset_calls();
         world.dynatrace.reset_calls();
         let mut process = self.begin(&world, "recorded");
@@ -254,6 +280,15 @@ pub fn disturb(world: &Arc<World>, step: &Step, action: Action) -> Fault {
         Service::Vault => world.gate.fault(rule),
         Service::Dynatrace => world.dynatrace.fault(rule),
     }
+}
+
+/// A quick run tries every so many-th case, `make thorough` tries all.
+const QUICK: usize = 4;
+
+/// The cases to try in this run.
+pub fn chosen<T>(cases: Vec<T>) -> Vec<T> {
+    let step = if is_thorough() { 1 } else { QUICK };
+    cases.into_iter().step_by(step).collect()
 }
 
 /// How long a step may take to be reached or a life to be over.

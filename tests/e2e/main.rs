@@ -2,9 +2,10 @@
 
 mod check;
 mod cluster;
-mod contract;
+
 mod crash;
 mod daemon;
+mod demo;
 mod faults;
 mod gate;
 mod hands;

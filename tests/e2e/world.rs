@@ -17,7 +17,7 @@ use simulator::{Dynatrace, Gate, Options, Seed, Simulator};
 use tempfile::TempDir;
 
 use crate::gate::gate;
-use crate::openbao::{Api, OpenBao};
+use crate::openbao::{Api, OpenBao, variable};
 
 /// How long anything may take on a slow machine.
 pub const LONG: Duration = Duration::from_secs(90);
@@ -332,7 +332,7 @@ listen = ""
     }
 
     fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dtrotate"));
+        let mut command = Command::new(program());
         command.arg("--config").arg(self.config_file()).env_clear();
         command
     }
@@ -363,6 +363,14 @@ listen = ""
     }
 }
 
+/// The dtrotate that is tested: `$PROGRAM` (`make test` names one with the features that ship), else the one built with the tests.
+pub fn program() -> PathBuf {
+    let named = variable("PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_dtrotate").into());
+    let program = PathBuf::from(named);
+    assert!(program.is_file(), "PROGRAM={}", program.display());
+    program
+}
+
 /// The field of somebody else in secret `number`.
 pub fn note(number: usize) -> Value {
     json!({ "kept": [number] })
@@ -377,6 +385,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// A child that writes to `log` from its start on.
+    #[cfg(feature = "demo")]
+    pub fn watch(child: Child, log: PathBuf) -> Daemon {
+        let begins = 0;
+        Daemon { child, log, begins }
+    }
+
     /// How many lines of this start tell of `event`.
     pub fn events(&self, event: &str) -> usize {
         let lines = self.lines();
@@ -433,12 +448,8 @@ fn lines(log: &Path, begins: usize) -> Vec<Value> {
 }
 
 /// Whether every case is to be tried (`make thorough`), or a choice of them.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test is told by its environment how long it may take"
-)]
 pub fn is_thorough() -> bool {
-    std::env::var_os("THOROUGH").is_some()
+    variable("THOROUGH").is_some()
 }
 
 /// Waits until `done`, looking often.

@@ -34,7 +34,7 @@ pub enum Change {
 /// One entry of the history.
 #[derive(Debug, Clone, Serialize)]
 pub struct TokenChange {
-    /// One order over all changes of this simulator, the KV stand-in's included.
+    /// One order over all changes of this simulator.
     pub sequence: u64,
     /// By the stand-in's clock.
     pub at: Timestamp,

@@ -184,7 +184,7 @@ impl Rule {
         self
     }
 
-    /// Only requests about a token whose id or name (for the KV stand-in: mount and path) contains this text.
+    /// Only requests about a token whose id or name (in front of a Vault: mount and path) contains this text.
     #[must_use]
     pub fn about(mut self, part: &str) -> Rule {
         self.about = Some(part.to_owned());

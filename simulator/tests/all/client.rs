@@ -2,12 +2,11 @@
 
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
-use simulator::{Dynatrace, Kv, Options, Seed, Seeded, Simulator};
+use simulator::{Dynatrace, Options, Seed, Seeded, Simulator};
 
 pub struct World {
     pub simulator: Simulator,
     pub dynatrace: Dynatrace,
-    pub kv: Kv,
     pub management: Seeded,
     http: reqwest::Client,
 }
@@ -41,7 +40,6 @@ pub async fn world_with(options: Options) -> World {
     let dynatrace = simulator.dynatrace();
     let management = dynatrace.seed(Seed::management("management").owner("boss"));
     World {
-        kv: simulator.kv(),
         dynatrace,
         simulator,
         management,
@@ -76,25 +74,6 @@ impl World {
         body: Option<Value>,
     ) -> Answer {
         let mut request = self.request(token, method, path);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        read(request.send().await.expect("an answer")).await
-    }
-
-    /// A request to the KV stand-in, below `/v1/`.
-    pub async fn vault(
-        &self,
-        token: &str,
-        method: &str,
-        path: &str,
-        body: Option<Value>,
-    ) -> Answer {
-        let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request = self
-            .http
-            .request(method, format!("{}/v1/{path}", self.kv.url()))
-            .header("x-vault-token", token);
         if let Some(body) = body {
             request = request.json(&body);
         }

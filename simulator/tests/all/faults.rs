@@ -354,36 +354,6 @@ async fn a_body_breaks_off_or_is_html_or_never_ends() {
 }
 
 #[tokio::test]
-async fn faults_apply_to_the_kv_stand_in() {
-    let world = world().await;
-    let root = world.kv.root_token();
-    let fault = world.kv.fault(
-        Rule::on(Operation::WriteSecret)
-            .about("secret/a")
-            .then(Action::LoseAnswer),
-    );
-    let body = json!({ "options": { "cas": 0 }, "data": { "k": "v" } });
-    let lost = crate::client::client_builder()
-        .build()
-        .expect("a client")
-        .post(format!("{}/v1/secret/data/a", world.kv.url()))
-        .header("x-vault-token", &root)
-        .json(&body)
-        .send()
-        .await;
-    assert!(lost.is_err());
-    assert_eq!(fault.fired(), 1);
-    assert_eq!(world.kv.get("secret", "a"), Some((1, json!({ "k": "v" }))));
-    assert_eq!(
-        world
-            .vault(&root, "POST", "secret/data/a", Some(body))
-            .await
-            .status,
-        400
-    );
-}
-
-#[tokio::test]
 async fn requests_in_flight_wait_side_by_side() {
     let world = world().await;
     world.dynatrace.set_latency(Duration::from_millis(200));

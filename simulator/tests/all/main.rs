@@ -3,7 +3,6 @@
 mod client;
 mod events;
 mod faults;
-mod kv;
 mod program;
 mod tokens_v1;
 mod tokens_v2;

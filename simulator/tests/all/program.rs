@@ -37,7 +37,7 @@ async fn it_seeds_serves_and_ends_on_sigterm() {
             "--management-token-file",
             "management",
         ])
-        .args(["--kv-token-file", "root", "--environment", "abc"])
+        .args(["--environment", "abc"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("starts");
@@ -46,7 +46,10 @@ async fn it_seeds_serves_and_ends_on_sigterm() {
     let mut lines = Vec::new();
     for line in BufReader::new(stdout).lines() {
         lines.push(line.expect("text"));
-        if lines.last().is_some_and(|line| line.starts_with("kv http")) {
+        if lines
+            .last()
+            .is_some_and(|line| line.starts_with("dynatrace http"))
+        {
             break;
         }
     }

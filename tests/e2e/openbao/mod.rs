@@ -324,9 +324,9 @@ fn program() -> PathBuf {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the harness is told by its environment where the program is"
+    reason = "the harness is told by its environment where programs are"
 )]
-fn variable(name: &str) -> Option<std::ffi::OsString> {
+pub fn variable(name: &str) -> Option<std::ffi::OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
