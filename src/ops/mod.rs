@@ -28,4 +28,6 @@ pub trait Source: Send + Sync + 'static {
     fn idle(&self) -> Duration;
     /// What was counted since the start.
     fn counters(&self) -> &Counters;
+    /// Log lines that were dropped since the start.
+    fn log_lines_dropped(&self) -> u64;
 }

@@ -28,6 +28,9 @@ impl Source for Sample {
     fn idle(&self) -> Duration {
         self.idle
     }
+    fn log_lines_dropped(&self) -> u64 {
+        7
+    }
     fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -1,5 +1,6 @@
 //! A line as JSON and as text: the same fields, flat, in one order.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::Level as Loudness;
 
@@ -24,9 +25,9 @@ const ORDER: [&str; 16] = [
 ];
 
 /// One JSON object.
-pub(super) fn json(level: &Loudness, mut found: Map<String, Value>) -> String {
+pub(super) fn json(at: Timestamp, level: &Loudness, mut found: Map<String, Value>) -> String {
     let mut parts = vec![
-        format!("\"timestamp\":\"{:.6}\"", crate::clock::now()),
+        format!("\"timestamp\":\"{at:.6}\""),
         format!("\"level\":\"{level}\""),
     ];
     let mut push = |name: &str, value: &Value| {
@@ -44,15 +45,14 @@ pub(super) fn json(level: &Loudness, mut found: Map<String, Value>) -> String {
 }
 
 /// For people: one line, the details in brackets.
-pub(super) fn text(level: &Loudness, mut found: Map<String, Value>) -> String {
+pub(super) fn text(at: Timestamp, level: &Loudness, mut found: Map<String, Value>) -> String {
     let plain = |value: &Value| match value {
         // A line stays one line, whatever the other side said.
         Value::String(text) => text.replace(['\n', '\r'], " "),
         other => other.to_string(),
     };
     let mut take = |name: &str| found.remove(name).map(|value| plain(&value));
-    let now = crate::clock::now();
-    let mut line = format!("{now:.3} {level:5}");
+    let mut line = format!("{at:.3} {level:5}");
     for part in [
         take("event"),
         take("secret").map(|secret| format!("{secret}:")),
@@ -91,6 +91,7 @@ mod tests {
     #[test]
     fn a_json_line_is_flat_and_keeps_its_order() {
         let line = json(
+            Timestamp::UNIX_EPOCH,
             &Loudness::INFO,
             fields(&[
                 ("since", "x"),
@@ -110,6 +111,7 @@ mod tests {
     #[test]
     fn a_text_line_is_one_line() {
         let line = text(
+            Timestamp::UNIX_EPOCH,
             &Loudness::WARN,
             fields(&[
                 ("event", "rotation_failed"),
