@@ -23,6 +23,8 @@ pub mod dynatrace;
 pub mod http;
 pub mod notify;
 pub mod ops;
+pub mod redact;
+pub mod sanitize;
 pub mod schedule;
 pub mod telemetry;
 pub mod vault;

@@ -23,7 +23,7 @@ pub(super) fn health(arguments: &Arguments) -> ExitCode {
             ExitCode::from(if answer.status == 200 { 0 } else { FAILED })
         }
         Ok(Err(why)) => {
-            eprintln!("{why}");
+            eprintln!("{}", crate::sanitize::line(&why));
             ExitCode::from(FAILED)
         }
         Err(code) => ExitCode::from(code),

@@ -4,6 +4,8 @@ use std::fmt::{Display, Write as _};
 
 use jiff::Timestamp;
 
+use crate::sanitize;
+
 use super::status::{Daemon, Retiring, Secret, Service, ServiceState, State, Status, Trouble};
 use super::words::{count, due, exact, relative, span};
 
@@ -13,12 +15,12 @@ pub const STYLE: &str = include_str!("page.css");
 /// The page asks for itself again after so many seconds.
 const AGAIN: u32 = 30;
 
-/// Text as HTML text or the value of an attribute.
+/// Text from anywhere as HTML text or the value of an attribute.
 struct Safe<T>(T);
 
 impl<T: Display> Display for Safe<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for letter in self.0.to_string().chars() {
+        for letter in sanitize::line(&self.0.to_string()).chars() {
             match letter {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
@@ -301,6 +303,17 @@ mod tests {
             assert!(!lower.contains(outside), "{outside}");
         }
         assert!(!lower.contains("url("), "a resource of the style");
+    }
+
+    #[test]
+    fn p5_nothing_from_outside_acts_on_the_page() {
+        let html = render(&sample::hostile());
+        let acts = |c| c != '\n' && sanitize::is_hazard(c);
+        assert!(!html.contains(acts), "{html:?}");
+        assert!(
+            html.contains("\\u{1b}[2J") && !html.contains("CANARY"),
+            "{html}"
+        );
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Paint {
 
 /// All secrets: a card for each that needs a human or is tried again, a row for each other one.
 pub fn overview(status: &Status, paint: Paint) -> String {
+    let status = &status.sanitized();
     let mut text = headline(status, paint);
     for trouble in status.general_troubles() {
         text.push('\n');
@@ -61,6 +62,7 @@ pub fn overview(status: &Status, paint: Paint) -> String {
 
 /// Each secret as a card.
 pub fn cards(status: &Status, paint: Paint) -> String {
+    let status = &status.sanitized();
     let cards: Vec<String> = status
         .worst_first()
         .into_iter()
@@ -346,6 +348,22 @@ mod tests {
         assert!(!text.contains('\x1b'), "colours in a pipe");
         let coloured = overview(&status, Paint(true));
         assert!(coloured.contains("\x1b[1;31m"));
+    }
+
+    #[test]
+    fn p5_nothing_from_outside_acts_on_the_terminal() {
+        let status = sample::hostile();
+        for text in [
+            overview(&status, Paint(false)),
+            cards(&status, Paint(false)),
+        ] {
+            let acts = |c| c != '\n' && crate::sanitize::is_hazard(c);
+            assert!(!text.contains(acts), "{text:?}");
+            assert!(
+                text.contains("\\u{1b}[2J") && !text.contains("CANARY"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

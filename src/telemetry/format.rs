@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::Level as Loudness;
 
+use crate::sanitize;
+
 /// The order of the fields in a line; others follow.
 const ORDER: [&str; 16] = [
     "event",
@@ -41,14 +43,14 @@ pub(super) fn json(at: Timestamp, level: &Loudness, mut found: Map<String, Value
     for (name, value) in &found {
         push(name, value);
     }
-    format!("{{{}}}", parts.join(","))
+    sanitize::json(&format!("{{{}}}", parts.join(","))).into_owned()
 }
 
 /// For people: one line, the details in brackets.
 pub(super) fn text(at: Timestamp, level: &Loudness, mut found: Map<String, Value>) -> String {
     let plain = |value: &Value| match value {
         // A line stays one line, whatever the other side said.
-        Value::String(text) => text.replace(['\n', '\r'], " "),
+        Value::String(text) => sanitize::line(text),
         other => other.to_string(),
     };
     let mut take = |name: &str| found.remove(name).map(|value| plain(&value));
@@ -98,8 +100,10 @@ mod tests {
                 ("event", "e"),
                 ("zeta", "z"),
                 ("message", "a \"b\"\nc"),
+                ("error", "\u{9b}\u{202e}"),
             ]),
         );
+        assert!(!line.contains(sanitize::is_hazard), "{line:?}");
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["message"], "a \"b\"\nc");
         let at = |name: &str| line.find(&format!("\"{name}\"")).unwrap();
@@ -118,11 +122,17 @@ mod tests {
                 ("secret", "ci"),
                 ("message", "a\nb"),
                 ("error", "c\nd"),
+                ("instance", "\u{1b}[2J"),
+                (
+                    "owner",
+                    "\u{1b}[31m\u{9b}\u{202e}\u{2028}\0 dt0c01.A.SECRET",
+                ),
             ]),
         );
-        assert!(!line.contains('\n'));
+        assert!(!line.contains(sanitize::is_hazard), "{line:?}");
+        assert!(line.contains("owner=\\u{1b}[31m") && line.ends_with("dt0c01.A.[hidden])"));
         assert!(
-            line.contains("WARN rotation_failed ci: a b (error=c d)"),
+            line.contains("WARN rotation_failed ci: a b (error=c d owner="),
             "{line}"
         );
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::redact;
 use rotation::event::{EventName, Level};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -200,7 +201,16 @@ impl Record {
         let Some(Output { format, stderr }) = OUTPUT.get() else {
             return;
         };
-        let Record { at, level, fields } = self;
+        let Record {
+            at,
+            level,
+            mut fields,
+        } = self;
+        for value in fields.values_mut() {
+            if let Value::String(text) = value {
+                *text = redact::by_shape(text);
+            }
+        }
         let mut line = match &format.0 {
             Form::Journal(journal) if journal.write(&level, &fields) => return,
             Form::Text => format::text(at, &level, fields),
