@@ -1,4 +1,4 @@
-//! The listener: GET and HEAD, small requests, few connections, no patience. It answers from the picture alone, so that Vault or
+//! The listener: GET and HEAD, small requests, few connections (`slots.rs`), no patience. It answers from the picture alone, so that Vault or
 //! Dynatrace being down, slow or gone never makes a probe wait.
 //!
 //! The server is hyper itself: it has the bounds that are wanted here, and six fixed paths need no router.
@@ -19,16 +19,17 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::{Source, metrics, page};
 
-/// Connections at the same time; more wait in the system's queue. Probes, a scrape and some browsers need a handful.
-const CONNECTIONS: usize = 32;
-/// For a request's head nobody who is well needs longer; an answer has some hundred kilobytes to cross a bad line.
+mod slots;
+
+use slots::{Asked, Slots};
+
+/// Slow-client limits: a head is a single packet; an answer has some hundred kilobytes to cross a bad line.
 const PATIENCE: Patience = Patience {
-    head: Duration::from_secs(5),
+    head: Duration::from_secs(2),
     whole: Duration::from_secs(15),
 };
 /// Bytes of a request's head, and its fields. A browser sends a tenth.
@@ -115,23 +116,25 @@ struct Desk {
 }
 
 async fn serve(socket: TcpListener, desk: Arc<Desk>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut slots: Slots<AbortHandle> = Slots::new();
     // They end with the listener.
     let mut connections = JoinSet::new();
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            return;
-        };
-        while connections.try_join_next().is_some() {}
         match socket.accept().await {
             Ok((stream, peer)) => {
-                let desk = desk.clone();
-                connections.spawn(async move {
+                while connections.try_join_next().is_some() {}
+                slots.retain(|connection| !connection.is_finished());
+                if let Some(oldest) = slots.make_room(peer.ip()) {
+                    oldest.abort();
+                }
+                let (desk, asked) = (desk.clone(), Asked::default());
+                let seen = asked.clone();
+                let connection = connections.spawn(async move {
                     let whole = desk.patience.whole;
                     // Whoever is slower than this, or does not speak HTTP, is cut off.
-                    let _ = tokio::time::timeout(whole, converse(stream, peer, desk)).await;
-                    drop(slot);
+                    let _ = tokio::time::timeout(whole, converse(stream, peer, desk, seen)).await;
                 });
+                slots.enter(peer.ip(), asked, connection);
             }
             // Out of file descriptors, most likely: they come back.
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
@@ -140,9 +143,15 @@ async fn serve(socket: TcpListener, desk: Arc<Desk>) {
 }
 
 /// One connection, one answer.
-async fn converse(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>) -> hyper::Result<()> {
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    desk: Arc<Desk>,
+    asked: Asked,
+) -> hyper::Result<()> {
     let head = desk.patience.head;
     let service = service_fn(move |request: Request<Incoming>| {
+        asked.set();
         let answer = desk.answer(&request, peer);
         async move { Ok::<_, Infallible>(answer) }
     });

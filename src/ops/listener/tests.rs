@@ -193,7 +193,7 @@ async fn who_is_slow_is_cut_off_and_disturbs_nobody() {
     };
     // Every slot is taken by somebody who sends no whole head.
     let mut slow = Vec::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..slots::PER_PEER {
         let mut stream = TcpStream::connect(at).await.unwrap();
         stream
             .write_all(b"GET /healthz HTTP/1.1\r\n")
@@ -211,6 +211,38 @@ async fn who_is_slow_is_cut_off_and_disturbs_nobody() {
             "the head was never ended"
         );
     }
+}
+
+#[tokio::test]
+async fn p8_a_thousand_half_open_connections_of_a_stranger_delay_no_probe() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let (_listener, at) = listener(Details::Loopback, 1, true).await;
+    let mut strangers = Vec::new();
+    for number in 0..1000 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(at).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP").await.unwrap();
+        strangers.push(stream);
+        if number % 50 == 0 {
+            let began = std::time::Instant::now();
+            assert_eq!(status_of(at, "/healthz").await, 200);
+            let took = began.elapsed();
+            assert!(took < Duration::from_millis(100), "{number}: {took:?}");
+        }
+    }
+    let began = std::time::Instant::now();
+    let answers = (0..10).map(|_| status_of(at, "/healthz"));
+    let answers = futures_util::future::join_all(answers).await;
+    assert_eq!(answers, [200; 10]);
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(300), "{took:?}");
 }
 
 #[tokio::test]
