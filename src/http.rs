@@ -342,7 +342,7 @@ fn failure(error: reqwest::Error) -> Failure {
 
 fn in_answer(error: reqwest::Error) -> Failure {
     if error.is_timeout() {
-        Failure::MaybeSent("no whole answer in time".to_owned())
+        Failure::MaybeSent("timeout: no whole answer in time".to_owned())
     } else {
         Failure::MaybeSent(chain(error))
     }

@@ -39,7 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("schedule", &[]),
     ("dynatrace", &["http", "redact"]),
     ("vault", &["bounded_file", "http", "redact"]),
-    ("notify", &["http"]),
+    ("notify", &["http", "sanitize"]),
     ("ops", &["sanitize"]),
     ("http", &["bounded_file", "clock"]),
     ("bounded_file", &[]),

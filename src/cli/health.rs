@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use crate::config;
-use crate::ops::ask::ask;
+use crate::ops::client::ask;
 
 use super::{Arguments, FAILED};
 

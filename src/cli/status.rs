@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::config::Settings;
 use crate::daemon::command::DeskError;
 use crate::daemon::look::look;
-use crate::ops::ask::ask;
+use crate::ops::client::ask;
 use crate::ops::status::Status;
 use crate::ops::table::{self, Paint};
 use crate::sanitize;

@@ -1,4 +1,4 @@
-//! The listener: GET and HEAD, small requests, few connections (`slots.rs`), no patience. It answers from the picture alone, so that Vault or
+//! The listener: GET and HEAD, small requests, few connections (`slots.rs`), short timeouts. It answers from the picture alone, so that Vault or
 //! Dynatrace being down, slow or gone never makes a probe wait.
 //!
 //! The server is hyper itself: it has the bounds that are wanted here, and six fixed paths need no router.
@@ -28,19 +28,19 @@ mod slots;
 use slots::{Asked, Slots};
 
 /// Slow-client limits: a head is a single packet; an answer has some hundred kilobytes to cross a bad line.
-const PATIENCE: Patience = Patience {
+const TIMEOUTS: Timeouts = Timeouts {
     head: Duration::from_secs(2),
     whole: Duration::from_secs(15),
 };
 /// Bytes of a request's head, and its fields. A browser sends a tenth.
 const BUFFER: usize = 16 * 1024;
 const FIELDS: usize = 64;
-/// A main loop that did not turn for this long is taken for dead. It turns every second, and waits for Vault's time-outs at most.
+/// A main loop that did not turn for this long is considered dead. It turns every second, and waits for Vault's timeouts at most.
 const ALIVE: Duration = Duration::from_secs(60);
 
 /// How long a connection may take.
 #[derive(Clone, Copy)]
-struct Patience {
+struct Timeouts {
     /// To send a request's head.
     head: Duration,
     /// In all.
@@ -78,14 +78,14 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let socket = TcpListener::from_std(socket)?;
         let address = socket.local_addr()?;
-        let desk = Desk {
+        let server = Server {
             details,
             source,
-            patience: PATIENCE,
+            timeouts: TIMEOUTS,
         };
         Ok(Listener {
             address,
-            task: tokio::spawn(serve(socket, Arc::new(desk))),
+            task: tokio::spawn(serve(socket, Arc::new(server))),
         })
     }
 
@@ -109,13 +109,13 @@ impl Drop for Listener {
 }
 
 /// What every connection needs.
-struct Desk {
+struct Server {
     details: Details,
     source: Arc<dyn Source>,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
-async fn serve(socket: TcpListener, desk: Arc<Desk>) {
+async fn serve(socket: TcpListener, server: Arc<Server>) {
     let mut slots: Slots<AbortHandle> = Slots::new();
     // They end with the listener.
     let mut connections = JoinSet::new();
@@ -127,12 +127,13 @@ async fn serve(socket: TcpListener, desk: Arc<Desk>) {
                 if let Some(oldest) = slots.make_room(peer.ip()) {
                     oldest.abort();
                 }
-                let (desk, asked) = (desk.clone(), Asked::default());
+                let (server, asked) = (server.clone(), Asked::default());
                 let seen = asked.clone();
                 let connection = connections.spawn(async move {
-                    let whole = desk.patience.whole;
+                    let whole = server.timeouts.whole;
                     // Whoever is slower than this, or does not speak HTTP, is cut off.
-                    let _ = tokio::time::timeout(whole, converse(stream, peer, desk, seen)).await;
+                    let _ =
+                        tokio::time::timeout(whole, answer_one(stream, peer, server, seen)).await;
                 });
                 slots.enter(peer.ip(), asked, connection);
             }
@@ -143,16 +144,16 @@ async fn serve(socket: TcpListener, desk: Arc<Desk>) {
 }
 
 /// One connection, one answer.
-async fn converse(
+async fn answer_one(
     stream: TcpStream,
     peer: SocketAddr,
-    desk: Arc<Desk>,
+    server: Arc<Server>,
     asked: Asked,
 ) -> hyper::Result<()> {
-    let head = desk.patience.head;
+    let head = server.timeouts.head;
     let service = service_fn(move |request: Request<Incoming>| {
         asked.set();
-        let answer = desk.answer(&request, peer);
+        let answer = server.answer(&request, peer);
         async move { Ok::<_, Infallible>(answer) }
     });
     http1::Builder::new()
@@ -167,12 +168,12 @@ async fn converse(
 
 type Answer = Response<Full<Bytes>>;
 
-impl Desk {
+impl Server {
     fn answer<B>(&self, request: &Request<B>, peer: SocketAddr) -> Answer {
         const PLAIN: &str = "text/plain; charset=utf-8";
         let plain = |status: StatusCode, text: String| answer(status, PLAIN, text + "\n");
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let text = "GET and HEAD alone: nothing can be changed here".to_owned();
+            let text = "method not allowed: this endpoint is read-only (GET, HEAD)".to_owned();
             return with(
                 plain(StatusCode::METHOD_NOT_ALLOWED, text),
                 header::ALLOW,

@@ -532,14 +532,14 @@ fn seconds(at: Timestamp) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample;
+    use super::super::fixture;
     use super::*;
 
     struct Sample(Counters);
 
     impl Source for Sample {
         fn status(&self) -> Status {
-            sample::status()
+            fixture::status()
         }
         fn readiness(&self) -> Result<String, String> {
             Ok("ready".to_owned())

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::sanitize;
 
+use super::humanize::{count, due, exact, relative, span};
 use super::status::{Daemon, Retiring, Secret, Service, ServiceState, State, Status, Trouble};
-use super::words::{count, due, exact, relative, span};
 
 /// The page's own style; its hash stands in the `Content-Security-Policy`.
 pub const STYLE: &str = include_str!("page.css");
@@ -281,12 +281,12 @@ fn configuration(daemon: &Daemon, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample;
+    use super::super::fixture;
     use super::*;
 
     #[test]
     fn everything_is_on_it_and_nothing_from_outside() {
-        let html = render(&sample::status());
+        let html = render(&fixture::status());
         for word in [
             "2 things need a human",
             "dynatrace/healthy",
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn p5_nothing_from_outside_acts_on_the_page() {
-        let html = render(&sample::hostile());
+        let html = render(&fixture::hostile());
         let acts = |c| c != '\n' && sanitize::is_hazard(c);
         assert!(!html.contains(acts), "{html:?}");
         assert!(
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_headline_says_the_worst() {
-        let mut status = sample::status();
+        let mut status = fixture::status();
         assert_eq!(verdict(&status).0, "bad");
         status.troubles.clear();
         assert_eq!(

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use super::humanize::{count, due, exact, relative, span};
 use super::status::{Retiring, Secret, ServiceState, State, Status, Trouble};
-use super::words::{count, due, exact, relative, span};
 
 /// What a terminal is given that tells nothing of itself.
 const WIDTH: usize = 80;
@@ -321,12 +321,12 @@ fn hanging(head: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample;
+    use super::super::fixture;
     use super::*;
 
     #[test]
     fn it_fits_80_columns_and_tells_what_needs_a_human_first() {
-        let status = sample::status();
+        let status = fixture::status();
         let text = overview(&status, Paint(false));
         for line in text.lines().filter(|line| line.contains(' ')) {
             assert!(width(line) <= WIDTH, "{} columns: {line}", width(line));
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn p5_nothing_from_outside_acts_on_the_terminal() {
-        let status = sample::hostile();
+        let status = fixture::hostile();
         for text in [
             overview(&status, Paint(false)),
             cards(&status, Paint(false)),
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn one_secret_is_found_by_its_name_and_by_the_id_of_any_of_its_tokens() {
-        let status = sample::status();
+        let status = fixture::status();
         let names = |wanted: &str| -> Vec<String> {
             let only = status
                 .only(wanted)

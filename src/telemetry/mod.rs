@@ -6,7 +6,7 @@
 mod buffer;
 mod format;
 mod journald;
-mod line;
+mod log_line;
 
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -21,7 +21,7 @@ use rotation::event::{EventName, Level};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Level as Loudness, Metadata, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -30,11 +30,11 @@ use buffer::{Buffer, Entry};
 use journald::Journal;
 
 pub use journald::message_id;
-pub use line::Line;
+pub use log_line::Line;
 
 static INSTANCE: OnceLock<String> = OnceLock::new();
-type Handle = reload::Handle<Loud, tracing_subscriber::Registry>;
-static LOUD: OnceLock<Handle> = OnceLock::new();
+type Handle = reload::Handle<LevelFilter, tracing_subscriber::Registry>;
+static LEVEL: OnceLock<Handle> = OnceLock::new();
 static OUTPUT: OnceLock<Output> = OnceLock::new();
 static BUFFER: OnceLock<Buffer<Record>> = OnceLock::new();
 
@@ -79,20 +79,20 @@ impl Format {
 /// Called a second time (the configuration is known now), it changes level only.
 pub fn start(format: Format, level: &str, instance: &str) {
     let _ = INSTANCE.set(instance.to_owned());
-    if let Some(handle) = LOUD.get() {
-        let _ = handle.reload(Loud::parse(level));
+    if let Some(handle) = LEVEL.get() {
+        let _ = handle.reload(LevelFilter::parse(level));
         return;
     }
     // Not the handle of the standard library: its lock would be held while a write waits for the reader.
     let stderr = std::io::stderr().as_fd().try_clone_to_owned();
     let stderr = stderr.ok().map(File::from);
     let _ = OUTPUT.set(Output { format, stderr });
-    let (filter, handle) = reload::Layer::new(Loud::parse(level));
+    let (filter, handle) = reload::Layer::new(LevelFilter::parse(level));
     let started = tracing_subscriber::registry()
         .with(Lines.with_filter(filter))
         .try_init();
     if started.is_ok() {
-        let _ = LOUD.set(handle);
+        let _ = LEVEL.set(handle);
     }
 }
 
@@ -139,22 +139,22 @@ pub fn tell_panics() {
 
 /// Changes the level while running.
 pub fn set_level(level: &str) {
-    if let Some(handle) = LOUD.get() {
-        let _ = handle.reload(Loud::parse(level));
+    if let Some(handle) = LEVEL.get() {
+        let _ = handle.reload(LevelFilter::parse(level));
     }
 }
 
 /// Decides which lines are written: our own by the configured level, others never above `info`.
-struct Loud(Targets);
+struct LevelFilter(Targets);
 
-impl Loud {
+impl LevelFilter {
     fn parse(level: &str) -> Self {
         let targets = level
             .parse()
             .unwrap_or_else(|_| Targets::new().with_default(Loudness::INFO));
         let targets = targets.with_target("tokio_cron_scheduler", Loudness::WARN);
         // What the DNS client says is in the error of the request that needed it.
-        Loud(targets.with_target("hickory", LevelFilter::OFF))
+        LevelFilter(targets.with_target("hickory", tracing::level_filters::LevelFilter::OFF))
     }
 
     fn allows(&self, meta: &Metadata<'_>) -> bool {
@@ -164,7 +164,7 @@ impl Loud {
     }
 }
 
-impl<S: Subscriber> tracing_subscriber::layer::Filter<S> for Loud {
+impl<S: Subscriber> tracing_subscriber::layer::Filter<S> for LevelFilter {
     fn enabled(&self, meta: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         self.allows(meta)
     }
@@ -296,14 +296,14 @@ mod tests {
 
     #[test]
     fn p5_foreign_debug_lines_are_never_written() {
-        let loud = Loud::parse("trace");
-        let enabled = |target: &str, level| loud.0.would_enable(target, &level);
+        let filter = LevelFilter::parse("trace");
+        let enabled = |target: &str, level| filter.0.would_enable(target, &level);
         assert!(
             enabled("h2::client", Loudness::TRACE),
             "the cap, not the filter, must keep it out"
         );
         assert!(
-            Loud::parse("nonsense=%%")
+            LevelFilter::parse("nonsense=%%")
                 .0
                 .would_enable("dtrotate::daemon", &Loudness::INFO)
         );
