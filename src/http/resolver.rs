@@ -148,6 +148,8 @@ impl Resolver {
         options.timeout = options.timeout.min(PATIENCE);
         options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
         options.cache_size = 0;
+        // Over TCP, where the answer was too long for UDP: as many as requests can be under way in all clients together.
+        options.max_active_requests = 1024;
         let mut builder = Dns::builder_with_config(config, Unbound::default());
         *builder.options_mut() = options;
         builder.build()

@@ -21,6 +21,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
+use crate::sanitize;
+
 use super::{Source, metrics, page};
 
 mod slots;
@@ -205,7 +207,10 @@ impl Server {
                 plain(StatusCode::FORBIDDEN, text)
             }
             "/status" => match serde_json::to_string(&self.source.status()) {
-                Ok(text) => answer(StatusCode::OK, "application/json", text),
+                Ok(text) => {
+                    let text = sanitize::json(&text).into_owned();
+                    answer(StatusCode::OK, "application/json", text)
+                }
                 Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             },
             "/" => {

@@ -189,3 +189,14 @@ async fn a_failure_is_named_and_not_remembered() {
     let why = found(&resolver, "vault.corp").await;
     assert_eq!(why, "timeout: no DNS server answered");
 }
+
+#[tokio::test]
+async fn many_connections_at_once_are_resolved() {
+    let folder = tempfile::tempdir().unwrap();
+    let dns = Dns::new(&[("vault.corp", "192.0.2.1"), ("vault.corp", "2001:db8::1")]).await;
+    let resolver = resolver(folder.path(), &dns);
+    let lookups = (0..300).map(|_| found(&resolver, "vault.corp"));
+    for found in futures_util::future::join_all(lookups).await {
+        assert_eq!(found, "2001:db8::1 192.0.2.1");
+    }
+}

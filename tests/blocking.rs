@@ -1,4 +1,4 @@
-//! A reader of the log that has stopped reading must not stop the daemon.
+//! Nothing slow outside stops the daemon: a reader of the log that has stopped reading, a configuration that cannot be read.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ struct Daemon {
     child: Child,
     reader: UnixStream,
     listen: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Daemon {
@@ -58,7 +58,7 @@ impl Daemon {
             child,
             reader,
             listen,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -82,10 +82,14 @@ impl Daemon {
         }
     }
 
-    fn stop(&mut self) -> ExitStatus {
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        let sent = Command::new("kill").args([name, &pid]).status();
         assert!(sent.expect("kill").success());
+    }
+
+    fn stop(&mut self) -> ExitStatus {
+        self.signal("-TERM");
         let deadline = Instant::now() + LONG;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -103,6 +107,29 @@ fn a_stopped_log_reader_stops_neither_health_nor_the_end() {
     daemon.wait_alive();
     let metrics = daemon.get("/metrics").expect("metrics");
     assert!(metrics.contains("\ndtrotate_log_lines_dropped_total 0\n"));
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn a_configuration_that_is_a_fifo_is_refused_and_stops_nothing() {
+    let mut daemon = Daemon::start();
+    daemon.wait_alive();
+    let config = daemon.folder.path().join("dtrotate.toml");
+    std::fs::remove_file(&config).expect("the configuration");
+    let fifo = Command::new("mkfifo").arg(&config).status();
+    assert!(fifo.expect("mkfifo").success());
+    daemon.signal("-HUP");
+    let deadline = Instant::now() + LONG;
+    loop {
+        let asked = Instant::now();
+        let metrics = daemon.get("/metrics").expect("metrics");
+        assert!(asked.elapsed() < Duration::from_secs(2), "it stands still");
+        if metrics.contains("\ndtrotate_config_last_reload_successful 0\n") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the reload never ends");
+        std::thread::yield_now();
+    }
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
