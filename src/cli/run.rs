@@ -14,13 +14,17 @@ use super::{Arguments, BAD_CONFIG, FAILED, variables};
 /// How long a reader of the log that is slow may delay the end of the process.
 const FLUSH: Duration = Duration::from_secs(2);
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let code = serve(arguments);
-    telemetry::flush(FLUSH);
-    code
+/// Writes what is buffered when the process ends, also by a panic.
+struct Flush;
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        telemetry::flush(FLUSH);
+    }
 }
 
-fn serve(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let _flush = Flush;
     forbid_core_dumps();
     telemetry::tell_panics();
     let instance = instance();
