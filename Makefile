@@ -132,6 +132,12 @@ test-package: deb world ## lintian; installs, upgrades, removes and purges the p
 	tests/packaging/boot tests/packaging/package.sh
 	tests/packaging/must-fail tests/packaging/boot tests/packaging/package.sh broken
 
+# A Debian release with another glibc than that of this machine's Rust, and the usual NSS modules.
+.PHONY: test-portable
+test-portable: static ## the static program on a system with another glibc and NSS modules, with DNS answering and failing
+	TREE="$$(scripts/debian trixie python3-minimal libnss-mdns libnss-resolve libnss-myhostname)" \
+		scripts/inside tests/packaging/portable.sh
+
 .PHONY: test-deploy
 test-deploy: ## the Kubernetes manifest and the compose file against their schemas
 	tests/packaging/deploy

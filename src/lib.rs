@@ -14,6 +14,7 @@
 //!
 //! Arrows point one way: cli > daemon > {config, schedule, dynatrace, vault, notify, ops} > rotation. `tests/architecture.rs` holds them to it.
 
+pub mod bounded_file;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -22,6 +23,8 @@ pub mod dynatrace;
 pub mod http;
 pub mod notify;
 pub mod ops;
+pub mod redact;
+pub mod sanitize;
 pub mod schedule;
 pub mod telemetry;
 pub mod vault;

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
-use crate::daemon::check::{self, Findings, Grade};
+use crate::daemon::check::{self, Finding, Findings, Grade};
+use crate::sanitize;
 
 use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, progress};
 
@@ -17,7 +18,7 @@ pub(super) fn check(arguments: &Arguments, offline: bool) -> ExitCode {
         }
     };
     for secret in &settings.secrets {
-        println!("{}", due_times(secret));
+        println!("{}", sanitize::line(&due_times(secret)));
     }
     println!(
         "{} files, {} secrets: the configuration is valid",
@@ -47,10 +48,16 @@ pub(super) fn check(arguments: &Arguments, offline: bool) -> ExitCode {
     match runtime.block_on(check::check(&settings, progress)) {
         Ok(findings) => ExitCode::from(tell(&findings)),
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}", sanitize::line(&error.to_string()));
             ExitCode::from(BAD_CONFIG)
         }
     }
+}
+
+/// One finding as it is printed. It quotes servers: names of tokens and owners, error messages.
+fn sentence(finding: &Finding) -> String {
+    let Finding { grade, about, text } = finding;
+    sanitize::line(&format!("{:5} {about}: {text}", grade.as_str()))
 }
 
 /// A secret's next due times, in its zone.
@@ -84,16 +91,12 @@ fn is_the_daemons_login(arguments: &Arguments, settings: &Settings) -> bool {
 /// Prints what was found, and tells the exit code.
 fn tell(findings: &Findings) -> u8 {
     for finding in &findings.list {
-        println!(
-            "{:5} {}: {}",
-            finding.grade.as_str(),
-            finding.about,
-            finding.text
-        );
+        println!("{}", sentence(finding));
     }
     if !findings.rules.is_empty() {
         println!("\nThe policy of dtrotate's Vault token lacks:\n");
         for right in findings.rules.values() {
+            // Several lines, of paths that were checked when the configuration was read.
             println!("{right}\n");
         }
     }
@@ -106,5 +109,22 @@ fn tell(findings: &Findings) -> u8 {
         Grade::Ok | Grade::Warn => 0,
         Grade::Error => FAILED,
         Grade::Unreachable => UNREACHABLE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p5_nothing_from_outside_acts_on_the_terminal() {
+        let finding = Finding {
+            grade: Grade::Warn,
+            about: "secret/a\u{1b}]0;x\u{7}".to_owned(),
+            text: "the token \"\u{202e}\nOK    forged\" of dt0c01.A.CANARY\u{9b}31m".to_owned(),
+        };
+        let printed = sentence(&finding);
+        assert!(!printed.contains(sanitize::is_hazard), "{printed:?}");
+        assert!(printed.contains("\\u{1b}]0;x\\u{7}") && !printed.contains("CANARY"));
     }
 }

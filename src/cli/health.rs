@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use crate::config;
-use crate::ops::ask::ask;
+use crate::ops::client::ask;
 
 use super::{Arguments, FAILED};
 
@@ -23,7 +23,7 @@ pub(super) fn health(arguments: &Arguments) -> ExitCode {
             ExitCode::from(if answer.status == 200 { 0 } else { FAILED })
         }
         Ok(Err(why)) => {
-            eprintln!("{why}");
+            eprintln!("{}", crate::sanitize::line(&why));
             ExitCode::from(FAILED)
         }
         Err(code) => ExitCode::from(code),

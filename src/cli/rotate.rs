@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::config::{SecretSettings, Settings};
 use crate::daemon::command::{Desk, DeskError};
+use crate::sanitize;
 use crate::telemetry;
 use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind};
@@ -121,7 +122,7 @@ fn each(
     let chosen = match choose(&settings) {
         Ok(chosen) => chosen,
         Err(sentence) => {
-            eprintln!("{sentence}");
+            eprintln!("{}", sanitize::line(&sentence));
             return ExitCode::from(USAGE);
         }
     };
@@ -137,7 +138,8 @@ fn each(
             let (text, code) = tell(work(&desk, secret).await, done);
             // Gone, so that the result has a line of its own.
             progress(chosen.len(), chosen.len());
-            println!("{name}: {}", text.trim_start_matches(&format!("{name}: ")));
+            let text = text.trim_start_matches(&format!("{name}: "));
+            println!("{}", sanitize::line(&format!("{name}: {text}")));
             worst = worst.max(code);
         }
         desk.close().await;
@@ -148,7 +150,7 @@ fn each(
 
 async fn open(settings: &Settings, instance: String) -> Result<Desk, u8> {
     Desk::open(settings, instance).await.map_err(|error| {
-        eprintln!("{error}");
+        eprintln!("{}", sanitize::line(&error.to_string()));
         match error {
             DeskError::Assemble(_) => BAD_CONFIG,
             DeskError::Journal(error) => code(&error),

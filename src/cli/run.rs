@@ -1,6 +1,8 @@
 //! `dtrotate run`: the daemon in the foreground.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{LogFormat, Settings};
 use crate::daemon;
@@ -9,7 +11,20 @@ use rotation::event::EventName;
 
 use super::{Arguments, BAD_CONFIG, FAILED, variables};
 
+/// How long a reader of the log that is slow may delay the end of the process.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Writes what is buffered when the process ends, also by a panic.
+struct Flush;
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        telemetry::flush(FLUSH);
+    }
+}
+
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let _flush = Flush;
     forbid_core_dumps();
     telemetry::tell_panics();
     let instance = instance();
@@ -28,6 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     telemetry::start(format(&settings), &level(&settings), &instance);
+    telemetry::write_in_background();
     let version = env!("CARGO_PKG_VERSION");
     Line::new(
         EventName::DaemonStarting,
@@ -41,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     );
     Line::new(EventName::ConfigLoaded, message).write();
     let again = (arguments.config.clone(), arguments.config_dir.clone());
-    let reload = Box::new(move || {
+    let reload = Arc::new(move || {
         let options = crate::config::Options {
             environment: variables(),
             config_dir: again.1.clone(),

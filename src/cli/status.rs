@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use crate::config::Settings;
 use crate::daemon::command::DeskError;
 use crate::daemon::look::look;
-use crate::ops::ask::ask;
+use crate::ops::client::ask;
 use crate::ops::status::Status;
 use crate::ops::table::{self, Paint};
+use crate::sanitize;
 
 use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, USAGE, run, variables};
 
@@ -47,13 +48,18 @@ pub(super) fn status(arguments: &Arguments, wanted: &Wanted) -> ExitCode {
         Some(one) => match status.only(one) {
             Some(status) => status,
             None => {
+                // It may be a whole token that was pasted.
+                let one = sanitize::line(one);
                 eprintln!("no secret has this name, and none has a token with this id: {one}");
                 return ExitCode::from(USAGE);
             }
         },
     };
     let text = match (wanted.json, &wanted.one) {
-        (true, _) => serde_json::to_string(&chosen).unwrap_or_default() + "\n",
+        (true, _) => {
+            let json = serde_json::to_string(&chosen).unwrap_or_default();
+            sanitize::json(&json).into_owned() + "\n"
+        }
         (false, None) => table::overview(&chosen, paint()),
         (false, Some(_)) => table::cards(&chosen, paint()),
     };
@@ -84,7 +90,7 @@ async fn ask_daemon(settings: &Settings) -> Result<Status, String> {
     if answer.status != 200 {
         return Err(format!(
             "the daemon at {listen} does not tell: {}",
-            answer.text.trim()
+            sanitize::line(answer.text.trim())
         ));
     }
     serde_json::from_str(&answer.text)
@@ -94,14 +100,14 @@ async fn ask_daemon(settings: &Settings) -> Result<Status, String> {
 /// # Errors
 /// The exit code; the reason is on stderr.
 async fn ask_journal(arguments: &Arguments, why: &str) -> Result<Status, u8> {
-    eprintln!("{why}; the journal is read instead");
+    eprintln!("{}; the journal is read instead", sanitize::line(why));
     let settings = arguments.load(false, false).map_err(|problems| {
         eprintln!("{problems}");
         BAD_CONFIG
     })?;
     let instance = run::instance();
     look(&settings, &instance).await.map_err(|error| {
-        eprintln!("{error}");
+        eprintln!("{}", sanitize::line(&error.to_string()));
         match error {
             DeskError::Assemble(_) => BAD_CONFIG,
             DeskError::Journal(_) => UNREACHABLE,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::bounded_file;
 use crate::config::{self, Settings};
 use crate::dynatrace::{self, BaseUrl, Dynatrace};
 pub use crate::http::ServerClock;
@@ -44,9 +45,9 @@ pub fn dynatrace_channel(settings: &config::NotifyDynatrace) -> Result<Channel, 
     let wrong = |error: BuildError| AssembleError::Notify(error.to_string());
     let (events, token) = (events.map_err(wrong)?, settings.token.clone());
     let send = move |event: serde_json::Value| -> BoxFuture<'static, _> {
-        let (events, token) = (events.clone(), config::read(&token));
+        let (events, token) = (events.clone(), token.clone());
         Box::pin(async move {
-            let token = token.map_err(unreadable)?;
+            let token = off_runtime(move || config::read(&token)).await?;
             events.ingest(&event, &token).await.map_err(Failure::from)
         })
     };
@@ -65,13 +66,22 @@ pub fn webhook_channel(settings: &config::NotifyWebhook) -> Result<Channel, Asse
     let webhook = webhook.map_err(|error| AssembleError::Notify(error.to_string()))?;
     let settings = settings.clone();
     let send = move |message: serde_json::Value| -> BoxFuture<'static, _> {
-        let (webhook, url) = (webhook.clone(), config::webhook_url(&settings));
+        let (webhook, settings) = (webhook.clone(), settings.clone());
         Box::pin(async move {
-            let url = url.map_err(unreadable)?;
+            let url = off_runtime(move || config::webhook_url(&settings)).await?;
             webhook.post(&url, &message).await
         })
     };
     Ok(Channel::webhook(Arc::new(send)))
+}
+
+/// Reads a credential of `[notify]`.
+async fn off_runtime<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, Failure> {
+    let read = bounded_file::off_runtime(read).await;
+    let read = read.unwrap_or_else(|error| Err(error.to_string()));
+    read.map_err(unreadable)
 }
 
 fn unreadable(what: String) -> Failure {

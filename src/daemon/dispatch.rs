@@ -362,7 +362,7 @@ schedule = "@daily"
         };
         let settings = load(&file, &options).unwrap_or_else(|_| panic!("it is valid"));
         let (ticker, _ticks) = Ticker::start(Groups::new()).await.unwrap();
-        let reload = Box::new(|| Err(String::new()));
+        let reload = Arc::new(|| Err(String::new()));
         let mut life = Life::new(settings, "i".into(), reload, ticker).unwrap();
         life.roster.get_mut("a").unwrap().busy = true;
         let handle = life.runs.spawn(async { panic!("a fault") });

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::clock;
 use crate::config::Settings;
 use crate::schedule::ticker::{GroupId, Groups};
 use crate::telemetry::{self, Line};
+use crate::{bounded_file, clock};
 use rotation::event::EventName;
 
 use super::chores::Chores;
@@ -80,7 +80,11 @@ impl Life {
     /// Reads the configuration again; a bad one is refused as a whole.
     pub(super) async fn reload(&mut self) {
         systemd::reloading();
-        let adopted = match (self.reload)() {
+        let read = self.reload.clone();
+        let read = bounded_file::off_runtime(move || read()).await;
+        let read =
+            read.unwrap_or_else(|error| Err(format!("cannot read the configuration: {error}")));
+        let adopted = match read {
             Ok((settings, level)) => match self.adopt(settings).await {
                 Ok(()) => {
                     telemetry::set_level(&level);

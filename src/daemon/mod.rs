@@ -64,7 +64,7 @@ const PULSE: Duration = Duration::from_secs(1);
 const PATROL: Duration = Duration::from_secs(30);
 
 /// Reads the configuration again: the settings and the log level, or every problem on a line of its own.
-pub type Reload = Box<dyn Fn() -> Result<(Settings, String), String> + Send>;
+pub type Reload = Arc<dyn Fn() -> Result<(Settings, String), String> + Send + Sync>;
 
 /// Runs the daemon until it is told to stop.
 ///

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::ops::Source;
 use crate::ops::metrics::Counters;
 use crate::ops::status::{self, Reload, Secret, Status};
+use crate::telemetry;
 
 use super::board::Board;
 use super::job::Office;
@@ -141,5 +142,9 @@ impl Source for Window {
 
     fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn log_lines_dropped(&self) -> u64 {
+        telemetry::lines_dropped()
     }
 }

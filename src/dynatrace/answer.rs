@@ -10,7 +10,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::call::Effect;
-use super::redact::redact;
+use super::message::quoted;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::token::{TokenId, TokenValue};
 
@@ -109,7 +109,8 @@ impl Answer {
                 let to = self
                     .location
                     .as_deref()
-                    .map(|host| format!(" to {host}"))
+                    // Whoever redirects may have put what was sent into the name.
+                    .map(|host| format!(" to {}", self.quoted(host)))
                     .unwrap_or_default();
                 // Nothing was done; a maintenance page, or the wrong URL.
                 Err(self.fail(
@@ -256,15 +257,18 @@ impl Answer {
             .and_then(|status| status.canonical_reason())
             .unwrap_or("?");
         match &self.body {
-            Body::Error(message) if !message.trim().is_empty() => {
-                let hide = self.hide.as_ref().unwrap_or(&self.credential);
-                redact(message, &[self.credential.expose(), hide.expose()])
-            }
+            Body::Error(message) if !message.trim().is_empty() => self.quoted(message),
             Body::Error(_) | Body::Empty => reason.to_owned(),
             Body::Other(_) => format!(
                 "{reason} (the answer is not the API's; perhaps something in between sent it)"
             ),
         }
+    }
+
+    /// What the server said, without what was sent to it.
+    fn quoted(&self, text: &str) -> String {
+        let hide = self.hide.as_ref().unwrap_or(&self.credential);
+        quoted(text, &[&self.credential, hide])
     }
 
     /// The error of a status that does not say whether it happened.

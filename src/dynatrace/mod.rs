@@ -21,7 +21,7 @@ mod credential;
 mod events;
 mod form;
 mod generation;
-mod redact;
+mod message;
 mod url;
 mod v1;
 mod v2;

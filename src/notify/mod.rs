@@ -1,10 +1,10 @@
 //! Telling people of troubles: channels out of the process (a problem in Dynatrace, a webhook), each with a task of its own.
 //!
-//! A channel is shown the troubles there are now and compares them with what it has told ([`book`]); so nothing queues up, and what it
+//! A channel is shown the troubles there are now and compares them with what it has told ([`ledger`]); so nothing queues up, and what it
 //! could not tell it tells later, as it is then. It never makes anybody wait, never changes anything, and no type here could hold a
 //! token value. What is wrong with a channel is for others to tell.
 
-mod book;
+mod ledger;
 mod render;
 mod webhook;
 
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 pub use webhook::Webhook;
 
-use book::Book;
+use ledger::Ledger;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
 use rotation::retry;
@@ -127,15 +127,15 @@ impl Channel {
         mut shown: watch::Receiver<Troubles>,
         report: impl Fn(Result<(), Failure>),
     ) {
-        let mut book = Book::default();
+        let mut ledger = Ledger::default();
         let mut failures = 0;
         loop {
             let troubles = shown.borrow_and_update().clone();
-            let failure = self.round(&mut book, &troubles, &report).await;
+            let failure = self.round(&mut ledger, &troubles, &report).await;
             let (wait, failing) = match failure {
                 None => {
                     failures = 0;
-                    (book.rest(Instant::now()), false)
+                    (ledger.rest(Instant::now()), false)
                 }
                 Some(failure) => {
                     let wait = pause(failures, failure.retry_after, fastrand::u64(..));
@@ -152,12 +152,12 @@ impl Channel {
     /// Tells everything that is due now; the last failure, if there was one. What concerns the channel ends the round.
     async fn round(
         &self,
-        book: &mut Book,
+        ledger: &mut Ledger,
         troubles: &Troubles,
         report: &impl Fn(Result<(), Failure>),
     ) -> Option<Failure> {
         let mut failed = None;
-        for (key, notice, phase) in book.due(troubles, Instant::now()) {
+        for (key, notice, phase) in ledger.due(troubles, Instant::now()) {
             if let Some(message) = (self.render)(&notice, phase) {
                 let sent = (self.send)(message).await;
                 report(sent.clone());
@@ -170,7 +170,7 @@ impl Channel {
                     continue;
                 }
             }
-            book.told(key, notice, phase, Instant::now());
+            ledger.delivered(key, notice, phase, Instant::now());
         }
         failed
     }

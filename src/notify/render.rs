@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::sanitize;
+
 use super::{Notice, Phase};
 
 /// Minutes after which Dynatrace ends an event that is not told again.
@@ -47,25 +49,25 @@ pub(super) fn post(notice: &Notice, phase: Phase) -> Option<Value> {
         Phase::Over => ("over", "it is over", ""),
         Phase::Lasts => return None,
     };
-    let mut text = format!(
+    let mut text = cut(&format!(
         "dtrotate ({}): {words}: {}: {}",
         notice.instance,
         headline(notice),
         notice.message
-    );
+    ));
     if !hint.is_empty() {
         text = format!("{text}\nWhat to do: {hint}");
     }
     Some(json!({
-        "text": escaped(&cut(&text)),
+        "text": escaped(&text),
         "state": state,
         "event": notice.event.as_str(),
         "message": cut(&notice.message),
-        "secret": notice.secret,
-        "environment": notice.environment,
+        "secret": notice.secret.as_deref().map(cut),
+        "environment": notice.environment.as_deref().map(cut),
         "reason": notice.reason,
         "since": notice.since,
-        "instance": notice.instance,
+        "instance": cut(&notice.instance),
     }))
 }
 
@@ -86,5 +88,6 @@ fn escaped(text: &str) -> String {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(LONGEST).collect()
+    let safe = sanitize::line(text);
+    safe.chars().take(LONGEST).collect()
 }

@@ -25,55 +25,55 @@ fn troubles(keys: &[&str]) -> Troubles {
     all.collect()
 }
 
-fn phases(book: &Book, troubles: &Troubles, now: Instant) -> Vec<(String, Phase)> {
-    let due = book.due(troubles, now).into_iter();
+fn phases(ledger: &Ledger, troubles: &Troubles, now: Instant) -> Vec<(String, Phase)> {
+    let due = ledger.due(troubles, now).into_iter();
     due.map(|(key, _, phase)| (key, phase)).collect()
 }
 
 /// Everything that is due gets through.
-fn tell(book: &mut Book, troubles: &Troubles, now: Instant) {
-    for (key, notice, phase) in book.due(troubles, now) {
-        book.told(key, notice, phase, now);
+fn tell(ledger: &mut Ledger, troubles: &Troubles, now: Instant) {
+    for (key, notice, phase) in ledger.due(troubles, now) {
+        ledger.delivered(key, notice, phase, now);
     }
 }
 
 #[test]
 fn a_trouble_is_told_when_it_begins_then_every_five_minutes_and_when_it_ends() {
-    let (mut book, began) = (Book::default(), Instant::now());
+    let (mut ledger, began) = (Ledger::default(), Instant::now());
     let one = |key: &str, phase| vec![(key.to_owned(), phase)];
     let a = troubles(&["a"]);
-    assert_eq!(phases(&book, &a, began), one("a", Phase::Begins));
+    assert_eq!(phases(&ledger, &a, began), one("a", Phase::Begins));
     assert_eq!(
-        phases(&book, &a, began),
+        phases(&ledger, &a, began),
         one("a", Phase::Begins),
         "not told yet"
     );
-    tell(&mut book, &a, began);
+    tell(&mut ledger, &a, began);
     let second = Duration::from_secs(1);
-    assert!(phases(&book, &a, began + REFRESH - second).is_empty());
-    assert_eq!(book.rest(began + second), REFRESH - second);
-    assert_eq!(phases(&book, &a, began + REFRESH), one("a", Phase::Lasts));
-    tell(&mut book, &a, began + REFRESH);
-    assert!(phases(&book, &a, began + REFRESH + second).is_empty());
-    let both = phases(&book, &troubles(&["b"]), began + REFRESH);
+    assert!(phases(&ledger, &a, began + REFRESH - second).is_empty());
+    assert_eq!(ledger.rest(began + second), REFRESH - second);
+    assert_eq!(phases(&ledger, &a, began + REFRESH), one("a", Phase::Lasts));
+    tell(&mut ledger, &a, began + REFRESH);
+    assert!(phases(&ledger, &a, began + REFRESH + second).is_empty());
+    let both = phases(&ledger, &troubles(&["b"]), began + REFRESH);
     let wanted = [
         ("b".to_owned(), Phase::Begins),
         ("a".to_owned(), Phase::Over),
     ];
     assert_eq!(both, wanted);
-    tell(&mut book, &troubles(&[]), began + REFRESH);
-    assert!(phases(&book, &troubles(&[]), began + REFRESH * 9).is_empty());
+    tell(&mut ledger, &troubles(&[]), began + REFRESH);
+    assert!(phases(&ledger, &troubles(&[]), began + REFRESH * 9).is_empty());
     // An event must not run out between two tellings of which one failed.
     assert!(REFRESH * 2 + second < Duration::from_secs(15 * 60));
 }
 
 #[test]
 fn what_lasts_is_told_in_the_words_of_its_beginning() {
-    let (mut book, began) = (Book::default(), Instant::now());
-    tell(&mut book, &troubles(&["a"]), began);
+    let (mut ledger, began) = (Ledger::default(), Instant::now());
+    tell(&mut ledger, &troubles(&["a"]), began);
     let mut later = troubles(&["a"]);
     later.get_mut("a").unwrap().message = "attempt 7".to_owned();
-    let due = book.due(&later, began + REFRESH);
+    let due = ledger.due(&later, began + REFRESH);
     assert_eq!(due[0].1, notice(Some("a")));
 }
 
@@ -120,6 +120,23 @@ fn a_post_tells_beginning_and_end_and_cannot_shout() {
 }
 
 #[test]
+fn p5_nothing_from_outside_acts_on_a_reader_of_a_notification() {
+    let mut hostile = notice(None);
+    hostile.message = "\u{1b}[2J\u{202e}\nforged dt0c01.A.CANARY".to_owned();
+    hostile.instance = "web\u{9b}".to_owned();
+    let sent = [
+        render::event(&hostile, Phase::Begins),
+        render::post(&hostile, Phase::Begins),
+    ];
+    for sent in sent {
+        let sent = sent.unwrap().to_string();
+        assert!(!sent.contains(crate::sanitize::is_hazard), "{sent:?}");
+        assert!(!sent.contains("\\u001b") && !sent.contains("\\nforged"));
+        assert!(!sent.contains("CANARY"), "{sent}");
+    }
+}
+
+#[test]
 fn a_pause_grows_keeps_problems_open_and_respects_a_wish() {
     for failures in 0..100 {
         assert!(pause(failures, None, u64::MAX) <= REFRESH);
@@ -153,14 +170,14 @@ fn failed(kind: ErrorKind) -> Result<(), Failure> {
 
 #[tokio::test]
 async fn a_notice_that_is_refused_holds_up_no_other_and_a_dead_channel_is_asked_once_a_round() {
-    let mut book = Book::default();
+    let mut ledger = Ledger::default();
     let (one, sent) = channel(|message| match message["secret"] == "a" {
         true => failed(ErrorKind::Refused),
         false => Ok(()),
     });
     let three = troubles(&["a", "b", "c"]);
-    assert!(one.round(&mut book, &three, &|_| {}).await.is_some());
-    assert!(one.round(&mut book, &three, &|_| {}).await.is_some());
+    assert!(one.round(&mut ledger, &three, &|_| {}).await.is_some());
+    assert!(one.round(&mut ledger, &three, &|_| {}).await.is_some());
     let secrets: Vec<Value> = sent
         .lock()
         .unwrap()
@@ -170,7 +187,7 @@ async fn a_notice_that_is_refused_holds_up_no_other_and_a_dead_channel_is_asked_
     assert_eq!(secrets, ["a", "b", "c", "a"]);
     let (dead, sent) = channel(|_| failed(ErrorKind::Transient));
     assert!(
-        dead.round(&mut Book::default(), &three, &|_| {})
+        dead.round(&mut Ledger::default(), &three, &|_| {})
             .await
             .is_some()
     );

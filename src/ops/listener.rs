@@ -1,4 +1,4 @@
-//! The listener: GET and HEAD, small requests, few connections, no patience. It answers from the picture alone, so that Vault or
+//! The listener: GET and HEAD, small requests, few connections (`slots.rs`), short timeouts. It answers from the picture alone, so that Vault or
 //! Dynatrace being down, slow or gone never makes a probe wait.
 //!
 //! The server is hyper itself: it has the bounds that are wanted here, and six fixed paths need no router.
@@ -19,27 +19,30 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+
+use crate::sanitize;
 
 use super::{Source, metrics, page};
 
-/// Connections at the same time; more wait in the system's queue. Probes, a scrape and some browsers need a handful.
-const CONNECTIONS: usize = 32;
-/// For a request's head nobody who is well needs longer; an answer has some hundred kilobytes to cross a bad line.
-const PATIENCE: Patience = Patience {
-    head: Duration::from_secs(5),
+mod slots;
+
+use slots::{Asked, Slots};
+
+/// Slow-client limits: a head is a single packet; an answer has some hundred kilobytes to cross a bad line.
+const TIMEOUTS: Timeouts = Timeouts {
+    head: Duration::from_secs(2),
     whole: Duration::from_secs(15),
 };
 /// Bytes of a request's head, and its fields. A browser sends a tenth.
 const BUFFER: usize = 16 * 1024;
 const FIELDS: usize = 64;
-/// A main loop that did not turn for this long is taken for dead. It turns every second, and waits for Vault's time-outs at most.
+/// A main loop that did not turn for this long is considered dead. It turns every second, and waits for Vault's timeouts at most.
 const ALIVE: Duration = Duration::from_secs(60);
 
 /// How long a connection may take.
 #[derive(Clone, Copy)]
-struct Patience {
+struct Timeouts {
     /// To send a request's head.
     head: Duration,
     /// In all.
@@ -77,14 +80,14 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let socket = TcpListener::from_std(socket)?;
         let address = socket.local_addr()?;
-        let desk = Desk {
+        let server = Server {
             details,
             source,
-            patience: PATIENCE,
+            timeouts: TIMEOUTS,
         };
         Ok(Listener {
             address,
-            task: tokio::spawn(serve(socket, Arc::new(desk))),
+            task: tokio::spawn(serve(socket, Arc::new(server))),
         })
     }
 
@@ -108,30 +111,33 @@ impl Drop for Listener {
 }
 
 /// What every connection needs.
-struct Desk {
+struct Server {
     details: Details,
     source: Arc<dyn Source>,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
-async fn serve(socket: TcpListener, desk: Arc<Desk>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+async fn serve(socket: TcpListener, server: Arc<Server>) {
+    let mut slots: Slots<AbortHandle> = Slots::new();
     // They end with the listener.
     let mut connections = JoinSet::new();
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            return;
-        };
-        while connections.try_join_next().is_some() {}
         match socket.accept().await {
             Ok((stream, peer)) => {
-                let desk = desk.clone();
-                connections.spawn(async move {
-                    let whole = desk.patience.whole;
+                while connections.try_join_next().is_some() {}
+                slots.retain(|connection| !connection.is_finished());
+                if let Some(oldest) = slots.make_room(peer.ip()) {
+                    oldest.abort();
+                }
+                let (server, asked) = (server.clone(), Asked::default());
+                let seen = asked.clone();
+                let connection = connections.spawn(async move {
+                    let whole = server.timeouts.whole;
                     // Whoever is slower than this, or does not speak HTTP, is cut off.
-                    let _ = tokio::time::timeout(whole, converse(stream, peer, desk)).await;
-                    drop(slot);
+                    let _ =
+                        tokio::time::timeout(whole, answer_one(stream, peer, server, seen)).await;
                 });
+                slots.enter(peer.ip(), asked, connection);
             }
             // Out of file descriptors, most likely: they come back.
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
@@ -140,10 +146,16 @@ async fn serve(socket: TcpListener, desk: Arc<Desk>) {
 }
 
 /// One connection, one answer.
-async fn converse(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>) -> hyper::Result<()> {
-    let head = desk.patience.head;
+async fn answer_one(
+    stream: TcpStream,
+    peer: SocketAddr,
+    server: Arc<Server>,
+    asked: Asked,
+) -> hyper::Result<()> {
+    let head = server.timeouts.head;
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = desk.answer(&request, peer);
+        asked.set();
+        let answer = server.answer(&request, peer);
         async move { Ok::<_, Infallible>(answer) }
     });
     http1::Builder::new()
@@ -158,12 +170,12 @@ async fn converse(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>) -> hyper
 
 type Answer = Response<Full<Bytes>>;
 
-impl Desk {
+impl Server {
     fn answer<B>(&self, request: &Request<B>, peer: SocketAddr) -> Answer {
         const PLAIN: &str = "text/plain; charset=utf-8";
         let plain = |status: StatusCode, text: String| answer(status, PLAIN, text + "\n");
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let text = "GET and HEAD alone: nothing can be changed here".to_owned();
+            let text = "method not allowed: this endpoint is read-only (GET, HEAD)".to_owned();
             return with(
                 plain(StatusCode::METHOD_NOT_ALLOWED, text),
                 header::ALLOW,
@@ -195,7 +207,10 @@ impl Desk {
                 plain(StatusCode::FORBIDDEN, text)
             }
             "/status" => match serde_json::to_string(&self.source.status()) {
-                Ok(text) => answer(StatusCode::OK, "application/json", text),
+                Ok(text) => {
+                    let text = sanitize::json(&text).into_owned();
+                    answer(StatusCode::OK, "application/json", text)
+                }
                 Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             },
             "/" => {

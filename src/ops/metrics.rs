@@ -64,7 +64,7 @@ const fn counter(
 }
 
 /// Every metric.
-const METRICS: [Metric; 26] = [
+const METRICS: [Metric; 27] = [
     gauge(
         "dtrotate_build_info",
         "Constant 1, labelled with the version.",
@@ -116,6 +116,11 @@ const METRICS: [Metric; 26] = [
         "dtrotate_dynatrace_up",
         "1 = the environment can be used as far as is known; 0 = it cannot.",
         |series, picture| up(series, picture, false),
+    ),
+    counter(
+        "dtrotate_log_lines_dropped_total",
+        "Log lines that were dropped because the reader of the log was too slow.",
+        |series, picture| series.one(Some(picture.log_lines_dropped as f64)),
     ),
     counter(
         "dtrotate_vault_calls_total",
@@ -358,6 +363,7 @@ struct Picture<'a> {
     status: Status,
     counted: MutexGuard<'a, Counted>,
     idle: Duration,
+    log_lines_dropped: u64,
 }
 
 impl Picture<'_> {
@@ -381,6 +387,7 @@ pub fn render(source: &dyn Source) -> String {
         status: source.status(),
         counted: source.counters().lock(),
         idle: source.idle(),
+        log_lines_dropped: source.log_lines_dropped(),
     };
     let mut text = String::with_capacity(4096 + picture.status.secrets.len() * 1024);
     for Metric {
@@ -525,20 +532,23 @@ fn seconds(at: Timestamp) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample;
+    use super::super::fixture;
     use super::*;
 
     struct Sample(Counters);
 
     impl Source for Sample {
         fn status(&self) -> Status {
-            sample::status()
+            fixture::status()
         }
         fn readiness(&self) -> Result<String, String> {
             Ok("ready".to_owned())
         }
         fn idle(&self) -> Duration {
             Duration::from_millis(250)
+        }
+        fn log_lines_dropped(&self) -> u64 {
+            7
         }
         fn counters(&self) -> &Counters {
             &self.0
@@ -558,6 +568,7 @@ mod tests {
         let text = render(&Sample(counters));
         for line in [
             "dtrotate_ready 1",
+            "dtrotate_log_lines_dropped_total 7",
             "dtrotate_config_last_reload_successful 0",
             "dtrotate_dynatrace_up{environment=\"prod\"} 0",
             "dtrotate_vault_calls_total{outcome=\"ok\"} 1",

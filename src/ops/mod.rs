@@ -3,15 +3,15 @@
 //! Read-only: nothing here can change anything, and nothing here asks Vault or Dynatrace. The daemon shows what it knows ([`Source`]);
 //! this room turns it into text and serves it. No type here could hold a token value.
 
-pub mod ask;
+pub mod client;
+#[cfg(test)]
+mod fixture;
+mod humanize;
 pub mod listener;
 pub mod metrics;
 mod page;
-#[cfg(test)]
-mod sample;
 pub mod status;
 pub mod table;
-mod words;
 
 use std::time::Duration;
 
@@ -28,4 +28,6 @@ pub trait Source: Send + Sync + 'static {
     fn idle(&self) -> Duration;
     /// What was counted since the start.
     fn counters(&self) -> &Counters;
+    /// Log lines that were dropped since the start.
+    fn log_lines_dropped(&self) -> u64;
 }

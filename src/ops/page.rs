@@ -4,8 +4,10 @@ use std::fmt::{Display, Write as _};
 
 use jiff::Timestamp;
 
+use crate::sanitize;
+
+use super::humanize::{count, due, exact, relative, span};
 use super::status::{Daemon, Retiring, Secret, Service, ServiceState, State, Status, Trouble};
-use super::words::{count, due, exact, relative, span};
 
 /// The page's own style; its hash stands in the `Content-Security-Policy`.
 pub const STYLE: &str = include_str!("page.css");
@@ -13,12 +15,12 @@ pub const STYLE: &str = include_str!("page.css");
 /// The page asks for itself again after so many seconds.
 const AGAIN: u32 = 30;
 
-/// Text as HTML text or the value of an attribute.
+/// Text from anywhere as HTML text or the value of an attribute.
 struct Safe<T>(T);
 
 impl<T: Display> Display for Safe<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for letter in self.0.to_string().chars() {
+        for letter in sanitize::line(&self.0.to_string()).chars() {
             match letter {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
@@ -283,12 +285,12 @@ fn configuration(daemon: &Daemon, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample;
+    use super::super::fixture;
     use super::*;
 
     #[test]
     fn everything_is_on_it_and_nothing_from_outside() {
-        let html = render(&sample::status());
+        let html = render(&fixture::status());
         for word in [
             "2 things need a human",
             "dynatrace/healthy",
@@ -308,8 +310,19 @@ mod tests {
     }
 
     #[test]
+    fn p5_nothing_from_outside_acts_on_the_page() {
+        let html = render(&fixture::hostile());
+        let acts = |c| c != '\n' && sanitize::is_hazard(c);
+        assert!(!html.contains(acts), "{html:?}");
+        assert!(
+            html.contains("\\u{1b}[2J") && !html.contains("CANARY"),
+            "{html}"
+        );
+    }
+
+    #[test]
     fn the_headline_says_the_worst() {
-        let mut status = sample::status();
+        let mut status = fixture::status();
         assert_eq!(verdict(&status).0, "bad");
         status.troubles.clear();
         assert_eq!(

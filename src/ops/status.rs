@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::sanitize;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -440,6 +441,14 @@ impl Status {
         }
         self.secrets = secrets;
         self
+    }
+
+    /// The same with every text made safe to show; see [`sanitize`].
+    pub fn sanitized(&self) -> Status {
+        let mut value = serde_json::to_value(self).expect("a status is plain data");
+        sanitize::value(&mut value);
+        serde_json::from_value(value)
+            .expect("only words of fixed lists are read back, and they are plain")
     }
 
     /// Only what concerns one secret, by its name or the id of one of its tokens; none = nobody here is called that.

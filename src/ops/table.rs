@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use super::humanize::{count, due, exact, relative, span};
 use super::status::{Retiring, Secret, ServiceState, State, Status, Trouble};
-use super::words::{count, due, exact, relative, span};
 
 /// What a terminal is given that tells nothing of itself.
 const WIDTH: usize = 80;
@@ -39,6 +39,7 @@ impl Paint {
 
 /// All secrets: a card for each that needs a human or is tried again, a row for each other one.
 pub fn overview(status: &Status, paint: Paint) -> String {
+    let status = &status.sanitized();
     let mut text = headline(status, paint);
     for trouble in status.general_troubles() {
         text.push('\n');
@@ -61,6 +62,7 @@ pub fn overview(status: &Status, paint: Paint) -> String {
 
 /// Each secret as a card.
 pub fn cards(status: &Status, paint: Paint) -> String {
+    let status = &status.sanitized();
     let cards: Vec<String> = status
         .worst_first()
         .into_iter()
@@ -315,12 +317,12 @@ fn hanging(head: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample;
+    use super::super::fixture;
     use super::*;
 
     #[test]
     fn it_fits_80_columns_and_tells_what_needs_a_human_first() {
-        let status = sample::status();
+        let status = fixture::status();
         let text = overview(&status, Paint(false));
         for line in text.lines().filter(|line| line.contains(' ')) {
             assert!(width(line) <= WIDTH, "{} columns: {line}", width(line));
@@ -345,8 +347,24 @@ mod tests {
     }
 
     #[test]
+    fn p5_nothing_from_outside_acts_on_the_terminal() {
+        let status = fixture::hostile();
+        for text in [
+            overview(&status, Paint(false)),
+            cards(&status, Paint(false)),
+        ] {
+            let acts = |c| c != '\n' && crate::sanitize::is_hazard(c);
+            assert!(!text.contains(acts), "{text:?}");
+            assert!(
+                text.contains("\\u{1b}[2J") && !text.contains("CANARY"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn one_secret_is_found_by_its_name_and_by_the_id_of_any_of_its_tokens() {
-        let status = sample::status();
+        let status = fixture::status();
         let names = |wanted: &str| -> Vec<String> {
             let only = status
                 .only(wanted)

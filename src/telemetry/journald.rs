@@ -15,7 +15,7 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 /// The name space of the MESSAGE_ID of an event, drawn once; it must never change (docs/logs.md tells how to compute one).
 const EVENTS: Uuid = uuid::uuid!("2a02656d-7b17-4286-81d9-d137b1c53328");
 
-/// The journal. Writing waits while it is full, as writing to stderr does.
+/// The journal. Writing blocks while it is full, as writing to stderr does.
 pub(super) struct Journal(UnixDatagram);
 
 impl Journal {

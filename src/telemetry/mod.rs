@@ -3,13 +3,20 @@
 //! Every line is one event with fields of fixed names (docs/logs.md), flat, in one order: as JSON, as text, or as an entry of systemd's
 //! journal. A line never holds a token value: nothing that has a field for one can get here.
 
-mod form;
+mod buffer;
+mod format;
 mod journald;
-mod line;
+mod log_line;
 
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use jiff::Timestamp;
+
+use crate::redact;
 use rotation::event::{EventName, Level};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -19,14 +26,17 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use buffer::{Buffer, Entry};
 use journald::Journal;
 
 pub use journald::message_id;
-pub use line::Line;
+pub use log_line::Line;
 
 static INSTANCE: OnceLock<String> = OnceLock::new();
-type Handle = reload::Handle<Loud, tracing_subscriber::Registry>;
-static LOUD: OnceLock<Handle> = OnceLock::new();
+type Handle = reload::Handle<LevelFilter, tracing_subscriber::Registry>;
+static LEVEL: OnceLock<Handle> = OnceLock::new();
+static OUTPUT: OnceLock<Output> = OnceLock::new();
+static BUFFER: OnceLock<Buffer<Record>> = OnceLock::new();
 
 /// The form of a line.
 pub struct Format(Form);
@@ -69,17 +79,48 @@ impl Format {
 /// Called a second time (the configuration is known now), it changes level only.
 pub fn start(format: Format, level: &str, instance: &str) {
     let _ = INSTANCE.set(instance.to_owned());
-    if let Some(handle) = LOUD.get() {
-        let _ = handle.reload(Loud::parse(level));
+    if let Some(handle) = LEVEL.get() {
+        let _ = handle.reload(LevelFilter::parse(level));
         return;
     }
-    let (filter, handle) = reload::Layer::new(Loud::parse(level));
+    // Not the handle of the standard library: its lock would be held while a write waits for the reader.
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+    let stderr = stderr.ok().map(File::from);
+    let _ = OUTPUT.set(Output { format, stderr });
+    let (filter, handle) = reload::Layer::new(LevelFilter::parse(level));
     let started = tracing_subscriber::registry()
-        .with(Lines { format }.with_filter(filter))
+        .with(Lines.with_filter(filter))
         .try_init();
     if started.is_ok() {
-        let _ = LOUD.set(handle);
+        let _ = LEVEL.set(handle);
     }
+}
+
+/// From now on lines are written by a thread, through a bounded queue: a reader that is slow or stopped does not block the daemon.
+pub fn write_in_background() {
+    let dropped = |number: u64| {
+        let message =
+            format!("{number} log lines were dropped: the reader of the log was too slow");
+        let fields = [("event", "log_lines_dropped"), ("message", &message)];
+        let fields = fields.map(|(name, text)| (name.to_owned(), text.into()));
+        Record::new(Loudness::WARN, fields.into_iter().collect())
+    };
+    // Without a thread they are written as before.
+    if let Ok(buffer) = Buffer::start(Record::write, dropped) {
+        let _ = BUFFER.set(buffer);
+    }
+}
+
+/// Waits until all lines are written, but not longer than `timeout`. To be called before the process ends.
+pub fn flush(timeout: Duration) {
+    if let Some(buffer) = BUFFER.get() {
+        buffer.flush(timeout);
+    }
+}
+
+/// How many lines were dropped since the start because the reader was slow.
+pub fn lines_dropped() -> u64 {
+    BUFFER.get().map_or(0, Buffer::dropped)
 }
 
 /// From now on a panic, a fault of ours, is a line with its place. Its message could quote anything, a value included, and is not shown.
@@ -98,20 +139,22 @@ pub fn tell_panics() {
 
 /// Changes the level while running.
 pub fn set_level(level: &str) {
-    if let Some(handle) = LOUD.get() {
-        let _ = handle.reload(Loud::parse(level));
+    if let Some(handle) = LEVEL.get() {
+        let _ = handle.reload(LevelFilter::parse(level));
     }
 }
 
 /// Decides which lines are written: our own by the configured level, others never above `info`.
-struct Loud(Targets);
+struct LevelFilter(Targets);
 
-impl Loud {
+impl LevelFilter {
     fn parse(level: &str) -> Self {
         let targets = level
             .parse()
             .unwrap_or_else(|_| Targets::new().with_default(Loudness::INFO));
-        Loud(targets.with_target("tokio_cron_scheduler", Loudness::WARN))
+        let targets = targets.with_target("tokio_cron_scheduler", Loudness::WARN);
+        // What the DNS client says is in the error of the request that needed it.
+        LevelFilter(targets.with_target("hickory", tracing::level_filters::LevelFilter::OFF))
     }
 
     fn allows(&self, meta: &Metadata<'_>) -> bool {
@@ -121,37 +164,102 @@ impl Loud {
     }
 }
 
-impl<S: Subscriber> tracing_subscriber::layer::Filter<S> for Loud {
+impl<S: Subscriber> tracing_subscriber::layer::Filter<S> for LevelFilter {
     fn enabled(&self, meta: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         self.allows(meta)
     }
 }
 
-/// Writes events as lines.
-struct Lines {
+/// Where lines go.
+struct Output {
     format: Format,
+    /// `None` = it is closed.
+    stderr: Option<File>,
 }
+
+/// One event that is to become a line.
+struct Record {
+    at: Timestamp,
+    level: Loudness,
+    fields: Map<String, Value>,
+}
+
+impl Record {
+    fn new(level: Loudness, mut fields: Map<String, Value>) -> Self {
+        if let Some(instance) = INSTANCE.get() {
+            fields.insert("instance".into(), instance.as_str().into());
+        }
+        Record {
+            at: crate::clock::now(),
+            level,
+            fields,
+        }
+    }
+
+    /// Writes it; waits for the reader.
+    fn write(self) {
+        let Some(Output { format, stderr }) = OUTPUT.get() else {
+            return;
+        };
+        let Record {
+            at,
+            level,
+            mut fields,
+        } = self;
+        for value in fields.values_mut() {
+            if let Value::String(text) = value {
+                *text = redact::by_shape(text);
+            }
+        }
+        let mut line = match &format.0 {
+            Form::Journal(journal) if journal.write(&level, &fields) => return,
+            Form::Text => format::text(at, &level, fields),
+            Form::Json | Form::Journal(_) => format::json(at, &level, fields),
+        };
+        line.push('\n');
+        let mut left = line.as_bytes();
+        while let (Some(mut file), false) = (stderr.as_ref(), left.is_empty()) {
+            match file.write(left) {
+                Ok(written @ 1..) => left = &left[written..],
+                // Somebody who shares the stream made it non-blocking.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A log that cannot be written must not stop the daemon.
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Entry for Record {
+    fn size(&self) -> usize {
+        let size = |(name, value): (&String, &Value)| {
+            // The map's own share of an entry.
+            64 + name.len() + value.as_str().map_or(0, str::len)
+        };
+        self.fields.iter().map(size).sum()
+    }
+}
+
+/// Writes events as lines.
+struct Lines;
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let mut found = fields.0;
+        let mut fields = fields.0;
         let meta = event.metadata();
-        if let Some(instance) = INSTANCE.get() {
-            found.insert("instance".into(), instance.as_str().into());
-        }
         if !meta.target().starts_with("dtrotate") {
-            found.insert("target".into(), meta.target().into());
+            fields.insert("target".into(), meta.target().into());
         }
-        let mut line = match &self.format.0 {
-            Form::Journal(journal) if journal.write(meta.level(), &found) => return,
-            Form::Text => form::text(meta.level(), found),
-            Form::Json | Form::Journal(_) => form::json(meta.level(), found),
-        };
-        line.push('\n');
-        // A log that cannot be written must not stop the daemon.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        let record = Record::new(*meta.level(), fields);
+        match BUFFER.get() {
+            Some(buffer) => buffer.push(record),
+            None => record.write(),
+        }
     }
 }
 
@@ -188,14 +296,14 @@ mod tests {
 
     #[test]
     fn p5_foreign_debug_lines_are_never_written() {
-        let loud = Loud::parse("trace");
-        let enabled = |target: &str, level| loud.0.would_enable(target, &level);
+        let filter = LevelFilter::parse("trace");
+        let enabled = |target: &str, level| filter.0.would_enable(target, &level);
         assert!(
             enabled("h2::client", Loudness::TRACE),
             "the cap, not the filter, must keep it out"
         );
         assert!(
-            Loud::parse("nonsense=%%")
+            LevelFilter::parse("nonsense=%%")
                 .0
                 .would_enable("dtrotate::daemon", &Loudness::INFO)
         );

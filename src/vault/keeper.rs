@@ -76,7 +76,7 @@ impl Session {
 
     /// Logs in anew when the credential files have changed.
     async fn follow_files(&self, wire: &Wire, token: &Token) {
-        if self.login.read().is_ok_and(|now| now != token.with) {
+        if self.login.read().await.is_ok_and(|now| now != token.with) {
             self.replace(wire, token).await;
         }
     }

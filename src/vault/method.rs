@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::bounded_file;
 use crate::http::ClientIdentity;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::token::TokenValue;
@@ -146,7 +147,14 @@ impl Login {
     }
 
     /// The credentials as they are now.
-    pub(super) fn read(&self) -> Result<Credentials, CallError> {
+    pub(super) async fn read(&self) -> Result<Credentials, CallError> {
+        let login = self.clone();
+        let read = bounded_file::off_runtime(move || login.read_here()).await;
+        read.unwrap_or_else(|error| Err(unusable(&error.to_string())))
+    }
+
+    /// The same on this thread.
+    fn read_here(&self) -> Result<Credentials, CallError> {
         let mut form = Form::default();
         let mut role = |key, role: &Option<String>| {
             let field = role
@@ -217,12 +225,9 @@ impl Credential {
 }
 
 fn read_file(what: &str, path: &Path) -> Result<TokenValue, CallError> {
-    let why = match std::fs::read_to_string(path).map(zeroize::Zeroizing::new) {
+    let why = match bounded_file::read_text(path, bounded_file::CREDENTIAL) {
         Ok(text) if !text.trim().is_empty() => return Ok(TokenValue::new(text.trim())),
         Ok(_) => "it is empty".to_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            "it is not text".to_owned()
-        }
         Err(error) => error.to_string(),
     };
     let path = path.display();
@@ -235,4 +240,29 @@ fn read_file(what: &str, path: &Path) -> Result<TokenValue, CallError> {
 pub(super) fn unusable(why: &str) -> CallError {
     let text = format!("cannot log in to Vault: {why}");
     CallError::new(Service::Vault, ErrorKind::Unauthorized, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_credential_file_that_is_a_fifo_or_endless_is_an_error_and_no_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+        let long = folder.path().join("long");
+        std::fs::write(&long, "x".repeat(70_000)).unwrap();
+        for (path, why) in [
+            (fifo, "it is not a regular file"),
+            ("/dev/zero".into(), "it is not a regular file"),
+            (long, "it is larger than 65536 bytes"),
+        ] {
+            let login = Login::Token(Credential::File(path.clone()));
+            let error = login.read().await.err().unwrap().to_string();
+            assert!(error.contains(why), "{error}");
+            assert!(error.contains(path.to_str().unwrap()), "{error}");
+        }
+    }
 }

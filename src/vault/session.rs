@@ -110,7 +110,7 @@ impl Session {
         asked: Instant,
         dead: Option<&Token>,
     ) -> Result<Arc<Token>, CallError> {
-        let read = self.login.read();
+        let read = self.login.read().await;
         if let Some(failed) = &flight.failed
             && failed.with.as_ref() == read.as_ref().ok()
             && (asked <= failed.at || Instant::now() < failed.next)

@@ -279,7 +279,7 @@ async fn p5_a_server_that_echoes_the_request_does_not_put_it_into_the_error() {
     })
     .await;
     let store = store(&[&fake.url]);
-    assert!(error(store.read(&app()).await).what.contains("[as sent]"));
+    assert!(error(store.read(&app()).await).what.contains("[hidden]"));
     error(store.write(&app(), 1, &value()).await);
 }
 

@@ -81,7 +81,7 @@ fn p8_a_trouble_is_told_once_then_every_15_minutes_and_its_end_is_told() {
         assert_eq!(written.take().len(), 1);
         board.settle("key");
         board.settle("key");
-        let over = "INFO current_invalid since it is over: it is dead";
+        let over = "INFO current_invalid since resolved: it is dead";
         assert_eq!(written.take(), [over]);
         board.tell_at(later + REPEAT * 3);
         assert!(written.take().is_empty());

@@ -2,13 +2,13 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::ask::ask;
+use super::super::client::ask;
+use super::super::fixture;
 use super::super::metrics::Counters;
-use super::super::sample;
 use super::super::status::Status;
 use super::*;
 
-/// Shows the sample; its main loop turned `idle` ago.
+/// Shows the fixture; its main loop turned `idle` ago.
 struct Sample {
     idle: Duration,
     ready: bool,
@@ -17,7 +17,7 @@ struct Sample {
 
 impl Source for Sample {
     fn status(&self) -> Status {
-        sample::status()
+        fixture::status()
     }
     fn readiness(&self) -> Result<String, String> {
         match self.ready {
@@ -28,21 +28,24 @@ impl Source for Sample {
     fn idle(&self) -> Duration {
         self.idle
     }
+    fn log_lines_dropped(&self) -> u64 {
+        7
+    }
     fn counters(&self) -> &Counters {
         &self.counters
     }
 }
 
-fn desk(details: Details, patience: Patience) -> Desk {
+fn server(details: Details, timeouts: Timeouts) -> Server {
     let source = Sample {
         idle: Duration::ZERO,
         ready: true,
         counters: Counters::default(),
     };
-    Desk {
+    Server {
         details,
         source: Arc::new(source),
-        patience,
+        timeouts,
     }
 }
 
@@ -82,7 +85,7 @@ async fn each_path_has_its_answer() {
     assert_eq!(status_of(at, "/metrics/../secret").await, 404);
     let told = ask(at, "/status").await.unwrap().text;
     let read: Status = serde_json::from_str(&told).unwrap();
-    assert_eq!(read, sample::status(), "what is told is what is read");
+    assert_eq!(read, fixture::status(), "what is told is what is read");
     let page = raw(at, "GET / HTTP/1.1\r\nHost: localhost:1\r\n\r\n").await;
     assert!(page.contains("content-security-policy: default-src 'none'; style-src 'sha256-"));
     assert!(page.ends_with("</html>\n"));
@@ -147,7 +150,7 @@ async fn details_are_for_loopback_unless_told_otherwise() {
     }
     let seen_from = |peer: &str, details| {
         let request = Request::get("/").body(()).unwrap();
-        let answer = desk(details, PATIENCE).answer(&request, peer.parse().unwrap());
+        let answer = server(details, TIMEOUTS).answer(&request, peer.parse().unwrap());
         answer.status().as_u16()
     };
     assert_eq!(seen_from("192.0.2.1:5", Details::Loopback), 403);
@@ -179,18 +182,18 @@ async fn a_head_that_is_too_long_is_refused() {
 async fn who_is_slow_is_cut_off_and_disturbs_nobody() {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = socket.local_addr().unwrap();
-    let patience = Patience {
+    let timeouts = Timeouts {
         head: Duration::from_millis(300),
         whole: Duration::from_millis(600),
     };
-    let desk = Arc::new(desk(Details::Loopback, patience));
+    let server = Arc::new(server(Details::Loopback, timeouts));
     let _listener = Listener {
         address: at,
-        task: tokio::spawn(serve(socket, desk)),
+        task: tokio::spawn(serve(socket, server)),
     };
     // Every slot is taken by somebody who sends no whole head.
     let mut slow = Vec::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..slots::PER_PEER {
         let mut stream = TcpStream::connect(at).await.unwrap();
         stream
             .write_all(b"GET /healthz HTTP/1.1\r\n")
@@ -208,6 +211,38 @@ async fn who_is_slow_is_cut_off_and_disturbs_nobody() {
             "the head was never ended"
         );
     }
+}
+
+#[tokio::test]
+async fn p8_a_thousand_half_open_connections_of_a_stranger_delay_no_probe() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let (_listener, at) = listener(Details::Loopback, 1, true).await;
+    let mut strangers = Vec::new();
+    for number in 0..1000 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(at).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP").await.unwrap();
+        strangers.push(stream);
+        if number % 50 == 0 {
+            let began = std::time::Instant::now();
+            assert_eq!(status_of(at, "/healthz").await, 200);
+            let took = began.elapsed();
+            assert!(took < Duration::from_millis(100), "{number}: {took:?}");
+        }
+    }
+    let began = std::time::Instant::now();
+    let answers = (0..10).map(|_| status_of(at, "/healthz"));
+    let answers = futures_util::future::join_all(answers).await;
+    assert_eq!(answers, [200; 10]);
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(300), "{took:?}");
 }
 
 #[tokio::test]

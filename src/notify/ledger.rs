@@ -1,15 +1,15 @@
-//! What one channel has told, compared with what there is. Pure: `now` is an argument.
+//! What one channel has delivered, compared with what is open. Pure: `now` is an argument.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::{Notice, Phase, REFRESH, Troubles};
 
-/// What was told and is not over, as it was told first: it is told again in the same words, so that it stays one problem.
+/// What was delivered and is not over, in the words of its first delivery: repeated in the same words, it stays one problem.
 #[derive(Default)]
-pub(super) struct Book(BTreeMap<String, (Notice, Instant)>);
+pub(super) struct Ledger(BTreeMap<String, (Notice, Instant)>);
 
-impl Book {
+impl Ledger {
     /// What is to be told now: the new ones first, then those that last, then the ends.
     pub(super) fn due(&self, troubles: &Troubles, now: Instant) -> Vec<(String, Notice, Phase)> {
         let mut due = Vec::new();
@@ -31,8 +31,8 @@ impl Book {
         due
     }
 
-    /// It was told.
-    pub(super) fn told(&mut self, key: String, notice: Notice, phase: Phase, now: Instant) {
+    /// It was delivered.
+    pub(super) fn delivered(&mut self, key: String, notice: Notice, phase: Phase, now: Instant) {
         match phase {
             Phase::Begins | Phase::Lasts => {
                 self.0.insert(key, (notice, now));

@@ -1,7 +1,10 @@
 //! A line as JSON and as text: the same fields, flat, in one order.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::Level as Loudness;
+
+use crate::sanitize;
 
 /// The order of the fields in a line; others follow.
 const ORDER: [&str; 16] = [
@@ -24,9 +27,9 @@ const ORDER: [&str; 16] = [
 ];
 
 /// One JSON object.
-pub(super) fn json(level: &Loudness, mut found: Map<String, Value>) -> String {
+pub(super) fn json(at: Timestamp, level: &Loudness, mut found: Map<String, Value>) -> String {
     let mut parts = vec![
-        format!("\"timestamp\":\"{:.6}\"", crate::clock::now()),
+        format!("\"timestamp\":\"{at:.6}\""),
         format!("\"level\":\"{level}\""),
     ];
     let mut push = |name: &str, value: &Value| {
@@ -40,19 +43,18 @@ pub(super) fn json(level: &Loudness, mut found: Map<String, Value>) -> String {
     for (name, value) in &found {
         push(name, value);
     }
-    format!("{{{}}}", parts.join(","))
+    sanitize::json(&format!("{{{}}}", parts.join(","))).into_owned()
 }
 
 /// For people: one line, the details in brackets.
-pub(super) fn text(level: &Loudness, mut found: Map<String, Value>) -> String {
+pub(super) fn text(at: Timestamp, level: &Loudness, mut found: Map<String, Value>) -> String {
     let plain = |value: &Value| match value {
         // A line stays one line, whatever the other side said.
-        Value::String(text) => text.replace(['\n', '\r'], " "),
+        Value::String(text) => sanitize::line(text),
         other => other.to_string(),
     };
     let mut take = |name: &str| found.remove(name).map(|value| plain(&value));
-    let now = crate::clock::now();
-    let mut line = format!("{now:.3} {level:5}");
+    let mut line = format!("{at:.3} {level:5}");
     for part in [
         take("event"),
         take("secret").map(|secret| format!("{secret}:")),
@@ -91,14 +93,17 @@ mod tests {
     #[test]
     fn a_json_line_is_flat_and_keeps_its_order() {
         let line = json(
+            Timestamp::UNIX_EPOCH,
             &Loudness::INFO,
             fields(&[
                 ("since", "x"),
                 ("event", "e"),
                 ("zeta", "z"),
                 ("message", "a \"b\"\nc"),
+                ("error", "\u{9b}\u{202e}"),
             ]),
         );
+        assert!(!line.contains(sanitize::is_hazard), "{line:?}");
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["message"], "a \"b\"\nc");
         let at = |name: &str| line.find(&format!("\"{name}\"")).unwrap();
@@ -110,17 +115,24 @@ mod tests {
     #[test]
     fn a_text_line_is_one_line() {
         let line = text(
+            Timestamp::UNIX_EPOCH,
             &Loudness::WARN,
             fields(&[
                 ("event", "rotation_failed"),
                 ("secret", "ci"),
                 ("message", "a\nb"),
                 ("error", "c\nd"),
+                ("instance", "\u{1b}[2J"),
+                (
+                    "owner",
+                    "\u{1b}[31m\u{9b}\u{202e}\u{2028}\0 dt0c01.A.SECRET",
+                ),
             ]),
         );
-        assert!(!line.contains('\n'));
+        assert!(!line.contains(sanitize::is_hazard), "{line:?}");
+        assert!(line.contains("owner=\\u{1b}[31m") && line.ends_with("dt0c01.A.[hidden])"));
         assert!(
-            line.contains("WARN rotation_failed ci: a b (error=c d)"),
+            line.contains("WARN rotation_failed ci: a b (error=c d owner="),
             "{line}"
         );
     }

@@ -1,6 +1,7 @@
 //! A picture with everything in it, for the tests of this room.
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::status::{
     Daemon, Failure, Reload, Retiring, Secret, Service, ServiceState, State, Status, Token, Trouble,
@@ -124,4 +125,48 @@ pub fn status() -> Status {
         ..Status::new(now())
     }
     .with_secrets(vec![off, failing, healthy, removed, stuck, unseen])
+}
+
+/// The same with hazards and a secret in every text that comes from outside.
+pub fn hostile() -> Status {
+    const HOSTILE: &str =
+        "\u{1b}[2J\u{7}\u{9b}\0\u{202e}\u{2028} dt0c01.A.CANARY hvs.CANARYCANARY \nforged line";
+    fn spoil(value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(spoil),
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    match value {
+                        Value::String(text) if FROM_OUTSIDE.contains(&name.as_str()) => {
+                            text.push_str(HOSTILE);
+                        }
+                        other => spoil(other),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    const FROM_OUTSIDE: [&str; 13] = [
+        "name",
+        "environment",
+        "place",
+        "id",
+        "because",
+        "message",
+        "reason",
+        "event",
+        "secret",
+        "instance",
+        "readiness",
+        "used_from",
+        "holder",
+    ];
+    let mut value = serde_json::to_value(status()).unwrap();
+    spoil(&mut value);
+    let mut status: Status = serde_json::from_value(value).unwrap();
+    for secret in &mut status.secrets {
+        secret.holder = Some(HOSTILE.to_owned());
+    }
+    status
 }

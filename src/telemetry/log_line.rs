@@ -88,7 +88,7 @@ impl Line {
     /// The line that tells the end of what this one told: the same event, not loud.
     pub fn over(mut self, since: Timestamp) -> Self {
         self.report.level = Level::Info;
-        self.report.message = format!("it is over: {}", self.report.message);
+        self.report.message = format!("resolved: {}", self.report.message);
         self.since(Some(since))
     }
 
