@@ -91,7 +91,7 @@ impl Inspector<'_> {
             looked.add(
                 Grade::Ok,
                 format!(
-                    "{stands} value a value; it was not looked up, see environment {}",
+                    "{stands} holds a value; it was not looked up, see environment {}",
                     place.environment
                 ),
             );
@@ -196,7 +196,7 @@ fn other_fields(looked: &mut Looked<'_>, data: &SecretData, value: &TokenValue) 
         .collect();
     if !others.is_empty() {
         let text = format!(
-            "{} value another value than {}; a rotation puts the new token into both, and the other one is not retired. Make a secret of \
+            "{} holds another value than {}; a rotation puts the new token into both, and the other one is not retired. Make a secret of \
              its own for a field with a token of its own",
             others.join(", "),
             fields[0]
@@ -221,7 +221,7 @@ fn judge(looked: &mut Looked<'_>, stands: &str, info: &TokenInfo, manager: &Toke
     looked.add(
         Grade::Ok,
         format!(
-            "{stands} value {id} of {owner} ({scopes}); it {}",
+            "{stands} holds {id} of {owner} ({scopes}); it {}",
             ends(info)
         ),
     );
