@@ -90,6 +90,11 @@ async fn p8_a_stuck_secret_is_seen_from_everywhere_and_heals() {
     assert_eq!(world.command(&["status", "dynatrace/s1"]).await.0, Some(0));
     let (code, text) = world.command(&["status", "dynatrace/s0"]).await;
     assert!(code == Some(1) && text.contains("stuck"), "{text}");
+    // A whole token that was pasted is not repeated.
+    let pasted = ["status", "dt0c01.NOBODYS.CANARYCANARY"];
+    let (code, _, said) = world.command_and_stderr(&pasted).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("dt0c01.NOBODYS.[hidden]"), "{said}");
     let (code, text) = world.command(&["status", "nosuch"]).await;
     assert_eq!((code, text.as_str()), (Some(2), ""));
 
