@@ -11,14 +11,15 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 async fn a_new_token_lives_as_long_as_the_old_one_or_as_the_configuration_says() {
     let mut world = World::new(5).await;
     let now = crate::world::now();
-    // They lived for 35 days in all; the last one for two hours, which is not twice its grace.
+    // They live for 35 days in all; the last one for less than two hours, which is not twice its grace, also where a time is returned in
+    // whole seconds.
     for number in 0..5 {
         let mut seed = Seed::new("job").scopes(&["metrics.read"]);
         seed = match number {
             0 => seed,
             4 => seed
                 .created(now - SignedDuration::from_hours(1))
-                .expires(now + SignedDuration::from_hours(1)),
+                .expires(now + SignedDuration::from_mins(59)),
             _ => seed.created(now - DAY * 30).expires(now + DAY * 5),
         };
         let value = world.dynatrace.seed(seed).value;
