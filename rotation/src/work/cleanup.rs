@@ -3,6 +3,7 @@
 //! The rule that everything here serves: a token of an attempt is deleted only when a store of it can no longer be accepted (the secret's
 //! version is past the attempt's base) and it never was in a version. Otherwise it retires with full grace.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,8 +24,11 @@ use crate::view::{Decision, Lookup};
 
 /// Two listings that show nothing must be at least this far apart before an open attempt is closed (less where `settle` is shorter).
 const LISTINGS_APART: Duration = Duration::from_secs(60);
-/// Unknown tokens that enter the document in one write: it must stay within what the server accepts.
+/// Unknown tokens that enter the document in one write.
 const SLICE: usize = 100;
+/// While this many tokens retire, unknown ones wait: with 400 bytes each the document stays far below the megabyte that a server accepts, and
+/// what a rotation adds to it fits.
+const MOST: usize = 1_000;
 
 /// Under the claim to clean up.
 pub fn claimed(cx: &Context<'_>) -> Decision<Step> {
@@ -233,42 +237,51 @@ fn orphan_deleted(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> St
 /// the tokens. They retire with full grace, fenced, because one of them may be somebody's current value. Copies are left alone.
 fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<Option<Step>> {
     let record = cx.record;
-    let open = |token: &&TokenInfo| {
-        let accounted = record.is_current(&token.id)
-            || record.retiring(&token.id).is_some()
-            || record.attempts.left_alone.contains(&token.id);
-        !accounted
-            && matches!(
-                kinship(record, &token.name),
-                Some(Kinship::Unknown(_) | Kinship::Copy)
-            )
+    let current = record.current.iter().map(|current| &current.id);
+    let retiring = record.retiring.iter().map(|entry| &entry.id);
+    let known: BTreeSet<&TokenId> = current
+        .chain(retiring)
+        .chain(&record.attempts.left_alone)
+        .collect();
+    let is_ours = |token: &TokenInfo| {
+        let protected = token.personal
+            || cx.request.env.management_tokens.contains(&token.id)
+            || (manages_tokens(&token.scopes) && !cx.plan().manages_tokens);
+        match kinship(record, &token.name)? {
+            Kinship::Unknown(_) => Some(!protected),
+            Kinship::Copy => Some(false),
+            Kinship::Open(_) | Kinship::Claimed(_) => None,
+        }
     };
-    let unknown: Vec<&TokenInfo> = tokens.iter().filter(open).collect();
-    if unknown.is_empty() {
+    let unknown = tokens.iter().filter(|token| !known.contains(&token.id));
+    let (ours, copies): (Vec<_>, Vec<_>) = unknown
+        .filter_map(|token| Some((token, is_ours(token)?)))
+        .partition(|(_, ours)| *ours);
+    let room = MOST.saturating_sub(record.retiring.len()).min(SLICE);
+    let ours: Vec<_> = ours.into_iter().map(|(token, _)| token).take(room).collect();
+    let copies: Vec<_> = copies
+        .into_iter()
+        .map(|(token, _)| token)
+        .take(record.room_to_leave_alone())
+        .collect();
+    if ours.is_empty() && copies.is_empty() {
         return Ok(None);
     }
     let secret = cx.view.secret(record)?;
     let (version, held) = (secret.version(), secret.id());
     let mut draft = cx.draft();
     let mut reports = vec![];
-    let highest = highest_attempt(record, &unknown);
+    let highest = highest_attempt(record, &ours);
     if highest > record.attempts.attempt {
         reports.push(transition::went_back(cx, &mut draft, highest));
     }
-    for token in unknown.into_iter().take(SLICE) {
-        if held == Some(&token.id) {
-            continue;
-        }
-        let protected = token.personal
-            || cx.request.env.management_tokens.contains(&token.id)
-            || (manages_tokens(&token.scopes) && !cx.plan().manages_tokens);
-        if protected || kinship(record, &token.name) == Some(Kinship::Copy) {
-            draft.leave_alone(&token.id);
-            reports.push(copy_report(token));
-        } else {
-            transition::put_into_grace(cx, &mut draft, Leaving::marked(token, version));
-            reports.push(found_report(token));
-        }
+    for token in copies {
+        draft.leave_alone(&token.id);
+        reports.push(copy_report(token));
+    }
+    for token in ours.into_iter().filter(|token| held != Some(&token.id)) {
+        transition::put_into_grace(cx, &mut draft, Leaving::marked(token, version));
+        reports.push(found_report(token));
     }
     if reports.is_empty() {
         return Ok(None);
