@@ -30,11 +30,16 @@ impl Lookup {
     }
 }
 
+/// Second reads in a row that differ from the one before, until the run gives up. A node that lags behind differs once.
+const DISAGREEMENTS: u32 = 8;
+
 /// What is known. A fact that is not known is `None`; asking for it is the accessor's business.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct View {
     /// The secret as last read, and whether a second read equalled it.
     secret: Option<(SecretSnapshot, bool)>,
+    /// How many second reads in a row differed from the one before.
+    disagreements: u32,
     /// The look-up of the value in `secret`.
     value: Option<Lookup>,
     /// Older versions of the secret; they do not change, except by being deleted.
@@ -108,10 +113,12 @@ impl View {
                     .as_ref()
                     .is_some_and(|(first, _)| *first == read);
                 if !equal {
+                self.disagreements = if equal { 0 } else { self.disagreements + 1 };
                     self.value = None;
                 }
                 self.secret = Some((read, equal));
             }
+                return (self.disagreements >= DISAGREEMENTS).then(reads_disagree);
             (Command::ReadVersion(version), Outcome::Version(read)) => match read {
                 Ok(read) => {
                     self.versions.insert(*version, read);
@@ -322,6 +329,14 @@ impl View {
 
 fn lookup(info: Result<TokenInfo, CallError>) -> Result<Lookup, CallError> {
     match info {
+fn reads_disagree() -> CallError {
+    CallError::new(
+        Service::Vault,
+        ErrorKind::Transient,
+        "reads of the secret in a row returned different values; does a proxy mix up answers, or is it being written all the time?",
+    )
+}
+
         Ok(info) => Ok(Lookup::Found(info)),
         Err(error) if error.kind == ErrorKind::Gone => Ok(Lookup::NotFound),
         Err(error) => Err(error),
