@@ -81,6 +81,9 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         }
     };
     if let Err(why) = ownership::prove(cx, entry, &info)? {
+    if entry.missed.is_some() {
+        return Ok(seen_again(cx, &entry.id));
+    }
         return Ok(unproven(cx, entry, &why));
     }
     let can_disable = cx.request.env.capabilities.disable;
@@ -286,6 +289,15 @@ fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Step {
 }
 
 /// A complete listing did not show it. A second one decides.
+/// It is there, so the listing that did not show it proves nothing.
+fn seen_again(cx: &Context<'_>, id: &TokenId) -> Step {
+    let mut record = cx.draft();
+    if let Some(entry) = transition::entry_mut(&mut record, id) {
+        entry.missed = None;
+    }
+    Step::write(record, vec![], AfterWrite::Continue)
+}
+
 fn missed(cx: &Context<'_>, entry: &Retiring, at: Timestamp) -> Step {
     let mut record = cx.draft();
     if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
