@@ -108,6 +108,8 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
             restart(cx, entry, entry.base, vec![report])
         }
         RetiringState::Quarantine | RetiringState::Deleting => claim_deletion(cx, entry, vec![]),
+        // Its deletion failed before: without a quarantine its use is asked again.
+        RetiringState::Deleting if info.enabled && !can_disable => end_grace(cx, entry, &info),
     })
 }
 
