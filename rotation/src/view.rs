@@ -46,8 +46,9 @@ pub struct View {
     versions: BTreeMap<u64, SecretSnapshot>,
     /// The look-ups of the values of older versions.
     version_values: BTreeMap<u64, Lookup>,
-    /// Look-ups of tokens by id.
-    tokens: BTreeMap<TokenId, Lookup>,
+    /// The look-ups of tokens by id. A decision may depend on several of them, and what a failed one means is its business: it need not
+    /// concern any other token.
+    tokens: BTreeMap<TokenId, Result<Lookup, CallError>>,
     listing: Option<Listing>,
     /// The listing was taken in this run, after the last action that can have changed it.
     listing_is_current: bool,
@@ -112,13 +113,13 @@ impl View {
                     .secret
                     .as_ref()
                     .is_some_and(|(first, _)| *first == read);
-                if !equal {
                 self.disagreements = if equal { 0 } else { self.disagreements + 1 };
+                if !equal {
                     self.value = None;
                 }
                 self.secret = Some((read, equal));
-            }
                 return (self.disagreements >= DISAGREEMENTS).then(reads_disagree);
+            }
             (Command::ReadVersion(version), Outcome::Version(read)) => match read {
                 Ok(read) => {
                     self.versions.insert(*version, read);
@@ -151,12 +152,13 @@ impl View {
                 }
                 Err(error) => return Some(error),
             },
-            (Command::LookUp(id), Outcome::Token(info)) => match lookup(info) {
-                Ok(found) => {
-                    self.tokens.insert(id.clone(), found);
-                }
-                Err(error) => return Some(error),
-            },
+            (Command::LookUp(id), Outcome::Token(info)) => {
+                let found = match lookup(info) {
+                    Err(error) if error.kind == ErrorKind::Unauthorized => return Some(error),
+                    found => found,
+                };
+                self.tokens.insert(id.clone(), found);
+            }
             (Command::Change(action, id), Outcome::Changed(done)) => {
                 self.void(Effect::Token);
                 if let TokenAction::Rename(_) = action {
@@ -197,7 +199,7 @@ impl View {
             .value
             .take()
             .filter(|lookup| *lookup != Lookup::NotFound);
-        self.tokens.retain(|_, lookup| *lookup != Lookup::NotFound);
+        self.tokens.retain(|_, lookup| *lookup != Ok(Lookup::NotFound));
         self.changed = None;
     }
 
@@ -273,10 +275,8 @@ impl View {
     }
 
     /// The token with this id, read by its id.
-    pub fn token(&self, id: &TokenId) -> Decision<&Lookup> {
-        self.tokens
-            .get(id)
-            .ok_or_else(|| Command::LookUp(id.clone()))
+    pub fn token(&self, id: &TokenId) -> Decision<&Result<Lookup, CallError>> {
+        self.tokens.get(id).ok_or_else(|| Command::LookUp(id.clone()))
     }
 
     /// The 404 of this environment is trusted.
@@ -327,8 +327,6 @@ impl View {
     }
 }
 
-fn lookup(info: Result<TokenInfo, CallError>) -> Result<Lookup, CallError> {
-    match info {
 fn reads_disagree() -> CallError {
     CallError::new(
         Service::Vault,
@@ -337,6 +335,8 @@ fn reads_disagree() -> CallError {
     )
 }
 
+fn lookup(info: Result<TokenInfo, CallError>) -> Result<Lookup, CallError> {
+    match info {
         Ok(info) => Ok(Lookup::Found(info)),
         Err(error) if error.kind == ErrorKind::Gone => Ok(Lookup::NotFound),
         Err(error) => Err(error),

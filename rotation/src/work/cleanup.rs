@@ -157,13 +157,14 @@ fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Deci
         Orphan::Fence(base) => Some(Step::Do(Command::Fence { base })),
         // The listing may be older than this run: what is deleted is read once more.
         Orphan::Delete => match read_token(cx, &token.id)? {
-            Lookup::Found(info) => (kinship(cx.record, &info.name)
+            Ok(Lookup::Found(info)) => (kinship(cx.record, &info.name)
                 == Some(Kinship::Open(open.attempt)))
             .then(|| Step::Do(Command::Change(TokenAction::Delete, token.id.clone()))),
-            Lookup::NotFound => {
+            Ok(Lookup::NotFound) => {
                 cx.view.not_found_is_trusted()?;
                 Some(orphan_deleted(cx, open, token))
             }
+            Err(error) => Some(failure::give_up(cx, &error)),
         },
     })
 }

@@ -125,7 +125,7 @@ pub fn mark_retiring(cx: &Context<'_>) -> Decision<Option<Step>> {
         entry.digest.is_none() && entry.state == RetiringState::Grace && belongs_here(cx, entry)
     };
     for entry in cx.record.retiring.iter().filter(unmarked) {
-        let Lookup::Found(info) = read_token(cx, &entry.id)? else {
+        let Ok(Lookup::Found(info)) = read_token(cx, &entry.id)? else {
             continue;
         };
         if info.personal || ownership::prove(cx, entry, &info)?.is_err() {

@@ -72,18 +72,19 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         return Ok(step);
     }
     let info = match read_token(cx, &entry.id)? {
-        Lookup::Found(info) => info,
-        Lookup::NotFound => {
+        Ok(Lookup::Found(info)) => info,
+        Ok(Lookup::NotFound) => {
             return Ok(match absence(cx, entry)? {
                 Absent::Proven => gone(cx, &entry.id, "was deleted elsewhere or expired"),
                 Absent::Until(at) => missed(cx, entry, at),
             });
         }
+        Err(error) => return Ok(failure::fail_retirement(cx, &entry.id, &error)),
     };
-    if let Err(why) = ownership::prove(cx, entry, &info)? {
     if entry.missed.is_some() {
         return Ok(seen_again(cx, &entry.id));
     }
+    if let Err(why) = ownership::prove(cx, entry, &info)? {
         return Ok(unproven(cx, entry, &why));
     }
     let can_disable = cx.request.env.capabilities.disable;
@@ -107,9 +108,9 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
             let report = Report::new(EventName::RetirementRestarted, message).token(&entry.id);
             restart(cx, entry, entry.base, vec![report])
         }
-        RetiringState::Quarantine | RetiringState::Deleting => claim_deletion(cx, entry, vec![]),
         // Its deletion failed before: without a quarantine its use is asked again.
         RetiringState::Deleting if info.enabled && !can_disable => end_grace(cx, entry, &info),
+        RetiringState::Quarantine | RetiringState::Deleting => claim_deletion(cx, entry, vec![]),
     })
 }
 
@@ -237,7 +238,7 @@ pub fn disable(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
                 AfterWrite::Continue,
             ))
         }
-        Some(Err(error)) => failed(cx, id, error),
+        Some(Err(error)) => Ok(failed(cx, error)),
     }
 }
 
@@ -246,7 +247,7 @@ pub fn delete(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
     match cx.view.outcome_of(&TokenAction::Delete, id) {
         None => Ok(act_if_proven(cx, TokenAction::Delete, id)),
         Some(Ok(())) => Ok(gone(cx, id, "is deleted")),
-        Some(Err(error)) => failed(cx, id, error),
+        Some(Err(error)) => Ok(failed(cx, error)),
     }
 }
 
@@ -260,26 +261,14 @@ fn act_if_proven(cx: &Context<'_>, action: TokenAction, id: &TokenId) -> Step {
     Step::write(record, vec![], AfterWrite::Reread)
 }
 
-fn failed(cx: &Context<'_>, id: &TokenId, error: &CallError) -> Decision<Step> {
+fn failed(cx: &Context<'_>, error: &CallError) -> Step {
     if error.kind == ErrorKind::Gone {
         // It was read before the claim: whether it is gone now is for the next pass to prove.
         let mut record = cx.draft();
         record.claim = None;
-        return Ok(Step::write(record, vec![], AfterWrite::Continue));
+        return Step::write(record, vec![], AfterWrite::Continue);
     }
-    if error.kind == ErrorKind::Unclear
-        && let Some(entry) = cx.record.retiring(id)
-        && entry.state == RetiringState::Disabling
-    {
-        let mut record = cx.draft();
-        record.claim = None;
-        if let Some(entry) = transition::entry_mut(&mut record, id) {
-            entry.disable_unconfirmed_since = Some(cx.now.wall);
-        }
-        let retry = crate::command::RunResult::Retry(error.clone());
-        return Ok(Step::write(record, vec![], AfterWrite::Finish(retry)));
-    }
-    Ok(failure::give_up(cx, error))
+    failure::give_up(cx, error)
 }
 
 fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Step {
@@ -291,20 +280,20 @@ fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Step {
 }
 
 /// A complete listing did not show it. A second one decides.
-/// It is there, so the listing that did not show it proves nothing.
-fn seen_again(cx: &Context<'_>, id: &TokenId) -> Step {
-    let mut record = cx.draft();
-    if let Some(entry) = transition::entry_mut(&mut record, id) {
-        entry.missed = None;
-    }
-    Step::write(record, vec![], AfterWrite::Continue)
-}
-
 fn missed(cx: &Context<'_>, entry: &Retiring, at: Timestamp) -> Step {
     let mut record = cx.draft();
     if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
         entry.missed.get_or_insert(cx.now.wall);
         entry.due = at;
+    }
+    Step::write(record, vec![], AfterWrite::Continue)
+}
+
+/// It is there, so the listing that did not show it proves nothing.
+fn seen_again(cx: &Context<'_>, id: &TokenId) -> Step {
+    let mut record = cx.draft();
+    if let Some(entry) = transition::entry_mut(&mut record, id) {
+        entry.missed = None;
     }
     Step::write(record, vec![], AfterWrite::Continue)
 }

@@ -29,8 +29,9 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
         Err(why) => return Ok(Step::refuse(why)),
     };
     match read_token(cx, &entry.id)? {
-        Lookup::Found(_) => {}
-        Lookup::NotFound => {
+        Ok(Lookup::Found(_)) => {}
+        Err(error) => return Ok(failure::give_up(cx, &error)),
+        Ok(Lookup::NotFound) => {
             cx.view.not_found_is_trusted()?;
             return Ok(Step::refuse(format!(
                 "it is too late: {} is gone at Dynatrace",
