@@ -122,7 +122,10 @@ pub fn mark_retiring(cx: &Context<'_>) -> Decision<Option<Step>> {
         return Ok(None);
     }
     let unmarked = |entry: &&crate::record::Retiring| {
-        entry.digest.is_none() && entry.state == RetiringState::Grace && belongs_here(cx, entry)
+        entry.digest.is_none()
+            && entry.state == RetiringState::Grace
+            && belongs_here(cx, entry)
+            && ownership::other_holder(cx, &entry.id).is_none()
     };
     for entry in cx.record.retiring.iter().filter(unmarked) {
         let Ok(Lookup::Found(info)) = read_token(cx, &entry.id)? else {
