@@ -16,7 +16,9 @@ pub fn read_token(cx: &Context<'_>, id: &TokenId) -> Decision<Result<Lookup, Cal
     }
     let listing = cx.view.current_listing()?;
     let item = listing.tokens.iter().find(|token| token.id == *id);
-    Ok(Ok(item.map_or(Lookup::NotFound, |info| Lookup::Found(info.clone()))))
+    Ok(Ok(item.map_or(Lookup::NotFound, |info| {
+        Lookup::Found(info.clone())
+    })))
 }
 
 /// Is it proven that a token that was just not found is gone?

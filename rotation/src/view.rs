@@ -199,7 +199,8 @@ impl View {
             .value
             .take()
             .filter(|lookup| *lookup != Lookup::NotFound);
-        self.tokens.retain(|_, lookup| *lookup != Ok(Lookup::NotFound));
+        self.tokens
+            .retain(|_, lookup| *lookup != Ok(Lookup::NotFound));
         self.changed = None;
     }
 
@@ -276,7 +277,9 @@ impl View {
 
     /// The token with this id, read by its id.
     pub fn token(&self, id: &TokenId) -> Decision<&Result<Lookup, CallError>> {
-        self.tokens.get(id).ok_or_else(|| Command::LookUp(id.clone()))
+        self.tokens
+            .get(id)
+            .ok_or_else(|| Command::LookUp(id.clone()))
     }
 
     /// The 404 of this environment is trusted.

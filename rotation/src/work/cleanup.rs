@@ -259,7 +259,11 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<Option<Ste
         .filter_map(|token| Some((token, is_ours(token)?)))
         .partition(|(_, ours)| *ours);
     let room = MOST.saturating_sub(record.retiring.len()).min(SLICE);
-    let ours: Vec<_> = ours.into_iter().map(|(token, _)| token).take(room).collect();
+    let ours: Vec<_> = ours
+        .into_iter()
+        .map(|(token, _)| token)
+        .take(room)
+        .collect();
     let copies: Vec<_> = copies
         .into_iter()
         .map(|(token, _)| token)

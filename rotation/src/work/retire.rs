@@ -14,7 +14,7 @@ use crate::observe::{Position, belongs_here, fence_base, position};
 use crate::ownership;
 use crate::plan::StillUsed;
 use crate::reading::{Absent, absence, read_token};
-use crate::record::{EntryReason, Retiring, RetiringState, Work};
+use crate::record::{EntryReason, Record, Retiring, RetiringState, Work};
 use crate::token::{TokenId, TokenInfo};
 use crate::transition;
 use crate::view::{Decision, Lookup};
@@ -110,14 +110,15 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         }
         // Its deletion failed before: without a quarantine its use is asked again.
         RetiringState::Deleting if info.enabled && !can_disable => end_grace(cx, entry, &info),
-        RetiringState::Quarantine | RetiringState::Deleting => claim_deletion(cx, entry, vec![]),
+        RetiringState::Quarantine | RetiringState::Deleting => {
+            claim_end(cx, cx.draft(), &entry.id, RetiringState::Deleting, vec![])
+        }
     })
 }
 
 /// It is the current token of another secret as well.
 fn shared(cx: &Context<'_>, entry: &Retiring) -> Option<Step> {
-    let holders = cx.request.env.current_tokens.get(&entry.id)?;
-    let other = holders.iter().find(|name| **name != cx.plan().name)?;
+    let other = ownership::other_holder(cx, &entry.id)?;
     let message = format!(
         "{} is due for retirement but is also the current token of {other}; it was not disabled. Give each secret a token of its own",
         entry.id
@@ -154,7 +155,8 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Step {
     }
     let mut reports = vec![];
     let cut_off = is_in_use(cx, entry, info);
-    if cut_off {
+    // Reported once, however often the call is tried; the entry shows it.
+    if cut_off && entry.usage.cut_off_at.is_none() {
         let message = format!(
             "{} is being disabled although it is still in use (last from {from}): that consumer has not picked up the new value. Restart it, or \
              run `dtrotate undo {}`",
@@ -163,20 +165,18 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Step {
         );
         reports.push(Report::new(EventName::ConsumerCutOff, message).token(&entry.id));
     }
-    if !cx.request.env.capabilities.disable {
-        return claim_deletion(cx, entry, reports);
-    }
     let mut record = cx.draft();
-    if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
-        entry.state = RetiringState::Disabling;
-        if cut_off {
-            entry.usage.cut_off_at = Some(cx.now.wall);
-            entry.usage.used_from.clone_from(&info.last_used_ip);
-        }
+    if let Some(entry) = transition::entry_mut(&mut record, &entry.id)
+        && cut_off
+    {
+        entry.usage.cut_off_at = Some(cx.now.wall);
+        entry.usage.used_from.clone_from(&info.last_used_ip);
     }
-    let id = entry.id.clone();
-    record.claim = Some(cx.claim(Work::Disable { id }));
-    Step::write(record, reports, AfterWrite::Proven(entry.id.clone()))
+    let then = match cx.request.env.capabilities.disable {
+        true => RetiringState::Disabling,
+        false => RetiringState::Deleting,
+    };
+    claim_end(cx, record, &entry.id, then, reports)
 }
 
 /// Until when the grace is extended because the token is still used; none = it ends.
@@ -197,14 +197,23 @@ fn is_in_use(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> bool {
     entry.used_since(info) && quiet.is_some_and(|quiet| quiet > cx.now.wall)
 }
 
-fn claim_deletion(cx: &Context<'_>, entry: &Retiring, reports: Vec<Report>) -> Step {
-    let mut record = cx.draft();
-    if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
-        entry.state = RetiringState::Deleting;
+/// The claim to disable or to delete a token that was just proven.
+fn claim_end(
+    cx: &Context<'_>,
+    mut record: Record,
+    id: &TokenId,
+    state: RetiringState,
+    reports: Vec<Report>,
+) -> Step {
+    if let Some(entry) = transition::entry_mut(&mut record, id) {
+        entry.state = state;
     }
-    let id = entry.id.clone();
-    record.claim = Some(cx.claim(Work::Delete { id }));
-    Step::write(record, reports, AfterWrite::Proven(entry.id.clone()))
+    let work = match state {
+        RetiringState::Disabling => Work::Disable { id: id.clone() },
+        _ => Work::Delete { id: id.clone() },
+    };
+    record.claim = Some(cx.claim(work));
+    Step::write(record, reports, AfterWrite::Proven(id.clone()))
 }
 
 /// Under the claim to disable.
