@@ -244,47 +244,43 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<Option<Ste
         .chain(retiring)
         .chain(&record.attempts.left_alone)
         .collect();
-    let is_ours = |token: &TokenInfo| {
-        let protected = token.personal
-            || cx.request.env.management_tokens.contains(&token.id)
-            || (manages_tokens(&token.scopes) && !cx.plan().manages_tokens);
-        match kinship(record, &token.name)? {
-            Kinship::Unknown(_) => Some(!protected),
-            Kinship::Copy => Some(false),
-            Kinship::Open(_) | Kinship::Claimed(_) => None,
-        }
-    };
     let unknown = tokens.iter().filter(|token| !known.contains(&token.id));
+    let unknown: Vec<(&TokenInfo, Option<u64>)> = unknown
+        .filter_map(|token| match kinship(record, &token.name)? {
+            Kinship::Unknown(n) => Some((token, Some(n))),
+            Kinship::Copy => Some((token, None)),
+            Kinship::Open(_) | Kinship::Claimed(_) => None,
+        })
+        .collect();
+    let is_protected = |token: &TokenInfo| {
+        token.personal
+            || cx.request.env.management_tokens.contains(&token.id)
+            || (manages_tokens(&token.scopes) && !cx.plan().manages_tokens)
+    };
+    // The highest number counts at once, however many tokens wait: it must not be given out again.
+    let highest = unknown.iter().filter_map(|(_, n)| *n).max().unwrap_or(0);
     let (ours, copies): (Vec<_>, Vec<_>) = unknown
-        .filter_map(|token| Some((token, is_ours(token)?)))
-        .partition(|(_, ours)| *ours);
+        .into_iter()
+        .partition(|(token, n)| n.is_some() && !is_protected(token));
     let room = MOST.saturating_sub(record.retiring.len()).min(SLICE);
-    let ours: Vec<_> = ours
-        .into_iter()
-        .map(|(token, _)| token)
-        .take(room)
-        .collect();
-    let copies: Vec<_> = copies
-        .into_iter()
-        .map(|(token, _)| token)
-        .take(record.room_to_leave_alone())
-        .collect();
-    if ours.is_empty() && copies.is_empty() {
+    let ours = &ours[..room.min(ours.len())];
+    let copies = &copies[..record.room_to_leave_alone().min(copies.len())];
+    let went_back = highest > record.attempts.attempt;
+    if ours.is_empty() && copies.is_empty() && !went_back {
         return Ok(None);
     }
     let secret = cx.view.secret(record)?;
     let (version, held) = (secret.version(), secret.id());
     let mut draft = cx.draft();
     let mut reports = vec![];
-    let highest = highest_attempt(record, &ours);
-    if highest > record.attempts.attempt {
+    if went_back {
         reports.push(transition::went_back(cx, &mut draft, highest));
     }
-    for token in copies {
+    for (token, _) in copies {
         draft.leave_alone(&token.id);
         reports.push(copy_report(token));
     }
-    for token in ours.into_iter().filter(|token| held != Some(&token.id)) {
+    for (token, _) in ours.iter().filter(|(token, _)| held != Some(&token.id)) {
         transition::put_into_grace(cx, &mut draft, Leaving::marked(token, version));
         reports.push(found_report(token));
     }
@@ -292,17 +288,6 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<Option<Ste
         return Ok(None);
     }
     Ok(Some(Step::write(draft, reports, AfterWrite::Continue)))
-}
-
-/// The highest number that is believed to have been given out.
-fn highest_attempt(record: &Record, unknown: &[&TokenInfo]) -> u64 {
-    let numbers = unknown
-        .iter()
-        .filter_map(|token| match kinship(record, &token.name) {
-            Some(Kinship::Unknown(n)) => Some(n),
-            _ => None,
-        });
-    numbers.max().unwrap_or(0)
 }
 
 fn found_report(token: &TokenInfo) -> Report {

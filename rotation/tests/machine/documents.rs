@@ -412,6 +412,20 @@ fn k7_thousands_of_unknown_marked_tokens_enter_in_slices_and_the_run_ends() {
     assert_eq!(world.document().retiring.len(), 1000);
 }
 
+/// The numbers of tokens that still wait to enter the document are given out, too.
+#[test]
+fn a4_the_highest_number_of_many_unknown_tokens_counts_at_once() {
+    let mut world = World::new(record());
+    for n in 4..=1500 {
+        world.add(minted(&format!("U{n:04}"), n));
+    }
+    let request = sweep(&world, 0);
+    let ended = world.run_at(0, request);
+    assert_eq!(ended.of(EventName::VaultWentBack).len(), 1);
+    assert_eq!(ended.written()[0].attempts.attempt, 1500);
+    assert_eq!(world.document().retiring.len(), 1000);
+}
+
 #[test]
 fn k7_more_copies_than_a_document_notes_are_left_alone_and_the_run_ends() {
     let mut world = World::new(record());
