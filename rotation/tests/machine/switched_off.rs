@@ -83,7 +83,7 @@ fn k2_a_rotation_and_an_undo_are_refused() {
     }
 }
 
-/// The run holds a minted token when the secret is switched off: its successor finishes the claim of this process.
+/// The claim of this very run: it is finished, whatever the settings say by then.
 #[test]
 fn k2_a_claim_that_is_held_is_finished() {
     let mut before = record();
@@ -127,4 +127,35 @@ fn k2_a_secret_that_is_seen_for_the_first_time_is_recorded_and_nothing_else() {
     assert_eq!(ended.events(), [EventName::SecretAdopted]);
     assert_eq!(ended.effects(), Vec::<&Command>::new());
     assert_eq!(world.document().retiring, []);
+}
+
+/// What a dead process left behind waits: nothing is minted, stored or brought back for it.
+#[test]
+fn k2_an_interrupted_rotation_or_undo_is_not_begun_again() {
+    let undo = Work::Undo {
+        id: id("OLD"),
+        base: 2,
+        from: 1,
+    };
+    for (work, open) in [(abandoned_rotation(4, 2).work, 1), (undo, 0)] {
+        let mut before = in_grace();
+        before.attempts.attempt = 4;
+        before.claim = Some(Claim {
+            work,
+            ..abandoned_rotation(4, 2)
+        });
+        let mut world = World::new(before);
+        for second in [0, 500] {
+            let ended = world.run_at(second, off(request(Goal::Settle)));
+            assert_eq!(ended.effects(), Vec::<&Command>::new());
+        }
+        let document = world.document();
+        assert_eq!((&document.claim, document.open.len()), (&None, open));
+        // Switched on again, what is left of it is cleaned up.
+        for second in [5000, 5100] {
+            let request = sweep(&world, second);
+            world.run_at(second, request);
+        }
+        assert!(world.document().open.is_empty());
+    }
 }
