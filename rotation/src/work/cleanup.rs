@@ -132,23 +132,18 @@ fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Deci
         Some(Err(error)) if error.kind == ErrorKind::Gone => {
             return Ok(Some(orphan_deleted(cx, open, token)));
         }
+        // It retires instead: what keeps it from being ended is its own failure there, and the others retire.
+        Some(Err(error)) if error.kind == ErrorKind::Refused => {
+            let version = cx.view.secret(cx.record)?.version();
+            return Ok(Some(retire_orphan(cx, open, token, version, None)));
+        }
         Some(Err(error)) => return Ok(Some(failure::give_up(cx, error))),
         None => {}
     }
     Ok(match orphan_decision(cx, open.base, &token.id)? {
         Orphan::Wait => None,
-        Orphan::Retire(version) => {
-            let mut record = cx.draft();
-            transition::put_into_grace(cx, &mut record, Leaving::marked(token, version));
-            // It was stored: what it was to serve is served, whatever was written after it.
-            transition::serve(cx, &mut record, open.due);
-            transition::close_attempt(&mut record, open.attempt);
-            Some(Step::write(
-                record,
-                vec![found_report(token)],
-                AfterWrite::Continue,
-            ))
-        }
+        // It was stored: what it was to serve is served, whatever was written after it.
+        Orphan::Retire(version) => Some(retire_orphan(cx, open, token, version, open.due)),
         Orphan::Fence(_) | Orphan::Delete if !cx.is_claimed() => {
             let mut record = cx.draft();
             record.claim = Some(cx.claim(Work::Cleanup));
@@ -167,6 +162,20 @@ fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Deci
             Err(error) => Some(failure::give_up(cx, &error)),
         },
     })
+}
+
+fn retire_orphan(
+    cx: &Context<'_>,
+    open: &OpenAttempt,
+    token: &TokenInfo,
+    version: u64,
+    served: Option<Timestamp>,
+) -> Step {
+    let mut record = cx.draft();
+    transition::put_into_grace(cx, &mut record, Leaving::marked(token, version));
+    transition::serve(cx, &mut record, served);
+    transition::close_attempt(&mut record, open.attempt);
+    Step::write(record, vec![found_report(token)], AfterWrite::Continue)
 }
 
 /// What to do about a token of an open attempt.

@@ -158,3 +158,41 @@ fn k13_an_unproven_token_does_not_block_the_next() {
     assert!(done.did(TokenAction::Disable, "B") && done.did(TokenAction::Disable, "D"));
     assert!(world.token("A").enabled);
 }
+
+/// The token of an interrupted attempt cannot be deleted: it retires like any other, and the others retire meanwhile.
+#[test]
+fn k13_a_refused_deletion_of_an_orphan_does_not_block_the_retirements() {
+    let mut world = World::with_retiring(vec![retiring(
+        &minted("OLD", 2),
+        RetiringState::Grace,
+        -1000,
+        -10,
+    )]);
+    let attempt = rotation::record::Attempt {
+        n: 4,
+        base: 1,
+        old: id("OLD"),
+        digest: Some(rotation::marker::NameDigest::of(&minted("A", 4).name)),
+    };
+    world.edit().attempts.attempt = 4;
+    world.edit().open = vec![attempt.opened(None, at(-100))];
+    world.add(minted("A", 4));
+    failing(&mut world, Refused, change);
+    let mut errors = vec![];
+    for second in [0, 1, 100, 102, 110] {
+        let request = crate::identity::sweep(&world, second);
+        errors.extend(world.run_at(second, request).errors());
+    }
+    assert!(!world.token("OLD").enabled);
+    assert_eq!(errors, [EventName::RetirementBlocked]);
+    assert_eq!(world.document().open, []);
+    assert_eq!(
+        world.entry("A").failure.as_ref().unwrap().reason,
+        EntryReason::Refused
+    );
+    world.fault = None;
+    for second in [5000, 5200] {
+        world.run_at(second, settle());
+    }
+    assert!(!world.tokens.contains_key(&id("A")));
+}
