@@ -6,7 +6,7 @@ use crate::command::RunResult;
 use crate::context::{AfterWrite, Context, MintState, Step};
 use crate::error::{CallError, ErrorKind, Service};
 use crate::event::{EventName, Level, Report};
-use crate::record::{EntryReason, Reason, Work};
+use crate::record::{EntryReason, Reason, RetiringState, Work};
 use crate::retry;
 use crate::token::TokenId;
 use crate::transition;
@@ -143,8 +143,10 @@ fn event(retry_at: Option<Timestamp>) -> EventName {
     }
 }
 
-/// A call to end a retiring token failed. It is this entry's failure: the others retire.
-fn fail_retirement(cx: &Context<'_>, id: &TokenId, error: &CallError) -> Step {
+/// A call to read or to end a retiring token failed. It is this entry's failure: the others retire. If the environment could not be reached
+/// for a look-up, that is the next run's business, which begins with another entry.
+pub fn fail_retirement(cx: &Context<'_>, id: &TokenId, error: &CallError) -> Step {
+    let ends = error.kind != ErrorKind::Refused && !cx.is_claimed();
     let mut record = cx.draft();
     record.claim = None;
     let reason = match error.kind {
@@ -157,13 +159,20 @@ fn fail_retirement(cx: &Context<'_>, id: &TokenId, error: &CallError) -> Step {
         let due = cx
             .now
             .after(retry::wait(tries, error.retry_after, cx.now.dice));
+        if error.kind == ErrorKind::Unclear && entry.state == RetiringState::Disabling {
+            entry.disable_unconfirmed_since = Some(cx.now.wall);
+        }
         let known = transition::fail_entry(entry, reason, &error.what, due, cx.now);
         if reason.needs_human() && !known {
             let message = format!("cannot retire {id}: {}", error.what);
             reports.push(Report::new(EventName::RetirementBlocked, message).token(id));
         }
     }
-    Step::write(record, reports, AfterWrite::Reread)
+    let then = match ends {
+        true => AfterWrite::Finish(RunResult::Retry(error.clone())),
+        false => AfterWrite::Reread,
+    };
+    Step::write(record, reports, then)
 }
 
 /// An undo is given up: the token goes back into grace, fenced by the base of this undo.

@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::marker::{Marker, NameDigest};
 use super::record::{Origin, Record, Retiring};
-use super::token::{TokenInfo, manages_tokens};
+use super::token::{TokenId, TokenInfo, manages_tokens};
 use super::view::{Decision, Lookup};
 
 /// A number that is further above the document's than this was not given out by us.
@@ -68,6 +68,13 @@ pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Decision<R
          version of the secret holds its value",
         info.id, info.name
     )))
+}
+
+/// Another configured secret whose current token this is.
+pub fn other_holder<'a>(cx: &Context<'a>, id: &TokenId) -> Option<&'a str> {
+    let holders = cx.request.env.current_tokens.get(id)?;
+    let other = holders.iter().find(|name| **name != cx.plan().name)?;
+    Some(other)
 }
 
 /// What protects this token, whatever a document says.

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::context::Context;
-use super::record::Trigger;
+use super::record::{Retiring, Trigger};
 
 /// A time further ahead than this was written by a wrong clock. Servers and machines agree to within this, or nothing is due.
 pub const AHEAD: Duration = Duration::from_secs(300);
+/// The configured lengths may have been longer when the document was written: less than a day or a year is not judged by the present ones.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What is wrong with the document, and what to do.
 pub fn implausible(cx: &Context<'_>) -> Option<String> {
@@ -88,13 +91,21 @@ fn future(cx: &Context<'_>) -> Option<String> {
             "`last_due` is {due}, which is in the future, so nothing would be due until then. Run `dtrotate rotate {name}` to reset it"
         ));
     }
-    let ahead = cx
-        .record
-        .retiring
-        .iter()
-        .find(|entry| entry.since > latest)?;
+    let held = cx.plan().settle.max(DAY);
+    let held = latest.checked_add(held).unwrap_or(latest);
+    if let Some(until) = cx.record.health.hold_until.filter(|until| *until > held) {
+        return Some(format!(
+            "`hold_until` is {until}, and no retirement is held longer than `settle`. Remove it from the document"
+        ));
+    }
+    let plan = cx.plan();
+    let longest = plan.grace.max(plan.max_grace).max(plan.quarantine);
+    let last = latest.checked_add(longest.max(YEAR)).unwrap_or(latest);
+    let ahead = |entry: &&Retiring| entry.since > latest || entry.due > last;
+    let entry = cx.record.retiring.iter().find(ahead)?;
     Some(format!(
-        "the grace of {} began at {}, which is in the future. Correct `since` and `due` of its entry, or run `dtrotate forget {name} --token {}`",
-        ahead.id, ahead.since, ahead.id
+        "the retirement of {} began at {} and continues at {}, which is too far in the future. Correct `since` and `due` of its entry, or run \
+         `dtrotate forget {name} --token {}`",
+        entry.id, entry.since, entry.due, entry.id
     ))
 }

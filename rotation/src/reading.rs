@@ -4,18 +4,21 @@ use jiff::Timestamp;
 
 use super::capabilities::Absence;
 use super::context::Context;
+use super::error::CallError;
 use super::record::Retiring;
 use super::token::TokenId;
 use super::view::{Decision, Lookup};
 
 /// One token, as read in this run: by its id, or as an item of a complete listing that was taken after the last write (rule A17).
-pub fn read_token(cx: &Context<'_>, id: &TokenId) -> Decision<Lookup> {
+pub fn read_token(cx: &Context<'_>, id: &TokenId) -> Decision<Result<Lookup, CallError>> {
     if cx.request.env.capabilities.read_by_id {
         return cx.view.token(id).cloned();
     }
     let listing = cx.view.current_listing()?;
     let item = listing.tokens.iter().find(|token| token.id == *id);
-    Ok(item.map_or(Lookup::NotFound, |info| Lookup::Found(info.clone())))
+    Ok(Ok(item.map_or(Lookup::NotFound, |info| {
+        Lookup::Found(info.clone())
+    })))
 }
 
 /// Is it proven that a token that was just not found is gone?

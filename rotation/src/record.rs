@@ -23,7 +23,7 @@ pub const SCHEMA: u32 = 2;
 /// The oldest version that can read what this version writes.
 pub const MIN_READER: u32 = 2;
 
-/// How many tokens that were left alone a document names, so that each is reported once.
+/// How many copies of marked names a document notes, so that each is reported once. Further ones are left alone without a word.
 const LEFT_ALONE: usize = 100;
 
 /// One secret's document.
@@ -279,16 +279,17 @@ impl Record {
             .filter(|failure| failure.is_stuck())
     }
 
-    /// Notes that a token with our marker is not ours; false = that was known.
-    pub fn leave_alone(&mut self, id: &TokenId) -> bool {
+    /// Notes that a token with our marker is left alone.
+    pub fn leave_alone(&mut self, id: &TokenId) {
         let known = &mut self.attempts.left_alone;
-        if known.contains(id) {
-            return false;
+        if !known.contains(id) {
+            known.push(id.clone());
         }
-        known.push(id.clone());
-        let surplus = known.len().saturating_sub(LEFT_ALONE);
-        known.drain(..surplus);
-        true
+    }
+
+    /// How many copies may still be noted and reported. None of them is dropped for another one: it would be reported again.
+    pub fn room_to_leave_alone(&self) -> usize {
+        LEFT_ALONE.saturating_sub(self.attempts.left_alone.len())
     }
 
     /// Drops what only people read, so that a search finds equal states equal.

@@ -42,8 +42,8 @@ pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
     record.claim = None;
     let left = match &claim.work {
         Work::Rotate { due, attempt, .. } => {
-            // Of a secret that left the configuration nothing new is made.
-            if !cx.is_released() {
+            // For a secret that left the configuration or is switched off nothing new is made.
+            if !cx.is_released() && cx.request.env.enabled {
                 let due = (*due).max(cx.wanted().0);
                 record.claim = Some(cx.claim(Work::Rotate {
                     due,

@@ -30,19 +30,25 @@ impl Lookup {
     }
 }
 
+/// Second reads in a row that differ from the one before, until the run gives up. A node that lags behind differs once.
+const DISAGREEMENTS: u32 = 8;
+
 /// What is known. A fact that is not known is `None`; asking for it is the accessor's business.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct View {
     /// The secret as last read, and whether a second read equalled it.
     secret: Option<(SecretSnapshot, bool)>,
+    /// How many second reads in a row differed from the one before.
+    disagreements: u32,
     /// The look-up of the value in `secret`.
     value: Option<Lookup>,
     /// Older versions of the secret; they do not change, except by being deleted.
     versions: BTreeMap<u64, SecretSnapshot>,
     /// The look-ups of the values of older versions.
     version_values: BTreeMap<u64, Lookup>,
-    /// Look-ups of tokens by id.
-    tokens: BTreeMap<TokenId, Lookup>,
+    /// The look-ups of tokens by id. A decision may depend on several of them, and what a failed one means is its business: it need not
+    /// concern any other token.
+    tokens: BTreeMap<TokenId, Result<Lookup, CallError>>,
     listing: Option<Listing>,
     /// The listing was taken in this run, after the last action that can have changed it.
     listing_is_current: bool,
@@ -107,10 +113,12 @@ impl View {
                     .secret
                     .as_ref()
                     .is_some_and(|(first, _)| *first == read);
+                self.disagreements = if equal { 0 } else { self.disagreements + 1 };
                 if !equal {
                     self.value = None;
                 }
                 self.secret = Some((read, equal));
+                return (self.disagreements >= DISAGREEMENTS).then(reads_disagree);
             }
             (Command::ReadVersion(version), Outcome::Version(read)) => match read {
                 Ok(read) => {
@@ -144,12 +152,13 @@ impl View {
                 }
                 Err(error) => return Some(error),
             },
-            (Command::LookUp(id), Outcome::Token(info)) => match lookup(info) {
-                Ok(found) => {
-                    self.tokens.insert(id.clone(), found);
-                }
-                Err(error) => return Some(error),
-            },
+            (Command::LookUp(id), Outcome::Token(info)) => {
+                let found = match lookup(info) {
+                    Err(error) if error.kind == ErrorKind::Unauthorized => return Some(error),
+                    found => found,
+                };
+                self.tokens.insert(id.clone(), found);
+            }
             (Command::Change(action, id), Outcome::Changed(done)) => {
                 self.void(Effect::Token);
                 if let TokenAction::Rename(_) = action {
@@ -190,7 +199,8 @@ impl View {
             .value
             .take()
             .filter(|lookup| *lookup != Lookup::NotFound);
-        self.tokens.retain(|_, lookup| *lookup != Lookup::NotFound);
+        self.tokens
+            .retain(|_, lookup| *lookup != Ok(Lookup::NotFound));
         self.changed = None;
     }
 
@@ -266,7 +276,7 @@ impl View {
     }
 
     /// The token with this id, read by its id.
-    pub fn token(&self, id: &TokenId) -> Decision<&Lookup> {
+    pub fn token(&self, id: &TokenId) -> Decision<&Result<Lookup, CallError>> {
         self.tokens
             .get(id)
             .ok_or_else(|| Command::LookUp(id.clone()))
@@ -318,6 +328,14 @@ impl View {
     pub fn value_was_proven(&self, id: &TokenId) -> bool {
         self.proven_values.contains(id)
     }
+}
+
+fn reads_disagree() -> CallError {
+    CallError::new(
+        Service::Vault,
+        ErrorKind::Transient,
+        "reads of the secret in a row returned different values; does a proxy mix up answers, or is it being written all the time?",
+    )
 }
 
 fn lookup(info: Result<TokenInfo, CallError>) -> Result<Lookup, CallError> {

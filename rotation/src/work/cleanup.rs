@@ -3,6 +3,7 @@
 //! The rule that everything here serves: a token of an attempt is deleted only when a store of it can no longer be accepted (the secret's
 //! version is past the attempt's base) and it never was in a version. Otherwise it retires with full grace.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,8 +24,11 @@ use crate::view::{Decision, Lookup};
 
 /// Two listings that show nothing must be at least this far apart before an open attempt is closed (less where `settle` is shorter).
 const LISTINGS_APART: Duration = Duration::from_secs(60);
-/// Unknown tokens that enter the document in one write: it must stay within what the server accepts.
+/// Unknown tokens that enter the document in one write.
 const SLICE: usize = 100;
+/// While this many tokens retire, unknown ones wait: with 400 bytes each the document stays far below the megabyte that a server accepts, and
+/// what a rotation adds to it fits.
+const MOST: usize = 1_000;
 
 /// Under the claim to clean up.
 pub fn claimed(cx: &Context<'_>) -> Decision<Step> {
@@ -128,23 +132,18 @@ fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Deci
         Some(Err(error)) if error.kind == ErrorKind::Gone => {
             return Ok(Some(orphan_deleted(cx, open, token)));
         }
+        // It retires instead: what keeps it from being ended is its own failure there, and the others retire.
+        Some(Err(error)) if error.kind == ErrorKind::Refused => {
+            let version = cx.view.secret(cx.record)?.version();
+            return Ok(Some(retire_orphan(cx, open, token, version, None)));
+        }
         Some(Err(error)) => return Ok(Some(failure::give_up(cx, error))),
         None => {}
     }
     Ok(match orphan_decision(cx, open.base, &token.id)? {
         Orphan::Wait => None,
-        Orphan::Retire(version) => {
-            let mut record = cx.draft();
-            transition::put_into_grace(cx, &mut record, Leaving::marked(token, version));
-            // It was stored: what it was to serve is served, whatever was written after it.
-            transition::serve(cx, &mut record, open.due);
-            transition::close_attempt(&mut record, open.attempt);
-            Some(Step::write(
-                record,
-                vec![found_report(token)],
-                AfterWrite::Continue,
-            ))
-        }
+        // It was stored: what it was to serve is served, whatever was written after it.
+        Orphan::Retire(version) => Some(retire_orphan(cx, open, token, version, open.due)),
         Orphan::Fence(_) | Orphan::Delete if !cx.is_claimed() => {
             let mut record = cx.draft();
             record.claim = Some(cx.claim(Work::Cleanup));
@@ -153,15 +152,30 @@ fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Deci
         Orphan::Fence(base) => Some(Step::Do(Command::Fence { base })),
         // The listing may be older than this run: what is deleted is read once more.
         Orphan::Delete => match read_token(cx, &token.id)? {
-            Lookup::Found(info) => (kinship(cx.record, &info.name)
+            Ok(Lookup::Found(info)) => (kinship(cx.record, &info.name)
                 == Some(Kinship::Open(open.attempt)))
             .then(|| Step::Do(Command::Change(TokenAction::Delete, token.id.clone()))),
-            Lookup::NotFound => {
+            Ok(Lookup::NotFound) => {
                 cx.view.not_found_is_trusted()?;
                 Some(orphan_deleted(cx, open, token))
             }
+            Err(error) => Some(failure::give_up(cx, &error)),
         },
     })
+}
+
+fn retire_orphan(
+    cx: &Context<'_>,
+    open: &OpenAttempt,
+    token: &TokenInfo,
+    version: u64,
+    served: Option<Timestamp>,
+) -> Step {
+    let mut record = cx.draft();
+    transition::put_into_grace(cx, &mut record, Leaving::marked(token, version));
+    transition::serve(cx, &mut record, served);
+    transition::close_attempt(&mut record, open.attempt);
+    Step::write(record, vec![found_report(token)], AfterWrite::Continue)
 }
 
 /// What to do about a token of an open attempt.
@@ -233,58 +247,56 @@ fn orphan_deleted(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> St
 /// the tokens. They retire with full grace, fenced, because one of them may be somebody's current value. Copies are left alone.
 fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<Option<Step>> {
     let record = cx.record;
-    let open = |token: &&TokenInfo| {
-        let accounted = record.is_current(&token.id)
-            || record.retiring(&token.id).is_some()
-            || record.attempts.left_alone.contains(&token.id);
-        !accounted
-            && matches!(
-                kinship(record, &token.name),
-                Some(Kinship::Unknown(_) | Kinship::Copy)
-            )
+    let current = record.current.iter().map(|current| &current.id);
+    let retiring = record.retiring.iter().map(|entry| &entry.id);
+    let known: BTreeSet<&TokenId> = current
+        .chain(retiring)
+        .chain(&record.attempts.left_alone)
+        .collect();
+    let unknown = tokens.iter().filter(|token| !known.contains(&token.id));
+    let unknown: Vec<(&TokenInfo, Option<u64>)> = unknown
+        .filter_map(|token| match kinship(record, &token.name)? {
+            Kinship::Unknown(n) => Some((token, Some(n))),
+            Kinship::Copy => Some((token, None)),
+            Kinship::Open(_) | Kinship::Claimed(_) => None,
+        })
+        .collect();
+    let is_protected = |token: &TokenInfo| {
+        token.personal
+            || cx.request.env.management_tokens.contains(&token.id)
+            || (manages_tokens(&token.scopes) && !cx.plan().manages_tokens)
     };
-    let unknown: Vec<&TokenInfo> = tokens.iter().filter(open).collect();
-    if unknown.is_empty() {
+    // The highest number counts at once, however many tokens wait: it must not be given out again.
+    let highest = unknown.iter().filter_map(|(_, n)| *n).max().unwrap_or(0);
+    let (ours, copies): (Vec<_>, Vec<_>) = unknown
+        .into_iter()
+        .partition(|(token, n)| n.is_some() && !is_protected(token));
+    let room = MOST.saturating_sub(record.retiring.len()).min(SLICE);
+    let ours = &ours[..room.min(ours.len())];
+    let copies = &copies[..record.room_to_leave_alone().min(copies.len())];
+    let went_back = highest > record.attempts.attempt;
+    if ours.is_empty() && copies.is_empty() && !went_back {
         return Ok(None);
     }
     let secret = cx.view.secret(record)?;
     let (version, held) = (secret.version(), secret.id());
     let mut draft = cx.draft();
     let mut reports = vec![];
-    let highest = highest_attempt(record, &unknown);
-    if highest > record.attempts.attempt {
+    if went_back {
         reports.push(transition::went_back(cx, &mut draft, highest));
     }
-    for token in unknown.into_iter().take(SLICE) {
-        if held == Some(&token.id) {
-            continue;
-        }
-        let protected = token.personal
-            || cx.request.env.management_tokens.contains(&token.id)
-            || (manages_tokens(&token.scopes) && !cx.plan().manages_tokens);
-        if protected || kinship(record, &token.name) == Some(Kinship::Copy) {
-            draft.leave_alone(&token.id);
-            reports.push(copy_report(token));
-        } else {
-            transition::put_into_grace(cx, &mut draft, Leaving::marked(token, version));
-            reports.push(found_report(token));
-        }
+    for (token, _) in copies {
+        draft.leave_alone(&token.id);
+        reports.push(copy_report(token));
+    }
+    for (token, _) in ours.iter().filter(|(token, _)| held != Some(&token.id)) {
+        transition::put_into_grace(cx, &mut draft, Leaving::marked(token, version));
+        reports.push(found_report(token));
     }
     if reports.is_empty() {
         return Ok(None);
     }
     Ok(Some(Step::write(draft, reports, AfterWrite::Continue)))
-}
-
-/// The highest number that is believed to have been given out.
-fn highest_attempt(record: &Record, unknown: &[&TokenInfo]) -> u64 {
-    let numbers = unknown
-        .iter()
-        .filter_map(|token| match kinship(record, &token.name) {
-            Some(Kinship::Unknown(n)) => Some(n),
-            _ => None,
-        });
-    numbers.max().unwrap_or(0)
 }
 
 fn found_report(token: &TokenInfo) -> Report {

@@ -122,10 +122,13 @@ pub fn mark_retiring(cx: &Context<'_>) -> Decision<Option<Step>> {
         return Ok(None);
     }
     let unmarked = |entry: &&crate::record::Retiring| {
-        entry.digest.is_none() && entry.state == RetiringState::Grace && belongs_here(cx, entry)
+        entry.digest.is_none()
+            && entry.state == RetiringState::Grace
+            && belongs_here(cx, entry)
+            && ownership::other_holder(cx, &entry.id).is_none()
     };
     for entry in cx.record.retiring.iter().filter(unmarked) {
-        let Lookup::Found(info) = read_token(cx, &entry.id)? else {
+        let Ok(Lookup::Found(info)) = read_token(cx, &entry.id)? else {
             continue;
         };
         if info.personal || ownership::prove(cx, entry, &info)?.is_err() {

@@ -14,7 +14,7 @@ use crate::observe::{Position, belongs_here, fence_base, position};
 use crate::ownership;
 use crate::plan::StillUsed;
 use crate::reading::{Absent, absence, read_token};
-use crate::record::{EntryReason, Retiring, RetiringState, Work};
+use crate::record::{EntryReason, Record, Retiring, RetiringState, Work};
 use crate::token::{TokenId, TokenInfo};
 use crate::transition;
 use crate::view::{Decision, Lookup};
@@ -72,14 +72,18 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         return Ok(step);
     }
     let info = match read_token(cx, &entry.id)? {
-        Lookup::Found(info) => info,
-        Lookup::NotFound => {
+        Ok(Lookup::Found(info)) => info,
+        Ok(Lookup::NotFound) => {
             return Ok(match absence(cx, entry)? {
                 Absent::Proven => gone(cx, &entry.id, "was deleted elsewhere or expired"),
                 Absent::Until(at) => missed(cx, entry, at),
             });
         }
+        Err(error) => return Ok(failure::fail_retirement(cx, &entry.id, &error)),
     };
+    if entry.missed.is_some() {
+        return Ok(seen_again(cx, &entry.id));
+    }
     if let Err(why) = ownership::prove(cx, entry, &info)? {
         return Ok(unproven(cx, entry, &why));
     }
@@ -104,14 +108,17 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
             let report = Report::new(EventName::RetirementRestarted, message).token(&entry.id);
             restart(cx, entry, entry.base, vec![report])
         }
-        RetiringState::Quarantine | RetiringState::Deleting => claim_deletion(cx, entry, vec![]),
+        // Its deletion failed before: without a quarantine its use is asked again.
+        RetiringState::Deleting if info.enabled && !can_disable => end_grace(cx, entry, &info),
+        RetiringState::Quarantine | RetiringState::Deleting => {
+            claim_end(cx, cx.draft(), &entry.id, RetiringState::Deleting, vec![])
+        }
     })
 }
 
 /// It is the current token of another secret as well.
 fn shared(cx: &Context<'_>, entry: &Retiring) -> Option<Step> {
-    let holders = cx.request.env.current_tokens.get(&entry.id)?;
-    let other = holders.iter().find(|name| **name != cx.plan().name)?;
+    let other = ownership::other_holder(cx, &entry.id)?;
     let message = format!(
         "{} is due for retirement but is also the current token of {other}; it was not disabled. Give each secret a token of its own",
         entry.id
@@ -148,7 +155,8 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Step {
     }
     let mut reports = vec![];
     let cut_off = is_in_use(cx, entry, info);
-    if cut_off {
+    // Reported once, however often the call is tried; the entry shows it.
+    if cut_off && entry.usage.cut_off_at.is_none() {
         let message = format!(
             "{} is being disabled although it is still in use (last from {from}): that consumer has not picked up the new value. Restart it, or \
              run `dtrotate undo {}`",
@@ -157,20 +165,18 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Step {
         );
         reports.push(Report::new(EventName::ConsumerCutOff, message).token(&entry.id));
     }
-    if !cx.request.env.capabilities.disable {
-        return claim_deletion(cx, entry, reports);
-    }
     let mut record = cx.draft();
-    if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
-        entry.state = RetiringState::Disabling;
-        if cut_off {
-            entry.usage.cut_off_at = Some(cx.now.wall);
-            entry.usage.used_from.clone_from(&info.last_used_ip);
-        }
+    if let Some(entry) = transition::entry_mut(&mut record, &entry.id)
+        && cut_off
+    {
+        entry.usage.cut_off_at = Some(cx.now.wall);
+        entry.usage.used_from.clone_from(&info.last_used_ip);
     }
-    let id = entry.id.clone();
-    record.claim = Some(cx.claim(Work::Disable { id }));
-    Step::write(record, reports, AfterWrite::Proven(entry.id.clone()))
+    let then = match cx.request.env.capabilities.disable {
+        true => RetiringState::Disabling,
+        false => RetiringState::Deleting,
+    };
+    claim_end(cx, record, &entry.id, then, reports)
 }
 
 /// Until when the grace is extended because the token is still used; none = it ends.
@@ -191,14 +197,23 @@ fn is_in_use(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> bool {
     entry.used_since(info) && quiet.is_some_and(|quiet| quiet > cx.now.wall)
 }
 
-fn claim_deletion(cx: &Context<'_>, entry: &Retiring, reports: Vec<Report>) -> Step {
-    let mut record = cx.draft();
-    if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
-        entry.state = RetiringState::Deleting;
+/// The claim to disable or to delete a token that was just proven.
+fn claim_end(
+    cx: &Context<'_>,
+    mut record: Record,
+    id: &TokenId,
+    state: RetiringState,
+    reports: Vec<Report>,
+) -> Step {
+    if let Some(entry) = transition::entry_mut(&mut record, id) {
+        entry.state = state;
     }
-    let id = entry.id.clone();
-    record.claim = Some(cx.claim(Work::Delete { id }));
-    Step::write(record, reports, AfterWrite::Proven(entry.id.clone()))
+    let work = match state {
+        RetiringState::Disabling => Work::Disable { id: id.clone() },
+        _ => Work::Delete { id: id.clone() },
+    };
+    record.claim = Some(cx.claim(work));
+    Step::write(record, reports, AfterWrite::Proven(id.clone()))
 }
 
 /// Under the claim to disable.
@@ -232,7 +247,7 @@ pub fn disable(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
                 AfterWrite::Continue,
             ))
         }
-        Some(Err(error)) => failed(cx, id, error),
+        Some(Err(error)) => Ok(failed(cx, error)),
     }
 }
 
@@ -241,7 +256,7 @@ pub fn delete(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
     match cx.view.outcome_of(&TokenAction::Delete, id) {
         None => Ok(act_if_proven(cx, TokenAction::Delete, id)),
         Some(Ok(())) => Ok(gone(cx, id, "is deleted")),
-        Some(Err(error)) => failed(cx, id, error),
+        Some(Err(error)) => Ok(failed(cx, error)),
     }
 }
 
@@ -255,26 +270,14 @@ fn act_if_proven(cx: &Context<'_>, action: TokenAction, id: &TokenId) -> Step {
     Step::write(record, vec![], AfterWrite::Reread)
 }
 
-fn failed(cx: &Context<'_>, id: &TokenId, error: &CallError) -> Decision<Step> {
+fn failed(cx: &Context<'_>, error: &CallError) -> Step {
     if error.kind == ErrorKind::Gone {
         // It was read before the claim: whether it is gone now is for the next pass to prove.
         let mut record = cx.draft();
         record.claim = None;
-        return Ok(Step::write(record, vec![], AfterWrite::Continue));
+        return Step::write(record, vec![], AfterWrite::Continue);
     }
-    if error.kind == ErrorKind::Unclear
-        && let Some(entry) = cx.record.retiring(id)
-        && entry.state == RetiringState::Disabling
-    {
-        let mut record = cx.draft();
-        record.claim = None;
-        if let Some(entry) = transition::entry_mut(&mut record, id) {
-            entry.disable_unconfirmed_since = Some(cx.now.wall);
-        }
-        let retry = crate::command::RunResult::Retry(error.clone());
-        return Ok(Step::write(record, vec![], AfterWrite::Finish(retry)));
-    }
-    Ok(failure::give_up(cx, error))
+    failure::give_up(cx, error)
 }
 
 fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Step {
@@ -291,6 +294,15 @@ fn missed(cx: &Context<'_>, entry: &Retiring, at: Timestamp) -> Step {
     if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
         entry.missed.get_or_insert(cx.now.wall);
         entry.due = at;
+    }
+    Step::write(record, vec![], AfterWrite::Continue)
+}
+
+/// It is there, so the listing that did not show it proves nothing.
+fn seen_again(cx: &Context<'_>, id: &TokenId) -> Step {
+    let mut record = cx.draft();
+    if let Some(entry) = transition::entry_mut(&mut record, id) {
+        entry.missed = None;
     }
     Step::write(record, vec![], AfterWrite::Continue)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::command::{Command, RunResult};
 use crate::context::{AfterWrite, Context, MintState, Step, Template};
+use crate::error::ErrorKind;
 use crate::event::{EventName, Report};
 use crate::failure::{self, Retry};
 use crate::marker::{Marker, NameDigest};
@@ -104,13 +105,17 @@ fn recorded_rights(cx: &Context<'_>) -> Decision<Result<Current, Step>> {
         if entry.base_url != cx.record.coordinates.base_url {
             continue;
         }
-        if let Lookup::Found(info) = read_token(cx, &entry.id)?
-            && ownership::prove(cx, entry, &info)?.is_ok()
-        {
-            return Ok(Ok(Current {
-                scopes: info.scopes.clone(),
-                ..recorded.clone()
-            }));
+        match read_token(cx, &entry.id)? {
+            Ok(Lookup::Found(info)) if ownership::prove(cx, entry, &info)?.is_ok() => {
+                return Ok(Ok(Current {
+                    scopes: info.scopes,
+                    ..recorded.clone()
+                }));
+            }
+            Err(error) if error.kind != ErrorKind::Refused => {
+                return Ok(Err(failure::give_up(cx, &error)));
+            }
+            _ => {}
         }
     }
     let confirmed = cx

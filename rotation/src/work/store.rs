@@ -94,10 +94,11 @@ fn stored(cx: &Context<'_>, candidate: &Candidate, version: u64) -> Decision<Ste
         return Ok(failure::give_up(cx, error));
     }
     match read_token(cx, &info.id)? {
-        Lookup::Found(found) if !found.enabled => Ok(Step::Do(Command::Change(
+        Ok(Lookup::Found(found)) if !found.enabled => Ok(Step::Do(Command::Change(
             TokenAction::Enable,
             info.id.clone(),
         ))),
+        Err(error) => Ok(failure::give_up(cx, &error)),
         _ => Ok(commit_undo(cx, info, version)),
     }
 }

@@ -8,6 +8,7 @@ use crate::command::{RunResult, Source, ValueRef};
 use crate::context::{AfterWrite, Context, Step};
 use crate::failure;
 use crate::observe::belongs_here;
+use crate::ownership;
 use crate::reading::read_token;
 use crate::record::{Origin, Retiring, RetiringState, Work};
 use crate::token::TokenId;
@@ -29,8 +30,13 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
         Err(why) => return Ok(Step::refuse(why)),
     };
     match read_token(cx, &entry.id)? {
-        Lookup::Found(_) => {}
-        Lookup::NotFound => {
+        Ok(Lookup::Found(info)) => {
+            if let Err(why) = ownership::prove(cx, &entry, &info)? {
+                return Ok(Step::refuse(why));
+            }
+        }
+        Err(error) => return Ok(failure::give_up(cx, &error)),
+        Ok(Lookup::NotFound) => {
             cx.view.not_found_is_trusted()?;
             return Ok(Step::refuse(format!(
                 "it is too late: {} is gone at Dynatrace",

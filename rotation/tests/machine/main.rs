@@ -1,0 +1,17 @@
+//! Unit tests of the machine through its public API: a scripted Vault and a scripted Dynatrace answer each command, and a test asserts
+//! what was asked for and what was written. Faults that need interleaving are the explorer's business.
+
+mod adoption;
+mod builders;
+mod capabilities;
+mod documents;
+mod identity;
+mod isolation;
+mod lifecycle;
+mod ownership;
+mod rights;
+mod switched_off;
+mod undo;
+mod usage;
+mod watermark;
+mod world;
