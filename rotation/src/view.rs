@@ -43,7 +43,8 @@ pub struct View {
     /// The look-up of the value in `secret`.
     value: Option<Lookup>,
     /// Older versions of the secret; they do not change, except by being deleted.
-    versions: BTreeMap<u64, SecretSnapshot>,
+    /// With each whether a second read equalled it.
+    versions: BTreeMap<u64, (SecretSnapshot, bool)>,
     /// The look-ups of the values of older versions.
     version_values: BTreeMap<u64, Lookup>,
     /// The look-ups of tokens by id. A decision may depend on several of them, and what a failed one means is its business: it need not
@@ -121,16 +122,14 @@ impl View {
                 return (self.disagreements >= DISAGREEMENTS).then(reads_disagree);
             }
             (Command::ReadVersion(version), Outcome::Version(read)) => match read {
-                Ok(read) => {
-                    self.versions.insert(*version, read);
-                }
+                Ok(read) => self.version_read(*version, read),
                 // Not readable is the same as not there: it proves nothing.
                 Err(error) if error.kind == ErrorKind::Refused => {
-                    self.versions.insert(*version, SecretSnapshot::Absent);
+                    self.version_read(*version, SecretSnapshot::Absent);
                 }
                 Err(error) => return Some(error),
             },
-            (_, Outcome::Value(info)) => match lookup(info) {
+            (_, Outcome::Value(info)) => match lookup(self.shown_by_value(), info) {
                 Ok(found) => {
                     self.proven_values
                         .extend(found.found().map(|info| info.id.clone()));
@@ -140,20 +139,22 @@ impl View {
                 }
                 Err(error) => return Some(error),
             },
-            (Command::LookUpVersion(version), Outcome::VersionValue(info)) => match lookup(info) {
-                Ok(found) => {
-                    self.proven_values
-                        .extend(found.found().map(|info| info.id.clone()));
-                    self.version_values.insert(*version, found);
+            (Command::LookUpVersion(version), Outcome::VersionValue(info)) => {
+                match lookup(self.shown_by_version(*version), info) {
+                    Ok(found) => {
+                        self.proven_values
+                            .extend(found.found().map(|info| info.id.clone()));
+                        self.version_values.insert(*version, found);
+                    }
+                    // A value that cannot be looked up proves nothing.
+                    Err(error) if error.kind == ErrorKind::Refused => {
+                        self.version_values.insert(*version, Lookup::NotFound);
+                    }
+                    Err(error) => return Some(error),
                 }
-                // A value that cannot be looked up proves nothing.
-                Err(error) if error.kind == ErrorKind::Refused => {
-                    self.version_values.insert(*version, Lookup::NotFound);
-                }
-                Err(error) => return Some(error),
-            },
+            }
             (Command::LookUp(id), Outcome::Token(info)) => {
-                let found = match lookup(info) {
+                let found = match lookup(Some(id), info) {
                     Err(error) if error.kind == ErrorKind::Unauthorized => return Some(error),
                     found => found,
                 };
@@ -192,6 +193,22 @@ impl View {
             _ => {}
         }
         None
+    }
+
+    fn version_read(&mut self, version: u64, read: SecretSnapshot) {
+        let first = self.versions.get(&version);
+        let equal = first.is_some_and(|(first, _)| *first == read);
+        self.versions.insert(version, (read, equal));
+    }
+
+    /// The id that the value last read shows; none = it shows none.
+    fn shown_by_value(&self) -> Option<&TokenId> {
+        self.known_secret().and_then(SecretSnapshot::id)
+    }
+
+    /// The same of an older version.
+    fn shown_by_version(&self, version: u64) -> Option<&TokenId> {
+        self.version(version).ok().and_then(SecretSnapshot::id)
     }
 
     fn void_not_found(&mut self) {
@@ -242,11 +259,11 @@ impl View {
         self.value_was_checked
     }
 
-    /// One version of the secret.
+    /// One version of the secret. Tokens are ended by what it says, so it counts only when a second read equals it (rule A10).
     pub fn version(&self, version: u64) -> Decision<&SecretSnapshot> {
         match (self.versions.get(&version), self.known_secret()) {
-            (Some(read), _) => Ok(read),
-            (None, Some(latest)) if latest.version() == version && version > 0 => Ok(latest),
+            (Some((read, true)), _) => Ok(read),
+            (_, Some(latest)) if latest.version() == version && version > 0 => Ok(latest),
             _ => Err(Command::ReadVersion(version)),
         }
     }
@@ -265,7 +282,7 @@ impl View {
 
     /// The version as far as it was read.
     pub fn known_version(&self, version: u64) -> Option<&SecretSnapshot> {
-        self.versions.get(&version)
+        self.versions.get(&version).map(|(read, _)| read)
     }
 
     /// The look-up of the value in this version.
@@ -338,8 +355,20 @@ fn reads_disagree() -> CallError {
     )
 }
 
-fn lookup(info: Result<TokenInfo, CallError>) -> Result<Lookup, CallError> {
+/// What an answer says about the token that was asked for. One about another token belongs to another request and says nothing.
+fn lookup(
+    asked: Option<&TokenId>,
+    info: Result<TokenInfo, CallError>,
+) -> Result<Lookup, CallError> {
     match info {
+        Ok(info) if asked.is_some_and(|asked| *asked != info.id) => Err(CallError::new(
+            Service::Dynatrace,
+            ErrorKind::Transient,
+            format!(
+                "the answer to a look-up is about another token, {}, so it belongs to another request",
+                info.id
+            ),
+        )),
         Ok(info) => Ok(Lookup::Found(info)),
         Err(error) if error.kind == ErrorKind::Gone => Ok(Lookup::NotFound),
         Err(error) => Err(error),
