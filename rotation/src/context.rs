@@ -199,7 +199,7 @@ impl<'a> Context<'a> {
 
     /// Another secret, at another place, whose document has this identity.
     pub fn other_with_epoch(&self, epoch: &Epoch) -> Option<&'a str> {
-        let plans = self.request.env.epochs.get(epoch)?;
+        let plans = self.request.env.epochs.as_ref()?.get(epoch)?;
         let own = self.plan();
         let other = plans
             .iter()

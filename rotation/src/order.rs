@@ -47,7 +47,7 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
         return claimed_elsewhere(cx, claim);
     }
     if let Some(error) = cx.error {
-        return Ok(match cx.is_new {
+        return Ok(match cx.is_new || cx.request.dry_run {
             true => Step::finish(RunResult::Retry(error.clone())),
             false => failure::give_up(cx, error),
         });
@@ -55,6 +55,10 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
     if cx.is_new && released {
         // Someone deleted the document: there is nothing to finish.
         return Ok(Step::finish(RunResult::Done { wake: None }));
+    }
+    if cx.request.env.clock == Clock::Disagrees && cx.record.claim.is_none() && !cx.request.dry_run
+    {
+        return Ok(wait_for_clocks(cx));
     }
     if cx.request.dry_run {
         return match cx.is_relocated() {
@@ -152,16 +156,26 @@ fn check_replaced(cx: &Context<'_>) -> Decision<Option<Step>> {
     Err(Command::ReadVersion(version))
 }
 
-/// A rotation is wanted, and its due time is not served yet. Nothing is due by a clock that is wrong.
+/// Times that a wrong clock writes cut graces short or keep secrets from being rotated: nothing is begun.
+fn wait_for_clocks(cx: &Context<'_>) -> Step {
+    let what = "the clocks of this machine and of a server disagree, so nothing is begun; fix the time synchronisation (`dtrotate check` names both)";
+    if !cx.request.holder.is_daemon {
+        return Step::refuse(what);
+    }
+    Step::finish(RunResult::Retry(CallError::new(
+        Service::Dynatrace,
+        ErrorKind::Transient,
+        what,
+    )))
+}
+
+/// A rotation is wanted, and its due time is not served yet.
 fn rotation_wanted(cx: &Context<'_>) -> bool {
     let Some(request) = cx.request.rotation() else {
         return false;
     };
     match request.due {
-        Some(due) => {
-            let trusted = cx.request.env.clock != Clock::Disagrees;
-            trusted && cx.record.last_due.is_none_or(|last| last < due)
-        }
+        Some(due) => cx.record.last_due.is_none_or(|last| last < due),
         None => true,
     }
 }
@@ -207,18 +221,6 @@ fn come_to_rest(cx: &Context<'_>) -> Step {
         let mut record = cx.draft();
         record.health.failure = None;
         return Step::write(record, vec![], AfterWrite::Continue);
-    }
-    let waits = cx
-        .request
-        .rotation()
-        .is_some_and(|request| request.due.is_some());
-    if waits && cx.request.env.clock == Clock::Disagrees {
-        let what = "the clocks disagree, so nothing is rotated by schedule";
-        return Step::finish(RunResult::Retry(CallError::new(
-            Service::Dynatrace,
-            ErrorKind::Transient,
-            what,
-        )));
     }
     Step::finish(RunResult::Done {
         wake: next_wakeup(cx),

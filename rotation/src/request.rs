@@ -106,8 +106,8 @@ pub struct RunEnv {
     pub current_tokens: Arc<CurrentTokens>,
     /// Tokens that are in use for managing tokens. They are never disabled or deleted.
     pub management_tokens: Arc<Vec<TokenId>>,
-    /// The identities of the secrets' documents, to find one that is used twice.
-    pub epochs: Arc<Epochs>,
+    /// The identities of the secrets' documents, to find one that is used twice; none while they are not all known.
+    pub epochs: Option<Arc<Epochs>>,
     /// The last outage of Vault that this process saw the end of.
     pub outage: Option<Outage>,
 }

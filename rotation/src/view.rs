@@ -33,6 +33,9 @@ impl Lookup {
 /// Second reads in a row that differ from the one before, until the run gives up. A node that lags behind differs once.
 const DISAGREEMENTS: u32 = 8;
 
+/// A run whose fences fail more often than this leaves the secret for later.
+const FENCES: u32 = 3;
+
 /// What is known. A fact that is not known is `None`; asking for it is the accessor's business.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct View {
@@ -42,6 +45,8 @@ pub struct View {
     disagreements: u32,
     /// The look-up of the value in `secret`.
     value: Option<Lookup>,
+    /// The first of two look-ups of a value that does not show its id.
+    first_lookup: Option<Lookup>,
     /// Older versions of the secret; they do not change, except by being deleted.
     /// With each whether a second read equalled it.
     versions: BTreeMap<u64, (SecretSnapshot, bool)>,
@@ -63,6 +68,8 @@ pub struct View {
     proven_values: BTreeSet<TokenId>,
     /// Tokens that this run tried to rename.
     renames: BTreeSet<TokenId>,
+    /// Fences of this run that failed.
+    failed_fences: u32,
 }
 
 /// What an action may have changed.
@@ -92,6 +99,7 @@ impl View {
         if effect != Effect::Journal {
             self.secret = None;
             self.value = None;
+            self.first_lookup = None;
         }
         if effect != Effect::Secret {
             self.tokens.clear();
@@ -131,6 +139,14 @@ impl View {
             },
             (_, Outcome::Value(info)) => match lookup(self.shown_by_value(), info) {
                 Ok(found) => {
+                    // A value that does not show its id is looked up twice: the answer could belong to another request.
+                    let shown = self.shown_by_value().is_some();
+                    let repeated = self.first_lookup.as_ref() == Some(&found);
+                    if !shown && !repeated && found != Lookup::NotFound {
+                        self.first_lookup = Some(found);
+                        return None;
+                    }
+                    self.first_lookup = None;
                     self.proven_values
                         .extend(found.found().map(|info| info.id.clone()));
                     // A 404 that cannot be trusted yet is asked for again.
@@ -169,10 +185,21 @@ impl View {
             }
             (_, Outcome::Fenced(fenced)) => {
                 self.void(Effect::Secret);
+                self.failed_fences += u32::from(fenced.is_err());
                 let settled = |error: &CallError| {
                     matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unclear)
                 };
-                return fenced.err().filter(|error| !settled(error));
+                let last = self.failed_fences >= FENCES;
+                return fenced
+                    .err()
+                    .filter(|error| last || !settled(error))
+                    .map(|error| {
+                        let kind = match error.kind {
+                            ErrorKind::Conflict => ErrorKind::Transient,
+                            kind => kind,
+                        };
+                        CallError { kind, ..error }
+                    });
             }
             (_, Outcome::Listed(Ok(listing))) => {
                 self.listing = Some(listing);

@@ -1,12 +1,14 @@
 //! One rotation or undo now, in the foreground, under the same claims as the daemon's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{SecretSettings, Settings};
 use rotation::command::RunResult;
 use rotation::error::CallError;
+use rotation::ports::{Journal, JournalRead};
 use rotation::record::Trigger;
-use rotation::request::{Goal, Hints, Holder, Known, RotationRequest};
+use rotation::request::{Epochs, Goal, Hints, Holder, Known, RotationRequest};
 use rotation::token::TokenId;
 
 use super::assemble::{self, AssembleError};
@@ -18,6 +20,7 @@ pub struct Desk {
     office: Office,
     holder: Holder,
     installation: String,
+    epochs: tokio::sync::OnceCell<Arc<Epochs>>,
 }
 
 /// Why a command could not begin.
@@ -44,6 +47,7 @@ impl Desk {
                 is_daemon: false,
             },
             installation,
+            epochs: tokio::sync::OnceCell::new(),
         })
     }
 
@@ -96,11 +100,38 @@ impl Desk {
             clock: sweep::clock_state(&self.office, environment).await,
             may_retire: false,
             current_tokens: Arc::default(),
-            epochs: Arc::default(),
+            epochs: self.epochs(secret).await?,
             outage: None,
             known: Known::default(),
         };
         Ok(start.run(&self.office).await?.result)
+    }
+
+    /// The identities of all documents. They are needed only where a document is to be made, and read once.
+    async fn epochs(&self, secret: &SecretSettings) -> Result<Option<Arc<Epochs>>, CallError> {
+        let ledger = &self.office.wired.ledger;
+        if !matches!(
+            ledger.read(&secret.plan.name).await?,
+            JournalRead::Absent { .. }
+        ) {
+            return Ok(None);
+        }
+        let read = async || {
+            let mut index = Epochs::new();
+            for name in ledger.list().await? {
+                if let JournalRead::Present { record, .. } = ledger.read(&name).await?
+                    && record.closed_at.is_none()
+                {
+                    let plan = record.release_plan("", Duration::ZERO, Duration::ZERO);
+                    index
+                        .entry(record.epoch.clone())
+                        .or_default()
+                        .push(Arc::new(plan));
+                }
+            }
+            Ok(Arc::new(index))
+        };
+        self.epochs.get_or_try_init(read).await.cloned().map(Some)
     }
 
     /// Gives back what the command logged in for.

@@ -138,6 +138,7 @@ impl Life {
             recheck_token: std::mem::take(&mut entry.doubt),
             reread_secret: std::mem::take(&mut entry.glance),
         };
+        entry.hinted = (hints.recheck_token, hints.reread_secret);
         let listing = entry.listing.take();
         if let Some(wish) = &wish {
             let message = format!("due, because {}", entry.because);
@@ -221,8 +222,11 @@ impl Life {
         self.current_tokens.clone()
     }
 
-    /// The identities of the documents. All runs share them, until one of them brings another.
-    fn epochs(&mut self) -> Arc<Epochs> {
+    /// The identities of the documents, once each was looked at. All runs share them, until one of them brings another.
+    fn epochs(&mut self) -> Option<Arc<Epochs>> {
+        if !self.looked_at_all {
+            return None;
+        }
         if self.epochs.is_none() {
             let mut index = Epochs::new();
             for entry in self.roster.values() {
@@ -235,7 +239,7 @@ impl Life {
             }
             self.epochs = Some(Arc::new(index));
         }
-        self.epochs.clone().unwrap_or_default()
+        self.epochs.clone()
     }
 
     fn holder(&self) -> Holder {
@@ -302,12 +306,13 @@ impl Life {
         }
         self.window.show(&name, self.roster.get(&name));
         if first && self.roster.values().all(|entry| entry.looked) {
+            self.looked_at_all = true;
             // Now it is known what every secret holds: what is due for retirement need not wait any longer.
             let mut retiring = self.roster.values_mut();
             let due = |entry: &Entry| {
                 entry
                     .record()
-                    .is_some_and(|record| !record.retiring.is_empty())
+                    .is_some_and(|record| !record.retiring.is_empty() || !record.open.is_empty())
             };
             retiring
                 .by_ref()

@@ -92,7 +92,7 @@ pub(super) struct Start {
     pub(super) clock: Clock,
     pub(super) may_retire: bool,
     pub(super) current_tokens: Arc<CurrentTokens>,
-    pub(super) epochs: Arc<Epochs>,
+    pub(super) epochs: Option<Arc<Epochs>>,
     pub(super) outage: Option<Outage>,
     pub(super) known: Known,
 }

@@ -94,6 +94,10 @@ struct Life {
     /// Made when it is asked for; none when it may have changed.
     current_tokens: Option<Arc<CurrentTokens>>,
     epochs: Option<Arc<Epochs>>,
+    /// Every secret was looked at once since the start.
+    looked_at_all: bool,
+    /// A server's clock disagreed at the last pulse.
+    clocks_disagreed: bool,
     queue: VecDeque<String>,
     runs: JoinSet<(String, Ended)>,
     running: HashMap<tokio::task::Id, String>,
@@ -135,6 +139,8 @@ impl Life {
             roster: Roster::new(),
             current_tokens: None,
             epochs: None,
+            looked_at_all: false,
+            clocks_disagreed: false,
             queue: VecDeque::new(),
             runs: JoinSet::new(),
             running: HashMap::new(),
@@ -224,6 +230,7 @@ impl Life {
         self.tell_people();
         self.listen();
         self.log_out_former();
+        self.note_clocks();
         if self.next_patrol <= Instant::now() {
             self.next_patrol = Instant::now() + PATROL;
             let now = clock::now();
@@ -241,6 +248,19 @@ impl Life {
             self.sweep_when_due();
         }
         self.become_ready();
+    }
+
+    /// When the clocks agree again, what waited for that is looked at.
+    fn note_clocks(&mut self) {
+        let clocks = self.office.wired.clocks();
+        let disagree = clocks
+            .iter()
+            .any(|(name, clock)| sweep::disagrees(name, clock).is_some());
+        if self.clocks_disagreed && !disagree {
+            let now = clock::now();
+            self.roster.values_mut().for_each(|entry| entry.hurry(now));
+        }
+        self.clocks_disagreed = disagree;
     }
 
     /// A wrapped secret id that somebody else may have; the login told it first.

@@ -46,6 +46,8 @@ pub struct Entry {
     pub doubt: bool,
     /// The next run reads the secret: while former tokens are on their way out, a person may put one of them back.
     pub glance: bool,
+    /// What the run under way was to look at: recheck the token, reread the secret.
+    pub hinted: (bool, bool),
     /// The sweep's picture, for the next run.
     pub listing: Option<Listing>,
     /// Since when it is switched on, if it was off before.
@@ -84,6 +86,7 @@ impl Entry {
             looked: false,
             doubt: false,
             glance: false,
+            hinted: (false, false),
             listing: None,
             on_since: None,
             started: None,
@@ -313,6 +316,9 @@ impl Entry {
                 }
             }
             RunResult::Retry(error) => {
+                // What it was to look at is still to be looked at.
+                self.doubt |= self.hinted.0;
+                self.glance |= self.hinted.1;
                 if error.kind == ErrorKind::Refused {
                     // What may not be read has nothing that could be known.
                     self.held.get_or_insert(None);

@@ -1,6 +1,8 @@
 //! Values that came into Vault without a commit: the first one of a secret, a store whose holder died, a person's token, a token that a
 //! person put back.
 
+use std::time::Duration;
+
 use crate::command::{Command, RunResult, TokenAction};
 use crate::context::{AfterWrite, Context, Step};
 use crate::event::{EventName, Level, Report};
@@ -12,6 +14,8 @@ use crate::token::TokenInfo;
 use crate::transition;
 use crate::view::Decision;
 
+/// The documents of all secrets are known shortly after the start.
+const EPOCHS_SOON: Duration = Duration::from_secs(1);
 /// Numbers above the one of the value at hand that are believed when a document is recreated.
 const NUMBERS: u64 = 100_000;
 
@@ -37,6 +41,11 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<Option<Step>> {
         | SecretState::Foreign(info)
         | SecretState::UncommittedStore(info) => info,
     };
+    if needs_epochs(cx, &info) {
+        // Whose token this is can be told when all documents are known.
+        let wake = Some(cx.now.after(EPOCHS_SOON));
+        return Ok(Some(Step::finish(RunResult::Done { wake })));
+    }
     let mut record = cx.draft();
     let resumed = resume_epoch(cx, &mut record, &info)?;
     let version = cx.view.secret(cx.record)?.version();
@@ -57,6 +66,13 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<Option<Step>> {
         vec![report],
         AfterWrite::Continue,
     )))
+}
+
+/// It bears a marker of this installation, and which secrets have documents is not known yet.
+fn needs_epochs(cx: &Context<'_>, info: &TokenInfo) -> bool {
+    let marker = Marker::split(&info.name).1;
+    let ours = marker.is_some_and(|it| it.epoch.installation == cx.record.epoch.installation);
+    cx.is_new && ours && cx.request.env.epochs.is_none()
 }
 
 /// The identity of a token that bears our installation's marker is taken over, so that a deleted document comes back with its history of

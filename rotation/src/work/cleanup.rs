@@ -15,7 +15,7 @@ use crate::event::{EventName, Level, Report};
 use crate::failure;
 use crate::marker::Marker;
 use crate::observe::fence_base;
-use crate::ownership::{Kinship, kinship};
+use crate::ownership::{self, Kinship, kinship};
 use crate::reading::read_token;
 use crate::record::{OpenAttempt, Record, RetiringState, Work};
 use crate::token::{TokenId, TokenInfo, manages_tokens};
@@ -50,8 +50,10 @@ fn release(cx: &Context<'_>) -> Step {
 
 /// The next step; none = there is nothing to clean up now.
 pub fn next(cx: &Context<'_>) -> Decision<Option<Step>> {
-    let record = cx.record;
-    if record.coordinates.base_url != cx.plan().coordinates.base_url || !cx.request.env.enabled {
+    let (record, env) = (cx.record, &cx.request.env);
+    // What other secrets hold must be known before anything is cleaned up.
+    let may = env.enabled && env.may_retire;
+    if record.coordinates.base_url != cx.plan().coordinates.base_url || !may {
         return Ok(None);
     }
     let Some(listing) = cx.view.listing() else {
@@ -140,8 +142,14 @@ fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Deci
         Some(Err(error)) => return Ok(Some(failure::give_up(cx, error))),
         None => {}
     }
+    // Without the name that was ordered, only the number says whose it is: it retires, and is proven again before it is ended.
+    let deletable = open.digest.is_some() && !is_protected(cx, token);
     Ok(match orphan_decision(cx, open.base, &token.id)? {
         Orphan::Wait => None,
+        Orphan::Delete if !deletable => {
+            let version = cx.view.secret(cx.record)?.version();
+            Some(retire_orphan(cx, open, token, version, None))
+        }
         // It was stored: what it was to serve is served, whatever was written after it.
         Orphan::Retire(version) => Some(retire_orphan(cx, open, token, version, open.due)),
         Orphan::Fence(_) | Orphan::Delete if !cx.is_claimed() => {
@@ -162,6 +170,14 @@ fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Deci
             Err(error) => Some(failure::give_up(cx, &error)),
         },
     })
+}
+
+/// It belongs to someone else as well, whatever its name says.
+fn is_protected(cx: &Context<'_>, token: &TokenInfo) -> bool {
+    token.personal
+        || cx.request.env.management_tokens.contains(&token.id)
+        || ownership::other_holder(cx, &token.id).is_some()
+        || (manages_tokens(&token.scopes) && !cx.plan().manages_tokens)
 }
 
 fn retire_orphan(

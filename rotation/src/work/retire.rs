@@ -234,8 +234,7 @@ pub fn disable(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
     match cx.view.outcome_of(&TokenAction::Disable, id) {
         None => Ok(act_if_proven(cx, TokenAction::Disable, id)),
         Some(Ok(())) => {
-            let secret = cx.view.secret(cx.record)?;
-            if secret.id() == Some(id) {
+            if position_in_vault(cx, id)? {
                 // A person put it back between our look and our disable.
                 return Ok(Step::Do(Command::Change(TokenAction::Enable, id.clone())));
             }
@@ -249,6 +248,17 @@ pub fn disable(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
         }
         Some(Err(error)) => Ok(failed(cx, error)),
     }
+}
+
+/// The token is the current value. A legacy value does not show whose it is: it is looked up.
+fn position_in_vault(cx: &Context<'_>, id: &TokenId) -> Decision<bool> {
+    let Some(value) = cx.view.secret(cx.record)?.value() else {
+        return Ok(false);
+    };
+    Ok(match &value.id {
+        Some(shown) => shown == id,
+        None => cx.view.value()?.found().is_some_and(|info| info.id == *id),
+    })
 }
 
 /// Under the claim to delete.

@@ -203,7 +203,7 @@ pub fn request(goal: Goal) -> RunRequest {
             may_retire: true,
             current_tokens: Arc::default(),
             management_tokens: Arc::default(),
-            epochs: Arc::default(),
+            epochs: Some(Arc::default()),
             outage: None,
         },
         known: Known::default(),

@@ -274,7 +274,7 @@ fn a8_an_epoch_that_another_secret_has_is_not_worked_by() {
     epochs.insert(epoch(), vec![Arc::new(plan()), Arc::new(other)]);
     let shared = |goal| RunRequest {
         env: rotation::request::RunEnv {
-            epochs: Arc::new(epochs.clone()),
+            epochs: Some(Arc::new(epochs.clone())),
             ..settle().env
         },
         ..request(goal)
@@ -285,7 +285,7 @@ fn a8_an_epoch_that_another_secret_has_is_not_worked_by() {
     assert_eq!(ended.commands, [Command::ReadJournal]);
     let alone = Epochs::from([(epoch(), vec![Arc::new(plan())])]);
     let mut request = settle();
-    request.env.epochs = Arc::new(alone);
+    request.env.epochs = Some(Arc::new(alone));
     let ended = World::new(record()).run_at(0, request);
     assert!(matches!(ended.result, RunResult::Done { .. }));
 }
@@ -353,7 +353,7 @@ fn a8_a_lost_document_resumes_the_epoch_of_the_current_token_unless_another_docu
     other.name = "b".into();
     other.coordinates.path = "b".into();
     let mut request = settle();
-    request.env.epochs = Arc::new(Epochs::from([(epoch(), vec![Arc::new(other)])]));
+    request.env.epochs = Some(Arc::new(Epochs::from([(epoch(), vec![Arc::new(other)])])));
     let mut world = lost();
     world.run_at(0, request.clone());
     assert_eq!(world.document().epoch, request.env.fresh_epoch);
