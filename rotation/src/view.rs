@@ -130,7 +130,7 @@ impl View {
                 }
                 Err(error) => return Some(error),
             },
-            (_, Outcome::Value(info)) => match lookup(info) {
+            (_, Outcome::Value(info)) => match lookup(self.shown_by_value(), info) {
                 Ok(found) => {
                     self.proven_values
                         .extend(found.found().map(|info| info.id.clone()));
@@ -140,20 +140,22 @@ impl View {
                 }
                 Err(error) => return Some(error),
             },
-            (Command::LookUpVersion(version), Outcome::VersionValue(info)) => match lookup(info) {
-                Ok(found) => {
-                    self.proven_values
-                        .extend(found.found().map(|info| info.id.clone()));
-                    self.version_values.insert(*version, found);
+            (Command::LookUpVersion(version), Outcome::VersionValue(info)) => {
+                match lookup(self.shown_by_version(*version), info) {
+                    Ok(found) => {
+                        self.proven_values
+                            .extend(found.found().map(|info| info.id.clone()));
+                        self.version_values.insert(*version, found);
+                    }
+                    // A value that cannot be looked up proves nothing.
+                    Err(error) if error.kind == ErrorKind::Refused => {
+                        self.version_values.insert(*version, Lookup::NotFound);
+                    }
+                    Err(error) => return Some(error),
                 }
-                // A value that cannot be looked up proves nothing.
-                Err(error) if error.kind == ErrorKind::Refused => {
-                    self.version_values.insert(*version, Lookup::NotFound);
-                }
-                Err(error) => return Some(error),
-            },
+            }
             (Command::LookUp(id), Outcome::Token(info)) => {
-                let found = match lookup(info) {
+                let found = match lookup(Some(id), info) {
                     Err(error) if error.kind == ErrorKind::Unauthorized => return Some(error),
                     found => found,
                 };
@@ -192,6 +194,16 @@ impl View {
             _ => {}
         }
         None
+    }
+
+    /// The id that the value last read shows; none = it shows none.
+    fn shown_by_value(&self) -> Option<&TokenId> {
+        self.known_secret().and_then(SecretSnapshot::id)
+    }
+
+    /// The same of an older version.
+    fn shown_by_version(&self, version: u64) -> Option<&TokenId> {
+        self.version(version).ok().and_then(SecretSnapshot::id)
     }
 
     fn void_not_found(&mut self) {
@@ -338,8 +350,20 @@ fn reads_disagree() -> CallError {
     )
 }
 
-fn lookup(info: Result<TokenInfo, CallError>) -> Result<Lookup, CallError> {
+/// What an answer says about the token that was asked for. One about another token belongs to another request and says nothing.
+fn lookup(
+    asked: Option<&TokenId>,
+    info: Result<TokenInfo, CallError>,
+) -> Result<Lookup, CallError> {
     match info {
+        Ok(info) if asked.is_some_and(|asked| *asked != info.id) => Err(CallError::new(
+            Service::Dynatrace,
+            ErrorKind::Transient,
+            format!(
+                "the answer to a look-up is about another token, {}, so it belongs to another request",
+                info.id
+            ),
+        )),
         Ok(info) => Ok(Lookup::Found(info)),
         Err(error) if error.kind == ErrorKind::Gone => Ok(Lookup::NotFound),
         Err(error) => Err(error),
