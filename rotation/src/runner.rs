@@ -67,6 +67,7 @@ where
         fingerprints: RandomState::new(),
         read: None,
         minted: None,
+        tried: None,
     };
     let mut machine = Run::new(request);
     let mut events = vec![];
@@ -119,6 +120,8 @@ struct Runner<'a, I, S, J, C> {
     /// The map that was read last, and its version.
     read: Option<(u64, SecretData)>,
     minted: Option<TokenValue>,
+    /// The value of an older version that was tried last. What is stored is what was tried, not what another read shows.
+    tried: Option<(u64, TokenValue)>,
 }
 
 impl<I, S, J, C> Runner<'_, I, S, J, C>
@@ -308,13 +311,20 @@ where
 
     /// The value of a candidate.
     async fn candidate(
-        &self,
+        &mut self,
         path: &SecretPath,
         source: Source,
         field: &str,
     ) -> Result<TokenValue, CallError> {
         match source {
-            Source::Version(version) => self.old_value(path, version, field).await,
+            Source::Version(version) => match &self.tried {
+                Some((tried, value)) if *tried == version => Ok(value.clone()),
+                _ => {
+                    let value = self.old_value(path, version, field).await?;
+                    self.tried = Some((version, value.clone()));
+                    Ok(value)
+                }
+            },
             Source::Minted => self.minted.clone().ok_or_else(|| missing("a minted token")),
         }
     }

@@ -43,7 +43,8 @@ pub struct View {
     /// The look-up of the value in `secret`.
     value: Option<Lookup>,
     /// Older versions of the secret; they do not change, except by being deleted.
-    versions: BTreeMap<u64, SecretSnapshot>,
+    /// With each whether a second read equalled it.
+    versions: BTreeMap<u64, (SecretSnapshot, bool)>,
     /// The look-ups of the values of older versions.
     version_values: BTreeMap<u64, Lookup>,
     /// The look-ups of tokens by id. A decision may depend on several of them, and what a failed one means is its business: it need not
@@ -121,12 +122,10 @@ impl View {
                 return (self.disagreements >= DISAGREEMENTS).then(reads_disagree);
             }
             (Command::ReadVersion(version), Outcome::Version(read)) => match read {
-                Ok(read) => {
-                    self.versions.insert(*version, read);
-                }
+                Ok(read) => self.version_read(*version, read),
                 // Not readable is the same as not there: it proves nothing.
                 Err(error) if error.kind == ErrorKind::Refused => {
-                    self.versions.insert(*version, SecretSnapshot::Absent);
+                    self.version_read(*version, SecretSnapshot::Absent);
                 }
                 Err(error) => return Some(error),
             },
@@ -196,6 +195,12 @@ impl View {
         None
     }
 
+    fn version_read(&mut self, version: u64, read: SecretSnapshot) {
+        let first = self.versions.get(&version);
+        let equal = first.is_some_and(|(first, _)| *first == read);
+        self.versions.insert(version, (read, equal));
+    }
+
     /// The id that the value last read shows; none = it shows none.
     fn shown_by_value(&self) -> Option<&TokenId> {
         self.known_secret().and_then(SecretSnapshot::id)
@@ -254,11 +259,11 @@ impl View {
         self.value_was_checked
     }
 
-    /// One version of the secret.
+    /// One version of the secret. Tokens are ended by what it says, so it counts only when a second read equals it (rule A10).
     pub fn version(&self, version: u64) -> Decision<&SecretSnapshot> {
         match (self.versions.get(&version), self.known_secret()) {
-            (Some(read), _) => Ok(read),
-            (None, Some(latest)) if latest.version() == version && version > 0 => Ok(latest),
+            (Some((read, true)), _) => Ok(read),
+            (_, Some(latest)) if latest.version() == version && version > 0 => Ok(latest),
             _ => Err(Command::ReadVersion(version)),
         }
     }
@@ -277,7 +282,7 @@ impl View {
 
     /// The version as far as it was read.
     pub fn known_version(&self, version: u64) -> Option<&SecretSnapshot> {
-        self.versions.get(&version)
+        self.versions.get(&version).map(|(read, _)| read)
     }
 
     /// The look-up of the value in this version.
