@@ -2,6 +2,7 @@
 //! [`Run::learn`] takes its outcome. Nothing here has an effect, and recovery is the same code as normal running: whatever another holder
 //! left behind is just a state of the journal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::candidate::{Candidate, Ordered};
@@ -25,7 +26,9 @@ const STEPS: u32 = 20_000;
 /// One run over one secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
-    request: RunRequest,
+    /// Shared, like the document and the write under way: a search clones a run at every step.
+    request: Arc<RunRequest>,
+    journal: Option<Arc<JournalSnapshot>>,
     view: View,
     progress: Progress,
     /// The journal was read or written in this run.
@@ -37,7 +40,7 @@ pub struct Run {
     /// A failed call that has not been dealt with.
     error: Option<CallError>,
     /// The journal write under way.
-    pending: Option<Box<Change>>,
+    pending: Option<Arc<Change>>,
     reports: Vec<Report>,
     end: Option<RunResult>,
 }
@@ -46,8 +49,10 @@ impl Run {
     /// A run that knows nothing yet but its request.
     pub fn new(mut request: RunRequest) -> Self {
         let view = View::new(request.known.listing.take());
+        let journal = request.known.journal.take().map(Arc::new);
         Run {
-            request,
+            request: Arc::new(request),
+            journal,
             view,
             progress: Progress::default(),
             journal_is_fresh: false,
@@ -68,7 +73,7 @@ impl Run {
 
     /// The journal document as this run knows it.
     pub fn journal(&self) -> Option<&JournalSnapshot> {
-        self.request.known.journal.as_ref()
+        self.journal.as_deref()
     }
 
     /// What to rotate and how.
@@ -88,7 +93,8 @@ impl Run {
     #[doc(hidden)]
     pub fn forget_history(&mut self) {
         self.steps = 0;
-        let known = self.request.known.journal.as_mut();
+        // A shared document was already known at the last call.
+        let known = self.journal.as_mut().and_then(Arc::get_mut);
         if let Some(record) = known.and_then(|known| known.record.as_mut()) {
             record.forget_history();
         }
@@ -111,7 +117,9 @@ impl Run {
                 Step::Do(command) => break command,
                 Step::Write(change) => break self.write(*change, now),
                 Step::Advance(candidate) => self.progress.candidate = Some(*candidate),
-                Step::Rotate(request) => self.request.goal = Goal::Rotate(request),
+                Step::Rotate(request) => {
+                    Arc::make_mut(&mut self.request).goal = Goal::Rotate(request);
+                }
             }
         };
         let command = self.renew_claim_before(command, now);
@@ -160,7 +168,7 @@ impl Run {
             change.record.policy = Some(RetirementPolicy::of(&self.request.plan));
         }
         let record = Box::new(change.record.clone());
-        self.pending = Some(Box::new(change));
+        self.pending = Some(Arc::new(change));
         let cas = self.journal().map_or(0, |known| known.cas);
         Command::WriteJournal { cas, record }
     }
@@ -307,15 +315,15 @@ impl Run {
     fn journal_read(&mut self, read: Result<Result<JournalSnapshot, String>, CallError>, now: Now) {
         match read {
             Ok(Ok(snapshot)) => {
-                let observation = &mut self.request.known.observation;
+                let observation = self.request.known.observation;
                 if observation.is_none_or(|it| it.version != snapshot.cas) {
-                    *observation = Some(ClaimObservation {
+                    Arc::make_mut(&mut self.request).known.observation = Some(ClaimObservation {
                         version: snapshot.cas,
                         since: now.mono,
                     });
                 }
                 self.journal_is_fresh = true;
-                self.request.known.journal = Some(snapshot);
+                self.journal = Some(Arc::new(snapshot));
             }
             Ok(Err(why)) => self.end = Some(RunResult::JournalUnreadable(why)),
             Err(error) => self.end = Some(RunResult::Retry(error)),
@@ -325,11 +333,11 @@ impl Run {
     fn journal_written(&mut self, written: Result<u64, CallError>) {
         let pending = self.pending.take();
         match (written, pending) {
-            (Ok(version), Some(change)) => self.acknowledged(version, *change),
+            (Ok(version), Some(change)) => self.acknowledged(version, Arc::unwrap_or_clone(change)),
             (Err(error), _) if error.kind == ErrorKind::Conflict => {
                 // Someone else wrote: whatever was known or held is void, and an ordinary lost claim is no warning.
                 self.conflicts += 1;
-                self.request.known.journal = None;
+                self.journal = None;
                 self.view.void(Effect::All);
                 self.progress.reset();
                 if self.conflicts >= CONFLICTS {
@@ -345,10 +353,10 @@ impl Run {
         self.journal_is_fresh = true;
         self.error = None;
         let claim = change.record.claim.clone();
-        self.request.known.journal = Some(JournalSnapshot {
+        self.journal = Some(Arc::new(JournalSnapshot {
             cas: version,
             record: Some(Box::new(change.record)),
-        });
+        }));
         self.reports.extend(change.reports);
         self.view.void(Effect::Journal);
         if let Some(Work::Undo { id, .. }) = claim.as_ref().map(|claim| &claim.work) {
@@ -368,10 +376,9 @@ impl Run {
             AfterWrite::Reread => self.view.void(Effect::All),
             AfterWrite::Relocated => self.view.relocate(),
             AfterWrite::GoalReached(replaced) => {
-                self.request.goal = match self.request.goal {
-                    Goal::Rotate(_) => Goal::Settle,
-                    ref other => other.clone(),
-                };
+                if let Goal::Rotate(_) = self.request.goal {
+                    Arc::make_mut(&mut self.request).goal = Goal::Settle;
+                }
                 self.view.void(Effect::All);
                 if let Some(version) = replaced {
                     self.view.reread_version(version);
