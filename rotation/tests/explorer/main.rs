@@ -1,13 +1,127 @@
-//! The explorer: an exhaustive search that drives the shipped machine for one secret in a small world of processes that die, freeze and wake
-//! at any step, answers that are lost, effects that come late, stale reads, late listings, and a person with hands of their own.
+//! The explorer: an exhaustive search that drives the shipped machine for one secret in a small world of processes that die, are suspended and
+//! wake up at any step, answers that are lost or belong to another request, effects that come late, stale reads, late listings, people who
+//! change things by hand, and an adversary who edits documents and names.
 //!
-//! It is the specification made to run: every state that can be reached within a scenario's budget of mishaps is visited once, the promises
+//! It is the specification made to run: every state that can be reached within a scenario's budget of faults is visited once, the promises
 //! are checked in each, and from every state in which nobody is at work the world must come to rest by itself. A violation is printed with a
 //! shortest trace. A rule of the protocol that is switched off (`mutation`) must show.
 //!
 //! `make test` runs every scenario with a small budget, `make explore` with the full one.
 
+mod cached;
+mod hostile;
 mod mutation;
+mod promises;
+mod rules;
+mod scenario;
 mod scenarios;
 mod search;
+mod successors;
 mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use self::mutation::Mutation;
+use self::scenario::Scenario;
+use self::search::{Found, explore};
+use self::world::Setting;
+
+/// A search ends after so many states, which takes minutes, and tells how many steps it saw whole; a small one must end by itself.
+const LIMIT: usize = 3_000_000;
+
+/// What the search is asked for: `EXPLORE_FULL=1` for the full budgets, `EXPLORE_ONLY=...` for what has this in its name.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is asked for by its environment"
+)]
+fn asked(what: &str) -> String {
+    std::env::var(what).unwrap_or_default()
+}
+
+/// Every scenario with its full budget.
+fn all() -> Vec<Scenario> {
+    let mut all = scenarios::scenarios();
+    all.extend(hostile::scenarios());
+    all
+}
+
+/// Searches one after the other on each core.
+fn search<T: Sync>(
+    work: &[T],
+    of: impl Fn(&T) -> (Scenario, &'static [Mutation]) + Sync,
+    done: impl Fn(&T, Found) + Sync,
+) {
+    let next = AtomicUsize::new(0);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(one) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (scenario, off) = of(one);
+                    let setting = Setting::new(&scenario, off);
+                    done(one, explore(&scenario, &setting, LIMIT));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn every_state_of_every_scenario_keeps_the_promises() {
+    let (only, full) = (asked("EXPLORE_ONLY"), asked("EXPLORE_FULL") == "1");
+    let mut scenarios = all();
+    scenarios.retain(|scenario| scenario.name.contains(&only) && (full || !scenario.is_big()));
+    // The small budgets are searched to the end in any case.
+    let small = scenarios.iter().cloned().map(|it| (it.small(), "small"));
+    let mut work: Vec<_> = small.collect();
+    if full {
+        work.extend(scenarios.into_iter().map(|scenario| (scenario, "full")));
+    }
+    let failures = Mutex::new(vec![]);
+    let of = |(scenario, _): &(Scenario, _)| (scenario.clone(), &[][..]);
+    search(&work, of, |(scenario, budget), found| {
+        let (name, states) = (scenario.name, found.states);
+        match found.cut {
+            Some(steps) => {
+                println!("{name:<50} {budget:<5} {states:>9} states, all within {steps} steps")
+            }
+            None => println!("{name:<50} {budget:<5} {states:>9} states, all"),
+        }
+        let wrong = match found.violation {
+            Some((wrong, trace)) => format!("{name}: {wrong}\n  {}", trace.join("\n  ")),
+            None if found.cut.is_some() && *budget == "small" => format!("{name}: too much"),
+            None => return,
+        };
+        failures.lock().expect("no panic").push(wrong);
+    });
+    let failures = failures.into_inner().expect("no panic");
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn a_rule_that_is_switched_off_shows() {
+    let only = asked("EXPLORE_ONLY");
+    let mut work = rules::rules();
+    work.retain(|(off, _)| format!("{off:?}").contains(&only));
+    let silent = Mutex::new(vec![]);
+    let of = |(off, name): &(&'static [Mutation], &str)| {
+        let scenario = all().into_iter().find(|one| one.name == *name);
+        (scenario.expect("a scenario of that name").small(), *off)
+    };
+    search(&work, of, |(off, name), found| match found.violation {
+        Some((wrong, trace)) => {
+            let steps = trace.len() - 1;
+            // What it looks like at rest would fill pages.
+            let wrong = wrong.split(": tick").next().unwrap_or_default();
+            println!("{off:?} in {name:?}: {wrong}, after {steps} steps");
+        }
+        None => {
+            let states = found.states;
+            let text = format!("{off:?} in {name:?}: {states} states");
+            silent.lock().expect("no panic").push(text);
+        }
+    });
+    let silent = silent.into_inner().expect("no panic");
+    assert!(silent.is_empty(), "no violation shows: {silent:#?}");
+}

@@ -1,0 +1,119 @@
+//! What does not change while a search goes on, and what may still go wrong.
+
+use std::sync::Arc;
+
+use rotation::capabilities::Capabilities;
+use rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
+use rotation::request::{CurrentTokens, Epochs, RunEnv};
+
+use super::super::mutation::Mutation;
+use super::super::scenario::Scenario;
+use super::{OTHER_SECRETS, TICK, epoch, id_of, other_epoch};
+
+/// What may still go wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// A process starts a run. Left alone in the end, the world has as many runs as it wants.
+    pub runs: u8,
+    /// A process dies.
+    pub crash: u8,
+    /// A live claim is taken over.
+    pub steal: u8,
+    /// The effect happens, the answer is lost.
+    pub lose: u8,
+    /// The effect comes later than the time-out.
+    pub late: u8,
+    /// Nothing happens, and that is known.
+    pub fail: u8,
+    /// A read shows an older state, as far as the index of the reader allows.
+    pub stale: u8,
+    /// A new token is not visible for a while.
+    pub hide: u8,
+    /// A journal write lands, and is answered with a conflict.
+    pub conflict: u8,
+    /// An answer belongs to another request.
+    pub swap: u8,
+    /// A listing lacks a token.
+    pub partial: u8,
+    /// A person, or an adversary with their rights, does something.
+    pub person: u8,
+}
+
+/// What does not change while a search goes on.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub dues: Vec<u8>,
+    pub manages: bool,
+    pub strangers: bool,
+    /// A person confirmed the rights that only the journal knows.
+    pub accept_rights: bool,
+    /// The server keeps this many versions of the secret.
+    pub max_versions: u64,
+    pub off: &'static [Mutation],
+    pub capabilities: Capabilities,
+    pub plan: Arc<Plan>,
+    pub env: RunEnv,
+}
+
+impl Setting {
+    pub fn new(scenario: &Scenario, off: &'static [Mutation]) -> Setting {
+        let plan = plan("job", scenario.manages);
+        let mut epochs = Epochs::default();
+        let mut current_tokens = CurrentTokens::default();
+        if scenario.strangers {
+            let other = Arc::new(self::plan("other", false));
+            current_tokens.insert(id_of(OTHER_SECRETS), vec![other.name.clone()]);
+            if !off.contains(&Mutation::EpochTwice) {
+                epochs.insert(other_epoch(), vec![other]);
+            }
+        }
+        if off.contains(&Mutation::NoOtherSecrets) {
+            current_tokens.clear();
+        }
+        let env = RunEnv {
+            fresh_epoch: epoch(),
+            capabilities: scenario.capabilities,
+            history: true,
+            enabled: true,
+            clock: rotation::request::Clock::Agrees,
+            may_retire: true,
+            current_tokens: Arc::new(current_tokens),
+            management_tokens: Arc::default(),
+            epochs: Arc::new(epochs),
+            outage: None,
+        };
+        Setting {
+            dues: scenario.dues.to_vec(),
+            manages: scenario.manages,
+            strangers: scenario.strangers,
+            accept_rights: scenario.accept_rights || off.contains(&Mutation::RecordedRights),
+            max_versions: scenario.max_versions,
+            off,
+            capabilities: scenario.capabilities,
+            plan: Arc::new(plan),
+            env,
+        }
+    }
+}
+
+fn plan(name: &str, manages_tokens: bool) -> Plan {
+    Plan {
+        name: name.into(),
+        coordinates: Coordinates {
+            mount: "secret".into(),
+            path: name.into(),
+            fields: vec!["token".into()],
+            environment: "prod".into(),
+            base_url: "https://prod".into(),
+            kind: Kind::Api,
+        },
+        grace: TICK,
+        max_grace: TICK * 8,
+        quarantine: TICK,
+        still_used: StillUsed::Hold,
+        lifetime: Lifetime::Inherit,
+        settle: TICK,
+        claim_timeout: TICK,
+        manages_tokens,
+    }
+}

@@ -1,0 +1,182 @@
+//! Vault: the journal document and the versions of the secret.
+
+use rotation::command::{SecretSnapshot, Source};
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::record::{Record, Work};
+
+use super::super::cached::Cached;
+use super::super::mutation::Mutation;
+use super::fault::error;
+use super::process::ReadMap;
+use super::{Fault, MOST_OPEN, Setting, World, due, id_of, value};
+
+impl World {
+    pub(super) fn write_journal(
+        &mut self,
+        setting: &Setting,
+        actor: usize,
+        cas: u64,
+        record: &Record,
+    ) -> Result<u64, CallError> {
+        if cas != self.journal_version {
+            return Err(error(Service::Vault, ErrorKind::Conflict));
+        }
+        let disabling = record.claim.as_ref();
+        let disabling = disabling.is_some_and(|c| matches!(c.work, Work::Disable { .. }));
+        if disabling && setting.off.contains(&Mutation::NoRetireClaim) {
+            return Ok(self.journal_version);
+        }
+        self.index += 1;
+        self.journal_version += 1;
+        self.actors[actor].index = self.index;
+        self.actors[actor].due =
+            claimed_due(record).filter(|n| usize::from(*n) < self.served.len());
+        let mut record = record.clone();
+        record.forget_history();
+        for rule in setting.off {
+            rule.record(&mut record);
+        }
+        if record.open.len() > MOST_OPEN {
+            self.broken = Some("a run does not end: it opens one attempt after the other");
+        }
+        self.journal = Some(Cached::new(record));
+        Ok(self.journal_version)
+    }
+
+    /// Reads the secret; the process keeps the map for a store.
+    pub(super) fn read_secret(
+        &mut self,
+        setting: &Setting,
+        actor: usize,
+        fault: Fault,
+    ) -> SecretSnapshot {
+        let index = match fault {
+            Fault::Stale => self.actors[actor].index,
+            _ => self.index,
+        };
+        let mut read = self.secret_at(setting, index);
+        if let SecretSnapshot::Present {
+            version,
+            value: held,
+        } = &mut read
+        {
+            let at = &self.versions[(*version - 1) as usize];
+            let mut map = ReadMap {
+                version: *version,
+                token: at.token,
+                foreign: false,
+                forged: at.forged,
+            };
+            if let Fault::Swapped(token) = fault {
+                *held = Some(value(token));
+                map.token = token;
+                map.foreign = true;
+                map.forged = false;
+            }
+            self.actors[actor].read = Some(map);
+        }
+        read
+    }
+
+    /// As if the process had read the secret just now.
+    pub fn refresh_read(&mut self, actor: usize) {
+        let version = self.versions.len() as u64;
+        if let Some(last) = self.versions.last() {
+            self.actors[actor].read = Some(ReadMap {
+                version,
+                token: last.token,
+                foreign: false,
+                forged: last.forged,
+            });
+        }
+    }
+
+    /// What the process read last.
+    pub fn last_read(&self, actor: usize) -> Option<SecretSnapshot> {
+        let read = self.actors[actor].read?;
+        Some(SecretSnapshot::Present {
+            version: read.version,
+            value: Some(value(read.token)),
+        })
+    }
+
+    /// The token whose value the process is to store.
+    pub(super) fn candidate(&self, actor: usize, source: Source) -> Option<u8> {
+        match source {
+            Source::Minted => self.actors[actor].minted,
+            Source::Version(version) => {
+                let held = self.versions.get((version as usize).checked_sub(1)?)?;
+                (!held.forged).then_some(held.token)
+            }
+        }
+    }
+
+    /// The same; an older version may be pruned or deleted by now.
+    pub(super) fn readable_candidate(
+        &self,
+        setting: &Setting,
+        actor: usize,
+        source: Source,
+    ) -> Option<u8> {
+        let readable = match source {
+            Source::Minted => true,
+            Source::Version(version) => matches!(
+                self.snapshot(setting, version),
+                SecretSnapshot::Present { .. }
+            ),
+        };
+        self.candidate(actor, source).filter(|_| readable)
+    }
+
+    /// Writes the map that the process read, with the value of this token.
+    pub(super) fn store_map(
+        &mut self,
+        setting: &Setting,
+        read: ReadMap,
+        token: u8,
+        due: Option<u8>,
+    ) -> Result<u64, CallError> {
+        let stored = self.store(setting, read.version, token, due);
+        if read.foreign && stored.is_ok() {
+            self.broken = Some("P9: the map of another secret was stored");
+        }
+        stored
+    }
+
+    pub(super) fn store(
+        &mut self,
+        setting: &Setting,
+        base: u64,
+        token: u8,
+        due: Option<u8>,
+    ) -> Result<u64, CallError> {
+        if base != self.versions.len() as u64 {
+            return Err(error(Service::Vault, ErrorKind::Conflict));
+        }
+        if self.is_foreign(setting, token) && self.current() != Some(token) {
+            self.broken = Some("P9: a foreign value was stored");
+        }
+        let last = self.versions.last();
+        self.undeleted |= last.is_some_and(|last| last.deleted);
+        let replaced = last.map(|last| last.token);
+        let forged = last.is_some_and(|last| last.forged && last.token == token);
+        let known =
+            |record: &Cached<Record>| replaced.is_none_or(|old| record.is_current(&id_of(old)));
+        if replaced != Some(token) && !self.journal.as_ref().is_none_or(known) {
+            self.broken = Some("P4: a value that nobody took note of was overwritten");
+        }
+        self.put(token, forged);
+        if let Some(due) = due {
+            self.served[usize::from(due)] += 1;
+        }
+        Ok(self.versions.len() as u64)
+    }
+}
+
+fn claimed_due(record: &Record) -> Option<u8> {
+    let Work::Rotate { due: instant, .. } = &record.claim.as_ref()?.work else {
+        return None;
+    };
+    let instant = (*instant)?;
+    (0..u8::MAX).find(|&n| due(usize::from(n)) == instant)
+}
