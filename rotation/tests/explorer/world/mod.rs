@@ -193,8 +193,7 @@ impl World {
         assert_eq!(first, FIRST);
         world.put(first, false);
         if setting.strangers {
-            let name = format!("report [dtrotate:{}.{}.1]", "i", "o");
-            world.create(&name, Rights::Ordinary, false);
+            world.create("report [dtrotate:i.o.1]", Rights::Ordinary, false);
             world.create("dashboard", Rights::Different, false);
         }
         world.begin(setting, 0, None, false, false);
