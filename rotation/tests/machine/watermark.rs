@@ -160,8 +160,11 @@ fn p1_a_token_that_is_put_back_during_its_disable_is_enabled_again() {
         }
         None
     });
-    world.run_at(0, settle());
+    let ended = world.run_at(0, settle());
     assert!(world.token("OLD").enabled);
+    // At once: it is not quarantined first.
+    let disabled = rotation::event::EventName::TokenDisabled;
+    assert_eq!(ended.of(disabled).len(), 0);
     assert!(world.document().is_current(&id("OLD")));
     assert_eq!(world.entry("CUR").state, RetiringState::Grace);
 }
