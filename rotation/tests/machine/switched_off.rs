@@ -179,3 +179,14 @@ fn k2_a_persons_value_and_a_token_that_was_put_back_wait_as_well() {
         );
     }
 }
+
+#[test]
+fn k2_a_token_that_retires_without_our_marker_is_not_renamed() {
+    let mut before = in_grace();
+    before.retiring[0].digest = None;
+    before.retiring[0].origin = rotation::record::Origin::Version(1);
+    let mut world = World::new(before);
+    world.token("OLD").name = "by hand".into();
+    let ended = world.run_at(0, off(request(Goal::Settle)));
+    assert_eq!(ended.effects(), Vec::<&Command>::new());
+}
