@@ -13,12 +13,15 @@ use crate::builders::{
 };
 use crate::world::{Ended, Version, World};
 
+/// The versions that were read, each once: what they hold may be confirmed by a second read.
 fn versions_read(ended: &Ended) -> Vec<u64> {
     let versions = ended.commands.iter().filter_map(|command| match command {
         Command::ReadVersion(version) => Some(*version),
         _ => None,
     });
-    versions.collect()
+    let mut versions: Vec<u64> = versions.collect();
+    versions.dedup();
+    versions
 }
 
 #[test]
