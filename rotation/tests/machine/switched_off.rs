@@ -159,3 +159,34 @@ fn k2_an_interrupted_rotation_or_undo_is_not_begun_again() {
         assert!(world.document().open.is_empty());
     }
 }
+
+#[test]
+fn k2_a_persons_value_and_a_token_that_was_put_back_wait_as_well() {
+    for put in ["HAND", "OLD"] {
+        let mut before = in_grace();
+        before.retiring[0].state = RetiringState::Quarantine;
+        let mut world = World::new(before.clone());
+        world.add(plain("HAND", "by hand"));
+        world.token("OLD").enabled = false;
+        world.put(value(put));
+        let request = off(sweep(&world, 0));
+        let ended = world.run_at(0, request);
+        assert_eq!(ended.effects(), Vec::<&Command>::new());
+        let document = world.document();
+        assert_eq!(
+            (&document.current, &document.retiring),
+            (&before.current, &before.retiring)
+        );
+    }
+}
+
+#[test]
+fn k2_a_token_that_retires_without_our_marker_is_not_renamed() {
+    let mut before = in_grace();
+    before.retiring[0].digest = None;
+    before.retiring[0].origin = rotation::record::Origin::Version(1);
+    let mut world = World::new(before);
+    world.token("OLD").name = "by hand".into();
+    let ended = world.run_at(0, off(request(Goal::Settle)));
+    assert_eq!(ended.effects(), Vec::<&Command>::new());
+}
