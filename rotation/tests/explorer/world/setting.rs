@@ -79,7 +79,7 @@ impl Setting {
             may_retire: true,
             current_tokens: Arc::new(current_tokens),
             management_tokens: Arc::default(),
-            epochs: Arc::new(epochs),
+            epochs: Some(Arc::new(epochs)),
             outage: None,
         };
         Setting {
