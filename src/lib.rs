@@ -18,6 +18,7 @@ pub mod bounded_file;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod credential;
 pub mod daemon;
 pub mod dynatrace;
 pub mod http;

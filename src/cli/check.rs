@@ -20,6 +20,9 @@ pub(super) fn check(arguments: &Arguments, offline: bool) -> ExitCode {
     for secret in &settings.secrets {
         println!("{}", sanitize::line(&due_times(secret)));
     }
+    for warning in &settings.warnings {
+        println!("WARN  configuration: {}", sanitize::line(warning));
+    }
     println!(
         "{} files, {} secrets: the configuration is valid",
         settings.files.len(),

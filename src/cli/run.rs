@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::{LogFormat, Settings};
 use crate::daemon;
 use crate::telemetry::{self, Format, Line};
-use rotation::event::EventName;
+use rotation::event::{EventName, Level};
 
 use super::{Arguments, BAD_CONFIG, FAILED, variables};
 
@@ -34,6 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             let format = auto();
             if format.is_text() {
                 eprintln!("{problems}");
+                return ExitCode::from(BAD_CONFIG);
             }
             telemetry::start(format, "info", &instance);
             for problem in problems.lines() {
@@ -56,6 +57,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         settings.files.len()
     );
     Line::new(EventName::ConfigLoaded, message).write();
+    for warning in &settings.warnings {
+        let line = Line::new(EventName::ConfigLoaded, warning);
+        line.at(Level::Warn).write();
+    }
     let again = (arguments.config.clone(), arguments.config_dir.clone());
     let reload = Arc::new(move || {
         let options = crate::config::Options {

@@ -6,33 +6,33 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::mask;
 use super::problem::{Place, Problem, Report};
+use super::redact;
 
 /// A table. `place` is where it begins, for messages about what it lacks.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub struct Table {
     pub place: Place,
     pub entries: BTreeMap<String, Entry>,
 }
 
 /// A key with its value.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub struct Entry {
     pub key: Place,
     pub node: Node,
 }
 
 /// A value with its place.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub struct Node {
     pub place: Place,
     pub value: Value,
 }
 
 /// A value.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub enum Value {
     Text(String),
     /// `None`: too large for 64 bits.
     Integer(Option<i64>),
@@ -60,9 +60,9 @@ impl Value {
 }
 
 /// Reads a file's text. `None` after a syntax error, which was reported.
-pub(super) fn read(name: String, text: &str, report: &Report) -> Option<Table> {
+pub fn read(name: String, text: &str, report: &Report) -> Option<Table> {
     let file = report.source(name, text);
-    for found in mask::tokens(text) {
+    for found in redact::tokens(text) {
         let problem = Problem::new(
             &Place::span(file, found.span),
             format!("{} is written into the file", found.what),

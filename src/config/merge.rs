@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::context::Context;
 use super::file::{Entry, Node, Table, Value};
 use super::problem::{Place, Problem};
-use super::reading::Reading;
 
 /// Variables that begin like an override and are none.
 const NO_OVERRIDES: [&str; 2] = ["DTROTATE_CONFIG", "DTROTATE_INSTANCE"];
@@ -23,7 +23,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Begins with the main file, or with nothing if that could not be read.
-    pub fn new(main: Option<Table>, reading: &Reading) -> Tree {
+    pub fn new(main: Option<Table>, context: &Context) -> Tree {
         let mut tree = Tree {
             top: Table {
                 place: Place::Whole(0),
@@ -33,13 +33,13 @@ impl Tree {
             file_defaults: Vec::new(),
         };
         if let Some(main) = main {
-            tree.add(main, None, reading);
+            tree.add(main, None, context);
         }
         tree
     }
 
     /// Adds a drop-in file.
-    pub fn drop_in(&mut self, mut file: Table, reading: &Reading) {
+    pub fn drop_in(&mut self, mut file: Table, context: &Context) {
         let own = match file.entries.get("defaults").map(|entry| &entry.node.value) {
             Some(Value::Table(_)) => file.entries.remove("defaults"),
             _ => None,
@@ -52,21 +52,22 @@ impl Tree {
             self.file_defaults.push(table);
             self.file_defaults.len() - 1
         });
-        self.add(file, number, reading);
+        self.add(file, number, context);
     }
 
-    fn add(&mut self, mut file: Table, defaults: Option<usize>, reading: &Reading) {
+    fn add(&mut self, mut file: Table, defaults: Option<usize>, context: &Context) {
         if let Some(entry) = file.entries.remove("secret") {
-            for table in secret_tables(entry, reading) {
+            for table in secret_tables(entry, context) {
                 self.secrets.push((table, defaults));
             }
         }
-        merge(&mut self.top, file, reading);
+        merge(&mut self.top, file, context);
     }
 
-    /// Puts the overrides in. A variable that fits nowhere is kept in mind by `reading` and told at the end.
-    pub fn override_from(&mut self, environment: &BTreeMap<String, String>, reading: &Reading) {
+    /// Puts the overrides in. A variable that fits nowhere is kept in mind by `context` and told at the end.
+    pub fn override_from(&mut self, environment: &BTreeMap<String, String>, context: &Context) {
         let names = self.environment_names();
+        let mut service_links = Vec::new();
         for (variable, text) in environment {
             let Some(path) = variable.strip_prefix("DTROTATE_") else {
                 continue;
@@ -74,17 +75,28 @@ impl Tree {
             if NO_OVERRIDES.contains(&variable.as_str()) {
                 continue;
             }
+            if is_service_link(path, text) {
+                service_links.push(variable.as_str());
+                continue;
+            }
             let place = Place::Variable(Rc::from(variable.as_str()));
             if path == "SECRET" || path.starts_with("SECRET_") {
                 let problem = Problem::new(&place, "a [[secret]] cannot be overridden");
-                reading.problem(problem);
+                context.problem(problem);
                 continue;
             }
             let steps = steps(path, &names);
             let done = steps.is_some_and(|steps| put(&mut self.top, &steps, text, &place));
             if !done {
-                reading.unknown_variable(&place);
+                context.unknown_variable(&place);
             }
+        }
+        if let Some(first) = service_links.first() {
+            context.warn(format!(
+                "{} environment variables such as {first} are ignored: Kubernetes sets them for a Service whose name begins with \"dtrotate\"; \
+                 set enableServiceLinks: false in the pod's spec",
+                service_links.len()
+            ));
         }
     }
 
@@ -101,14 +113,35 @@ impl Tree {
     }
 }
 
+/// Whether Kubernetes sets this variable for a Service whose name begins with `dtrotate`: `DTROTATE_SERVICE_HOST`,
+/// `DTROTATE_PORT=tcp://...`, `DTROTATE_PORT_9780_TCP_ADDR`.
+fn is_service_link(path: &str, text: &str) -> bool {
+    if path.contains("__") {
+        return false;
+    }
+    let words: Vec<&str> = path.split('_').collect();
+    let protocol = |word: &str| matches!(word, "TCP" | "UDP" | "SCTP");
+    let number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+    match words[..] {
+        [.., "SERVICE", "HOST"] => true,
+        [.., "PORT", port, kind] | [.., "PORT", port, kind, "PROTO" | "PORT" | "ADDR"]
+            if number(port) && protocol(kind) =>
+        {
+            true
+        }
+        [.., "PORT"] if text.contains("://") || number(text) => true,
+        _ => path.contains("SERVICE_PORT_") && number(text),
+    }
+}
+
 /// The tables of `[[secret]]`; anything else of that name is reported.
-fn secret_tables(entry: Entry, reading: &Reading) -> Vec<Table> {
+fn secret_tables(entry: Entry, context: &Context) -> Vec<Table> {
     let wrong = |place: &Place| {
         let problem = Problem::new(
             place,
             "a secret is a table of its own under [[secret]], with two brackets",
         );
-        reading.problem(problem);
+        context.problem(problem);
     };
     let Value::List(items) = entry.node.value else {
         wrong(&entry.key);
@@ -124,17 +157,17 @@ fn secret_tables(entry: Entry, reading: &Reading) -> Vec<Table> {
     items.into_iter().filter_map(table).collect()
 }
 
-fn merge(into: &mut Table, from: Table, reading: &Reading) {
+fn merge(into: &mut Table, from: Table, context: &Context) {
     for (key, entry) in from.entries {
         let Some(first) = into.entries.get_mut(&key) else {
             into.entries.insert(key, entry);
             continue;
         };
         match (&mut first.node.value, entry.node.value) {
-            (Value::Table(into), Value::Table(from)) => merge(into, from, reading),
+            (Value::Table(into), Value::Table(from)) => merge(into, from, context),
             _ => {
                 let problem = Problem::new(&entry.key, format!("\"{key}\" is given twice"));
-                reading.problem(problem.also(&first.key, "first given here"));
+                context.problem(problem.also(&first.key, "first given here"));
             }
         }
     }

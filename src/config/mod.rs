@@ -1,52 +1,60 @@
-//! The configuration: from files and environment to [`Settings`], or to [`Problems`] that say where and what to do.
+//! The configuration: from files and environment variables to [`Settings`], or to [`Problems`] that say where and what to do.
 //!
-//! Stages, one file each: `file` reads TOML into tables that know their places; `merge` makes one tree of several files and
-//! the overrides; `section` reads typed values; `services` and `secrets` judge their meaning; `settings` is what comes out. A problem
-//! never ends the reading: all of them come in one go.
+//! `tables` declares every key once. Stages, one file each: `file` parses TOML into tables that know their places; `merge` makes one
+//! tree of several files and the overrides; `section` and `kinds` read typed values; `services` and `secrets` check their meaning;
+//! `settings` is the result. A problem never ends the reading: all of them are reported at once.
 //!
-//! It reads files and nothing else: the environment is an argument, nothing is asked from a network, and no secret is ever taken from
+//! It reads files and nothing else: the environment is an argument, no network is involved, and no credential is ever taken from
 //! a configuration file or shown from one.
 
-mod checks;
-mod credential;
+mod context;
 mod duration;
 mod file;
-mod lengths;
+mod kinds;
+mod lifecycle;
 mod login;
-mod mask;
 mod merge;
 mod notify;
 mod problem;
-mod reading;
+mod redact;
+mod schedules;
 mod schema;
+mod secret_options;
 mod secrets;
 mod section;
 mod services;
 mod settings;
-mod timing;
+mod table;
+mod tables;
 mod url;
-mod wishes;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use credential::{Credential, CredentialError, read};
 pub use duration::show as show_duration;
+pub use kinds::KeyType;
 pub use notify::webhook_url;
 pub use problem::Problems;
 pub use schema::schema;
+pub use section::variable;
 pub use settings::{
-    Api, Auth, Daemon, Details, Environment, Field, Journal, Limits, Log, LogFormat, Missed,
-    Notify, NotifyDynatrace, NotifyWebhook, Ops, SecretId, SecretSettings, Settings, Vault,
+    Environment, Field, Notify, NotifyDynatrace, NotifyWebhook, SecretSettings, Settings, Vault,
 };
+pub use table::{KeyDoc, Role, TableDoc};
+pub use tables::{Daemon, Journal, Limits, Log, LogFormat, Ops, tables};
 
+use crate::bounded_file::{self, ReadError};
+use context::Context;
 use merge::Tree;
 use problem::{Place, Problem};
-use reading::Reading;
+use schedules::Schedules;
 use section::Section;
-use timing::Timings;
-use wishes::Wishes;
+use table::Table;
+
+/// The limit for a configuration file, bytes: a file with 10,000 secrets has about 2 MB.
+const LARGEST_FILE: usize = 16 * 1024 * 1024;
 
 /// How to read a configuration.
 #[derive(Clone, Default)]
@@ -68,99 +76,112 @@ pub struct Options {
 /// Every problem of every file. A file that cannot be read or is no TOML is one problem; the others are still judged, but not for
 /// what they seem to lack.
 pub fn load(path: &Path, options: &Options) -> Result<Settings, Problems> {
-    let reading = Reading::default();
-    match build(path, options, &reading) {
-        Some(settings) if reading.report.is_empty() => Ok(settings),
-        _ => Err(reading.report.finish()),
+    let context = Context::default();
+    match build(path, options, &context) {
+        Some(settings) if context.report.is_empty() => Ok(settings),
+        _ => Err(context.report.finish()),
     }
 }
 
 /// Where the daemon listens by this configuration, whatever else is wrong with it; none = it does not listen.
 pub fn listen(path: &Path, options: &Options) -> Option<SocketAddr> {
-    let reading = Reading::default();
-    let tree = read_tree(path, options, &reading).1;
-    let top = Section::new("", &tree.top, true, &reading);
-    services::ops(top.table("ops")).listen
+    let context = Context::default();
+    let tree = read_tree(path, options, &context).1;
+    let top = Section::new("", &tree.top, true, &context);
+    Ops::read_all(top.table("ops")).listen
 }
 
-fn build(path: &Path, options: &Options, reading: &Reading) -> Option<Settings> {
-    let (files, tree) = read_tree(path, options, reading);
-    let settings = judge(&tree, path, options, reading);
-    reading.finish_variables();
+fn build(path: &Path, options: &Options, context: &Context) -> Option<Settings> {
+    let (files, tree) = read_tree(path, options, context);
+    let settings = resolve(&tree, path, options, context);
+    context.finish_variables();
     settings.map(|settings| Settings { files, ..settings })
 }
 
 /// All files as one tree, overrides included.
-fn read_tree(path: &Path, options: &Options, reading: &Reading) -> (Vec<PathBuf>, Tree) {
+fn read_tree(path: &Path, options: &Options, context: &Context) -> (Vec<PathBuf>, Tree) {
     let mut files = vec![path.to_owned()];
-    let mut tree = Tree::new(read_file(path, reading), reading);
-    for path in drop_in_files(path, options, reading) {
-        if let Some(table) = read_file(&path, reading) {
-            tree.drop_in(table, reading);
+    let mut tree = Tree::new(read_file(path, context), context);
+    for path in drop_in_files(path, options, context) {
+        if let Some(table) = read_file(&path, context) {
+            tree.drop_in(table, context);
         }
         files.push(path);
     }
-    tree.override_from(&options.environment, reading);
+    tree.override_from(&options.environment, context);
     (files, tree)
 }
 
 /// From the tree to settings; `None` after a problem without which there is nothing to hand out.
-fn judge(tree: &Tree, path: &Path, options: &Options, reading: &Reading) -> Option<Settings> {
-    let top = Section::new("", &tree.top, true, reading);
-    let mut timings = Timings::default();
-    let defaults_section = top.table("defaults");
-    let defaults = Wishes::read(&defaults_section, &mut timings, reading);
-    defaults_section.finish();
-    let file_defaults: Vec<Wishes> = tree
+fn resolve(tree: &Tree, path: &Path, options: &Options, context: &Context) -> Option<Settings> {
+    let top = Section::new("", &tree.top, true, context);
+    top.has_tables(&[
+        "defaults",
+        "vault",
+        "journal",
+        "dynatrace",
+        "limits",
+        "daemon",
+        "log",
+        "ops",
+        "notify",
+        "secret",
+    ]);
+    let mut schedules = Schedules::default();
+    let mut schedule_is_misspelt = false;
+    let mut read_defaults = |section: Section<'_>| {
+        let options = secret_options::read(&section, &mut schedules, context);
+        schedule_is_misspelt |= section.is_misspelt("schedule");
+        section.finish();
+        options
+    };
+    let defaults = read_defaults(top.table("defaults"));
+    let file_defaults: Vec<_> = tree
         .file_defaults
         .iter()
-        .map(|table| {
-            let section = Section::new("defaults", table, false, reading);
-            let wishes = Wishes::read(&section, &mut timings, reading);
-            section.finish();
-            wishes
-        })
+        .map(|table| read_defaults(Section::new("defaults", table, false, context)))
         .collect();
 
-    let mount = defaults.mount.given().ok().flatten();
     let around = services::Surroundings {
-        reading,
+        context,
         options,
         folder: path.parent().unwrap_or(Path::new("")).to_owned(),
-        mount: mount
-            .map_or(services::DEFAULT_MOUNT, |mount| &mount.value)
-            .to_owned(),
+        mount: defaults.mount.or_default(),
     };
     let vault = services::vault(top.table("vault"), &around);
-    let journal = services::journal(top.table("journal"));
+    let journal = Journal::read_all(top.table("journal"));
     let (environments, environment_names) =
         services::environments(&top.table("dynatrace"), &around);
-    let limits = services::limits(top.table("limits"));
-    let daemon = services::daemon(top.table("daemon"));
-    let log = services::log(top.table("log"));
-    let ops = services::ops(top.table("ops"));
+    let limits = Limits::read_all(top.table("limits"));
+    let daemon = Daemon::read_all(top.table("daemon"));
+    let log = Log::read_all(top.table("log"));
+    let ops = Ops::read_all(top.table("ops"));
     let notify = notify::notify(
         top.table("notify"),
         &environments,
         &environment_names,
         &around,
     );
-    top.elsewhere("secret");
+    let secrets_are_misspelt = top.is_misspelt("secret");
     top.finish();
 
     let around = secrets::Surroundings {
-        reading,
+        context,
         environments: &environments,
         environment_names: &environment_names,
         journal: &journal,
         defaults: &defaults,
+        schedule_is_misspelt,
     };
-    let mut secrets = secrets::Secrets::new(around, timings);
+    let mut secrets = secrets::Secrets::new(around, schedules);
     for (table, own_defaults) in &tree.secrets {
-        let section = Section::new("secret", table, false, reading);
+        let section = Section::new("secret", table, false, context);
         secrets.add(section, own_defaults.map(|number| &file_defaults[number]));
     }
     let secrets = secrets.finish();
+    if tree.secrets.is_empty() && !secrets_are_misspelt {
+        context.warn("no secret is configured, so nothing is rotated: add a [[secret]]".to_owned());
+    }
     Some(Settings {
         vault: vault?,
         journal,
@@ -171,37 +192,34 @@ fn judge(tree: &Tree, path: &Path, options: &Options, reading: &Reading) -> Opti
         log,
         ops,
         notify,
+        warnings: context.take_warnings(),
         files: Vec::new(),
     })
 }
 
 /// Reads one file; a failure is reported, and what seems to be missing after it is not.
-fn read_file(path: &Path, reading: &Reading) -> Option<file::Table> {
+fn read_file(path: &Path, context: &Context) -> Option<file::Table> {
     let name = path.display().to_string();
-    let table = match std::fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => file::read(name, &text, &reading.report),
-        Ok(Err(_)) => {
-            let place = Place::Whole(reading.report.source(name, ""));
-            reading.problem(Problem::new(&place, "this file is not text in UTF-8"));
-            None
-        }
+    let table = match bounded_file::read_text(path, LARGEST_FILE) {
+        Ok(text) => file::read(name, &text, &context.report),
         Err(error) => {
-            let place = Place::Whole(reading.report.source(name, ""));
-            reading.problem(Problem::new(
-                &place,
-                format!("cannot read this file: {error}"),
-            ));
+            let place = Place::Whole(context.report.source(name, ""));
+            let message = match error {
+                ReadError::NotText => "this file is not text in UTF-8".to_owned(),
+                error => format!("cannot read this file: {error}"),
+            };
+            context.problem(Problem::new(&place, message));
             None
         }
     };
     if table.is_none() {
-        reading.set_incomplete();
+        context.set_incomplete();
     }
     table
 }
 
 /// The drop-in files in the order of their names. Without `--config-dir` the folder may be absent.
-fn drop_in_files(main: &Path, options: &Options, reading: &Reading) -> Vec<PathBuf> {
+fn drop_in_files(main: &Path, options: &Options, context: &Context) -> Vec<PathBuf> {
     let beside = || main.parent().unwrap_or(Path::new("")).join("conf.d");
     let folder = options.config_dir.clone().unwrap_or_else(beside);
     let entries =
@@ -214,12 +232,12 @@ fn drop_in_files(main: &Path, options: &Options, reading: &Reading) -> Vec<PathB
             return Vec::new();
         }
         Err(error) => {
-            let place = Place::Whole(reading.report.source(folder.display().to_string(), ""));
-            reading.problem(Problem::new(
+            let place = Place::Whole(context.report.source(folder.display().to_string(), ""));
+            context.problem(Problem::new(
                 &place,
                 format!("cannot read this folder: {error}"),
             ));
-            reading.set_incomplete();
+            context.set_incomplete();
             return Vec::new();
         }
     };

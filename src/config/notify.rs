@@ -1,15 +1,13 @@
-//! `[notify]`: whom to tell of troubles. A way is on when its file is named; both hold a secret, which never stands in a configuration.
+//! `[notify]`: the channels for notifications. A channel is enabled by setting its file, which holds a credential.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use super::credential::read;
-use super::login::refuse_inline;
-use super::problem::{Placed, Problem};
-use super::reading::did_you_mean;
+use super::problem::Placed;
 use super::section::Section;
-use super::services::{self, Surroundings};
+use super::services::Surroundings;
 use super::settings::{Environment, Notify, NotifyDynatrace, NotifyWebhook};
+use super::table::{Given, Table};
+use super::tables::{NotifyDynatraceTable, NotifyWebhookTable};
 use super::url;
 use rotation::token::TokenValue;
 
@@ -20,6 +18,7 @@ pub(super) fn notify(
     names: &[String],
     around: &Surroundings<'_>,
 ) -> Notify {
+    section.has_tables(&["dynatrace", "webhook"]);
     let dynatrace = dynatrace(section.table("dynatrace"), environments, names, around);
     let webhook = webhook(section.table("webhook"), around);
     section.finish();
@@ -32,21 +31,22 @@ fn dynatrace(
     names: &[String],
     around: &Surroundings<'_>,
 ) -> Option<NotifyDynatrace> {
-    let named = section.text("environment");
-    let token = file(&section, "token_file", "token", around);
-    let token = token.and_then(|written| around.credential(&written, true));
-    let environment = match &named {
+    let table = NotifyDynatraceTable::read(&section);
+    let token = enabled_by(&section, "token_file", &table.token_file);
+    let token = token.and_then(|written| around.credential(written, true));
+    let environment = match table.environment.given() {
         Some(name) if !names.contains(&name.value) => {
-            unknown(name, names, around);
+            around.context.unknown_environment(name, names);
             None
         }
         Some(name) => environments.get(&name.value),
         None if section.is_empty() || names.len() < 2 => environments.values().next(),
         None => {
             let all = names.join(", ");
-            section.missing(&format!(
-                "[notify.dynatrace] names no environment, and there are several: {all}"
-            ));
+            section.missing(
+                "environment",
+                &format!("[notify.dynatrace] names no environment, and there are several: {all}"),
+            );
             None
         }
     };
@@ -57,22 +57,12 @@ fn dynatrace(
     })
 }
 
-fn unknown(name: &Placed<String>, names: &[String], around: &Surroundings<'_>) {
-    if around.reading.is_incomplete() || names.is_empty() {
-        return;
-    }
-    let message = format!("the environment \"{}\" is not configured", name.value);
-    let meant = did_you_mean(&name.value, names.iter().map(String::as_str));
-    let help = meant.unwrap_or_else(|| format!("environments: {}", names.join(", ")));
-    let problem = Problem::new(&name.place, message);
-    around.reading.problem(problem.help(help));
-}
-
 fn webhook(section: Section<'_>, around: &Surroundings<'_>) -> Option<NotifyWebhook> {
-    let allow_http = section.boolean("allow_http").is_some_and(|flag| flag.value);
-    let written = file(&section, "url_file", "url", around);
+    let table = NotifyWebhookTable::read(&section);
+    let allow_http = table.allow_http.or_default();
+    let written = enabled_by(&section, "url_file", &table.url_file);
     let url = written.and_then(|written| {
-        let url = around.credential(&written, true)?;
+        let url = around.credential(written, true)?;
         if !around.options.offline
             && let Ok(value) = url.read()
             && let Err(why) = url::webhook(value.expose(), allow_http)
@@ -81,38 +71,28 @@ fn webhook(section: Section<'_>, around: &Surroundings<'_>) -> Option<NotifyWebh
         }
         Some(url)
     });
-    let ca_file = around.certificates(&section);
-    let proxy = services::proxy(&section);
-    let timeout = section.length_or("timeout", Duration::from_secs(10));
+    let ca_file = around.certificates(&table.ca_file);
     section.finish();
     Some(NotifyWebhook {
         url: url?,
         allow_http,
         ca_file,
-        proxy,
-        timeout,
+        proxy: table.proxy.or_default(),
+        timeout: table.timeout.or_default(),
     })
 }
 
-/// The key that turns a way on: it names the file. `inline` is the key of the secret itself, which is refused.
-fn file(
+/// The key that enables a channel by naming its file.
+fn enabled_by<'a>(
     section: &Section<'_>,
-    key: &'static str,
-    inline: &'static str,
-    around: &Surroundings<'_>,
-) -> Option<Placed<String>> {
-    refuse_inline(section, around, inline, key);
-    let written = section.text(key);
-    if written.is_none() && !section.is_empty() && !section.has(key) && !section.has(inline) {
-        section.missing(&format!("nobody is told by this way without {key}"));
+    key: &str,
+    file: &'a Given<String>,
+) -> Option<&'a Placed<String>> {
+    if !section.is_empty() && !file.is_present() {
+        let name = section.name();
+        section.missing(key, &format!("[{name}] has no effect without {key}"));
     }
-    let written = written?;
-    if written.value.contains("://") {
-        let what = format!("{key} holds a web address instead of the name of a file");
-        around.problem(&written.place, what);
-        return None;
-    }
-    Some(written)
+    file.given()
 }
 
 /// Reads the URL of a webhook.
@@ -120,7 +100,7 @@ fn file(
 /// # Errors
 /// A sentence that names the file and nothing of its content.
 pub fn webhook_url(webhook: &NotifyWebhook) -> Result<TokenValue, String> {
-    let url = read(&webhook.url)?;
+    let url = webhook.url.read().map_err(|error| error.to_string())?;
     match url::webhook(url.expose(), webhook.allow_http) {
         Ok(()) => Ok(url),
         Err(why) => Err(format!("{} {why}", webhook.url.origin())),

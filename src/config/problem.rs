@@ -8,11 +8,11 @@ use std::rc::Rc;
 
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 
-use super::mask;
+use super::redact;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub enum Place {
     /// A file as a whole (it cannot be read, or something is missing in it).
     Whole(usize),
     /// A span of bytes in a file.
@@ -29,23 +29,14 @@ impl Place {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Placed<T> {
+pub struct Placed<T> {
     pub value: T,
     pub place: Place,
 }
 
-impl<T> Placed<T> {
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Placed<U> {
-        Placed {
-            value: change(self.value),
-            place: self.place,
-        }
-    }
-}
-
 /// One problem: a sentence, its place, perhaps a second place and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Problem {
+pub struct Problem {
     place: Place,
     message: String,
     also: Option<(Place, String)>,
@@ -78,7 +69,7 @@ impl Problem {
 /// Masked, and on one line: a control character in a quoted value must not reach a terminal or break a log line.
 fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
-    for c in mask::text(text).chars() {
+    for c in redact::text(text).chars() {
         match c.is_control() {
             true => clean.extend(c.escape_default()),
             false => clean.push(c),
@@ -120,7 +111,7 @@ impl Source {
 
 /// Collects problems while a configuration is read.
 #[derive(Default)]
-pub(super) struct Report {
+pub struct Report {
     sources: RefCell<Vec<Source>>,
     problems: RefCell<Vec<Problem>>,
 }
@@ -132,7 +123,7 @@ impl Report {
         let mut sources = self.sources.borrow_mut();
         sources.push(Source {
             name,
-            masked: mask::source(text),
+            masked: redact::source(text),
             line_starts: std::iter::once(0).chain(starts).collect(),
         });
         sources.len() - 1

@@ -1,209 +1,138 @@
-//! The JSON Schema of a configuration file, for editors. It is learned from the code that reads one: an empty configuration is read,
-//! and every key that is asked for on the way is a key there is. What the keys mean is taken from `config/dtrotate.toml`.
-
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
-use std::path::Path;
+//! The JSON Schema of a configuration file, for editors.
 
 use serde_json::{Map, Value, json};
 
-use super::merge::Tree;
-use super::reading::Reading;
-use super::{Options, file, judge};
+use super::kinds::KeyType;
+use super::table::TableDoc;
+use super::tables::{GROUPS, tables};
 
-/// As what a key is read.
-pub(super) enum Shape {
-    Text,
-    /// One text or several.
-    Texts,
-    /// One of these.
-    Words(Vec<String>),
-    /// A length of time.
-    Length,
-    Flag,
-    Integer(RangeInclusive<i64>),
-}
-
-/// What is read of each section, by its dotted name; `*` stands for a name that people choose.
-pub(super) type Shapes = BTreeMap<String, BTreeMap<&'static str, Shape>>;
-
-/// A table of every kind; it is not valid, and what is wrong with it is of no interest.
-const SPECIMEN: &str = "[dynatrace.\"*\"]\n[[secret]]\n";
-
-const REFERENCE: &str = include_str!("../../config/dtrotate.toml");
-
-/// A JSON Schema (draft 7, which TOML editors understand) for the main file and for drop-in files. It knows every key and its type; what
-/// only the meaning shows (a bad cron expression, two secrets at one place) is left to `dtrotate check`.
+/// A JSON Schema (draft 7, which TOML editors understand) for the main file and for drop-in files. It knows every key and its type;
+/// problems of meaning (an invalid cron expression, two secrets at one place) are left to `dtrotate check`.
 pub fn schema() -> Value {
-    let reading = Reading::learning();
-    let table = file::read("specimen".to_owned(), SPECIMEN, &reading.report);
-    let tree = Tree::new(table, &reading);
-    let options = Options {
-        offline: true,
-        ..Options::default()
-    };
-    judge(&tree, Path::new(""), &options, &reading);
-    let shapes = reading.learned();
-    let meanings = meanings();
-    let mut top = object("", &shapes, &meanings);
-    let secret = std::mem::take(&mut top["properties"]["secret"]);
-    top["properties"]["secret"] = json!({ "type": "array", "items": secret });
+    let tables = tables();
+    let mut top = object("", &tables);
+    let description = top["properties"]["secret"]["description"].clone();
+    let mut secret = top["properties"]["secret"].take();
+    let defaults = top["properties"]["defaults"]["properties"].as_object();
+    let defaults = defaults.cloned().unwrap_or_default();
+    if let Some(keys) = secret["properties"].as_object_mut() {
+        keys.extend(defaults);
+    }
+    top["properties"]["secret"] =
+        json!({ "type": "array", "description": description, "items": secret });
     top["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     top["title"] = json!("dtrotate");
     top
 }
 
 /// A table with its keys and the tables in it.
-fn object(section: &str, shapes: &Shapes, meanings: &Meanings) -> Value {
+fn object(name: &str, tables: &[TableDoc]) -> Value {
     let mut properties = Map::new();
     let mut others = json!(false);
-    for (key, shape) in shapes.get(section).into_iter().flatten() {
-        let mut value = shape.schema();
-        if let Some(meaning) = meanings.get(&(section.to_owned(), (*key).to_owned())) {
-            value["description"] = json!(meaning);
-        }
-        properties.insert((*key).to_owned(), value);
+    let table = tables.iter().find(|table| table.name == name);
+    for key in table.into_iter().flat_map(|table| &table.keys) {
+        let mut value = key.key_type.schema();
+        value["description"] = json!(one_line(key.doc));
+        properties.insert(key.name.to_owned(), value);
     }
-    for inner in shapes.keys() {
-        let Some(name) = child(section, inner) else {
+    for inner in tables {
+        let Some(key) = child(name, inner.name) else {
             continue;
         };
-        let path = match section {
-            "" => name.to_owned(),
-            section => format!("{section}.{name}"),
+        let path = match name {
+            "" => key.to_owned(),
+            name => format!("{name}.{key}"),
         };
-        let table = object(&path, shapes, meanings);
-        match name {
-            "*" => others = table,
-            name => {
-                properties.insert(name.to_owned(), table);
+        match key {
+            "*" => others = object(&path, tables),
+            key if !properties.contains_key(key) => {
+                properties.insert(key.to_owned(), object(&path, tables));
             }
+            _ => {}
         }
     }
-    json!({ "type": "object", "properties": properties, "additionalProperties": others })
+    let group = GROUPS.iter().find(|(group, _)| *group == name);
+    let doc = table.map(|table| table.doc);
+    let doc = doc
+        .or(group.map(|(_, doc)| *doc))
+        .unwrap_or("The configuration of dtrotate");
+    json!({
+        "type": "object",
+        "description": one_line(doc),
+        "properties": properties,
+        "additionalProperties": others,
+    })
+}
+
+fn one_line(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// `auth` for `vault` and `vault.auth`; the next name on the way for one that is deeper.
-fn child<'a>(section: &str, inner: &'a str) -> Option<&'a str> {
-    let rest = match section {
+fn child<'a>(table: &str, inner: &'a str) -> Option<&'a str> {
+    let rest = match table {
         "" => inner,
-        section => inner.strip_prefix(section)?.strip_prefix('.')?,
+        table => inner.strip_prefix(table)?.strip_prefix('.')?,
     };
-    let name = rest.split('.').next()?;
-    (!name.is_empty()).then_some(name)
+    rest.split('.').next()
 }
 
-impl Shape {
+impl KeyType {
     fn schema(&self) -> Value {
         match self {
-            Shape::Text => json!({ "type": "string" }),
-            Shape::Texts => json!({
+            KeyType::Text => json!({ "type": "string" }),
+            KeyType::Texts => json!({
                 "anyOf": [
                     { "type": "string" },
                     { "type": "array", "items": { "type": "string" }, "minItems": 1 },
                 ],
             }),
-            Shape::Words(words) => json!({ "enum": words }),
-            Shape::Length => json!({
+            KeyType::Words(words) => json!({ "enum": words }),
+            KeyType::Length => json!({
                 "type": "string",
                 "pattern": "^([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
                 "minLength": 2,
             }),
-            Shape::Flag => json!({ "type": "boolean" }),
-            Shape::Integer(bounds) => json!({
+            KeyType::Flag => json!({ "type": "boolean" }),
+            KeyType::Integer(min, max) => json!({
                 "type": "integer",
-                "minimum": bounds.start(),
-                "maximum": bounds.end(),
+                "minimum": min,
+                "maximum": max,
             }),
         }
     }
 }
 
-/// What the reference says of a key in a section.
-type Meanings = BTreeMap<(String, String), String>;
-
-/// Reads the remarks of the reference: a key, commented out or not, with a remark after its value, which the next lines may go on with.
-fn meanings() -> Meanings {
-    let mut meanings = Meanings::new();
-    let mut section = String::new();
-    let mut last = None;
-    for line in REFERENCE.lines() {
-        if let Some(header) = line.strip_prefix('[') {
-            let name = header.trim_start_matches('[').split(']').next();
-            section = name
-                .unwrap_or_default()
-                .replace("dynatrace.prod", "dynatrace.*");
-            last = None;
-        } else if let Some((key, remark)) = described(line) {
-            let at = (section.clone(), key.to_owned());
-            meanings
-                .entry(at.clone())
-                .or_insert_with(|| remark.to_owned());
-            last = Some(at);
-        } else if let (true, Some(at)) = (line.starts_with("   "), &last)
-            && let Some(meaning) = meanings.get_mut(at)
-        {
-            let more = line.trim_start_matches([' ', '#']);
-            *meaning = format!("{meaning} {more}").trim().to_owned();
-        } else {
-            last = None;
-        }
-    }
-    meanings
-}
-
-/// The key and the remark of `key = value  # remark` or `# key = value  # remark`.
-fn described(line: &str) -> Option<(&str, &str)> {
-    let line = line.strip_prefix("# ").unwrap_or(line);
-    let (key, rest) = line.split_once(" = ")?;
-    let plain = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    let remark = rest.split_once(" # ").map_or("", |(_, remark)| remark);
-    (plain && !key.is_empty()).then_some((key, remark.trim()))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
-    /// The keys of an object of the schema with the dotted names of their tables.
-    fn keys(schema: &Value, section: &str, found: &mut BTreeSet<(String, String)>) {
+    /// Every object and key of the schema without a description.
+    fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
+        if schema["description"].as_str().is_none_or(str::is_empty) {
+            found.push(path.to_owned());
+        }
         let object = if schema["type"] == "array" {
             &schema["items"]
         } else {
             schema
         };
-        let inner = |name: &str| match section {
-            "" => name.to_owned(),
-            section => format!("{section}.{name}"),
-        };
         for (key, value) in object["properties"].as_object().into_iter().flatten() {
-            if value["type"] == "object" || value["type"] == "array" {
-                keys(value, &inner(key), found);
-            } else {
-                found.insert((section.to_owned(), key.clone()));
-            }
+            undescribed(value, &format!("{path}.{key}"), found);
         }
         if object["additionalProperties"].is_object() {
-            keys(&object["additionalProperties"], &inner("*"), found);
+            undescribed(&object["additionalProperties"], &format!("{path}.*"), found);
         }
     }
 
     #[test]
-    fn the_reference_names_every_key_that_the_code_knows_and_no_other() {
-        let mut known = BTreeSet::new();
-        keys(&schema(), "", &mut known);
-        // A key of [defaults] may stand in a [[secret]], too, and is explained once.
-        let defaults: BTreeSet<String> = known
-            .iter()
-            .filter(|(section, _)| section == "defaults")
-            .map(|(_, key)| key.clone())
-            .collect();
-        known.retain(|(section, key)| section != "secret" || !defaults.contains(key));
-        let mut named: BTreeSet<_> = meanings().into_keys().collect();
-        named.retain(|(section, key)| section != "secret" || !defaults.contains(key));
-        assert!(known.len() > 40, "{known:?}");
-        assert_eq!(named, known);
+    fn every_key_and_table_has_a_description() {
+        let mut found = vec![];
+        undescribed(&schema(), "", &mut found);
+        assert_eq!(found, [""; 0]);
+        let schema = schema();
+        let auth = &schema["properties"]["dynatrace"]["additionalProperties"]["properties"]["auth"];
+        assert!(auth["properties"]["path"]["description"].is_string());
+        assert!(schema["properties"]["secret"]["items"]["properties"]["grace"].is_object());
     }
 }

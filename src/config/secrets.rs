@@ -2,33 +2,34 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::checks;
-use super::lengths::Lengths;
+use super::context::Context;
+use super::lifecycle::Lifecycle;
 use super::problem::{Place, Placed, Problem};
-use super::reading::{Reading, did_you_mean};
+use super::schedules::{Schedules, Timing};
+use super::secret_options::{self, Layers};
 use super::section::Section;
-use super::services::{DEFAULT_FIELD, DEFAULT_MOUNT};
-use super::settings::{Environment, Journal, Missed, SecretSettings};
-use super::timing::{Timing, Timings};
-use super::wishes::{Layers, Refused, Wish, Wishes};
-use rotation::plan::Kind;
+use super::settings::{Environment, SecretSettings};
+use super::table::{Given, Refused, Table};
+use super::tables::{Journal, SecretKeys, SecretOptions, TokenKind};
 
 /// What the secrets need besides their own tables.
 pub(super) struct Surroundings<'a> {
-    pub reading: &'a Reading,
+    pub context: &'a Context,
     /// The valid environments.
     pub environments: &'a BTreeMap<String, Environment>,
     /// The names of all that are written down.
     pub environment_names: &'a [String],
     pub journal: &'a Journal,
     /// The main file's `[defaults]`.
-    pub defaults: &'a Wishes,
+    pub defaults: &'a SecretOptions,
+    /// A table of defaults has a misspelt `schedule`.
+    pub schedule_is_misspelt: bool,
 }
 
 /// Reads and checks one secret after the other.
 pub(super) struct Secrets<'a> {
     around: Surroundings<'a>,
-    timings: Timings,
+    schedules: Schedules,
     by_name: HashMap<String, Place>,
     by_field: HashMap<(String, String, String), Place>,
     /// Former names with their places.
@@ -46,10 +47,10 @@ pub(super) struct Identity {
 }
 
 impl<'a> Secrets<'a> {
-    pub fn new(around: Surroundings<'a>, timings: Timings) -> Self {
+    pub fn new(around: Surroundings<'a>, schedules: Schedules) -> Self {
         Secrets {
             around,
-            timings,
+            schedules,
             by_name: HashMap::new(),
             by_field: HashMap::new(),
             renamed: Vec::new(),
@@ -58,64 +59,64 @@ impl<'a> Secrets<'a> {
     }
 
     fn problem(&self, place: &Place, message: impl AsRef<str>) {
-        self.around.reading.problem(Problem::new(place, message));
+        self.around.context.problem(Problem::new(place, message));
     }
 
     /// Takes one `[[secret]]`, with its file's own defaults.
-    pub fn add(&mut self, section: Section<'_>, file_defaults: Option<&Wishes>) {
-        let reading = self.around.reading;
-        let own = Wishes::read(&section, &mut self.timings, reading);
-        let name = section.parsed("name", checks::secret_name);
-        let name = Wish::new(&section, "name", name);
-        let path = section.parsed("path", checks::vault_path);
-        if !section.has("path") {
-            section.missing("this secret has no path: where in Vault is the token to rotate?");
-        }
-        let kinds = [
-            ("api", Some(Kind::Api)),
-            ("platform", None),
-            ("activegate", None),
-        ];
-        let kind = section.choice("kind", &kinds);
-        if let Some(later) = kind.as_ref().filter(|kind| kind.value.is_none()) {
-            self.problem(
-                &later.place,
-                "this kind of token is reserved for a later version: not yet",
+    pub fn add(&mut self, section: Section<'_>, file_defaults: Option<&SecretOptions>) {
+        let context = self.around.context;
+        let own = secret_options::read(&section, &mut self.schedules, context);
+        let keys = SecretKeys::read(&section);
+        section.refuse_reserved(&["create", "token_name", "scopes"]);
+        if !keys.path.is_present() {
+            section.missing(
+                "path",
+                "this secret has no path: where in Vault is the token to rotate?",
             );
         }
-        let renamed_from = section.parsed("renamed_from", checks::secret_name);
-        section.not_yet(&["create", "token_name", "scopes"]);
+        if let Some(kind) = keys
+            .kind
+            .given()
+            .filter(|kind| kind.value != TokenKind::Api)
+        {
+            self.problem(
+                &kind.place,
+                "this kind of token is reserved for a later version",
+            );
+        }
         let place = section.place().clone();
+        let schedule_is_misspelt = section.is_misspelt("schedule");
         section.finish();
+        let path = keys.path.given();
 
         let mut tables = vec![&own];
         tables.extend(file_defaults);
         tables.push(self.around.defaults);
         let layers = Layers { tables };
-        let identity = self.identify(&layers, &name, path.as_ref());
-        if let Some(identity) = &identity {
-            self.register(identity, &name, path.as_ref());
+        let identity = self.identify(&layers, &keys);
+        if let (Some(identity), Some(path)) = (&identity, path) {
+            self.register(identity, &keys.name, path);
         }
-        let renamed_from = renamed_from.map(|former| {
+        let renamed_from = keys.renamed_from.given().map(|former| {
             self.renamed.push(former.clone());
-            former.value
+            former.value.clone()
         });
         let environment = self.environment(&layers, &place);
-        let timed = self.timed(&layers, &place);
+        let timed = self.timed(&layers, &place, schedule_is_misspelt);
         let (Some(identity), Ok(Some(environment)), Ok(Some((timing, schedule_text))), Ok(plan)) = (
             identity,
             environment,
             timed,
-            Lengths::read(&layers, self.around.reading),
+            Lifecycle::read(&layers, context),
         ) else {
             return;
         };
-        let jitter = plan.check_rates(&layers, &timing, reading);
-        let manages_tokens = self.manages_tokens(&identity, environment, path.as_ref());
+        let jitter = plan.check_rates(&layers, &timing, context);
+        let manages_tokens = self.manages_tokens(&identity, environment, path);
         let (Ok(missed), Ok(expiry_guard), Ok(enabled), Ok(jitter)) = (
-            layers.pick(|w| &w.missed),
-            layers.pick(|w| &w.expiry_guard),
-            layers.pick(|w| &w.enabled),
+            layers.value(|o| &o.missed),
+            layers.value(|o| &o.expiry_guard),
+            layers.value(|o| &o.enabled),
             jitter,
         ) else {
             return;
@@ -126,47 +127,26 @@ impl<'a> Secrets<'a> {
             schedule_text,
             zone_name: timing.zone_name.clone(),
             jitter,
-            missed: missed.map_or(Missed::Run, |missed| missed.value),
-            expiry_guard: expiry_guard.is_none_or(|flag| flag.value),
-            enabled: enabled.is_none_or(|flag| flag.value),
+            missed,
+            expiry_guard,
+            enabled,
             renamed_from,
-            place: reading.report.spot(&place),
+            place: context.report.spot(&place),
         });
     }
 
     /// Where it lives and how it is called: `name`, else the path, else `MOUNT/PATH#FIELD` when mount or field is not the default.
-    fn identify(
-        &self,
-        layers: &Layers<'_>,
-        name: &Wish<String>,
-        path: Option<&Placed<String>>,
-    ) -> Option<Identity> {
-        let mount = layers.pick(|w| &w.mount).ok()?;
-        let fields = layers.pick(|w| &w.fields).ok()?;
-        let path = path?.value.clone();
-        let mount = mount.map_or(DEFAULT_MOUNT, |mount| &mount.value).to_owned();
-        let fields = fields.map_or_else(
-            || vec![DEFAULT_FIELD.to_owned()],
-            |fields| fields.value.clone(),
-        );
+    fn identify(&self, layers: &Layers<'_>, keys: &SecretKeys) -> Option<Identity> {
+        let mount = layers.value(|o| &o.mount).ok()?;
+        let fields = layers.value(|o| &o.field).ok()?;
+        let path = keys.path.value()?;
         let defaults = self.around.defaults;
-        let default_mount = defaults
-            .mount
-            .given()
-            .ok()?
-            .map_or(DEFAULT_MOUNT, |mount| &mount.value);
-        let default_fields = defaults
-            .fields
-            .given()
-            .ok()?
-            .map(|fields| fields.value.as_slice());
-        let usual = match default_fields {
-            Some(usual) => fields == usual,
-            None => fields == [DEFAULT_FIELD],
-        };
-        let name = match name.given().ok()? {
+        defaults.mount.accepted().ok()?;
+        defaults.field.accepted().ok()?;
+        let usual = mount == defaults.mount.or_default() && fields == defaults.field.or_default();
+        let name = match keys.name.accepted().ok()? {
             Some(name) => name.value.clone(),
-            None if usual && mount == default_mount => path.clone(),
+            None if usual => path.clone(),
             None => format!("{mount}/{path}#{}", fields[0]),
         };
         Some(Identity {
@@ -178,15 +158,7 @@ impl<'a> Secrets<'a> {
     }
 
     /// Refuses what another secret has already.
-    fn register(
-        &mut self,
-        identity: &Identity,
-        name: &Wish<String>,
-        path: Option<&Placed<String>>,
-    ) {
-        let Some(path) = path else {
-            return;
-        };
+    fn register(&mut self, identity: &Identity, name: &Given<String>, path: &Placed<String>) {
         let mut twice = None;
         for field in &identity.fields {
             let key = (identity.mount.clone(), identity.path.clone(), field.clone());
@@ -201,23 +173,20 @@ impl<'a> Secrets<'a> {
             let Identity {
                 mount, path: at, ..
             } = identity;
-            let message = format!("two secrets are the field \"{field}\" of {mount}/{at}");
+            let message = format!("field \"{field}\" of {mount}/{at} is configured by two secrets");
             let problem = Problem::new(&path.place, message);
             self.around
-                .reading
+                .context
                 .problem(problem.also(&first, "first given here"));
             return;
         }
-        let place = match name {
-            Wish::Good(name) => &name.place,
-            _ => &path.place,
-        };
+        let place = name.given().map_or(&path.place, |name| &name.place);
         match self.by_name.get(&identity.name) {
             Some(first) => {
                 let message = format!("two secrets have the name \"{}\"", identity.name);
                 let problem = Problem::new(place, message).also(first, "first given here");
                 self.around
-                    .reading
+                    .context
                     .problem(problem.help("give one of them another name"));
             }
             None => {
@@ -225,6 +194,26 @@ impl<'a> Secrets<'a> {
             }
         }
         self.keep_out_of_journal(identity, &path.place);
+        self.check_mount(identity, &path.place);
+    }
+
+    /// Finds a path that repeats the mount, as the addresses of Vault's API and `vault kv` do.
+    fn check_mount(&self, identity: &Identity, place: &Place) {
+        let Identity { mount, path, .. } = identity;
+        let below = path.strip_prefix(mount.as_str());
+        let Some(below) = below.and_then(|rest| rest.strip_prefix('/')) else {
+            return;
+        };
+        match below.strip_prefix("data/") {
+            Some(below) => {
+                let message = format!("the path is below the mount \"{mount}\"; write \"{below}\"");
+                self.problem(place, message);
+            }
+            None => self.around.context.warn(format!(
+                "{}: the path \"{path}\" repeats the mount \"{mount}\"; unless there is such a folder, write \"{below}\"",
+                self.around.context.report.spot(place)
+            )),
+        }
     }
 
     fn keep_out_of_journal(&self, identity: &Identity, place: &Place) {
@@ -250,11 +239,11 @@ impl<'a> Secrets<'a> {
         place: &Place,
     ) -> Result<Option<&'a Environment>, Refused> {
         let names = self.around.environment_names;
-        let Some(name) = layers.pick(|w| &w.environment)? else {
+        let Some(name) = layers.given(|o| &o.environment)? else {
             return match names {
                 [] => Ok(None),
                 [only] => Ok(self.around.environments.get(only)),
-                several if !self.around.reading.is_incomplete() => {
+                several if !self.around.context.is_incomplete() => {
                     let message = format!(
                         "this secret names no environment, and there are several: {}",
                         several.join(", ")
@@ -266,15 +255,7 @@ impl<'a> Secrets<'a> {
             };
         };
         if !names.contains(&name.value) {
-            if !self.around.reading.is_incomplete() && !names.is_empty() {
-                let problem = Problem::new(
-                    &name.place,
-                    format!("the environment \"{}\" is not configured", name.value),
-                );
-                let meant = did_you_mean(&name.value, names.iter().map(String::as_str));
-                let help = meant.unwrap_or_else(|| format!("environments: {}", names.join(", ")));
-                self.around.reading.problem(problem.help(help));
-            }
+            self.around.context.unknown_environment(name, names);
             return Err(Refused);
         }
         Ok(self.around.environments.get(&name.value))
@@ -284,10 +265,12 @@ impl<'a> Secrets<'a> {
         &mut self,
         layers: &Layers<'_>,
         place: &Place,
+        misspelt: bool,
     ) -> Result<Option<(std::sync::Arc<Timing>, String)>, Refused> {
-        let zone = layers.pick(|w| &w.timezone)?;
-        let Some(schedule) = layers.pick(|w| &w.schedule)? else {
-            if !self.around.reading.is_incomplete() {
+        let zone = layers.given(|o| &o.timezone)?;
+        let Some(schedule) = layers.given(|o| &o.schedule)? else {
+            let excused = misspelt || self.around.schedule_is_misspelt;
+            if !excused && !self.around.context.is_incomplete() {
                 self.problem(
                     place,
                     "this secret has no schedule, and [defaults] has none either",
@@ -295,7 +278,7 @@ impl<'a> Secrets<'a> {
             }
             return Err(Refused);
         };
-        let timing = self.timings.get(schedule, zone, self.around.reading);
+        let timing = self.schedules.get(schedule, zone, self.around.context);
         Ok(timing.map(|timing| (timing, schedule.value.clone())))
     }
 
@@ -339,14 +322,14 @@ impl<'a> Secrets<'a> {
                 let message = format!("\"{}\" is still the name of a secret", former.value);
                 let problem = Problem::new(&former.place, message);
                 self.around
-                    .reading
+                    .context
                     .problem(problem.also(still, "it is given here"));
             }
             if let Some(first) = seen.insert(&former.value, &former.place) {
                 let message = format!("two secrets were renamed from \"{}\"", former.value);
                 let problem = Problem::new(&former.place, message);
                 self.around
-                    .reading
+                    .context
                     .problem(problem.also(first, "first given here"));
             }
         }

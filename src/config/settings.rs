@@ -1,13 +1,16 @@
 //! What a valid configuration says, as plain data with every default filled in.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::credential::Credential;
+use super::tables::{Daemon, Journal, Limits, Log, Ops};
+use crate::credential::Credential;
+use crate::dynatrace::Api;
 use crate::schedule::calendar::Schedule;
+use crate::schedule::due::Missed;
+use crate::vault::Login;
 use rotation::plan::Plan;
 
 /// A valid configuration. No `Debug`, since a credential may stand in it.
@@ -31,6 +34,8 @@ pub struct Settings {
     pub ops: Ops,
     /// Whom to tell of troubles.
     pub notify: Notify,
+    /// What is valid and still worth a warning.
+    pub warnings: Vec<String>,
     /// The files that were read, the main one first.
     pub files: Vec<PathBuf>,
 }
@@ -49,93 +54,7 @@ pub struct Vault {
     /// Plain http to a host that is not loopback is wanted.
     pub allow_http: bool,
     /// How to log in.
-    pub auth: Auth,
-}
-
-/// How to log in to Vault.
-#[derive(Clone, PartialEq)]
-pub enum Auth {
-    /// With a token that somebody else made.
-    Token {
-        /// The token.
-        token: Credential,
-    },
-    /// With an AppRole.
-    AppRole {
-        /// Where the auth method is mounted.
-        mount: String,
-        /// The role id.
-        role_id: Credential,
-        /// The secret id.
-        secret_id: SecretId,
-    },
-    /// With the token of a Kubernetes service account.
-    Kubernetes {
-        /// Where the auth method is mounted.
-        mount: String,
-        /// The role at Vault.
-        role: String,
-        /// The service account's token.
-        jwt: Credential,
-    },
-    /// With a signed token of somebody whom Vault trusts.
-    Jwt {
-        /// Where the auth method is mounted.
-        mount: String,
-        /// The role at Vault; `None`: the mount's default.
-        role: Option<String>,
-        /// The signed token.
-        jwt: Credential,
-    },
-    /// With a certificate in the TLS handshake.
-    Cert {
-        /// Where the auth method is mounted.
-        mount: String,
-        /// The role at Vault; `None`: the first whose rules fit.
-        role: Option<String>,
-        /// The certificate chain, PEM.
-        cert_file: PathBuf,
-        /// Its private key, PEM.
-        key_file: PathBuf,
-    },
-}
-
-impl Auth {
-    /// The file holds its wrapped secret id.
-    pub fn unwraps(&self, path: &Path) -> bool {
-        match self {
-            Auth::AppRole {
-                secret_id: SecretId::Wrapped { file, .. },
-                ..
-            } => file == path,
-            _ => false,
-        }
-    }
-}
-
-/// Where an AppRole's secret id comes from.
-#[derive(Clone, PartialEq)]
-pub enum SecretId {
-    /// It is there as it is.
-    Plain(Credential),
-    /// It is unwrapped with a wrapping token, which works once.
-    Wrapped {
-        /// The file that holds the wrapping token.
-        file: PathBuf,
-        /// This process may use it up: it is the daemon.
-        ours: bool,
-    },
-}
-
-/// Where the journal lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Journal {
-    /// A KV v2 mount.
-    pub mount: String,
-    /// The folder of the documents below the mount.
-    pub path: String,
-    /// A foreign claim that stood unchanged for this long may be taken over.
-    pub claim_timeout: Duration,
+    pub auth: Login,
 }
 
 /// One Dynatrace environment.
@@ -157,15 +76,6 @@ pub struct Environment {
     pub settle: Duration,
     /// Where its management token lives in Vault.
     pub auth: Field,
-}
-
-/// Which generation of the tokens API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
-    /// `/api/v1/tokens`
-    V1,
-    /// `/api/v2/apiTokens`
-    V2,
 }
 
 /// One field of a secret in Vault.
@@ -215,60 +125,6 @@ impl PartialEq for SecretSettings {
     }
 }
 
-/// What becomes of a due time that passed unserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missed {
-    /// One run makes up for it.
-    Run,
-    /// Nothing until the next one.
-    Skip,
-}
-
-/// Bounds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Rotations at the same time, at most.
-    pub concurrency: usize,
-}
-
-/// The daemon's own times.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Daemon {
-    /// How long a stop may take.
-    pub shutdown_timeout: Duration,
-    /// How often Dynatrace, journal and Vault are compared.
-    pub sweep: Duration,
-}
-
-/// Logging.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// The form of a line.
-    pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug` or `trace`. `None`: not configured, so that `RUST_LOG` and then `info` count.
-    pub level: Option<&'static str>,
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, else JSON.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-/// The ops listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ops {
-    /// Where it listens; `None`: off.
-    pub listen: Option<SocketAddr>,
-    /// To whom the status page and `/status` are shown.
-    pub details: Details,
-}
-
 /// Whom to tell of troubles; `None`: nobody by this way.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Notify {
@@ -300,15 +156,4 @@ pub struct NotifyWebhook {
     pub proxy: Option<String>,
     /// For one request.
     pub timeout: Duration,
-}
-
-/// To whom the status page and `/status` are shown; health and metrics are for all who can reach the listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Details {
-    /// To this machine.
-    Loopback,
-    /// To everybody.
-    Always,
-    /// To nobody.
-    Never,
 }

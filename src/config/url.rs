@@ -75,11 +75,17 @@ pub fn server(text: &str, allow_http: bool) -> Result<String, String> {
     let url = parse(text, allow_http)?;
     let path = url.path().trim_end_matches('/');
     let path = path.strip_suffix("/v1").unwrap_or(path);
+    if path.contains("/v1/") {
+        return Err("is the address of an API path; write only the address of the server".into());
+    }
     Ok(format!("{}{path}", origin(&url)))
 }
 
 /// Checks the address of a proxy. Plain http is usual there: what goes through it is encrypted.
 pub fn proxy(text: &str) -> Result<String, String> {
+    if !text.contains("://") {
+        return Err("has no scheme; write \"http://\" in front".into());
+    }
     let url = parse(text, true)?;
     match url.path() {
         "" | "/" => Ok(origin(&url)),

@@ -47,7 +47,8 @@ pub fn dynatrace_channel(settings: &config::NotifyDynatrace) -> Result<Channel, 
     let send = move |event: serde_json::Value| -> BoxFuture<'static, _> {
         let (events, token) = (events.clone(), token.clone());
         Box::pin(async move {
-            let token = off_runtime(move || config::read(&token)).await?;
+            let token =
+                off_runtime(move || token.read().map_err(|error| error.to_string())).await?;
             events.ingest(&event, &token).await.map_err(Failure::from)
         })
     };
@@ -145,51 +146,8 @@ fn vault_options(settings: &config::Vault) -> Result<VaultOptions, AssembleError
         namespace: settings.namespace.clone(),
         ca_file: settings.ca_file.clone(),
         timeout: settings.timeout,
-        login: login(&settings.auth),
+        login: settings.auth.clone(),
     })
-}
-
-fn login(auth: &config::Auth) -> vault::Login {
-    let credential = |credential: &config::Credential| match credential {
-        config::Credential::File(path) => vault::Credential::File(path.clone()),
-        config::Credential::Environment { value, .. } => vault::Credential::Value(value.clone()),
-    };
-    match auth.clone() {
-        config::Auth::Token { token } => vault::Login::Token(credential(&token)),
-        config::Auth::AppRole {
-            mount,
-            role_id,
-            secret_id,
-        } => vault::Login::AppRole {
-            mount,
-            role_id: credential(&role_id),
-            secret_id: match secret_id {
-                config::SecretId::Plain(plain) => vault::SecretId::Plain(credential(&plain)),
-                config::SecretId::Wrapped { file, ours } => vault::SecretId::Wrapped { file, ours },
-            },
-        },
-        config::Auth::Kubernetes { mount, role, jwt } => vault::Login::Kubernetes {
-            mount,
-            role,
-            jwt: credential(&jwt),
-        },
-        config::Auth::Jwt { mount, role, jwt } => vault::Login::Jwt {
-            mount,
-            role,
-            jwt: credential(&jwt),
-        },
-        config::Auth::Cert {
-            mount,
-            role,
-            cert_file,
-            key_file,
-        } => vault::Login::Cert {
-            mount,
-            role,
-            cert_file,
-            key_file,
-        },
-    }
 }
 
 fn options(settings: &config::Environment) -> Result<dynatrace::Options, AssembleError> {
@@ -197,10 +155,7 @@ fn options(settings: &config::Environment) -> Result<dynatrace::Options, Assembl
     Ok(dynatrace::Options {
         name: settings.name.clone(),
         base_url: BaseUrl::new(&settings.base_url).map_err(wrong)?,
-        api: match settings.api {
-            config::Api::V1 => dynatrace::Api::V1,
-            config::Api::V2 => dynatrace::Api::V2,
-        },
+        api: settings.api,
         ca_file: settings.ca_file.clone(),
         proxy: proxy(settings.proxy.as_ref()).map_err(wrong)?,
         timeout: settings.timeout,

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::Details;
-use crate::ops::listener::{self, Listener};
+use crate::ops::listener::Listener;
 use crate::telemetry::Line;
 use rotation::event::EventName;
 
@@ -26,11 +25,7 @@ impl Life {
             return;
         }
         self.next_listen = Instant::now() + AGAIN;
-        let details = match self.settings.ops.details {
-            Details::Loopback => listener::Details::Loopback,
-            Details::Always => listener::Details::Always,
-            Details::Never => listener::Details::Never,
-        };
+        let details = self.settings.ops.details;
         let board = &self.office.board;
         match Listener::bind(at, details, self.window.clone()) {
             Ok(listener) => {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::{self, SecretSettings};
+use crate::config::SecretSettings;
 use crate::ops::status::{self, Secret};
-use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Missed, Next};
+use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Next};
 use rotation::command::RunResult;
 use rotation::error::ErrorKind;
 use rotation::plan::Plan;
@@ -196,10 +196,7 @@ impl Entry {
             enabled: settings.enabled,
             schedule: &settings.schedule,
             jitter: signed(settings.jitter),
-            missed: match settings.missed {
-                config::Missed::Run => Missed::Run,
-                config::Missed::Skip => Missed::Skip,
-            },
+            missed: settings.missed,
             adopted_at: record
                 .adopted_at
                 .max(self.on_since.unwrap_or(record.adopted_at)),

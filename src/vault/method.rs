@@ -7,20 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bounded_file;
+use crate::credential::Credential;
 use crate::http::ClientIdentity;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::token::TokenValue;
 
 use super::wrapped;
-
-/// A secret that stands in a file, or was given by value (from the environment).
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// Read at each login; surrounding white space is not part of it.
-    File(PathBuf),
-    /// Fixed for the life of the process.
-    Value(TokenValue),
-}
 
 /// Where an AppRole's secret id comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -100,6 +92,17 @@ pub(super) struct Form {
 }
 
 impl Login {
+    /// Whether `path` is the file that holds its wrapped secret id.
+    pub fn unwraps(&self, path: &Path) -> bool {
+        match self {
+            Login::AppRole {
+                secret_id: SecretId::Wrapped { file, .. },
+                ..
+            } => file == path,
+            _ => false,
+        }
+    }
+
     /// The method's name, as in the configuration.
     pub fn method(&self) -> &'static str {
         match self {
@@ -163,18 +166,18 @@ impl Login {
             form.fields.extend(field);
         };
         match self {
-            Login::Token(token) => return Ok(Credentials::Token(token.read("token")?)),
+            Login::Token(token) => return Ok(Credentials::Token(value_of("token", token)?)),
             Login::AppRole {
                 role_id, secret_id, ..
             } => {
-                form.fields.push(("role_id", role_id.read("role id")?));
+                form.fields.push(("role_id", value_of("role id", role_id)?));
                 match secret_id {
                     SecretId::Plain(secret_id) => {
-                        let secret_id = secret_id.read("secret id")?;
+                        let secret_id = value_of("secret id", secret_id)?;
                         form.fields.push(("secret_id", secret_id));
                     }
                     SecretId::Wrapped { file, ours: true } => {
-                        let token = read_file("wrapping token", file);
+                        let token = value_of("wrapping token", &Credential::File(file.clone()));
                         // A file that is gone after its one use is as good as unchanged.
                         let token = token.or_else(|error| wrapped::known(file).ok_or(error))?;
                         wrapped::holds(file, &token);
@@ -191,14 +194,14 @@ impl Login {
                 role: name, jwt, ..
             } => {
                 role("role", &Some(name.clone()));
-                let jwt = jwt.read("service account's token")?;
+                let jwt = value_of("service account's token", jwt)?;
                 form.fields.push(("jwt", jwt));
             }
             Login::Jwt {
                 role: name, jwt, ..
             } => {
                 role("role", name);
-                form.fields.push(("jwt", jwt.read("JWT")?));
+                form.fields.push(("jwt", value_of("JWT", jwt)?));
             }
             Login::Cert {
                 role: name,
@@ -215,25 +218,10 @@ impl Login {
     }
 }
 
-impl Credential {
-    fn read(&self, what: &str) -> Result<TokenValue, CallError> {
-        match self {
-            Credential::Value(value) => Ok(value.clone()),
-            Credential::File(path) => read_file(what, path),
-        }
-    }
-}
-
-fn read_file(what: &str, path: &Path) -> Result<TokenValue, CallError> {
-    let why = match bounded_file::read_text(path, bounded_file::CREDENTIAL) {
-        Ok(text) if !text.trim().is_empty() => return Ok(TokenValue::new(text.trim())),
-        Ok(_) => "it is empty".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    let path = path.display();
-    Err(unusable(&format!(
-        "the {what} cannot be read from {path}: {why}"
-    )))
+/// Reads a credential; the error says which one it is.
+fn value_of(what: &str, credential: &Credential) -> Result<TokenValue, CallError> {
+    let unusable = |error| unusable(&format!("the {what}: {error}"));
+    credential.read().map_err(unusable)
 }
 
 /// The error for credentials with which no login can be tried.

@@ -35,9 +35,10 @@ mod tests;
 mod wire;
 mod wrapped;
 
+pub use crate::credential::Credential;
 pub use client::Vault;
 pub use journal::{KvJournal, decode, encode};
-pub use method::{Credential, Login, SecretId};
+pub use method::{Login, SecretId};
 pub use mounts::Engine;
 pub use rights::{OwnToken, Right, capabilities_right, reads, rotates};
 pub use secrets::KvSecrets;

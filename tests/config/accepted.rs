@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtrotate::config::{
-    Api, Auth, Credential, Details, LogFormat, Missed, Options, SecretId, Settings, load,
-};
+use dtrotate::config::{LogFormat, Options, Settings, load};
+use dtrotate::credential::Credential;
+use dtrotate::dynatrace::Api;
+use dtrotate::ops::listener::Details;
+use dtrotate::schedule::due::Missed;
+use dtrotate::vault::{Login, SecretId};
 use rotation::plan::{Lifetime, StillUsed};
 
 use super::{Files, PROD, SECRET, VAULT, daemon, daemon_with, shipped};
@@ -225,13 +228,65 @@ fn drop_in_files_add_secrets_environments_and_defaults_of_their_own() {
 }
 
 #[test]
-fn no_secret_is_no_mistake() {
-    assert!(
-        Files::new(&format!("{VAULT}{PROD}"))
-            .settings(&daemon())
-            .secrets
-            .is_empty()
+fn no_secret_is_a_warning() {
+    let settings = Files::new(&format!("{VAULT}{PROD}")).settings(&daemon());
+    assert!(settings.secrets.is_empty());
+    assert_eq!(
+        settings.warnings,
+        ["no secret is configured, so nothing is rotated: add a [[secret]]"]
     );
+    let settings = Files::new(&format!("{VAULT}{PROD}{SECRET}")).settings(&daemon());
+    assert_eq!(settings.warnings, [""; 0]);
+}
+
+#[test]
+fn a_credential_file_that_every_user_can_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    // Not in /tmp, which may be a tmpfs.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let files = Files(folder)
+        .with("main.toml", &format!("{VAULT}{PROD}{SECRET}"))
+        .with("t", "token");
+    let warnings = |mode| {
+        std::fs::set_permissions(files.path("t"), PermissionsExt::from_mode(mode)).unwrap();
+        let options = Options {
+            daemon: true,
+            ..Options::default()
+        };
+        files.settings(&options).warnings
+    };
+    assert_eq!(warnings(0o640), [""; 0]);
+    let exposed = warnings(0o644);
+    assert_eq!(exposed.len(), 1, "{exposed:?}");
+    assert!(exposed[0].contains("chmod o-rwx"), "{exposed:?}");
+}
+
+#[test]
+fn variables_that_kubernetes_sets_for_a_service_are_a_warning() {
+    let links = [
+        ("DTROTATE_PORT", "tcp://10.0.0.1:9780"),
+        ("DTROTATE_PORT_9780_TCP", "tcp://10.0.0.1:9780"),
+        ("DTROTATE_PORT_9780_TCP_ADDR", "10.0.0.1"),
+        ("DTROTATE_PORT_9780_TCP_PORT", "9780"),
+        ("DTROTATE_PORT_9780_TCP_PROTO", "tcp"),
+        ("DTROTATE_SERVICE_HOST", "10.0.0.1"),
+        ("DTROTATE_SERVICE_PORT", "9780"),
+        ("DTROTATE_SERVICE_PORT_OPS", "9780"),
+        ("DTROTATE_METRICS_SERVICE_HOST", "10.0.0.2"),
+        ("DTROTATE_METRICS_PORT", "tcp://10.0.0.2:80"),
+    ];
+    let files = Files::new(&format!("{VAULT}{PROD}{SECRET}"));
+    let settings = files.settings(&daemon_with(&links));
+    let [warning] = &settings.warnings[..] else {
+        panic!("{:?}", settings.warnings);
+    };
+    for words in [
+        "10 environment variables",
+        "Kubernetes",
+        "enableServiceLinks: false",
+    ] {
+        assert!(warning.contains(words), "{warning}");
+    }
 }
 
 #[test]
@@ -269,7 +324,7 @@ fn overrides_win_over_files_and_files_over_standard_variables() {
     assert_eq!(settings.vault.addresses, ["https://over"]);
     assert!(settings.vault.allow_http);
     assert!(
-        matches!(&settings.vault.auth, Auth::Token { token: Credential::File(path) } if path.to_str() == Some("/run/t"))
+        matches!(&settings.vault.auth, Login::Token(Credential::File(path)) if path.to_str() == Some("/run/t"))
     );
     assert_eq!(settings.environments["prod"].base_url, "http://dt.test/e/9");
     assert_eq!(settings.environments["stage-eu"].auth.field, "master");
@@ -302,10 +357,9 @@ fn everything_but_secrets_can_come_from_variables() {
         settings.environments["prod"].base_url,
         "https://abc.live.dynatrace.com"
     );
-    let Auth::Token { token } = &settings.vault.auth else {
+    let Login::Token(token) = &settings.vault.auth else {
         panic!("no token");
     };
-    assert_eq!(token.origin(), "$VAULT_TOKEN");
     assert!(token.read().is_ok_and(|value| value.expose() == "tok"));
 }
 
@@ -314,7 +368,7 @@ fn a_token_in_the_environment_wins_everywhere_but_in_run() {
     let approle = "[vault]\naddress = \"https://v\"\n[vault.auth]\nmethod = \"approle\"\nmount = \"ar\"\nrole_id_file = \"r\"\nsecret_id_file = \"/s\"\n";
     let files = Files::new(&format!("{approle}{PROD}{SECRET}"));
     let mut options = daemon_with(&[("BAO_TOKEN", "human")]);
-    let Auth::AppRole {
+    let Login::AppRole {
         mount,
         role_id,
         secret_id,
@@ -330,10 +384,10 @@ fn a_token_in_the_environment_wins_everywhere_but_in_run() {
     assert_eq!(secret_id.origin(), "/s");
     options.daemon = false;
     options.offline = false;
-    let Auth::Token { token } = files.settings(&options).vault.auth else {
+    let Login::Token(token) = files.settings(&options).vault.auth else {
         panic!("no token");
     };
-    assert_eq!(token.origin(), "$BAO_TOKEN");
+    assert!(token.read().is_ok_and(|value| value.expose() == "human"));
     assert!(
         files
             .settings(&Options {
@@ -342,7 +396,7 @@ fn a_token_in_the_environment_wins_everywhere_but_in_run() {
             })
             .vault
             .auth
-            != Auth::Token { token }
+            != Login::Token(token)
     );
 }
 
@@ -366,7 +420,7 @@ fn every_login_method_with_its_files_and_defaults() {
         file: x.clone(),
         ours,
     };
-    assert!(matches!(found, Auth::AppRole { secret_id, .. } if secret_id == wrapped(true)));
+    assert!(matches!(found, Login::AppRole { secret_id, .. } if secret_id == wrapped(true)));
     let (found, x) = auth(
         "method = \"approle\"\nrole_id_file = \"r\"\nwrapped_secret_id_file = \"x\"",
         false,
@@ -376,11 +430,11 @@ fn every_login_method_with_its_files_and_defaults() {
         ours: false,
     };
     assert!(
-        matches!(found, Auth::AppRole { secret_id, .. } if secret_id == not_ours),
+        matches!(found, Login::AppRole { secret_id, .. } if secret_id == not_ours),
         "a person's command must not use the daemon's wrapping token up"
     );
     let (found, _) = auth("method = \"kubernetes\"\nrole = \"dtrotate\"", true);
-    let Auth::Kubernetes { mount, role, jwt } = found else {
+    let Login::Kubernetes { mount, role, jwt } = found else {
         panic!("not kubernetes");
     };
     let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -392,7 +446,7 @@ fn every_login_method_with_its_files_and_defaults() {
         "method = \"jwt\"\nmount = \"ci/jwt\"\njwt_file = \"x\"",
         true,
     );
-    let Auth::Jwt { mount, role, jwt } = found else {
+    let Login::Jwt { mount, role, jwt } = found else {
         panic!("not jwt");
     };
     assert_eq!((mount.as_str(), role), ("ci/jwt", None));
@@ -401,7 +455,7 @@ fn every_login_method_with_its_files_and_defaults() {
         "method = \"cert\"\nrole = \"r\"\ncert_file = \"x\"\nkey_file = \"/k\"",
         true,
     );
-    let Auth::Cert {
+    let Login::Cert {
         mount,
         role,
         cert_file,
@@ -421,7 +475,7 @@ fn a_credential_of_the_service_manager_wins_over_the_folder() {
         .with("credentials/t", "token\n");
     let credentials = files.path("credentials").display().to_string();
     let origin = |options: &Options| match files.settings(options).vault.auth {
-        Auth::Token { token } => token.origin(),
+        Login::Token(token) => token.origin(),
         _ => panic!("no token"),
     };
     let mut options = daemon_with(&[("CREDENTIALS_DIRECTORY", &credentials)]);

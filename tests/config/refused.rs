@@ -132,7 +132,7 @@ fn lengths_of_time() {
     );
     refuses_in_secret(
         "lifetime = «\"forever\"",
-        "\"forever\" is unknown here; this is \"inherit\", \"never\" or a length such as \"90d\"",
+        "\"forever\" is not a lifetime; expected \"inherit\", \"never\" or a length such as \"90d\"",
     );
 }
 
@@ -140,11 +140,11 @@ fn lengths_of_time() {
 fn words() {
     refuses_in_secret(
         "missed = «\"rum\"",
-        "\"rum\" is unknown here; this is \"run\" or \"skip\"; did you mean \"run\"?",
+        "invalid value \"rum\": expected \"run\" or \"skip\"; did you mean \"run\"?",
     );
     refuses_table(
         "[log]\nlevel = «\"loud\"",
-        "\"loud\" is unknown here; this is \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\"",
+        "invalid value \"loud\": expected \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
     );
 }
 
@@ -196,7 +196,7 @@ fn two_secrets_of_one_field() {
             "{VAULT}{PROD}{SECRET}[[secret]]\nname = \"b\"\npath = «\"a\"\nfield = [\"x\", \"token\"]\nschedule = \"@daily\"\n"
         ),
         &format!(
-            "two secrets are the field \"token\" of secret/a (first given here: main.toml:{first}:8)"
+            "field \"token\" of secret/a is configured by two secrets (first given here: main.toml:{first}:8)"
         ),
     );
 }
@@ -318,15 +318,15 @@ fn what_is_missing() {
         "",
         &format!("{PROD}{SECRET}"),
         &[
-            "main.toml: Vault's address is missing: give [vault] address, BAO_ADDR or VAULT_ADDR",
-            "main.toml: no way to log in to Vault: give [vault.auth] method, BAO_TOKEN or VAULT_TOKEN",
+            "main.toml: Vault's address is missing: set address in [vault], BAO_ADDR or VAULT_ADDR",
+            "main.toml: no login to Vault is configured: set method in [vault.auth], BAO_TOKEN or VAULT_TOKEN",
         ],
     );
     refuses_with_whole(
         VAULT,
         SECRET,
         &[
-            "main.toml: no Dynatrace environment is configured: give a table such as [dynatrace.prod]",
+            "main.toml: no Dynatrace environment is configured: add a table such as [dynatrace.prod]",
         ],
     );
     refuses(
@@ -357,13 +357,13 @@ fn refuses_with_whole(vault: &str, rest: &str, messages: &[&str]) {
 
 #[test]
 fn what_later_versions_will_know() {
-    let kind = "this kind of token is reserved for a later version: not yet";
+    let kind = "this kind of token is reserved for a later version";
     refuses_in_secret("kind = «\"platform\"", kind);
     refuses_in_secret("kind = «\"activegate\"", kind);
     for key in ["create", "token_name", "scopes"] {
         refuses_in_secret(
             &format!("«{key} = \"x\""),
-            &format!("\"{key}\" is reserved for a later version: not yet"),
+            &format!("\"{key}\" is reserved for a later version"),
         );
     }
 }
@@ -381,7 +381,7 @@ fn notify() {
     );
     refuses(
         "[notify.«webhook]\ntimeout = \"5s\"",
-        "nobody is told by this way without url_file",
+        "[notify.webhook] has no effect without url_file",
     );
     refuses(
         "[notify.dynatrace]\ntoken_file = \"t\"\nenvironment = «\"prd\"",
@@ -397,12 +397,12 @@ fn notify() {
     );
     refuses(
         "[notify.dynatrace]\ntoken_file = \"t\"\n«token = \"x\"",
-        "\"token\" is given in the configuration itself; secrets never stand there; write it into a file and name that with token_file; \
-         a secret that others could read is to be replaced",
+        "\"token\" must not be in the configuration, which never holds credentials; write it to a file and set token_file to the file's name; \
+         replace a credential that others could have read",
     );
     refuses(
         "[notify.webhook]\nurl_file = \"u\"\nproxy = «\"proxy:3128\"",
-        "\"proxy:3128\" has no scheme; write \"https://\" in front",
+        "\"proxy:3128\" has no scheme; write \"http://\" in front",
     );
 }
 
@@ -463,7 +463,7 @@ fn login() {
     );
     refuses(
         &vault("method = \"token\"\ntoken_file = «\"\""),
-        "this names no file",
+        "the file name must not be empty",
     );
     refuses(
         &vault("method = \"approle\"\nrole_id_file = \"r\"")
@@ -490,7 +490,7 @@ fn login() {
         &vault(
             "method = \"approle\"\nrole_id_file = \"r\"\nsecret_id_file = «\"s\"\nwrapped_secret_id_file = \"w\"",
         ),
-        "give secret_id_file or wrapped_secret_id_file, not both",
+        "set either secret_id_file or wrapped_secret_id_file, not both",
     );
     refuses(
         &vault("method = \"token\"").replace("[vault.auth]", "[vault.«auth]"),
@@ -506,7 +506,7 @@ fn other_addresses() {
     );
     refuses_table(
         "[ops]\ndetails = «\"allways\"",
-        "\"allways\" is unknown here; this is \"loopback\" or \"always\" or \"never\"; did you mean \"always\"?",
+        "invalid value \"allways\": expected \"loopback\", \"always\" or \"never\"; did you mean \"always\"?",
     );
     refuses(
         &format!("{VAULT}{PROD}proxy = «\"socks5://p:1\"\n{SECRET}"),
@@ -542,22 +542,22 @@ fn overrides_name_the_variable() {
         (
             "DTROTATE_VAULT__ADRESS",
             "x",
-            "this variable overrides nothing that is known; did you mean \"DTROTATE_VAULT__ADDRESS\"?",
+            "this environment variable does not match any configuration key; did you mean \"DTROTATE_VAULT__ADDRESS\"?",
         ),
         (
             "DTROTATE_VAULT_ADDRESS",
             "x",
-            "this variable overrides nothing that is known; did you mean \"DTROTATE_VAULT__ADDRESS\"?",
+            "this environment variable does not match any configuration key; did you mean \"DTROTATE_VAULT__ADDRESS\"?",
         ),
         (
             "DTROTATE_DYNATRACE__PRODD__URL",
             "x",
-            "this variable overrides nothing that is known; did you mean \"DTROTATE_DYNATRACE__PROD__URL\"?",
+            "this environment variable does not match any configuration key; did you mean \"DTROTATE_DYNATRACE__PROD__URL\"?",
         ),
         (
             "DTROTATE_VAULT",
             "x",
-            "this variable overrides nothing that is known; it is DTROTATE_SECTION__KEY, such as DTROTATE_VAULT__ADDRESS",
+            "this environment variable does not match any configuration key; the form is DTROTATE_SECTION__KEY, such as DTROTATE_VAULT__ADDRESS",
         ),
         (
             "DTROTATE_VAULT__ADDRESS",
@@ -698,7 +698,7 @@ fn the_picture_shows_line_and_caret() {
     assert_eq!(
         plain,
         "\
-error: \"rum\" is unknown here; this is \"run\" or \"skip\"
+error: invalid value \"rum\": expected \"run\" or \"skip\"
   --> main.toml:12:10
    |
 12 | missed = \"rum\"
@@ -710,4 +710,122 @@ error: \"rum\" is unknown here; this is \"run\" or \"skip\"
     );
     assert!(problems.render(true).contains("\u{1b}["));
     assert!(!plain.contains('\u{1b}'));
+}
+
+/// A misspelt required key is unknown, and not missing as well.
+#[test]
+fn a_misspelt_required_key_is_one_problem() {
+    let adress = VAULT.replace("address", "«adress");
+    refuses(
+        &format!("{adress}{PROD}{SECRET}"),
+        "unknown key \"adress\" in [vault]; did you mean \"address\"?",
+    );
+    let method = VAULT.replace("method", "«metod");
+    refuses(
+        &format!("{method}{PROD}{SECRET}"),
+        "unknown key \"metod\" in [vault.auth]; did you mean \"method\"?",
+    );
+    let vault = VAULT
+        .replace("[vault]", "[«vaul]")
+        .replace("[vault.auth]", "[vaul.auth]");
+    refuses(
+        &format!("{vault}{PROD}{SECRET}"),
+        "unknown key \"vaul\" at the top of the file; did you mean \"vault\"?",
+    );
+    refuses(
+        &format!(
+            "{VAULT}{}{SECRET}",
+            PROD.replace("[dynatrace", "[«dynatrac")
+        ),
+        "unknown key \"dynatrac\" at the top of the file; did you mean \"dynatrace\"?",
+    );
+    refuses(
+        &format!("{VAULT}{}{SECRET}", PROD.replace("auth.path", "«auht.path")),
+        "unknown key \"auht\" in [dynatrace.prod]; did you mean \"auth\"?",
+    );
+    refuses(
+        &format!("{VAULT}{}{SECRET}", PROD.replace("url", "«urll")),
+        "unknown key \"urll\" in [dynatrace.prod]; did you mean \"url\"?",
+    );
+    for (right, wrong) in [("path", "«pth"), ("schedule", "«shedule")] {
+        refuses(
+            &format!("{VAULT}{PROD}{}", SECRET.replace(right, wrong)),
+            &format!(
+                "unknown key \"{}\" in [[secret]]; did you mean \"{right}\"?",
+                &wrong[2..]
+            ),
+        );
+    }
+    refuses(
+        &format!("{VAULT}{PROD}[[secret]]\npath = \"a\"\n[defaults]\n«schedul = \"@daily\"\n"),
+        "unknown key \"schedul\" in [defaults]; did you mean \"schedule\"?",
+    );
+    let token_file = VAULT.replace("token_file", "«token");
+    refuses(
+        &format!("{token_file}{PROD}{SECRET}"),
+        "\"token\" must not be in the configuration, which never holds credentials; write it to a file and set token_file to the \
+         file's name; replace a credential that others could have read",
+    );
+}
+
+#[test]
+fn a_file_that_is_not_regular_or_too_large_is_refused_at_once() {
+    let files = Files::new(&format!("{VAULT}{PROD}{SECRET}"));
+    let fifo = files.path("conf.d/fifo.toml");
+    std::fs::create_dir(files.path("conf.d")).unwrap();
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", files.path("conf.d/zero.toml")).unwrap();
+    let large = std::fs::File::create(files.path("conf.d/large.toml")).unwrap();
+    large.set_len(17 * 1024 * 1024).unwrap();
+    assert_eq!(
+        files.problems(&daemon()),
+        [
+            "conf.d/fifo.toml: cannot read this file: it is not a regular file",
+            "conf.d/large.toml: cannot read this file: it is larger than 16777216 bytes",
+            "conf.d/zero.toml: cannot read this file: it is not a regular file",
+        ]
+    );
+}
+
+#[test]
+fn addresses_and_paths_as_the_api_of_vault_has_them() {
+    refuses_in_secret(
+        "path = «\"secret/data/dynatrace/x\"",
+        "the path is below the mount \"secret\"; write \"dynatrace/x\"",
+    );
+    let vault = VAULT.replace(
+        "\"https://vault:8200",
+        "«\"https://vault:8200/v1/secret/data/",
+    );
+    refuses(
+        &format!("{vault}{PROD}{SECRET}"),
+        "\"https://vault:8200/v1/secret/data/\" is the address of an API path; write only the address of the server",
+    );
+    let files = Files::new(&format!(
+        "{VAULT}{PROD}[[secret]]\npath = \"secret/x\"\nschedule = \"@daily\"\n"
+    ));
+    let warnings = files.settings(&daemon()).warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("main.toml:10: the path \"secret/x\" repeats the mount"),
+        "{warnings:?}"
+    );
+    assert!(warnings[0].ends_with("write \"x\""), "{warnings:?}");
+}
+
+#[test]
+fn certificates_are_always_verified() {
+    let files = Files::new(&format!("{VAULT}{PROD}{SECRET}"));
+    let problems = |value| files.problems(&daemon_with(&[("VAULT_SKIP_VERIFY", value)]));
+    for value in ["", "0", "false"] {
+        assert_eq!(problems(value), [""; 0], "{value}");
+    }
+    assert_eq!(
+        problems("true"),
+        [
+            "$VAULT_SKIP_VERIFY: the certificate of Vault is always verified, because tokens are sent to it; unset the variable, and set \
+             ca_file in [vault] for a private CA"
+        ]
+    );
 }

@@ -149,8 +149,8 @@ fn the_inline_secret_is_named_with_its_remedy() {
     assert_eq!(
         problems,
         [
-            "main.toml:6:1: \"secret_id\" is given in the configuration itself; secrets never stand there; write it into a file and name \
-          that with secret_id_file; a secret that others could read is to be replaced"
+            "main.toml:6:1: \"secret_id\" must not be in the configuration, which never holds credentials; write it to a file and set \
+          secret_id_file to the file's name; replace a credential that others could have read"
         ]
     );
 }

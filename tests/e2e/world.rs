@@ -7,6 +7,7 @@
 mod invariants;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -90,7 +91,9 @@ impl World {
         let options = Options::default();
         let simulator = Simulator::start(options).await.expect("the simulator");
         let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("vault-token"), &site.token).expect("the token file");
+        let token_file = folder.path().join("vault-token");
+        fs::write(&token_file, &site.token).expect("the token file");
+        fs::set_permissions(&token_file, PermissionsExt::from_mode(0o600)).expect("its mode");
         let mut world = World {
             gate: gate(&site.vault.address, site.vault.client()).await,
             root: site.root.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock;
-use crate::config::{self, SecretSettings};
+use crate::config::SecretSettings;
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::{SecretPath, TokenIssuer};
 use rotation::token::TokenInfo;
@@ -214,9 +214,9 @@ impl Inspector<'_> {
             return;
         };
         let about = "[notify.dynatrace]";
-        let token = match config::read(&notify.token) {
+        let token = match notify.token.read() {
             Ok(token) => token,
-            Err(why) => return findings.add(Grade::Error, about, why),
+            Err(why) => return findings.add(Grade::Error, about, why.to_string()),
         };
         let looked_up = match self.wired.issuer(&notify.environment.name) {
             Ok(issuer) => issuer.verify(&token).await,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::schedule::calendar::{Cron, Schedule, zone};
+use crate::schedule::due::Missed;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::marker::Epoch;
 use rotation::plan::{Coordinates, Kind, Lifetime, StillUsed};
@@ -9,7 +10,7 @@ fn at(text: &str) -> Timestamp {
     format!("2027-01-{text}:00Z").parse().unwrap()
 }
 
-fn settings(missed: config::Missed) -> SecretSettings {
+fn settings(missed: Missed) -> SecretSettings {
     let cron = Cron::parse("0 3 * * *").unwrap();
     SecretSettings {
         plan: Plan {
@@ -44,7 +45,7 @@ fn settings(missed: config::Missed) -> SecretSettings {
 }
 
 fn known(change: impl FnOnce(&mut Record)) -> Option<JournalSnapshot> {
-    let plan = settings(config::Missed::Run).plan;
+    let plan = settings(Missed::Run).plan;
     let epoch = Epoch {
         installation: "i".into(),
         secret: "s".into(),
@@ -58,7 +59,7 @@ fn known(change: impl FnOnce(&mut Record)) -> Option<JournalSnapshot> {
     })
 }
 
-fn entry(missed: config::Missed) -> Entry {
+fn entry(missed: Missed) -> Entry {
     let settings = settings(missed);
     let mut entry = Entry::new(Arc::new(settings.plan.clone()), Some(settings));
     entry.ended(
@@ -84,7 +85,7 @@ fn wished(entry: &mut Entry, now: &str) -> Option<(Option<Timestamp>, Trigger)> 
 
 #[test]
 fn a_retry_keeps_its_due_time_until_the_next_one_comes() {
-    let mut entry = entry(config::Missed::Skip);
+    let mut entry = entry(Missed::Skip);
     let start = at("01T00:00");
     entry.plan_next(at("11T03:00"), start);
     let due = Some(at("11T03:00"));
@@ -112,7 +113,7 @@ fn a_retry_keeps_its_due_time_until_the_next_one_comes() {
 
 #[test]
 fn a_skipped_due_time_is_told_once() {
-    let mut entry = entry(config::Missed::Skip);
+    let mut entry = entry(Missed::Skip);
     let (start, skipped) = (at("01T00:00"), Some(at("11T03:00")));
     assert_eq!(entry.plan_next(at("11T09:00"), start), skipped);
     assert_eq!(entry.plan_next(at("11T10:00"), start), None);
@@ -122,7 +123,7 @@ fn a_skipped_due_time_is_told_once() {
 
 #[test]
 fn a_run_that_makes_up_waits_its_turn_after_an_outage() {
-    let mut entry = entry(config::Missed::Run);
+    let mut entry = entry(Missed::Run);
     // Vault came back at nine.
     entry.plan_next(at("11T09:00"), at("11T09:00"));
     let due = entry.due.clone().unwrap();
@@ -151,10 +152,10 @@ fn changed_settings_let_a_stuck_secret_try_again_once() {
         record.last_due = Some(at("11T03:00"));
     };
     let settled = RunResult::Done { wake: None };
-    let mut entry = entry(config::Missed::Run);
+    let mut entry = entry(Missed::Run);
     let now = at("11T04:00");
     // It was not known here: another replica found it stuck.
-    entry.change(settings(config::Missed::Run), now);
+    entry.change(settings(Missed::Run), now);
     assert!(entry.known.is_none(), "its document is read");
     assert_eq!(wished(&mut entry, "11T04:00"), None);
     entry.ended(&settled, known(stuck), now);
@@ -167,14 +168,14 @@ fn changed_settings_let_a_stuck_secret_try_again_once() {
     entry.ended(&verdict, known(stuck), now);
     assert_eq!(wished(&mut entry, "11T04:00"), None);
     // One that is not stuck is only looked at.
-    entry.change(settings(config::Missed::Run), now);
+    entry.change(settings(Missed::Run), now);
     entry.ended(&settled, known(|_| {}), now);
     assert_eq!(wished(&mut entry, "11T02:00"), None);
 }
 
 #[test]
 fn a_leaver_is_over_when_its_document_is_closed_or_gone() {
-    let mut entry = entry(config::Missed::Run);
+    let mut entry = entry(Missed::Run);
     entry.known = known(|record| record.closed_at = Some(at("11T00:00")));
     assert!(!entry.is_finished(), "it is configured");
     entry.settings = None;
@@ -193,7 +194,7 @@ fn a_leaver_is_over_when_its_document_is_closed_or_gone() {
 #[test]
 fn p1_what_a_secret_holds_outlives_a_document_that_is_not_known_for_a_while() {
     let now = at("11T04:00");
-    let with = settings(config::Missed::Run);
+    let with = settings(Missed::Run);
     let mut entry = Entry::new(Arc::new(with.plan.clone()), Some(with.clone()));
     assert_eq!(entry.held(), None, "nobody has looked");
     let later = unavailable();
@@ -229,12 +230,12 @@ fn p1_what_a_secret_holds_outlives_a_document_that_is_not_known_for_a_while() {
 
 #[test]
 fn what_passed_while_a_secret_was_switched_off_is_not_made_up_for() {
-    let mut off = settings(config::Missed::Run);
+    let mut off = settings(Missed::Run);
     off.enabled = false;
     let mut entry = Entry::new(Arc::new(off.plan.clone()), Some(off));
     let settled = RunResult::Done { wake: None };
     entry.ended(&settled, known(|_| {}), at("11T02:00"));
-    entry.change(settings(config::Missed::Run), at("11T04:00"));
+    entry.change(settings(Missed::Run), at("11T04:00"));
     entry.ended(&settled, known(|_| {}), at("11T04:00"));
     entry.plan_next(at("11T04:01"), at("10T00:00"));
     assert_eq!(entry.due.map(|due| due.instant), Some(at("12T03:00")));
@@ -257,9 +258,9 @@ fn settings_that_change_under_a_run_are_tried_after_it() {
         retry_at: None,
     };
     for (began, again) in [("11T04:00", true), ("11T04:01", false)] {
-        let mut entry = entry(config::Missed::Run);
+        let mut entry = entry(Missed::Run);
         entry.started = Some(at(began));
-        entry.change(settings(config::Missed::Run), at("11T04:01"));
+        entry.change(settings(Missed::Run), at("11T04:01"));
         entry.ended(&verdict, known(stuck), at("11T04:03"));
         let tried = wished(&mut entry, "11T02:00").is_some();
         assert_eq!(tried, again, "it began at {began}");

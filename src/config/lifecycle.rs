@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
+use super::context::Context;
 use super::duration;
-use super::problem::{Placed, Problem};
-use super::reading::Reading;
+use super::problem::Problem;
+use super::schedules::Timing;
+use super::secret_options::Layers;
 use super::secrets::Identity;
-use super::settings::{Environment, Journal};
-use super::timing::Timing;
-use super::wishes::{Layers, Refused};
+use super::settings::Environment;
+use super::table::Refused;
+use super::tables::Journal;
 use rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// More retired tokens of one secret at a time than this are refused: an environment bears a limited number of tokens, and each of
 /// them would be a valid or re-enabled credential for somebody who has an old value.
 const MOST_RETIRING: u32 = 50;
 
-/// The lengths and habits of one secret's rotation.
-pub(super) struct Lengths {
+/// The lengths and policies of one secret's rotation.
+pub(super) struct Lifecycle {
     grace: Duration,
     max_grace: Duration,
     quarantine: Duration,
@@ -26,52 +26,47 @@ pub(super) struct Lengths {
     still_used: StillUsed,
 }
 
-impl Lengths {
+impl Lifecycle {
     /// The lengths of a rotation, checked against each other.
-    pub fn read(layers: &Layers<'_>, reading: &Reading) -> Result<Lengths, Refused> {
-        let grace = layers.pick(|w| &w.grace)?;
-        let max_grace = layers.pick(|w| &w.max_grace)?;
-        let quarantine = layers.pick(|w| &w.quarantine)?;
-        let lifetime = layers.pick(|w| &w.lifetime)?;
-        let still_used = layers.pick(|w| &w.still_used)?;
-        let value = |placed: Option<&Placed<Duration>>, default| {
-            placed.map_or(default, |placed| placed.value)
+    pub fn read(layers: &Layers<'_>, context: &Context) -> Result<Lifecycle, Refused> {
+        let grace = layers.given(|o| &o.grace)?;
+        let max_grace = layers.given(|o| &o.max_grace)?;
+        let lifetime = layers.given(|o| &o.lifetime)?;
+        let lifecycle = Lifecycle {
+            grace: layers.value(|o| &o.grace)?,
+            max_grace: layers.value(|o| &o.max_grace)?,
+            quarantine: layers.value(|o| &o.quarantine)?,
+            lifetime: layers.value(|o| &o.lifetime)?,
+            still_used: layers.value(|o| &o.still_used)?,
         };
-        let lengths = Lengths {
-            grace: value(grace, DAY),
-            max_grace: value(max_grace, 7 * DAY),
-            quarantine: value(quarantine, 7 * DAY),
-            lifetime: lifetime.map_or(Lifetime::Inherit, |lifetime| lifetime.value),
-            still_used: still_used.map_or(StillUsed::Hold, |still_used| still_used.value),
-        };
-        if reading.is_incomplete() {
-            return Ok(lengths);
+        if context.is_incomplete() {
+            return Ok(lifecycle);
         }
         let shown = |length: Duration, given: bool| match given {
             true => duration::show(length),
             false => format!("{}, the default", duration::show(length)),
         };
         let graces = (
-            shown(lengths.grace, grace.is_some()),
-            shown(lengths.max_grace, max_grace.is_some()),
+            shown(lifecycle.grace, grace.is_some()),
+            shown(lifecycle.max_grace, max_grace.is_some()),
         );
-        if lengths.max_grace < lengths.grace {
+        if lifecycle.max_grace < lifecycle.grace {
             let message = format!("max_grace ({}) is below grace ({})", graces.1, graces.0);
             if let Some(placed) = max_grace.or(grace) {
-                reading.problem(Problem::new(&placed.place, message));
+                context.problem(Problem::new(&placed.place, message));
             }
         }
-        if let (Some(placed), Lifetime::For(length)) = (lifetime, lengths.lifetime)
-            && length <= 2 * lengths.grace
+        if let (Some(placed), Lifetime::For(length)) = (lifetime, lifecycle.lifetime)
+            && length <= 2 * lifecycle.grace
         {
             let message = format!(
                 "lifetime ({}) must exceed twice the grace ({})",
                 duration::show(length),
                 graces.0
             );
-            reading.problem(Problem::new(&placed.place, message));
+            context.problem(Problem::new(&placed.place, message));
         }
-        Ok(lengths)
+        Ok(lifecycle)
     }
 
     /// Jitter, and the number of tokens in retirement, against the shortest gap of the schedule.
@@ -79,9 +74,9 @@ impl Lengths {
         &self,
         layers: &Layers<'_>,
         timing: &Timing,
-        reading: &Reading,
+        context: &Context,
     ) -> Result<Duration, Refused> {
-        let jitter = layers.pick(|w| &w.jitter)?;
+        let jitter = layers.given(|o| &o.jitter)?;
         let gap = timing.shortest_gap;
         let shown_gap = duration::show(gap);
         if let Some(jitter) = jitter.filter(|jitter| !jitter.value.is_zero() && jitter.value >= gap)
@@ -91,12 +86,12 @@ impl Lengths {
                 duration::show(jitter.value),
                 timing.schedule.cron().as_str()
             );
-            reading.problem(Problem::new(&jitter.place, message));
+            context.problem(Problem::new(&jitter.place, message));
         }
         let standing = self.grace + self.quarantine;
-        let schedule = layers.pick(|w| &w.schedule)?;
+        let schedule = layers.given(|o| &o.schedule)?;
         if let Some(schedule) = schedule.filter(|_| standing > gap * MOST_RETIRING)
-            && !reading.is_incomplete()
+            && !context.is_incomplete()
         {
             let tokens = standing.as_millis().div_ceil(gap.as_millis().max(1));
             let message = format!(
@@ -105,7 +100,7 @@ impl Lengths {
                 duration::show(self.quarantine),
             );
             let problem = Problem::new(&schedule.place, message);
-            reading.problem(problem.help("rotate less often, or shorten grace or quarantine"));
+            context.problem(problem.help("rotate less often, or shorten grace or quarantine"));
         }
         Ok(jitter.map_or(Duration::ZERO, |jitter| jitter.value))
     }

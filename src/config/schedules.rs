@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::context::Context;
 use super::problem::{Placed, Problem};
-use super::reading::Reading;
 use crate::schedule::calendar::{Cron, Schedule, zone};
 
 /// The zone where none is named.
@@ -23,37 +23,37 @@ pub(super) struct Timing {
 
 /// All schedules met so far.
 #[derive(Default)]
-pub(super) struct Timings {
+pub(super) struct Schedules {
     crons: HashMap<String, Result<Cron, (String, Range<usize>)>>,
     zones: HashMap<String, Result<TimeZone, String>>,
     timings: HashMap<(String, String), Arc<Timing>>,
 }
 
-impl Timings {
+impl Schedules {
     /// Checks an expression; the caret stands under the part that is wrong.
-    pub fn cron(&mut self, text: &Placed<String>, reading: &Reading) -> Option<Cron> {
+    pub fn cron(&mut self, text: &Placed<String>, context: &Context) -> Option<Cron> {
         let parsed = self.crons.entry(text.value.clone()).or_insert_with(|| {
             Cron::parse(&text.value).map_err(|error| (error.message().to_owned(), error.span()))
         });
         match parsed {
             Ok(cron) => Some(cron.clone()),
             Err((message, span)) => {
-                let place = reading
+                let place = context
                     .report
                     .inside(&text.place, &text.value, span.clone());
-                reading.problem(Problem::new(&place, message));
+                context.problem(Problem::new(&place, message));
                 None
             }
         }
     }
 
     /// Checks a time zone's name.
-    pub fn zone(&mut self, name: &Placed<String>, reading: &Reading) -> Option<TimeZone> {
+    pub fn zone(&mut self, name: &Placed<String>, context: &Context) -> Option<TimeZone> {
         let known = self.zones.entry(name.value.clone());
         match known.or_insert_with(|| zone(&name.value).map_err(|error| error.to_string())) {
             Ok(zone) => Some(zone.clone()),
             Err(message) => {
-                reading.problem(Problem::new(&name.place, message));
+                context.problem(Problem::new(&name.place, message));
                 None
             }
         }
@@ -64,16 +64,16 @@ impl Timings {
         &mut self,
         text: &Placed<String>,
         zone_name: Option<&Placed<String>>,
-        reading: &Reading,
+        context: &Context,
     ) -> Option<Arc<Timing>> {
         let name = zone_name.map_or(DEFAULT_ZONE, |name| &name.value);
         let key = (text.value.clone(), name.to_owned());
         if let Some(known) = self.timings.get(&key) {
             return Some(known.clone());
         }
-        let cron = self.cron(text, reading);
+        let cron = self.cron(text, context);
         let zone = match zone_name {
-            Some(name) => self.zone(name, reading),
+            Some(name) => self.zone(name, context),
             None => Some(TimeZone::UTC),
         };
         let (cron, zone) = (cron?, zone?);

@@ -1,0 +1,301 @@
+//! Every table and key of a configuration file. A doc comment here is the key's reference: the JSON schema, `config/dtrotate.toml`,
+//! `docs/configuration.md` and the manual page `dtrotate.toml(5)` repeat it (`make docs`).
+
+use super::kinds::{
+    CredentialFile, Fields, Flag, Kind, Length, Listen, Name, OneOf, Proxy, SecretName, Text,
+    Texts, TokenLifetime, VaultPath, Whole, Words,
+};
+use super::section::Section;
+use super::table::{Role, Table, TableDoc, table};
+use crate::dynatrace::Api;
+use crate::ops::listener::Details;
+use crate::schedule::due::Missed;
+use rotation::plan::StillUsed;
+
+/// All tables in the order of the reference.
+pub fn tables() -> Vec<TableDoc> {
+    vec![
+        VaultTable::describe("vault"),
+        AuthTable::describe("vault.auth"),
+        Journal::describe("journal"),
+        EnvironmentTable::describe("dynatrace.*"),
+        ManagementToken::describe("dynatrace.*.auth"),
+        SecretOptions::describe("defaults"),
+        SecretKeys::describe("secret"),
+        NotifyDynatraceTable::describe("notify.dynatrace"),
+        NotifyWebhookTable::describe("notify.webhook"),
+        Limits::describe("limits"),
+        Daemon::describe("daemon"),
+        Log::describe("log"),
+        Ops::describe("ops"),
+    ]
+}
+
+/// Descriptions of the tables that hold only tables.
+pub(super) const GROUPS: [(&str, &str); 2] = [
+    (
+        "dynatrace",
+        "The Dynatrace environments: one table for each, under a name of your choice.",
+    ),
+    (
+        "notify",
+        "Notifications about conditions that need a human. A channel is enabled by setting its file.",
+    ),
+];
+
+table! {
+    /// HashiCorp Vault or OpenBao
+    given struct VaultTable {
+        /// One address or a list of the cluster's nodes, without a path; default: `BAO_ADDR`, `VAULT_ADDR`.
+        address: Texts = Shown "\"https://vault.example.com:8200\"",
+        /// Namespace; default: `BAO_NAMESPACE`, `VAULT_NAMESPACE`.
+        namespace: Text = Default "\"\"",
+        /// PEM file, added to the system's roots; default: `BAO_CACERT`, `VAULT_CACERT`.
+        ca_file: Text = Default "\"\"",
+        /// Timeout of one request.
+        timeout: Length<false> = Default "\"10s\"",
+        /// Allow plain http to a host that is not loopback.
+        allow_http: Flag = Default "false",
+    }
+}
+
+table! {
+    /// Login to Vault; if absent: the token in `BAO_TOKEN` or `VAULT_TOKEN`
+    ///
+    /// The files are checked every 5 seconds and at each login, so they can be replaced while dtrotate runs (systemd's credentials cannot:
+    /// restart the unit). In every command except `run`, `BAO_TOKEN` and `VAULT_TOKEN` override this table, so that Vault's audit log
+    /// shows the person. docs/vault-login.md explains how to set up each method.
+    given struct AuthTable {
+        /// Auth method.
+        method: OneOf<Method> = Shown "\"approle\"",
+        /// Mount of the auth method; default: the method's name.
+        mount: VaultPath = Example "\"approle\"",
+        /// approle: file that holds the role id.
+        role_id_file: CredentialFile = Shown "\"vault-role-id\"",
+        /// approle: file that holds the secret id.
+        secret_id_file: CredentialFile = Shown "\"vault-secret-id\"",
+        /// approle, instead of `secret_id_file`: file that holds a wrapping token; the secret id is unwrapped in memory.
+        wrapped_secret_id_file: CredentialFile = Example "\"vault-wrapped-secret-id\"",
+        /// token: file that holds the token; default: `BAO_TOKEN`, `VAULT_TOKEN`.
+        token_file: CredentialFile = Example "\"vault-token\"",
+        /// Role at Vault. Required for kubernetes; for jwt and cert Vault chooses one by default.
+        role: Name = Example "\"dtrotate\"",
+        /// jwt: file that holds the token. kubernetes: default `/var/run/secrets/kubernetes.io/serviceaccount/token`.
+        jwt_file: CredentialFile = Example "\"vault-jwt\"",
+        /// cert: PEM file with the certificate chain.
+        cert_file: CredentialFile = Example "\"vault-client.pem\"",
+        /// cert: PEM file with the private key.
+        key_file: CredentialFile = Example "\"vault-client.key\"",
+    }
+}
+
+table! {
+    /// One small document per secret: ids, names and times, never a token value
+    values struct Journal {
+        /// KV v2 mount; use a dedicated one, because anyone with write access can trigger token deletions.
+        mount: VaultPath = Default "\"secret\"",
+        /// Folder of the documents below the mount.
+        path: VaultPath = Default "\"dtrotate/journal\"",
+        /// Time after which the unchanged claim of another replica may be taken over.
+        claim_timeout: Length<false> = Default "\"60s\"",
+    }
+}
+
+table! {
+    /// A Dynatrace environment; the name is your choice
+    given struct EnvironmentTable {
+        /// SaaS: `https://ENV.live.dynatrace.com`; Managed: `https://HOST/e/ENV`; ActiveGate: `https://HOST:9999/e/ENV`.
+        url: Text = Shown "\"https://abc12345.live.dynatrace.com\"",
+        /// Tokens API; v1 is deprecated and meant for servers that have nothing newer.
+        api: OneOf<Api> = Default "\"v2\"",
+        /// PEM file, added to the system's roots; Managed and ActiveGate often use a private CA.
+        ca_file: Text = Default "\"\"",
+        /// Proxy such as `http://proxy.example.com:3128`; never taken from the environment.
+        proxy: Proxy = Default "\"\"",
+        /// Timeout of one request.
+        timeout: Length<false> = Default "\"10s\"",
+        /// Time after which a change is visible to every node of the environment.
+        settle: Length<false> = Default "\"15m\"",
+        /// Allow plain http to a host that is not loopback.
+        allow_http: Flag = Default "false",
+    }
+}
+
+table! {
+    /// The environment's management token: where it is in Vault
+    ///
+    /// List it as a `[[secret]]`, too, and it is rotated like any other.
+    given struct ManagementToken {
+        /// Path below the mount, without `data/`.
+        path: VaultPath = Shown "\"dynatrace/master\"",
+        /// Field of the secret.
+        field: Name = Default "\"token\"",
+        /// KV mount; default: `mount` of `[defaults]`.
+        mount: VaultPath = Example "\"secret\"",
+    }
+}
+
+table! {
+    /// Defaults of all secrets; a key in a `[[secret]]` overrides them
+    given struct SecretOptions {
+        /// Name of a `[dynatrace.*]` table; may be omitted if there is only one.
+        environment: Text = Example "\"prod\"",
+        /// KV mount of the secret.
+        mount: VaultPath = Default "\"secret\"",
+        /// Field of the secret, or a list of fields that get the same token.
+        field: Fields = Default "\"token\"",
+        /// Cron expression: minute hour day-of-month month day-of-week, with seconds as an optional first field; or `@daily` and the like. Required.
+        /// Choose working hours: the switch happens on Tuesday, the old token is disabled on Wednesday.
+        schedule: Text = Shown "\"0 10 * * TUE\"",
+        /// Time zone of the schedule, an IANA name; default: `UTC`.
+        timezone: Text = Shown "\"Europe/Vienna\"",
+        /// Spread of the due times; shorter than the shortest gap of the schedule.
+        jitter: Length<true> = Default "\"0s\"",
+        /// Time for which the old token stays valid after the switch.
+        grace: Length<true> = Default "\"24h\"",
+        /// Limit to which `still_used = "hold"` extends the grace.
+        max_grace: Length<true> = Default "\"7d\"",
+        /// Time for which the old token stays disabled before it is deleted; `undo` can restore it until then.
+        /// Keep it longer than the oldest Vault backup you would restore.
+        quarantine: Length<true> = Default "\"7d\"",
+        /// Action if the old token is still used at the end of its grace: hold extends the grace, warn disables it.
+        still_used: OneOf<StillUsed> = Default "\"hold\"",
+        /// Lifetime of a new token: inherit (the old token's), never, or a length such as `90d`.
+        lifetime: TokenLifetime = Default "\"inherit\"",
+        /// Action for a due time that was missed by more than a minute: run once, or skip it.
+        missed: OneOf<Missed> = Default "\"run\"",
+        /// Rotate before a token expires, regardless of the schedule.
+        expiry_guard: Flag = Default "true",
+        /// `false`: show the secret, but do not rotate it.
+        enabled: Flag = Default "true",
+    }
+}
+
+table! {
+    /// A secret to rotate; accepts every key of `[defaults]`, too
+    given struct SecretKeys {
+        /// Path below the mount, without `data/`. Required.
+        path: VaultPath = Shown "\"dynatrace/automation_script1\"",
+        /// Unique name; default: the path, or `MOUNT/PATH#FIELD` if mount or field is not the default.
+        name: SecretName = Example "\"dynatrace/automation_script1\"",
+        /// Kind of token; platform and activegate are reserved for a later version.
+        kind: OneOf<TokenKind> = Default "\"api\"",
+        /// Former name of the secret, to continue its history.
+        renamed_from: SecretName = Example "\"automation_script1\"",
+    }
+}
+
+table! {
+    /// Opens a problem in Dynatrace for as long as a condition lasts
+    given struct NotifyDynatraceTable {
+        /// File that holds a dedicated token with the scope `events.ingest` only.
+        token_file: CredentialFile = Example "\"notify-token\"",
+        /// Name of the `[dynatrace.*]` table that is used; may be omitted if there is only one.
+        environment: Text = Example "\"prod\"",
+    }
+}
+
+table! {
+    /// Posts JSON (with a `text` for Slack) when a condition begins and when it ends
+    given struct NotifyWebhookTable {
+        /// File that holds the URL, which is a secret.
+        url_file: CredentialFile = Example "\"notify-webhook-url\"",
+        /// PEM file, added to the system's roots.
+        ca_file: Text = Default "\"\"",
+        /// Proxy such as `http://proxy.example.com:3128`; never taken from the environment.
+        proxy: Proxy = Default "\"\"",
+        /// Timeout of one request.
+        timeout: Length<false> = Default "\"10s\"",
+        /// Allow plain http to a host that is not loopback.
+        allow_http: Flag = Default "false",
+    }
+}
+
+table! {
+    /// Limits of the daemon's work
+    values struct Limits {
+        /// Maximum number of concurrent rotations.
+        concurrency: Whole<1, 1024> = Default "8",
+    }
+}
+
+table! {
+    /// The daemon's own intervals
+    values struct Daemon {
+        /// Time after SIGTERM in which running rotations are finished or interrupted at a safe point.
+        shutdown_timeout: Length<false> = Default "\"25s\"",
+        /// Interval at which Dynatrace, journal and Vault are compared.
+        sweep: Length<false> = Default "\"10m\"",
+    }
+}
+
+table! {
+    /// The log on stderr
+    values struct Log {
+        /// Format of a line: auto chooses text on a terminal, fields in systemd's journal, and JSON otherwise.
+        format: OneOf<LogFormat> = Default "\"auto\"",
+        /// Minimum level; default: `RUST_LOG`, otherwise info.
+        level: OneOf<&'static str> = Example "\"info\"",
+    }
+}
+
+table! {
+    /// The listener for health, metrics, status and status page (read-only)
+    values struct Ops {
+        /// `IP:PORT`, or `""` to disable it.
+        listen: Listen = Default "\"127.0.0.1:9780\"",
+        /// Who can see the status and the status page; health and metrics are open to all.
+        details: OneOf<Details> = Default "\"loopback\"",
+    }
+}
+
+/// The auth methods of Vault.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Method {
+    Token,
+    AppRole,
+    Kubernetes,
+    Jwt,
+    Cert,
+}
+
+/// The kinds of tokens; none but `Api` can be rotated yet.
+#[derive(Clone, Copy, PartialEq)]
+pub enum TokenKind {
+    Api,
+    Platform,
+    ActiveGate,
+}
+
+/// The format of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, fields in systemd's journal, otherwise JSON.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+macro_rules! words {
+    ($($name:ty { $($word:literal = $value:expr),+ })+) => {
+        $(impl Words for $name {
+            const WORDS: &'static [(&'static str, Self)] = &[$(($word, $value)),+];
+        })+
+    };
+}
+
+words! {
+    Method {
+        "approle" = Method::AppRole, "token" = Method::Token, "kubernetes" = Method::Kubernetes,
+        "jwt" = Method::Jwt, "cert" = Method::Cert
+    }
+    TokenKind { "api" = TokenKind::Api, "platform" = TokenKind::Platform, "activegate" = TokenKind::ActiveGate }
+    Api { "v2" = Api::V2, "v1" = Api::V1 }
+    StillUsed { "hold" = StillUsed::Hold, "warn" = StillUsed::Warn }
+    Missed { "run" = Missed::Run, "skip" = Missed::Skip }
+    LogFormat { "auto" = LogFormat::Auto, "json" = LogFormat::Json, "text" = LogFormat::Text }
+    Details { "loopback" = Details::Loopback, "always" = Details::Always, "never" = Details::Never }
+    &'static str { "error" = "error", "warn" = "warn", "info" = "info", "debug" = "debug", "trace" = "trace" }
+}

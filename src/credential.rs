@@ -1,0 +1,171 @@
+//! A credential and the one reader of credential files. The value is wrapped at once and never part of an error: errors name the path
+//! and what is wrong in the file.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::bounded_file::{self, ReadError};
+use rotation::token::TokenValue;
+
+/// A credential. No `Debug`, since it may hold the value.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A file, read at each use, so that it can be replaced at any time.
+    File(PathBuf),
+    /// A value from an environment variable, fixed for the life of the process.
+    Value(TokenValue),
+}
+
+/// Why a credential cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// The file cannot be read.
+    #[error("cannot read the credential file {}: {error}", .path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// The cause.
+        error: ReadError,
+    },
+    /// The file does not hold one plain value.
+    #[error("the credential file {} {why}", .path.display())]
+    Malformed {
+        /// Its path.
+        path: PathBuf,
+        /// Half a sentence.
+        why: &'static str,
+    },
+}
+
+impl Credential {
+    /// The value without surrounding white space. It may wait for the file system: see [`bounded_file::off_runtime`].
+    pub fn read(&self) -> Result<TokenValue, CredentialError> {
+        match self {
+            Credential::File(path) => read_file(path),
+            Credential::Value(value) => Ok(value.clone()),
+        }
+    }
+
+    /// The path, or that it is from the environment, for messages.
+    pub fn origin(&self) -> String {
+        match self {
+            Credential::File(path) => path.display().to_string(),
+            Credential::Value(_) => "the environment".to_owned(),
+        }
+    }
+}
+
+/// Reads a file that holds a credential and nothing else.
+pub fn read_file(path: &Path) -> Result<TokenValue, CredentialError> {
+    let text = bounded_file::read_text(path, bounded_file::CREDENTIAL);
+    let text = text.map_err(|error| CredentialError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
+    let value = text.trim();
+    match problem(value) {
+        None => Ok(TokenValue::new(value)),
+        Some(why) => Err(CredentialError::Malformed {
+            path: path.to_owned(),
+            why,
+        }),
+    }
+}
+
+/// Whether every user can read the file. Not on a tmpfs, where Kubernetes and systemd put credentials whose folder only the program sees.
+pub fn is_exposed(path: &Path) -> bool {
+    let open_to_all =
+        std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.mode() & 0o004 != 0);
+    // TMPFS_MAGIC and RAMFS_MAGIC of statfs(2).
+    let in_memory = |system: rustix::fs::StatFs| matches!(system.f_type, 0x0102_1994 | 0x8584_58f6);
+    open_to_all && !rustix::fs::statfs(path).is_ok_and(in_memory)
+}
+
+/// What is wrong with a value, as half a sentence.
+fn problem(value: &str) -> Option<&'static str> {
+    let quoted = |quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
+    match value {
+        "" => Some("is empty"),
+        _ if value.starts_with('\u{feff}') => {
+            Some("begins with a byte order mark; save it as UTF-8 without one")
+        }
+        _ if value.starts_with('{') => Some("holds JSON; write only the value into it"),
+        _ if quoted('"') || quoted('\'') => Some("has quotes around the value; remove them"),
+        _ if is_assignment(value) => {
+            Some("holds an assignment (NAME=...); write only the value into it")
+        }
+        _ if value.contains(char::is_whitespace) => {
+            Some("must hold one value on one line and nothing else")
+        }
+        _ => None,
+    }
+}
+
+/// `VAULT_TOKEN=...`, as in a file for a shell.
+fn is_assignment(value: &str) -> bool {
+    let value = value.strip_prefix("export ").unwrap_or(value);
+    value.split_once('=').is_some_and(|(name, rest)| {
+        let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
+        !rest.is_empty() && name.contains('_') && name.chars().all(is_name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_trimmed_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("id");
+        std::fs::write(&path, " one\r\n").unwrap();
+        let credential = Credential::File(path.clone());
+        assert!(credential.read().is_ok_and(|value| value.expose() == "one"));
+        std::fs::write(&path, "two==").unwrap();
+        assert!(
+            credential
+                .read()
+                .is_ok_and(|value| value.expose() == "two==")
+        );
+    }
+
+    #[test]
+    fn p5_errors_name_the_path_and_the_cause_and_never_the_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("id");
+        let credential = Credential::File(path.clone());
+        let problem = |content: Option<&[u8]>| {
+            if let Some(content) = content {
+                std::fs::write(&path, content).unwrap();
+            }
+            let error = credential.read().err().unwrap();
+            let text = format!("{error} {error:?}");
+            assert!(text.contains(path.to_str().unwrap()), "{text}");
+            assert!(!text.contains("canary"), "{text}");
+            text
+        };
+        assert!(problem(None).contains("cannot read"));
+        for (content, cause) in [
+            (&b" \n"[..], "is empty"),
+            (b"canary canary", "one value on one line"),
+            (b"canary\ncanary\n", "one value on one line"),
+            (b"canary\xff", "it is not text"),
+            (&[b'x'; 70_000], "it is larger than"),
+            (b"\xef\xbb\xbfcanary\n", "byte order mark"),
+            (b"\"canary\"\n", "quotes around the value"),
+            (b"VAULT_TOKEN=canary\n", "an assignment"),
+            (b"export VAULT_TOKEN=canary\n", "an assignment"),
+            (b"{\"token\": \"canary\"}", "holds JSON"),
+        ] {
+            let text = problem(Some(content));
+            assert!(text.contains(cause), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = read_file(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("it is not a regular file"), "{error}");
+    }
+}
