@@ -28,7 +28,7 @@ pub(crate) struct Token {
     pub(crate) enabled: bool,
     pub(crate) personal: bool,
     pub(crate) created: Timestamp,
-    pub(crate) modified: Timestamp,
+    pub(crate) modified: Option<Timestamp>,
     pub(crate) expires: Option<Timestamp>,
     pub(crate) last_used: Option<Timestamp>,
     pub(crate) last_used_ip: Option<IpAddr>,
@@ -85,8 +85,8 @@ pub struct TokenInfo {
     pub enabled: bool,
     pub personal: bool,
     pub created: Timestamp,
-    /// Moves with name and scopes, not with `enabled`.
-    pub modified: Timestamp,
+    /// The last change of name or scopes; `enabled` does not move it.
+    pub modified: Option<Timestamp>,
     pub expires: Option<Timestamp>,
     pub last_used: Option<Timestamp>,
     pub last_used_ip: Option<IpAddr>,
@@ -216,7 +216,7 @@ impl Table {
             enabled: new.enabled,
             personal: new.personal,
             created: new.created,
-            modified: new.created,
+            modified: None,
             expires: new.expires,
             last_used: None,
             last_used_ip: None,
@@ -255,7 +255,7 @@ impl Table {
         };
         if token.name != name {
             let from = std::mem::replace(&mut token.name, name.to_owned());
-            token.modified = now;
+            token.modified = Some(now);
             let token = token.clone();
             self.note(&token, Change::Renamed { from }, by);
         }
@@ -269,7 +269,7 @@ impl Table {
         };
         if token.scopes != scopes {
             token.scopes = scopes;
-            token.modified = now;
+            token.modified = Some(now);
             let token = token.clone();
             self.note(&token, Change::Rescoped, by);
         }

@@ -23,10 +23,9 @@ pub(crate) fn answer(
         }
         ("GET", Route::Token(id)) => {
             may_read(caller)?;
-            Ok(visible(table, id).map_or_else(
-                || Reply::empty(404),
-                |token| body::ok(&list::shown_whole(environment, token)),
-            ))
+            Ok(visible(table, id).map_or_else(body::not_found, |token| {
+                body::ok(&list::shown_whole(environment, token))
+            }))
         }
         ("POST", Route::Tokens) => {
             may_write(caller)?;
@@ -39,7 +38,7 @@ pub(crate) fn answer(
         ("DELETE", Route::Token(segment)) => {
             may_write(caller)?;
             let Some(token) = deletable(table, segment).cloned() else {
-                return Ok(Reply::empty(404));
+                return Ok(body::not_found());
             };
             may_delete(caller, &token)?;
             table.delete(&token.id, Actor::Token(caller.id.clone()));
@@ -62,17 +61,16 @@ fn visible<'a>(table: &'a Table, id: &str) -> Option<&'a Token> {
 }
 
 fn lookup(environment: &Environment, table: &Table, incoming: &Incoming) -> Result<Reply, Reply> {
-    let mut fields = Fields::read(incoming, &["token"])?;
+    let mut fields = Fields::read(incoming)?;
     let value = fields.string("token");
     let value = fields.required("token", value);
     fields.finish()?;
     let token = value
         .and_then(|value| table.by_value(&value))
         .filter(|token| token.found());
-    Ok(token.map_or_else(
-        || Reply::empty(404),
-        |token| body::ok(&list::shown_whole(environment, token)),
-    ))
+    Ok(token.map_or_else(body::not_found, |token| {
+        body::ok(&list::shown_whole(environment, token))
+    }))
 }
 
 fn create(
@@ -81,10 +79,7 @@ fn create(
     caller: &Token,
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
-    let mut fields = Fields::read(
-        incoming,
-        &["name", "scopes", "expirationDate", "personalAccessToken"],
-    )?;
+    let mut fields = Fields::read(incoming)?;
     let now = environment.site.clock.now();
     let name = fields.name();
     let name = fields.required("name", name);
@@ -136,7 +131,7 @@ fn update(
     id: &str,
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
-    let mut fields = Fields::read(incoming, &["enabled", "name", "scopes"])?;
+    let mut fields = Fields::read(incoming)?;
     let enabled = fields.boolean("enabled");
     let name = fields.name();
     let scopes = fields.scopes();
