@@ -2,14 +2,59 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::calls::{Call, lock};
+use crate::calls::{Call, Operation, lock};
 use crate::dynatrace::Environment;
+use crate::fault::{Action, Rule};
 use crate::message::{Incoming, Reply};
 use crate::server::{Performing, Service, Site};
 
-/// Serves `/_simulator/tokens`, `/_simulator/check` and `/_simulator/history` over all environments.
+/// A rule as it is sent to `/_simulator/faults`, e.g. `{"operation":"CreateToken","share":0.05,"seed":1,"action":
+/// {"swap_answer":{"secs":1,"nanos":0}}}`. Times and names are those of [`Rule`] and [`Action`], in snake case.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedFault {
+    /// The prefix of one environment; all unless given.
+    environment: Option<String>,
+    /// Any unless given.
+    operation: Option<Operation>,
+    v1: Option<bool>,
+    about: Option<String>,
+    nth: Option<usize>,
+    /// Once unless given; with a share until removed.
+    times: Option<usize>,
+    share: Option<f64>,
+    #[serde(default)]
+    seed: u64,
+    action: Action,
+}
+
+impl WantedFault {
+    fn rule(&self) -> Rule {
+        let mut rule = self.operation.map_or_else(Rule::any, Rule::on);
+        if let Some(v1) = self.v1 {
+            rule = rule.v1(v1);
+        }
+        if let Some(part) = &self.about {
+            rule = rule.about(part);
+        }
+        if let Some(nth) = self.nth {
+            rule = rule.nth(nth);
+        }
+        if let Some(share) = self.share {
+            rule = rule.share(share, self.seed);
+        }
+        if let Some(times) = self.times {
+            rule = rule.times(times);
+        }
+        rule.then(self.action.clone())
+    }
+}
+
+/// Serves `/_simulator/{tokens,check,history}` over all environments, and takes rules at `/_simulator/faults` (POST adds
+/// one, DELETE takes all out of force).
 pub(crate) struct Admin {
     environments: Vec<Arc<Environment>>,
     site: Site,
@@ -75,6 +120,21 @@ impl Admin {
     }
 }
 
+impl Admin {
+    /// False when there is no such environment.
+    fn add_fault(&self, wanted: &WantedFault) -> bool {
+        let mut found = false;
+        for environment in &self.environments {
+            let prefix = wanted.environment.as_ref();
+            if prefix.is_none_or(|prefix| *prefix == environment.prefix) {
+                environment.site.faults.add(wanted.rule());
+                found = true;
+            }
+        }
+        found
+    }
+}
+
 impl Service for Admin {
     fn site(&self) -> &Site {
         &self.site
@@ -104,9 +164,26 @@ impl Admin {
                     || Reply::text(400, "text/plain", "expected {\"values\":[\"...\"]}\n");
                 self.check(incoming).as_ref().map_or_else(refused, json)
             }
-            (_, "/_simulator/tokens" | "/_simulator/history" | "/_simulator/check") => {
-                Reply::empty(405)
+            ("POST", "/_simulator/faults") => {
+                match serde_json::from_slice::<WantedFault>(&incoming.body) {
+                    Ok(wanted) if self.add_fault(&wanted) => Reply::empty(204),
+                    Ok(_) => Reply::text(400, "text/plain", "no such environment\n"),
+                    Err(error) => Reply::text(400, "text/plain", &format!("{error}\n")),
+                }
             }
+            ("DELETE", "/_simulator/faults") => {
+                for environment in &self.environments {
+                    environment.site.faults.clear();
+                }
+                Reply::empty(204)
+            }
+            (
+                _,
+                "/_simulator/tokens"
+                | "/_simulator/history"
+                | "/_simulator/check"
+                | "/_simulator/faults",
+            ) => Reply::empty(405),
             _ => Reply::empty(404),
         }
     }

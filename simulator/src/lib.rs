@@ -50,7 +50,7 @@ pub use dynatrace::history::{Actor, Change, TokenChange};
 pub use dynatrace::scopes;
 pub use dynatrace::table::TokenInfo;
 pub use fault::handle::Fault;
-pub use fault::{Action, Answer, LateAnswer, Rule, Until, Visibility};
+pub use fault::{Action, Answer, LateAnswer, NameChange, Rule, Until, Visibility};
 #[cfg(feature = "gate")]
 pub use gate::Gate;
 pub use kv::handle::{Kv, KvChange, KvChangeKind};

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::fault::Visibility;
+use crate::fault::{NameChange, Visibility};
 
 /// One request, read completely.
 #[derive(Clone)]
@@ -18,8 +18,26 @@ pub(crate) struct Incoming {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     pub(crate) peer: IpAddr,
-    /// Set by a fault: a token created by this request is hidden at first.
+    pub(crate) twist: Twist,
+}
+
+/// What a fault wants done otherwise while the request is performed.
+#[derive(Clone, Default)]
+pub(crate) struct Twist {
+    /// A token created by this request is hidden at first.
     pub(crate) hide: Option<Visibility>,
+    pub(crate) name: Option<NameChange>,
+    pub(crate) endless_pages: bool,
+}
+
+impl Twist {
+    /// The name as it is stored.
+    pub(crate) fn name(&self, asked: String) -> String {
+        match &self.name {
+            Some(change) => change.apply(&asked),
+            None => asked,
+        }
+    }
 }
 
 impl Incoming {

@@ -96,8 +96,9 @@ pub(crate) fn answer(
         "pageSize": query.page_size,
         "apiTokens": page,
     });
-    let seen = offset + page.len();
-    if seen < matching.len() {
+    let endless = incoming.twist.endless_pages;
+    let seen = if endless { offset } else { offset + page.len() };
+    if endless || seen < matching.len() {
         let key = uuid().replace('-', "");
         answer["nextPageKey"] = Value::String(key.clone());
         lock(&environment.pages).insert(key, (query, seen));

@@ -242,6 +242,23 @@ impl Service for Environment {
         body::error(413, "Payload too large")
     }
 
+    fn answer_as(&self, incoming: &Incoming, token_id: &str) -> Option<Reply> {
+        let (route, v1) = self.route(&incoming.path)?;
+        let table = lock(&self.table);
+        let token = table.get(token_id)?;
+        match (operation(&incoming.method, &route)?, v1) {
+            (Operation::CreateToken, true) => Some(v1::created(token, incoming)),
+            (Operation::CreateToken, false) => Some(v2::created(self, token)),
+            (Operation::GetToken | Operation::LookupToken, true) => {
+                Some(body::ok(&v1::metadata(self, token)))
+            }
+            (Operation::GetToken | Operation::LookupToken, false) => {
+                Some(body::ok(&list::shown_whole(self, token)))
+            }
+            _ => None,
+        }
+    }
+
     fn reveal(&self, token_id: &str) {
         lock(&self.table).reveal(token_id);
     }

@@ -129,7 +129,7 @@ fn list(table: &Table, incoming: &Incoming) -> Result<Reply, Reply> {
 }
 
 /// The schema says epoch milliseconds, the examples show text: both come.
-fn metadata(environment: &Environment, token: &Token) -> Value {
+pub(crate) fn metadata(environment: &Environment, token: &Token) -> Value {
     let time = |at: Timestamp| {
         if environment.either() {
             json!(at.as_millisecond())
@@ -182,25 +182,27 @@ fn create(
         return Err(body::error(400, "Could not map JSON"));
     };
     let new = NewToken {
-        name,
+        name: incoming.twist.name(name),
         owner: caller.owner.clone(),
         scopes,
         personal: false,
         enabled: true,
         created: now,
         expires,
-        hidden: incoming.hide,
+        hidden: incoming.twist.hide,
     };
     let token = table.create(new, Actor::Token(caller.id.clone()));
-    let id = token.id.clone();
+    Ok(created(token, incoming))
+}
+
+pub(crate) fn created(token: &Token, incoming: &Incoming) -> Reply {
     if asks_for_text(incoming) {
-        let reply = Reply::text(201, "text/plain", &token.value);
-        return Ok(Reply {
-            created: Some(id),
-            ..reply
-        });
+        return Reply {
+            created: Some(token.id.clone()),
+            ..Reply::text(201, "text/plain", &token.value)
+        };
     }
-    Ok(body::created(&json!({ "token": token.value }), &id))
+    body::created(&json!({ "token": token.value }), &token.id)
 }
 
 /// `{value, unit}`; without a unit the value is in milliseconds.
@@ -253,7 +255,7 @@ fn update(
     }
     let by = || Actor::Token(caller.id.clone());
     if let Some(name) = name {
-        table.rename(id, &name, by());
+        table.rename(id, &incoming.twist.name(name), by());
     }
     if let Some(scopes) = scopes {
         table.set_scopes(id, scopes, by());

@@ -108,21 +108,25 @@ fn create(
         return Err(body::error(400, "Could not map JSON"));
     };
     let new = NewToken {
-        name,
+        name: incoming.twist.name(name),
         owner: caller.owner.clone(),
         scopes,
         personal,
         enabled: true,
         created: now,
         expires,
-        hidden: incoming.hide,
+        hidden: incoming.twist.hide,
     };
     let token = table.create(new, Actor::Token(caller.id.clone()));
+    Ok(created(environment, token))
+}
+
+pub(crate) fn created(environment: &Environment, token: &Token) -> Reply {
     let mut answer = json!({ "id": token.id, "token": token.value });
     if let Some(expires) = token.expires {
         answer["expirationDate"] = json!(environment.text(expires));
     }
-    Ok(body::created(&answer, &token.id))
+    body::created(&answer, &token.id)
 }
 
 fn update(
@@ -147,7 +151,7 @@ fn update(
     }
     let by = || Actor::Token(caller.id.clone());
     if let Some(name) = name {
-        table.rename(id, &name, by());
+        table.rename(id, &incoming.twist.name(name), by());
     }
     if let Some(scopes) = scopes {
         table.set_scopes(id, scopes, by());
