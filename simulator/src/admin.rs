@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::account::Account;
+use crate::account::table::Acceptance;
 use crate::calls::{Call, Operation, lock};
 use crate::dynatrace::Environment;
 use crate::fault::{Action, Rule};
@@ -16,7 +18,7 @@ use crate::server::{Performing, Service, Site};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WantedFault {
-    /// The prefix of one environment; all unless given.
+    /// The prefix of one environment, or `account`; all unless given.
     environment: Option<String>,
     /// Any unless given.
     operation: Option<Operation>,
@@ -53,16 +55,25 @@ impl WantedFault {
     }
 }
 
-/// Serves `/_simulator/{tokens,check,history}` over all environments, and takes rules at `/_simulator/faults` (POST adds
+/// Serves `/_simulator/{tokens,check,history}` over all environments and the account, and takes rules at `/_simulator/faults` (POST adds
 /// one, DELETE takes all out of force).
 pub(crate) struct Admin {
     environments: Vec<Arc<Environment>>,
+    account: Option<Arc<Account>>,
     site: Site,
 }
 
 impl Admin {
-    pub(crate) fn new(environments: Vec<Arc<Environment>>, site: Site) -> Admin {
-        Admin { environments, site }
+    pub(crate) fn new(
+        environments: Vec<Arc<Environment>>,
+        account: Option<Arc<Account>>,
+        site: Site,
+    ) -> Admin {
+        Admin {
+            environments,
+            account,
+            site,
+        }
     }
 
     fn tokens(&self) -> Value {
@@ -83,6 +94,32 @@ impl Admin {
                     "last_used_ip": token.last_used_ip,
                 })
             }));
+            let active_gates = lock(&environment.active_gates).table.snapshot();
+            list.extend(active_gates.into_iter().map(|token| {
+                json!({
+                    "environment": environment.prefix,
+                    "id": token.id,
+                    "name": token.name,
+                    "owner": token.owner,
+                    "created": token.created,
+                    "expires": token.expires,
+                    "last_used": token.last_used,
+                })
+            }));
+        }
+        if let Some(account) = &self.account {
+            list.extend(lock(&account.state).table.iter().map(|token| {
+                json!({
+                    "account": account.uuid,
+                    "id": token.id,
+                    "name": token.name,
+                    "owner": token.owner,
+                    "enabled": token.enabled,
+                    "expires": token.expires,
+                    "last_used": token.last_used,
+                    "last_used_ip": token.last_used_ip,
+                })
+            }));
         }
         json!({ "now": self.site.clock.now(), "tokens": list })
     }
@@ -96,6 +133,24 @@ impl Admin {
                     .history()
                     .iter()
                     .map(|change| json!({ "environment": environment.prefix, "change": change })),
+            );
+            let active_gates = lock(&environment.active_gates);
+            list.extend(
+                active_gates
+                    .table
+                    .history()
+                    .iter()
+                    .map(|change| json!({ "environment": environment.prefix, "change": change })),
+            );
+        }
+        if let Some(account) = &self.account {
+            let state = lock(&account.state);
+            list.extend(
+                state
+                    .table
+                    .history()
+                    .iter()
+                    .map(|change| json!({ "account": account.uuid, "change": change })),
             );
         }
         json!({ "history": list })
@@ -113,7 +168,17 @@ impl Admin {
                 let valid = table.authenticates(value, now).is_some();
                 Some(json!({ "known": true, "valid": valid, "id": token.id, "name": token.name }))
             });
-            Some(found.unwrap_or_else(|| json!({ "known": false, "valid": false })))
+            let platform = || {
+                let state = lock(&self.account.as_ref()?.state);
+                let token = state.table.by_value(value)?;
+                let valid = token.acceptance(now) == Acceptance::Accepted;
+                Some(json!({ "known": true, "valid": valid, "id": token.id, "name": token.name }))
+            };
+            Some(
+                found
+                    .or_else(platform)
+                    .unwrap_or_else(|| json!({ "known": false, "valid": false })),
+            )
         };
         let results: Option<Vec<Value>> = body.get("values")?.as_array()?.iter().map(one).collect();
         Some(json!({ "now": now, "results": results? }))
@@ -123,7 +188,13 @@ impl Admin {
 impl Admin {
     /// False when there is no such environment.
     fn add_fault(&self, wanted: &WantedFault) -> bool {
-        let mut found = false;
+        let account = wanted.environment.as_deref() == Some("account");
+        let mut found = account && self.account.is_some();
+        if let Some(own) = &self.account
+            && (account || wanted.environment.is_none())
+        {
+            own.site.faults.add(wanted.rule());
+        }
         for environment in &self.environments {
             let prefix = wanted.environment.as_ref();
             if prefix.is_none_or(|prefix| *prefix == environment.prefix) {
@@ -174,6 +245,9 @@ impl Admin {
             ("DELETE", "/_simulator/faults") => {
                 for environment in &self.environments {
                     environment.site.faults.clear();
+                }
+                if let Some(account) = &self.account {
+                    account.site.faults.clear();
                 }
                 Reply::empty(204)
             }

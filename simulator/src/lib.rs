@@ -1,5 +1,5 @@
-//! A stand-in for the Dynatrace token APIs (API tokens v2 and tokens v1) and the ingest of events v2, as strict as the real
-//! ones, with a small Vault-shaped KV v2 beside it.
+//! A stand-in for the Dynatrace token APIs (API tokens v2, tokens v1, platform, ActiveGate and cluster tokens) and the ingest
+//! of events v2, as strict as the real ones, with a small Vault-shaped KV v2 beside it.
 //!
 //! It exists so that a client of those APIs can be tested without an environment, and shown on one machine. It is written
 //! from the public documentation alone and must never import anything of its clients, so that it cannot share their
@@ -8,7 +8,8 @@
 //! The rooms in reading order:
 //!
 //! - `simulator`: [`Simulator`] starts and ends it, and hands out the two handles below;
-//! - `dynatrace`: the token table, the two API generations over it, and the [`Dynatrace`] handle;
+//! - `dynatrace`: an environment: API tokens in two generations, ActiveGate and cluster tokens, and the [`Dynatrace`] handle;
+//! - `account`: single sign-on and platform tokens, and the [`Account`] handle;
 //! - `kv`: the Vault-shaped stand-in and the [`Kv`] handle;
 //! - `fault`: what can be made to go wrong with which request: [`Rule`], [`Action`], [`Fault`];
 //! - `gate`: [`Gate`], the same faults in front of a real server;
@@ -30,6 +31,7 @@
 //! # }
 //! ```
 
+mod account;
 mod admin;
 mod calls;
 mod clock;
@@ -43,12 +45,15 @@ mod server;
 mod simulator;
 mod wire;
 
+pub use account::handle::{Account, PlatformSeed};
+pub use account::settings::{AccountSettings, ErrorBody};
+pub use account::table::PlatformToken;
 pub use calls::{Call, Operation};
 pub use dynatrace::events::TakenEvent;
 pub use dynatrace::handle::{Dynatrace, Seed, Seeded};
 pub use dynatrace::history::{Actor, Change, TokenChange};
 pub use dynatrace::scopes;
-pub use dynatrace::table::TokenInfo;
+pub use dynatrace::table::{ActiveGate, TokenInfo};
 pub use fault::handle::Fault;
 pub use fault::{Action, Answer, LateAnswer, NameChange, Rule, Until, Visibility};
 #[cfg(feature = "gate")]

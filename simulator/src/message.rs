@@ -53,20 +53,26 @@ impl Incoming {
         Some(essence.trim().to_ascii_lowercase())
     }
 
+    /// The Bearer credential.
+    pub(crate) fn bearer(&self) -> Option<&str> {
+        self.header("authorization")?.strip_prefix("Bearer ")
+    }
+
     /// The query's pairs in order, form-decoded: a `+` is a space, so a plus sign has to be sent as `%2B`.
     pub(crate) fn query_pairs(&self) -> Vec<(String, String)> {
-        let Some(query) = &self.query else {
-            return Vec::new();
-        };
-        query
-            .split('&')
-            .filter(|part| !part.is_empty())
-            .map(|part| {
-                let (key, value) = part.split_once('=').unwrap_or((part, ""));
-                (form_decoded(key), form_decoded(value))
-            })
-            .collect()
+        self.query.as_deref().map(form_pairs).unwrap_or_default()
     }
+}
+
+/// The pairs of a form in order.
+pub(crate) fn form_pairs(text: &str) -> Vec<(String, String)> {
+    text.split('&')
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            (form_decoded(key), form_decoded(value))
+        })
+        .collect()
 }
 
 fn form_decoded(text: &str) -> String {

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::scopes;
 use crate::message::{Incoming, Reply};
 
 const JSON: &str = "application/json; charset=utf-8";
@@ -145,7 +144,7 @@ impl Fields {
     }
 
     /// At least one scope, each creatable; repeated ones are taken once.
-    pub(crate) fn scopes(&mut self) -> Option<Vec<String>> {
+    pub(crate) fn scopes(&mut self, creatable: &[&str]) -> Option<Vec<String>> {
         let Value::Array(list) = self.value("scopes")? else {
             return self.wrong("scopes", "must be an array of scopes");
         };
@@ -155,7 +154,7 @@ impl Fields {
         let mut scopes: Vec<String> = Vec::new();
         for (index, value) in list.iter().enumerate() {
             match value.as_str() {
-                Some(scope) if scopes::is_creatable(scope) => {
+                Some(scope) if creatable.contains(&scope) => {
                     if !scopes.iter().any(|own| own == scope) {
                         scopes.push(scope.to_owned());
                     }

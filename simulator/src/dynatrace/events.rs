@@ -66,7 +66,7 @@ impl Events {
         incoming: &Incoming,
         at: Timestamp,
     ) -> Result<Reply, Reply> {
-        needs(caller, SCOPE, "Ingest events")?;
+        needs(caller, &[SCOPE], "Ingest events")?;
         let mut fields = Fields::read(incoming)?;
         let kind = fields.string("eventType");
         let kind = fields.required("eventType", kind);

@@ -1,12 +1,14 @@
-//! Tokens API v1: `/api/v1/tokens`. Deprecated, but what older environments have.
+//! Tokens API v1: `/api/v1/tokens`. Deprecated, but what older environments have. The cluster tokens API of Managed has the
+//! same shapes; there one scope is needed for every call.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::body::{self, Fields, Violation};
 use super::history::Actor;
+use super::route::{Kind, Route};
 use super::table::{NewToken, Table, Token};
-use super::{Environment, Route, deletable, may_delete, needs, scopes};
+use super::{Environment, deletable, may_delete, needs, scopes};
 use crate::message::{Incoming, Reply};
 
 const DEFAULT_LIMIT: usize = 1000;
@@ -19,23 +21,36 @@ pub(crate) fn answer(
     route: &Route,
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
+    let cluster = environment.kind == Kind::Cluster;
+    if cluster {
+        needs(caller, &[scopes::MANAGE_CLUSTER], "Token management")?;
+    }
     if *route == Route::Lookup {
         return lookup(environment, table, incoming);
     }
-    needs(caller, scopes::MANAGE_V1, "Token management")?;
+    if !cluster {
+        needs(caller, &[scopes::MANAGE_V1], "Token management")?;
+    }
     match (incoming.method.as_str(), route) {
-        ("GET", Route::Tokens) => list(table, incoming),
+        ("GET", Route::Tokens) => {
+            environment.may_list()?;
+            list(table, incoming)
+        }
         ("GET", Route::Token(id)) => {
             let token = table.get(id).filter(|token| token.found());
-            Ok(token.map_or_else(body::not_found, |token| {
-                body::ok(&metadata(environment, token))
-            }))
+            Ok(token.map_or_else(
+                || environment.not_found(),
+                |token| body::ok(&metadata(environment, token)),
+            ))
         }
-        ("POST", Route::Tokens) => create(environment, table, caller, incoming),
-        ("PUT", Route::Token(id)) => update(table, caller, id, incoming),
+        ("POST", Route::Tokens) => {
+            environment.may_create()?;
+            create(environment, table, caller, incoming)
+        }
+        ("PUT", Route::Token(id)) => update(environment, table, caller, id, incoming),
         ("DELETE", Route::Token(segment)) => {
             let Some(token) = deletable(table, segment).cloned() else {
-                return Ok(body::not_found());
+                return Ok(environment.not_found());
             };
             may_delete(caller, &token)?;
             table.delete(&token.id, Actor::Token(caller.id.clone()));
@@ -53,9 +68,10 @@ fn lookup(environment: &Environment, table: &Table, incoming: &Incoming) -> Resu
     let token = value
         .and_then(|value| table.by_value(&value))
         .filter(|token| token.found());
-    Ok(token.map_or_else(body::not_found, |token| {
-        body::ok(&metadata(environment, token))
-    }))
+    Ok(token.map_or_else(
+        || environment.not_found(),
+        |token| body::ok(&metadata(environment, token)),
+    ))
 }
 
 #[derive(Default)]
@@ -165,7 +181,7 @@ fn create(
     let now = environment.site.clock.now();
     let name = fields.name();
     let name = fields.required("name", name);
-    let asked = fields.scopes();
+    let asked = fields.scopes(environment.creatable());
     let asked = fields.required("scopes", asked);
     let expires = match fields.value("expiresIn") {
         None => None,
@@ -190,6 +206,7 @@ fn create(
         created: now,
         expires,
         hidden: incoming.twist.hide,
+        active_gate: None,
     };
     let token = table.create(new, Actor::Token(caller.id.clone()));
     Ok(created(token, incoming))
@@ -234,6 +251,7 @@ fn asks_for_text(incoming: &Incoming) -> bool {
 }
 
 fn update(
+    environment: &Environment,
     table: &mut Table,
     caller: &Token,
     id: &str,
@@ -242,7 +260,7 @@ fn update(
     let mut fields = Fields::read(incoming)?;
     let revoked = fields.boolean("revoked");
     let name = fields.name();
-    let scopes = fields.scopes();
+    let scopes = fields.scopes(environment.creatable());
     fields.finish()?;
     if id == caller.id {
         return Err(body::error(
@@ -251,7 +269,7 @@ fn update(
         ));
     }
     if table.get(id).is_none_or(|token| !token.found()) {
-        return Ok(body::not_found());
+        return Ok(environment.not_found());
     }
     let by = || Actor::Token(caller.id.clone());
     if let Some(name) = name {

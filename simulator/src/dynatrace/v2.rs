@@ -4,21 +4,29 @@ use serde_json::json;
 
 use super::body::{self, Fields, Violation};
 use super::history::Actor;
+use super::route::{Route, Target};
 use super::table::{NewToken, Table, Token};
-use super::{Environment, Route, deletable, list, may_delete, needs, scopes, time};
+use super::{Environment, deletable, list, may_delete, needs, scopes, time};
 use crate::message::{Incoming, Reply};
 
 pub(crate) fn answer(
     environment: &Environment,
     table: &mut Table,
     caller: &Token,
-    route: &Route,
+    target: &Target,
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
-    match (incoming.method.as_str(), route) {
-        ("POST", Route::Lookup) => lookup(environment, table, incoming),
+    match (incoming.method.as_str(), &target.route) {
+        ("POST", Route::Lookup) => {
+            // Any scope is enough for an API token.
+            if target.bearer {
+                may_read(caller)?;
+            }
+            lookup(environment, table, incoming)
+        }
         ("GET", Route::Tokens) => {
             may_read(caller)?;
+            environment.may_list()?;
             list::answer(environment, table, incoming)
         }
         ("GET", Route::Token(id)) => {
@@ -29,6 +37,7 @@ pub(crate) fn answer(
         }
         ("POST", Route::Tokens) => {
             may_write(caller)?;
+            environment.may_create()?;
             create(environment, table, caller, incoming)
         }
         ("PUT", Route::Token(id)) => {
@@ -49,11 +58,11 @@ pub(crate) fn answer(
 }
 
 fn may_read(caller: &Token) -> Result<(), Reply> {
-    needs(caller, scopes::READ, "Read API tokens")
+    needs(caller, &[scopes::READ], "Read API tokens")
 }
 
 fn may_write(caller: &Token) -> Result<(), Reply> {
-    needs(caller, scopes::WRITE, "Write API tokens")
+    needs(caller, &[scopes::WRITE], "Write API tokens")
 }
 
 fn visible<'a>(table: &'a Table, id: &str) -> Option<&'a Token> {
@@ -83,7 +92,7 @@ fn create(
     let now = environment.site.clock.now();
     let name = fields.name();
     let name = fields.required("name", name);
-    let asked = fields.scopes();
+    let asked = fields.scopes(&scopes::CREATABLE);
     let asked = fields.required("scopes", asked);
     let personal = fields.boolean("personalAccessToken").unwrap_or(false);
     if personal && !table.pat_enabled {
@@ -116,6 +125,7 @@ fn create(
         created: now,
         expires,
         hidden: incoming.twist.hide,
+        active_gate: None,
     };
     let token = table.create(new, Actor::Token(caller.id.clone()));
     Ok(created(environment, token))
@@ -138,7 +148,7 @@ fn update(
     let mut fields = Fields::read(incoming)?;
     let enabled = fields.boolean("enabled");
     let name = fields.name();
-    let scopes = fields.scopes();
+    let scopes = fields.scopes(&scopes::CREATABLE);
     if enabled == Some(false) && id == caller.id {
         fields.violation(Violation::body(
             "enabled",

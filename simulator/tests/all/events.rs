@@ -114,7 +114,7 @@ async fn a_long_timeout_is_capped_and_unknown_fields_are_ignored() {
 }
 
 #[tokio::test]
-async fn a_time_out_of_range_is_told_in_the_status_of_the_result() {
+async fn a_time_out_of_range_is_reported_in_the_status_of_the_result() {
     let world = world().await;
     let teller = world
         .dynatrace

@@ -283,7 +283,6 @@ async fn what_the_api_does_not_have_is_refused() {
         ("PUT", "/api/v2/apiTokens/lookup", 405),
         ("GET", "/api/v2/apiTokens/", 404),
         ("GET", "/api/v2/apiTokens/a/b", 404),
-        ("GET", "/api/v2/activeGateTokens", 404),
         ("GET", "/platform/classic/environment-api/v2/apiTokens", 404),
         ("GET", "/e/other/api/v2/apiTokens", 404),
     ] {

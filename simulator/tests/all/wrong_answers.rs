@@ -1,4 +1,4 @@
-//! Faults of a service that answers, and answers wrongly.
+//! Faults of a service whose answers are well-formed and wrong.
 
 use std::time::Duration;
 
@@ -89,15 +89,15 @@ async fn a_share_of_the_answers_is_swapped_the_same_ones_for_the_same_seed() {
 async fn a_create_is_answered_with_another_tokens_value() {
     let world = world().await;
     let victim = world.dynatrace.seed(Seed::new("victim"));
-    let lie = || Action::AnswerAs(victim.id.clone());
+    let answer_as = || Action::AnswerAs(victim.id.clone());
     world
         .dynatrace
-        .fault(Rule::on(Operation::CreateToken).times(2).then(lie()));
-    let told = create(&world, "mine").await;
-    assert_eq!(told, json!({ "id": victim.id, "token": victim.value }));
+        .fault(Rule::on(Operation::CreateToken).times(2).then(answer_as()));
+    let answer = create(&world, "mine").await;
+    assert_eq!(answer, json!({ "id": victim.id, "token": victim.value }));
     let body = json!({ "name": "mine", "scopes": ["metrics.ingest"] });
-    let told = world.call("POST", "/api/v1/tokens", Some(body)).await;
-    assert_eq!(told.json(), json!({ "token": victim.value }));
+    let answer = world.call("POST", "/api/v1/tokens", Some(body)).await;
+    assert_eq!(answer.json(), json!({ "token": victim.value }));
     let minted = |token: &simulator::TokenInfo| token.name == "mine";
     assert_eq!(
         world.dynatrace.tokens().into_iter().filter(minted).count(),
@@ -106,11 +106,14 @@ async fn a_create_is_answered_with_another_tokens_value() {
 
     world
         .dynatrace
-        .fault(Rule::on(Operation::LookupToken).then(lie()));
+        .fault(Rule::on(Operation::LookupToken).then(answer_as()));
     let body = json!({ "token": world.management.value });
     let lookup = format!("{TOKENS}/lookup");
-    let told = world.call("POST", &lookup, Some(body)).await;
-    assert_eq!((told.status, &told.json()["name"]), (200, &json!("victim")));
+    let answer = world.call("POST", &lookup, Some(body)).await;
+    assert_eq!(
+        (answer.status, &answer.json()["name"]),
+        (200, &json!("victim"))
+    );
 }
 
 #[tokio::test]
@@ -184,8 +187,8 @@ async fn faults_are_put_into_force_through_the_admin_endpoint() {
         "action": { "answer_as": victim.id },
     });
     assert_eq!(world.call("POST", faults, Some(body)).await.status, 204);
-    for (name, told) in [("mine", "mine"), ("mine", "victim"), ("mine", "mine")] {
-        assert_eq!(name_of(&world, &create(&world, name).await), told);
+    for (name, answer) in [("mine", "mine"), ("mine", "victim"), ("mine", "mine")] {
+        assert_eq!(name_of(&world, &create(&world, name).await), answer);
     }
     for bad in [
         json!({ "action": "no_such" }),
