@@ -5,7 +5,7 @@
 //! from the public documentation alone and must never import anything of its clients, so that it cannot share their
 //! mistakes. It holds token values in memory in clear and must never be put in front of anything real.
 //!
-//! The rooms in reading order:
+//! Modules in reading order:
 //!
 //! - `simulator`: [`Simulator`] starts and ends it, and hands out the two handles below;
 //! - `dynatrace`: an environment: API tokens in two generations, ActiveGate and cluster tokens, and the [`Dynatrace`] handle;
@@ -53,6 +53,7 @@ pub use dynatrace::events::TakenEvent;
 pub use dynatrace::handle::{Dynatrace, Seed, Seeded};
 pub use dynatrace::history::{Actor, Change, TokenChange};
 pub use dynatrace::scopes;
+pub use dynatrace::settings::EnvironmentSettings;
 pub use dynatrace::table::{ActiveGate, TokenInfo};
 pub use fault::handle::Fault;
 pub use fault::{Action, Answer, LateAnswer, NameChange, Rule, Until, Visibility};

@@ -24,7 +24,7 @@ pub(crate) struct Client {
 pub(crate) struct Session {
     pub(crate) client: String,
     pub(crate) owner: String,
-    scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     expires: Timestamp,
 }
 

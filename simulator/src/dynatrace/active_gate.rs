@@ -12,6 +12,7 @@ use super::route::{Api, Route, Target};
 use super::secret::uuid;
 use super::table::{ActiveGate, NewToken, Table, Token};
 use super::{Environment, needs, scopes, time, v2};
+use crate::calls::lock;
 use crate::clock::Clock;
 use crate::message::{Incoming, Reply};
 
@@ -138,20 +139,24 @@ impl ActiveGates {
         let now = environment.site.clock.now();
         let name = fields.name();
         let name = fields.required("name", name);
+        let removed = lock(&environment.settings).active_gate_type_removed;
         let kind = if fleet {
             None
         } else {
-            let kind = fields.string("activeGateType");
-            fields.required("activeGateType", kind)
+            fields.string("activeGateType")
         };
-        if kind
-            .as_ref()
-            .is_some_and(|kind| kind != "ENVIRONMENT" && kind != "CLUSTER")
-        {
+        let kind_fits = match &kind {
+            Some(kind) => !removed && (kind == "ENVIRONMENT" || kind == "CLUSTER"),
+            None => removed || fleet,
+        };
+        if !kind_fits {
             fields.violation(Violation::body(
                 "activeGateType",
                 "must be ENVIRONMENT or CLUSTER",
             ));
+        }
+        if removed && !fleet && fields.value("seedToken").is_some() {
+            fields.violation(Violation::body("seedToken", "is not a field"));
         }
         let seed = fields.boolean("seedToken").unwrap_or(false);
         let expires = expiry(&mut fields, now);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +13,7 @@ use super::events::TakenEvent;
 use super::history::{Actor, TokenChange};
 use super::scopes;
 use super::secret::{id_of, uuid};
+use super::settings::EnvironmentSettings;
 use super::table::{ActiveGate, NewToken, TokenInfo};
 use crate::calls::{Call, Operation, lock};
 use crate::fault::Rule;
@@ -242,18 +242,9 @@ impl Dynatrace {
             .to_vec()
     }
 
-    /// Whether creation of classic tokens is closed, as in the last phase of the deprecation; false at the start.
-    pub fn set_creation_closed(&self, closed: bool) {
-        self.environment
-            .creation_closed
-            .store(closed, Ordering::Relaxed);
-    }
-
-    /// Whether the list of classic tokens answers 400, too, which was seen once; false at the start.
-    pub fn set_listing_closed(&self, closed: bool) {
-        self.environment
-            .listing_closed
-            .store(closed, Ordering::Relaxed);
+    /// Changes settings; from the next request on.
+    pub fn configure(&self, change: impl FnOnce(&mut EnvironmentSettings)) {
+        change(&mut lock(&self.environment.settings));
     }
 
     /// All tokens, oldest first.

@@ -13,12 +13,13 @@ mod platform;
 pub(crate) mod route;
 pub mod scopes;
 pub(crate) mod secret;
+pub mod settings;
 pub mod table;
 pub(crate) mod time;
 mod v1;
 mod v2;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -32,6 +33,7 @@ use active_gate::ActiveGates;
 use events::Events;
 use list::Pages;
 use route::{Api, Kind, Route, Target};
+use settings::EnvironmentSettings;
 use table::{Table, Token};
 
 /// One environment: a table of tokens behind a base path.
@@ -46,8 +48,7 @@ pub(crate) struct Environment {
     pub(crate) site: Site,
     pub(crate) table: Mutex<Table>,
     pub(crate) active_gates: Mutex<ActiveGates>,
-    pub(crate) creation_closed: AtomicBool,
-    pub(crate) listing_closed: AtomicBool,
+    pub(crate) settings: Mutex<EnvironmentSettings>,
     pages: Mutex<Pages>,
     pub(crate) events: Mutex<Events>,
     written: AtomicU32,
@@ -71,8 +72,7 @@ impl Environment {
             kind,
             account,
             active_gates: Mutex::new(ActiveGates::new(site.clock.clone())),
-            creation_closed: AtomicBool::new(false),
-            listing_closed: AtomicBool::new(false),
+            settings: Mutex::default(),
             site,
             table: Mutex::new(table),
             pages: Mutex::default(),
@@ -86,7 +86,11 @@ impl Environment {
     }
 
     fn target(&self, path: &str) -> Option<Target> {
-        Target::read(path.strip_prefix(&self.prefix)?, self.kind)
+        let target = Target::read(path.strip_prefix(&self.prefix)?, self.kind)?;
+        let gone = target.active_gate()
+            && target.api == Api::V2
+            && !lock(&self.settings).classic_active_gates;
+        (!gone).then_some(target)
     }
 
     fn creatable(&self) -> &'static [&'static str] {
@@ -107,7 +111,7 @@ impl Environment {
     }
 
     fn may_create(&self) -> Result<(), Reply> {
-        if self.creation_closed.load(Ordering::Relaxed) {
+        if lock(&self.settings).creation_closed {
             let message = "Creation of new tokens is now only available in Account Management.";
             return Err(body::error(400, message));
         }
@@ -115,7 +119,7 @@ impl Environment {
     }
 
     fn may_list(&self) -> Result<(), Reply> {
-        if self.listing_closed.load(Ordering::Relaxed) {
+        if lock(&self.settings).listing_closed {
             return Err(body::error(400, "Listing of tokens is not available."));
         }
         Ok(())
@@ -155,7 +159,7 @@ impl Environment {
             (Route::EnvironmentInfo | Route::EffectivePermissions, _) => {
                 platform::answer(self, &caller, &target.route, incoming)
             }
-            (Route::ActiveGateTokens | Route::ActiveGateToken(_), _) => {
+            _ if target.active_gate() => {
                 lock(&self.active_gates).answer(self, &caller, &target, incoming)
             }
             (_, Api::V1) => v1::answer(self, &mut table, &caller, &target.route, incoming),

@@ -14,8 +14,8 @@ use crate::message::{Incoming, Reply};
 /// Permissions in one question.
 const MOST: usize = 100;
 
-/// The platform token that makes this call, noted as used now. 401 for a value that does not exist, 403 for one that is
-/// disabled, expired or not for this environment.
+/// The platform token that makes this call, noted as used now, or the client of an access token. 401 for a value that does
+/// not exist, 403 for a platform token that is disabled, expired or not for this environment.
 pub(crate) fn authenticated(
     environment: &Environment,
     incoming: &Incoming,
@@ -24,6 +24,10 @@ pub(crate) fn authenticated(
     let unknown = || body::error(401, "Token Authentication failed");
     let account = environment.account.as_ref().ok_or_else(unknown)?;
     let mut state = lock(&account.state);
+    if let Some(session) = state.oauth.live_session(incoming, now) {
+        let (client, owner) = (session.client.clone(), session.owner.clone());
+        return Ok(caller(client, owner, session.scopes.clone(), now));
+    }
     let value = incoming.bearer().ok_or_else(unknown)?;
     let token = state.table.by_value(value).ok_or_else(unknown)?.clone();
     let resource = format!("urn:dtenvironment:{}", environment.id);
@@ -40,29 +44,34 @@ pub(crate) fn authenticated(
         .and_then(|user| user.allowed.as_ref());
     let mut scopes = token.scopes.clone();
     scopes.retain(|scope| allowed.is_none_or(|allowed| allowed.contains(scope)));
+    Ok(caller(token.id, token.owner, scopes, now))
+}
+
+/// Who makes a call, with the classic scopes that the platform scopes stand for.
+fn caller(id: String, owner: String, mut scopes: Vec<String>, now: Timestamp) -> Token {
     let classic: Vec<String> = scopes
         .iter()
         .filter_map(|scope| scopes::classic(scope))
         .map(str::to_owned)
         .collect();
     scopes.extend(classic);
-    Ok(Token {
-        id: token.id,
-        value: token.value,
-        name: token.name,
-        owner: token.owner,
+    Token {
+        id,
+        value: String::new(),
+        name: String::new(),
+        owner,
         scopes,
         enabled: true,
         personal: false,
         created: now,
         modified: None,
-        expires: Some(token.expires),
-        last_used: Some(now),
-        last_used_ip: Some(incoming.peer),
+        expires: None,
+        last_used: None,
+        last_used_ip: None,
         hidden: None,
         order: 0,
         active_gate: None,
-    })
+    }
 }
 
 pub(crate) fn answer(

@@ -95,6 +95,13 @@ impl Target {
             .find_map(|(root, api, bearer)| family(path, root, api, bearer))
     }
 
+    pub(crate) fn active_gate(&self) -> bool {
+        matches!(
+            self.route,
+            Route::ActiveGateTokens | Route::ActiveGateToken(_)
+        )
+    }
+
     pub(crate) fn operation(&self, method: &str) -> Option<Operation> {
         match (method, &self.route) {
             ("GET", Route::Tokens | Route::ActiveGateTokens) => Some(Operation::ListTokens),

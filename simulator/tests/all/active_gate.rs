@@ -253,3 +253,28 @@ async fn fleet_management_has_the_same_tokens_without_a_type() {
             .all(|token| token.id != id)
     );
 }
+
+#[tokio::test]
+async fn the_classic_route_can_be_gone_or_without_a_type() {
+    let gates = gates().await;
+    let dynatrace = &gates.world.dynatrace;
+    dynatrace.configure(|settings| settings.active_gate_type_removed = true);
+    for (body, status) in [
+        (json!({ "name": "a", "activeGateType": "ENVIRONMENT" }), 400),
+        (json!({ "name": "a", "seedToken": false }), 400),
+        (json!({ "name": "a" }), 201),
+    ] {
+        let answer = gates.call("POST", TOKENS, Some(body)).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+    }
+    dynatrace.configure(|settings| settings.classic_active_gates = false);
+    assert_eq!(gates.call("GET", TOKENS, None).await.status, 404);
+    assert_eq!(
+        gates
+            .world
+            .call("GET", "/api/v2/apiTokens", None)
+            .await
+            .status,
+        200
+    );
+}

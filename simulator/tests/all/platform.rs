@@ -214,11 +214,39 @@ async fn a_platform_token_manages_classic_tokens_below_platform_only() {
 }
 
 #[tokio::test]
+async fn an_access_token_manages_classic_tokens_too() {
+    let managed = managed().await;
+    let scope = "environment-api:api-tokens:read";
+    let client = managed.account.seed_client(&managed.user, &[scope]);
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_id", client.id.as_str()),
+        ("client_secret", client.value.as_str()),
+        ("scope", scope),
+        ("resource", "urn:dtaccount:acc"),
+    ];
+    let body = managed.world.form(&fields).await.json();
+    let access = body["access_token"].as_str().expect("text");
+    let list = async || {
+        managed
+            .world
+            .bearer(access, "GET", CLASSIC, None)
+            .await
+            .status
+    };
+    assert_eq!(list().await, 200);
+    managed.account.end_sessions();
+    assert_eq!(list().await, 401);
+}
+
+#[tokio::test]
 async fn where_classic_creation_is_closed_the_rest_goes_on() {
     let managed = managed().await;
     let world = &managed.world;
     let body = || Some(json!({ "name": "x", "scopes": ["metrics.ingest"] }));
-    world.dynatrace.set_creation_closed(true);
+    world
+        .dynatrace
+        .configure(|settings| settings.creation_closed = true);
     for path in ["/api/v2/apiTokens", "/api/v1/tokens"] {
         let answer = world.call("POST", path, body()).await;
         let message = "Creation of new tokens is now only available in Account Management.";
@@ -227,11 +255,17 @@ async fn where_classic_creation_is_closed_the_rest_goes_on() {
             (400, &message.into())
         );
         assert_eq!(world.call("GET", path, None).await.status, 200);
-        world.dynatrace.set_listing_closed(true);
+        world
+            .dynatrace
+            .configure(|settings| settings.listing_closed = true);
         assert_eq!(world.call("GET", path, None).await.status, 400);
-        world.dynatrace.set_listing_closed(false);
+        world
+            .dynatrace
+            .configure(|settings| settings.listing_closed = false);
     }
-    world.dynatrace.set_creation_closed(false);
+    world
+        .dynatrace
+        .configure(|settings| settings.creation_closed = false);
     assert_eq!(
         world.call("POST", "/api/v2/apiTokens", body()).await.status,
         201
