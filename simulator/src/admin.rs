@@ -2,22 +2,78 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::calls::{Call, lock};
+use crate::account::Account;
+use crate::account::table::Acceptance;
+use crate::calls::{Call, Operation, lock};
 use crate::dynatrace::Environment;
+use crate::fault::{Action, Rule};
 use crate::message::{Incoming, Reply};
 use crate::server::{Performing, Service, Site};
 
-/// Serves `/_simulator/tokens`, `/_simulator/check` and `/_simulator/history` over all environments.
+/// A rule as it is sent to `/_simulator/faults`, e.g. `{"operation":"CreateToken","share":0.05,"seed":1,"action":
+/// {"swap_answer":{"secs":1,"nanos":0}}}`. Times and names are those of [`Rule`] and [`Action`], in snake case.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedFault {
+    /// The prefix of one environment, or `account`; all unless given.
+    environment: Option<String>,
+    /// Any unless given.
+    operation: Option<Operation>,
+    v1: Option<bool>,
+    about: Option<String>,
+    nth: Option<usize>,
+    /// Once unless given; with a share until removed.
+    times: Option<usize>,
+    share: Option<f64>,
+    #[serde(default)]
+    seed: u64,
+    action: Action,
+}
+
+impl WantedFault {
+    fn rule(&self) -> Rule {
+        let mut rule = self.operation.map_or_else(Rule::any, Rule::on);
+        if let Some(v1) = self.v1 {
+            rule = rule.v1(v1);
+        }
+        if let Some(part) = &self.about {
+            rule = rule.about(part);
+        }
+        if let Some(nth) = self.nth {
+            rule = rule.nth(nth);
+        }
+        if let Some(share) = self.share {
+            rule = rule.share(share, self.seed);
+        }
+        if let Some(times) = self.times {
+            rule = rule.times(times);
+        }
+        rule.then(self.action.clone())
+    }
+}
+
+/// Serves `/_simulator/{tokens,check,history}` over all environments and the account, and takes rules at `/_simulator/faults` (POST adds
+/// one, DELETE takes all out of force).
 pub(crate) struct Admin {
     environments: Vec<Arc<Environment>>,
+    account: Option<Arc<Account>>,
     site: Site,
 }
 
 impl Admin {
-    pub(crate) fn new(environments: Vec<Arc<Environment>>, site: Site) -> Admin {
-        Admin { environments, site }
+    pub(crate) fn new(
+        environments: Vec<Arc<Environment>>,
+        account: Option<Arc<Account>>,
+        site: Site,
+    ) -> Admin {
+        Admin {
+            environments,
+            account,
+            site,
+        }
     }
 
     fn tokens(&self) -> Value {
@@ -38,6 +94,32 @@ impl Admin {
                     "last_used_ip": token.last_used_ip,
                 })
             }));
+            let active_gates = lock(&environment.active_gates).table.snapshot();
+            list.extend(active_gates.into_iter().map(|token| {
+                json!({
+                    "environment": environment.prefix,
+                    "id": token.id,
+                    "name": token.name,
+                    "owner": token.owner,
+                    "created": token.created,
+                    "expires": token.expires,
+                    "last_used": token.last_used,
+                })
+            }));
+        }
+        if let Some(account) = &self.account {
+            list.extend(lock(&account.state).table.iter().map(|token| {
+                json!({
+                    "account": account.uuid,
+                    "id": token.id,
+                    "name": token.name,
+                    "owner": token.owner,
+                    "enabled": token.enabled,
+                    "expires": token.expires,
+                    "last_used": token.last_used,
+                    "last_used_ip": token.last_used_ip,
+                })
+            }));
         }
         json!({ "now": self.site.clock.now(), "tokens": list })
     }
@@ -51,6 +133,24 @@ impl Admin {
                     .history()
                     .iter()
                     .map(|change| json!({ "environment": environment.prefix, "change": change })),
+            );
+            let active_gates = lock(&environment.active_gates);
+            list.extend(
+                active_gates
+                    .table
+                    .history()
+                    .iter()
+                    .map(|change| json!({ "environment": environment.prefix, "change": change })),
+            );
+        }
+        if let Some(account) = &self.account {
+            let state = lock(&account.state);
+            list.extend(
+                state
+                    .table
+                    .history()
+                    .iter()
+                    .map(|change| json!({ "account": account.uuid, "change": change })),
             );
         }
         json!({ "history": list })
@@ -68,10 +168,41 @@ impl Admin {
                 let valid = table.authenticates(value, now).is_some();
                 Some(json!({ "known": true, "valid": valid, "id": token.id, "name": token.name }))
             });
-            Some(found.unwrap_or_else(|| json!({ "known": false, "valid": false })))
+            let platform = || {
+                let state = lock(&self.account.as_ref()?.state);
+                let token = state.table.by_value(value)?;
+                let valid = token.acceptance(now) == Acceptance::Accepted;
+                Some(json!({ "known": true, "valid": valid, "id": token.id, "name": token.name }))
+            };
+            Some(
+                found
+                    .or_else(platform)
+                    .unwrap_or_else(|| json!({ "known": false, "valid": false })),
+            )
         };
         let results: Option<Vec<Value>> = body.get("values")?.as_array()?.iter().map(one).collect();
         Some(json!({ "now": now, "results": results? }))
+    }
+}
+
+impl Admin {
+    /// False when there is no such environment.
+    fn add_fault(&self, wanted: &WantedFault) -> bool {
+        let account = wanted.environment.as_deref() == Some("account");
+        let mut found = account && self.account.is_some();
+        if let Some(own) = &self.account
+            && (account || wanted.environment.is_none())
+        {
+            own.site.faults.add(wanted.rule());
+        }
+        for environment in &self.environments {
+            let prefix = wanted.environment.as_ref();
+            if prefix.is_none_or(|prefix| *prefix == environment.prefix) {
+                environment.site.faults.add(wanted.rule());
+                found = true;
+            }
+        }
+        found
     }
 }
 
@@ -104,9 +235,29 @@ impl Admin {
                     || Reply::text(400, "text/plain", "expected {\"values\":[\"...\"]}\n");
                 self.check(incoming).as_ref().map_or_else(refused, json)
             }
-            (_, "/_simulator/tokens" | "/_simulator/history" | "/_simulator/check") => {
-                Reply::empty(405)
+            ("POST", "/_simulator/faults") => {
+                match serde_json::from_slice::<WantedFault>(&incoming.body) {
+                    Ok(wanted) if self.add_fault(&wanted) => Reply::empty(204),
+                    Ok(_) => Reply::text(400, "text/plain", "no such environment\n"),
+                    Err(error) => Reply::text(400, "text/plain", &format!("{error}\n")),
+                }
             }
+            ("DELETE", "/_simulator/faults") => {
+                for environment in &self.environments {
+                    environment.site.faults.clear();
+                }
+                if let Some(account) = &self.account {
+                    account.site.faults.clear();
+                }
+                Reply::empty(204)
+            }
+            (
+                _,
+                "/_simulator/tokens"
+                | "/_simulator/history"
+                | "/_simulator/check"
+                | "/_simulator/faults",
+            ) => Reply::empty(405),
             _ => Reply::empty(404),
         }
     }

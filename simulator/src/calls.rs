@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a request asks for, whichever API generation it uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operation {
     ListTokens,
     CreateToken,
@@ -16,6 +16,14 @@ pub enum Operation {
     LookupToken,
     UpdateToken,
     DeleteToken,
+    /// PUT of a platform token's expiration date.
+    RedateToken,
+    /// POST of client credentials to the single sign-on.
+    IssueAccessToken,
+    /// GET of the environment's own description, by which a platform token proves itself.
+    GetEnvironment,
+    /// POST that asks for the effective permissions of a platform token.
+    ResolvePermissions,
     /// POST of an event to the events API v2.
     IngestEvent,
     /// GET of a KV v2 `data` path.

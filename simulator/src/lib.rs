@@ -1,14 +1,15 @@
-//! A stand-in for the Dynatrace token APIs (API tokens v2 and tokens v1) and the ingest of events v2, as strict as the real
-//! ones, with the little of a Vault that dtrotate's demo needs beside it.
+//! A stand-in for the Dynatrace token APIs (API tokens v2, tokens v1, platform, ActiveGate and cluster tokens) and the ingest
+//! of events v2, as strict as the real ones, with the little of a Vault that dtrotate's demo needs beside it.
 //!
 //! It exists so that a client of those APIs can be tested without an environment, and shown on one machine. It is written
 //! from the public documentation alone and must never import anything of its clients, so that it cannot share their
 //! mistakes. It holds token values in memory in clear and must never be put in front of anything real.
 //!
-//! The rooms in reading order:
+//! Modules in reading order:
 //!
 //! - `simulator`: [`Simulator`] starts and ends it, and hands out the two handles below;
-//! - `dynatrace`: the token table, the two API generations over it, and the [`Dynatrace`] handle;
+//! - `dynatrace`: an environment: API tokens in two generations, ActiveGate and cluster tokens, and the [`Dynatrace`] handle;
+//! - `account`: single sign-on and platform tokens, and the [`Account`] handle;
 //! - `kv`: the Vault of the demo and the [`Kv`] handle;
 //! - `fault`: what can be made to go wrong with which request: [`Rule`], [`Action`], [`Fault`];
 //! - `gate`: [`Gate`], the same faults in front of a real server;
@@ -30,6 +31,7 @@
 //! # }
 //! ```
 
+mod account;
 mod admin;
 mod calls;
 mod clock;
@@ -43,14 +45,18 @@ mod server;
 mod simulator;
 mod wire;
 
+pub use account::handle::{Account, PlatformSeed};
+pub use account::settings::{AccountSettings, ErrorBody};
+pub use account::table::PlatformToken;
 pub use calls::{Call, Operation};
 pub use dynatrace::events::TakenEvent;
 pub use dynatrace::handle::{Dynatrace, Seed, Seeded};
 pub use dynatrace::history::{Actor, Change, TokenChange};
 pub use dynatrace::scopes;
-pub use dynatrace::table::TokenInfo;
+pub use dynatrace::settings::EnvironmentSettings;
+pub use dynatrace::table::{ActiveGate, TokenInfo};
 pub use fault::handle::Fault;
-pub use fault::{Action, Answer, LateAnswer, Rule, Until, Visibility};
+pub use fault::{Action, Answer, LateAnswer, NameChange, Rule, Until, Visibility};
 #[cfg(feature = "gate")]
 pub use gate::Gate;
 pub use kv::Kv;

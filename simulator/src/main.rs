@@ -15,7 +15,7 @@ use serde_json::json;
 use simulator::{Dynatrace, EnvironmentOptions, Options, Seed, Simulator};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A stand-in for the Dynatrace token APIs (v2 and v1).
+/// A stand-in for the Dynatrace token APIs.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -25,6 +25,12 @@ struct Arguments {
     /// Serves a Managed environment at /e/ID instead of the root; may be repeated.
     #[arg(long = "environment", value_name = "ID")]
     environments: Vec<String>,
+    /// Serves an account with this UUID: single sign-on and platform tokens. Needs --client-file.
+    #[arg(long, value_name = "UUID", requires = "client_file")]
+    account: Option<String>,
+    /// Gets JSON {client_id, client_secret, user_uuid} of an OAuth client that may manage platform tokens (mode 0600).
+    #[arg(long, value_name = "FILE", requires = "account")]
+    client_file: Option<PathBuf>,
     /// Milliseconds that every Dynatrace request takes before its effect.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency: u64,
@@ -82,6 +88,22 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         write_private(file, &json!(list).to_string())?;
         println!("{} tokens: values in {}", arguments.tokens, file.display());
     }
+    if let (Some(account), Some(file)) = (simulator.account(), &arguments.client_file) {
+        let user = account.seed_service_user();
+        let scopes = [
+            "platform-token:tokens:manage",
+            "platform-token:tokens:write",
+        ];
+        let client = account.seed_client(&user, &scopes);
+        let body = json!({
+            "client_id": client.id,
+            "client_secret": client.value,
+            "user_uuid": user,
+        });
+        write_private(file, &body.to_string())?;
+        println!("account {}: client in {}", account.uuid(), file.display());
+        println!("sso {}", account.sso_url());
+    }
     for environment in simulator.environments() {
         println!("dynatrace {}", environment.url());
     }
@@ -108,6 +130,7 @@ fn options(arguments: &Arguments) -> Options {
     Options {
         listen: arguments.listen,
         environments,
+        account: arguments.account.clone(),
         latency: Duration::from_millis(arguments.latency),
         keep_calls: false,
         admin: true,

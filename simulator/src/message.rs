@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::fault::Visibility;
+use crate::fault::{NameChange, Visibility};
 
 /// One request, read completely.
 #[derive(Clone)]
@@ -18,8 +18,26 @@ pub(crate) struct Incoming {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     pub(crate) peer: IpAddr,
-    /// Set by a fault: a token created by this request is hidden at first.
+    pub(crate) twist: Twist,
+}
+
+/// What a fault wants done otherwise while the request is performed.
+#[derive(Clone, Default)]
+pub(crate) struct Twist {
+    /// A token created by this request is hidden at first.
     pub(crate) hide: Option<Visibility>,
+    pub(crate) name: Option<NameChange>,
+    pub(crate) endless_pages: bool,
+}
+
+impl Twist {
+    /// The name as it is stored.
+    pub(crate) fn name(&self, asked: String) -> String {
+        match &self.name {
+            Some(change) => change.apply(&asked),
+            None => asked,
+        }
+    }
 }
 
 impl Incoming {
@@ -35,20 +53,26 @@ impl Incoming {
         Some(essence.trim().to_ascii_lowercase())
     }
 
+    /// The Bearer credential.
+    pub(crate) fn bearer(&self) -> Option<&str> {
+        self.header("authorization")?.strip_prefix("Bearer ")
+    }
+
     /// The query's pairs in order, form-decoded: a `+` is a space, so a plus sign has to be sent as `%2B`.
     pub(crate) fn query_pairs(&self) -> Vec<(String, String)> {
-        let Some(query) = &self.query else {
-            return Vec::new();
-        };
-        query
-            .split('&')
-            .filter(|part| !part.is_empty())
-            .map(|part| {
-                let (key, value) = part.split_once('=').unwrap_or((part, ""));
-                (form_decoded(key), form_decoded(value))
-            })
-            .collect()
+        self.query.as_deref().map(form_pairs).unwrap_or_default()
     }
+}
+
+/// The pairs of a form in order.
+pub(crate) fn form_pairs(text: &str) -> Vec<(String, String)> {
+    text.split('&')
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            (form_decoded(key), form_decoded(value))
+        })
+        .collect()
 }
 
 fn form_decoded(text: &str) -> String {

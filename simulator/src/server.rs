@@ -17,9 +17,10 @@ use tokio::net::TcpListener;
 
 use crate::calls::{Call, CallLog, lock};
 use crate::clock::Clock;
+use crate::fault::exchange::Kind;
 use crate::fault::handle::{Fault, Faults, Verdict};
 use crate::fault::{Action, Answer, LateAnswer, Until};
-use crate::message::{Incoming, Reply};
+use crate::message::{Incoming, Reply, Twist};
 use crate::wire::{Cut, Door, Peer};
 
 /// Dynatrace's cap of a request's body; nothing the KV stand-in is used for is larger, either.
@@ -34,6 +35,10 @@ pub(crate) trait Service: Send + Sync + 'static {
     fn describe(&self, incoming: &Incoming) -> Call;
     fn perform<'a>(&'a self, incoming: &'a Incoming) -> Performing<'a>;
     fn too_large(&self) -> Reply;
+    /// The answer that this request would get if it were about the token with this id.
+    fn answer_as(&self, _incoming: &Incoming, _token_id: &str) -> Option<Reply> {
+        None
+    }
     /// Ends the hiding that a fault asked for.
     fn reveal(&self, _token_id: &str) {}
 }
@@ -90,7 +95,7 @@ async fn handle(
         headers: head.headers,
         body: read.map(|bytes| bytes.to_vec()).unwrap_or_default(),
         peer: peer.address,
-        hide: None,
+        twist: Twist::default(),
     };
     let date = choice.clock().date_header();
     let Some(service) = choice.choose(&incoming) else {
@@ -128,6 +133,7 @@ enum Shape {
 async fn run(service: Arc<dyn Service>, incoming: Incoming) -> Outcome {
     let call = service.describe(&incoming);
     let arrived = call.instant;
+    let kind = (call.operation, call.path.clone());
     let fault = service.site().faults.pick(&call);
     let number = service.site().calls.begin(call);
     let latency = *lock(&service.site().latency);
@@ -138,8 +144,12 @@ async fn run(service: Arc<dyn Service>, incoming: Incoming) -> Outcome {
                 tokio::time::sleep(latency).await;
             }
             match fault {
-                None => Outcome::Answer(service.perform(&incoming).await, Shape::Whole),
-                Some(fault) => carry_out(service, incoming, fault).await,
+                None => {
+                    let reply = service.perform(&incoming).await;
+                    let reply = service.site().faults.exchange.pass(kind, reply);
+                    Outcome::Answer(reply, Shape::Whole)
+                }
+                Some(fault) => carry_out(service, incoming, fault, kind).await,
             }
         }
     };
@@ -151,7 +161,12 @@ async fn run(service: Arc<dyn Service>, incoming: Incoming) -> Outcome {
     outcome
 }
 
-async fn carry_out(service: Arc<dyn Service>, mut incoming: Incoming, fault: Fault) -> Outcome {
+async fn carry_out(
+    service: Arc<dyn Service>,
+    mut incoming: Incoming,
+    fault: Fault,
+    kind: Kind,
+) -> Outcome {
     let perform = async |incoming: &Incoming| {
         let reply = service.perform(incoming).await;
         fault.note_performed();
@@ -192,13 +207,32 @@ async fn carry_out(service: Arc<dyn Service>, mut incoming: Incoming, fault: Fau
         }
         Action::Reset => Outcome::Cut(Cut::Reset),
         Action::ListLate { until, hidden_from } => {
-            incoming.hide = Some(hidden_from);
+            incoming.twist.hide = Some(hidden_from);
             let reply = perform(&incoming).await;
             reveal_late(service, reply.created.clone(), fault, until);
             Outcome::Answer(reply, Shape::Whole)
         }
         Action::TruncateBody => Outcome::Answer(perform(&incoming).await, Shape::Truncated),
         Action::EndlessBody => Outcome::Answer(perform(&incoming).await, Shape::Endless),
+        Action::SwapAnswer(within) => {
+            let reply = perform(&incoming).await;
+            let exchange = &service.site().faults.exchange;
+            let reply = exchange.swap(kind, reply, within).await;
+            Outcome::Answer(reply, Shape::Whole)
+        }
+        Action::AnswerAs(token_id) => {
+            let reply = perform(&incoming).await;
+            let reply = service.answer_as(&incoming, &token_id).unwrap_or(reply);
+            Outcome::Answer(reply, Shape::Whole)
+        }
+        Action::ChangeName(change) => {
+            incoming.twist.name = Some(change);
+            Outcome::Answer(perform(&incoming).await, Shape::Whole)
+        }
+        Action::EndlessPages => {
+            incoming.twist.endless_pages = true;
+            Outcome::Answer(perform(&incoming).await, Shape::Whole)
+        }
         Action::Html => {
             perform(&incoming).await;
             Outcome::Answer(Answer::proxy(200).into(), Shape::Whole)

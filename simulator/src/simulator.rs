@@ -12,10 +12,13 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::account;
+use crate::account::handle::Account;
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::dynatrace::Environment;
 use crate::dynatrace::handle::Dynatrace;
+use crate::dynatrace::route::Kind;
 use crate::kv::{Kv, Vault};
 use crate::message::Incoming;
 use crate::server::{self, Choice, Service, Site};
@@ -27,6 +30,9 @@ pub struct Options {
     pub listen: SocketAddr,
     /// At least one; the first is the one that [`Simulator::dynatrace`] gives.
     pub environments: Vec<EnvironmentOptions>,
+    /// The UUID of the account that all environments belong to: with it there are platform tokens, the account API
+    /// (`/iam/v1`) and the single sign-on (`/sso`).
+    pub account: Option<String>,
     /// How long every Dynatrace request takes before its effect.
     pub latency: Duration,
     /// Whether requests are kept for `calls()`; switch it off for a long run.
@@ -36,12 +42,27 @@ pub struct Options {
 }
 
 /// One Dynatrace environment. The default is one at the root with dotted tokens.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct EnvironmentOptions {
     /// `""` to serve at the root as SaaS does, else a prefix as Managed has: `/e/abc`.
     pub prefix: String,
+    /// The id that platform tokens name in their resources.
+    pub id: String,
     /// New tokens get a UUID and an opaque secret.
     pub legacy_format: bool,
+    /// The cluster API of Managed, `/api/cluster/v2/tokens`, instead of an environment; the prefix has no meaning then.
+    pub cluster: bool,
+}
+
+impl Default for EnvironmentOptions {
+    fn default() -> EnvironmentOptions {
+        EnvironmentOptions {
+            prefix: String::new(),
+            id: "abc12345".to_owned(),
+            legacy_format: false,
+            cluster: false,
+        }
+    }
 }
 
 impl EnvironmentOptions {
@@ -49,7 +70,16 @@ impl EnvironmentOptions {
     pub fn managed(id: &str) -> EnvironmentOptions {
         EnvironmentOptions {
             prefix: format!("/e/{id}"),
-            legacy_format: false,
+            id: id.to_owned(),
+            ..EnvironmentOptions::default()
+        }
+    }
+
+    /// The cluster of a Managed installation.
+    pub fn cluster() -> EnvironmentOptions {
+        EnvironmentOptions {
+            cluster: true,
+            ..EnvironmentOptions::default()
         }
     }
 }
@@ -59,6 +89,7 @@ impl Default for Options {
         Options {
             listen: server::any_loopback_port(),
             environments: vec![EnvironmentOptions::default()],
+            account: None,
             latency: Duration::ZERO,
             keep_calls: true,
             admin: false,
@@ -70,6 +101,7 @@ impl Default for Options {
 pub struct Simulator {
     clock: Clock,
     environments: Vec<Dynatrace>,
+    account: Option<Account>,
     kv: Kv,
     running: Running,
 }
@@ -143,6 +175,11 @@ impl Simulator {
         &self.environments
     }
 
+    /// The account, if the options name one.
+    pub fn account(&self) -> Option<Account> {
+        self.account.clone()
+    }
+
     pub fn kv(&self) -> Kv {
         self.kv.clone()
     }
@@ -208,6 +245,7 @@ impl Listeners {
     fn serve(self, parts: &Parts) -> Vec<JoinHandle<io::Result<()>>> {
         let dynatrace = DynatraceSide {
             environments: parts.environments.clone(),
+            account: parts.account.clone(),
             admin: parts.admin.clone(),
             clock: parts.clock.clone(),
         };
@@ -225,6 +263,7 @@ impl Listeners {
 struct Parts {
     clock: Clock,
     environments: Vec<Arc<Environment>>,
+    account: Option<Arc<account::Account>>,
     vault: Arc<Vault>,
     admin: Option<Arc<Admin>>,
     addresses: (SocketAddr, SocketAddr),
@@ -240,23 +279,31 @@ impl Parts {
         }
         let clock = Clock::default();
         let site = |latency| Site::new(clock.clone(), latency, options.keep_calls);
+        let account = options
+            .account
+            .as_ref()
+            .map(|uuid| Arc::new(account::Account::new(uuid, site(options.latency))));
         let environments: Vec<Arc<Environment>> = options
             .environments
             .iter()
             .map(|own| {
-                let prefix = own.prefix.trim_end_matches('/').to_owned();
-                let environment = Environment::new(prefix, site(options.latency));
+                let environment = Environment::new(own, account.clone(), site(options.latency));
                 environment.set_legacy(own.legacy_format);
                 Arc::new(environment)
             })
             .collect();
         let vault = Arc::new(Vault::new(site(Duration::ZERO)));
-        let admin = options
-            .admin
-            .then(|| Arc::new(Admin::new(environments.clone(), site(Duration::ZERO))));
+        let admin = options.admin.then(|| {
+            Arc::new(Admin::new(
+                environments.clone(),
+                account.clone(),
+                site(Duration::ZERO),
+            ))
+        });
         Ok(Parts {
             clock,
             environments,
+            account,
             vault,
             admin,
             addresses,
@@ -269,13 +316,20 @@ impl Parts {
             .environments
             .into_iter()
             .map(|environment| {
-                let url = format!("http://{dynatrace}{}", environment.prefix);
+                let prefix = match environment.kind {
+                    Kind::Cluster => "",
+                    _ => &environment.prefix,
+                };
+                let url = format!("http://{dynatrace}{prefix}");
                 Dynatrace::new(environment, url)
             })
             .collect();
         Simulator {
             clock: self.clock,
             environments,
+            account: self
+                .account
+                .map(|account| Account::new(account, format!("http://{dynatrace}"))),
             kv: Kv::new(self.vault, format!("http://{kv}")),
             running,
         }
@@ -284,6 +338,7 @@ impl Parts {
 
 struct DynatraceSide {
     environments: Vec<Arc<Environment>>,
+    account: Option<Arc<account::Account>>,
     admin: Option<Arc<Admin>>,
     clock: Clock,
 }
@@ -294,6 +349,11 @@ impl Choice for DynatraceSide {
             && incoming.path.starts_with("/_simulator/")
         {
             return Some(Arc::clone(admin) as Arc<dyn Service>);
+        }
+        if let Some(account) = &self.account
+            && account.serves(&incoming.path)
+        {
+            return Some(Arc::clone(account) as Arc<dyn Service>);
         }
         self.environments
             .iter()

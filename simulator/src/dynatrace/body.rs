@@ -1,8 +1,7 @@
-//! Dynatrace's error envelope, and reading a JSON body that may hold nothing but what the API names.
+//! Dynatrace's error envelope, and the fields of a JSON body.
 
 use serde_json::{Map, Value, json};
 
-use super::scopes;
 use crate::message::{Incoming, Reply};
 
 const JSON: &str = "application/json; charset=utf-8";
@@ -30,6 +29,11 @@ pub(crate) fn error(status: u16, message: &str) -> Reply {
         JSON,
         &json!({ "error": { "code": status, "message": message } }),
     )
+}
+
+/// 404 without a body; its content type is set all the same.
+pub(crate) fn not_found() -> Reply {
+    Reply::empty(404).with_header("content-type", JSON)
 }
 
 /// What is wrong with one part of a request.
@@ -85,20 +89,20 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Refuses a body of another media type (415), one that is no JSON object (400), and notes fields beyond `allowed`.
-    pub(crate) fn read(incoming: &Incoming, allowed: &[&str]) -> Result<Fields, Reply> {
+    /// Refuses a body of another media type (415) and one that is no JSON object (400). `null` is the same as absent, and
+    /// unknown fields are ignored: Dynatrace's own tools send both.
+    pub(crate) fn read(incoming: &Incoming) -> Result<Fields, Reply> {
         if incoming.media_type().as_deref() != Some("application/json") {
             return Err(error(415, "Unsupported Media Type"));
         }
-        let Ok(Value::Object(map)) = serde_json::from_slice(&incoming.body) else {
+        let Ok(Value::Object(mut map)) = serde_json::from_slice(&incoming.body) else {
             return Err(error(400, "Could not map JSON"));
         };
-        let violations = map
-            .keys()
-            .filter(|key| !allowed.contains(&key.as_str()))
-            .map(|key| Violation::body(key, format!("Unrecognized field: {key}")))
-            .collect();
-        Ok(Fields { map, violations })
+        map.retain(|_, value| !value.is_null());
+        Ok(Fields {
+            map,
+            violations: Vec::new(),
+        })
     }
 
     pub(crate) fn violation(&mut self, violation: Violation) {
@@ -140,7 +144,7 @@ impl Fields {
     }
 
     /// At least one scope, each creatable; repeated ones are taken once.
-    pub(crate) fn scopes(&mut self) -> Option<Vec<String>> {
+    pub(crate) fn scopes(&mut self, creatable: &[&str]) -> Option<Vec<String>> {
         let Value::Array(list) = self.value("scopes")? else {
             return self.wrong("scopes", "must be an array of scopes");
         };
@@ -150,7 +154,7 @@ impl Fields {
         let mut scopes: Vec<String> = Vec::new();
         for (index, value) in list.iter().enumerate() {
             match value.as_str() {
-                Some(scope) if scopes::is_creatable(scope) => {
+                Some(scope) if creatable.contains(&scope) => {
                     if !scopes.iter().any(|own| own == scope) {
                         scopes.push(scope.to_owned());
                     }

@@ -1,6 +1,6 @@
 //! Events API v2: `POST /api/v2/events/ingest`. An event that was taken is kept for the test to look at; no problem is opened.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::body::{self, Fields, Violation};
@@ -10,16 +10,6 @@ use crate::message::{Incoming, Reply};
 
 /// The scope that lets a token tell of events.
 pub(crate) const SCOPE: &str = "events.ingest";
-
-const FIELDS: [&str; 7] = [
-    "eventType",
-    "title",
-    "entitySelector",
-    "startTime",
-    "endTime",
-    "timeout",
-    "properties",
-];
 
 const TYPES: [&str; 11] = [
     "AVAILABILITY_EVENT",
@@ -35,8 +25,18 @@ const TYPES: [&str; 11] = [
     "WARNING",
 ];
 
-/// The longest time-out, in minutes.
-const LONGEST: u64 = 360;
+/// The types that open a problem.
+const PROBLEMS: [&str; 5] = [
+    "AVAILABILITY_EVENT",
+    "CUSTOM_ALERT",
+    "ERROR_EVENT",
+    "PERFORMANCE_EVENT",
+    "RESOURCE_CONTENTION_EVENT",
+];
+
+/// How far the start of an event that opens a problem may lie in the past and in the future.
+const START: (SignedDuration, SignedDuration) =
+    (SignedDuration::from_hours(6), SignedDuration::from_mins(5));
 /// Properties in one event, letters in a key, letters in a value.
 const LIMITS: (usize, usize, usize) = (100, 100, 4096);
 
@@ -66,11 +66,14 @@ impl Events {
         incoming: &Incoming,
         at: Timestamp,
     ) -> Result<Reply, Reply> {
-        needs(caller, SCOPE, "Ingest events")?;
-        let mut fields = Fields::read(incoming, &FIELDS)?;
+        needs(caller, &[SCOPE], "Ingest events")?;
+        let mut fields = Fields::read(incoming)?;
         let kind = fields.string("eventType");
         let kind = fields.required("eventType", kind);
-        if kind.is_some_and(|kind| !TYPES.contains(&kind.as_str())) {
+        if kind
+            .as_ref()
+            .is_some_and(|kind| !TYPES.contains(&kind.as_str()))
+        {
             fields.violation(Violation::body("eventType", "Unknown event type"));
         }
         let title = fields.string("title");
@@ -78,21 +81,22 @@ impl Events {
         if title.is_some_and(|title| title.trim().is_empty()) {
             fields.violation(Violation::body("title", "must not be blank"));
         }
-        fields.string("entitySelector");
-        for key in ["startTime", "endTime"] {
-            if fields
-                .value(key)
-                .is_some_and(|value| value.as_i64().is_none())
-            {
-                fields.violation(Violation::body(key, "must be milliseconds"));
-            }
+        let selector = fields.string("entitySelector");
+        if selector.is_some_and(|selector| !selects_entities(&selector)) {
+            fields.violation(Violation::body("entitySelector", "is not a valid selector"));
         }
-        let in_bounds = |value: &Value| value.as_u64().is_some_and(|n| (1..=LONGEST).contains(&n));
+        let start = milliseconds(&mut fields, "startTime");
+        let end = milliseconds(&mut fields, "endTime");
+        // What is above 360 minutes is capped.
+        let positive = |value: &Value| value.as_u64().is_some_and(|minutes| minutes > 0);
         if fields
             .value("timeout")
-            .is_some_and(|value| !in_bounds(&value))
+            .is_some_and(|value| !positive(&value))
         {
-            fields.violation(Violation::body("timeout", "must be between 1 and 360"));
+            fields.violation(Violation::body(
+                "timeout",
+                "must be a positive number of minutes",
+            ));
         }
         match fields.value("properties") {
             None => {}
@@ -100,7 +104,12 @@ impl Events {
             Some(_) => fields.violation(Violation::body("properties", "must be an object")),
         }
         fields.finish()?;
-        let status = self.status.clone().unwrap_or_else(|| "OK".to_owned());
+        let opens = kind.is_some_and(|kind| PROBLEMS.contains(&kind.as_str()));
+        let status = match &self.status {
+            Some(status) => status.as_str(),
+            None if in_time(start, end, opens, at) => "OK",
+            None => "INVALID_TIMESTAMPS",
+        };
         let number = self.taken.len();
         if status == "OK" {
             self.taken.push(TakenEvent {
@@ -114,6 +123,57 @@ impl Events {
             &json!({ "reportCount": 1, "eventIngestResults": [result] }),
         ))
     }
+}
+
+fn milliseconds(fields: &mut Fields, key: &str) -> Option<Timestamp> {
+    let value = fields.value(key)?;
+    let instant = value
+        .as_i64()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    if instant.is_none() {
+        fields.violation(Violation::body(key, "must be milliseconds"));
+    }
+    instant
+}
+
+fn in_time(
+    start: Option<Timestamp>,
+    end: Option<Timestamp>,
+    opens_problem: bool,
+    now: Timestamp,
+) -> bool {
+    let start = start.unwrap_or(now);
+    let (past, future) = START;
+    let near = !opens_problem || (start >= now - past && start <= now + future);
+    near && end.is_none_or(|end| end >= start)
+}
+
+/// Comma-joined criteria `name(...)`, of which one is `type` or `entityId`. What the criteria mean is not evaluated.
+fn selects_entities(selector: &str) -> bool {
+    let (mut depth, mut quoted, mut start) = (0_usize, false, 0);
+    let mut names = Vec::new();
+    for (at, letter) in selector.char_indices() {
+        match letter {
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '(' => {
+                if depth == 0 {
+                    names.push(selector[start..at].trim());
+                }
+                depth += 1;
+            }
+            ')' if depth == 0 => return false,
+            ')' => depth -= 1,
+            ',' if depth == 0 => start = at + 1,
+            _ => {}
+        }
+    }
+    depth == 0
+        && !quoted
+        && names.iter().all(|name| !name.is_empty())
+        && names
+            .iter()
+            .any(|name| matches!(*name, "type" | "entityId"))
 }
 
 fn properties(map: &Map<String, Value>, fields: &mut Fields) {

@@ -13,7 +13,8 @@ use super::events::TakenEvent;
 use super::history::{Actor, TokenChange};
 use super::scopes;
 use super::secret::{id_of, uuid};
-use super::table::{NewToken, TokenInfo};
+use super::settings::EnvironmentSettings;
+use super::table::{ActiveGate, NewToken, TokenInfo};
 use crate::calls::{Call, Operation, lock};
 use crate::fault::Rule;
 use crate::fault::handle::Fault;
@@ -51,6 +52,11 @@ impl Seed {
     /// A token that may manage tokens through both API generations.
     pub fn management(name: &str) -> Seed {
         Seed::new(name).scopes(&[scopes::READ, scopes::WRITE, scopes::MANAGE_V1])
+    }
+
+    /// A token that may manage the tokens of a cluster.
+    pub fn cluster_management(name: &str) -> Seed {
+        Seed::new(name).scopes(&[scopes::MANAGE_CLUSTER])
     }
 
     /// Any scopes, creatable or not.
@@ -161,6 +167,7 @@ impl Dynatrace {
             created: seed.created.unwrap_or(now),
             expires: seed.expires,
             hidden: None,
+            active_gate: None,
         };
         let token = match seed.value {
             Some(value) => {
@@ -182,6 +189,62 @@ impl Dynatrace {
             id: token.id.clone(),
             value: token.value.clone(),
         }
+    }
+
+    /// The id that platform tokens name in their resources.
+    pub fn id(&self) -> &str {
+        &self.environment.id
+    }
+
+    /// Puts an ActiveGate token into its table; scopes, `personal` and `enabled` of the seed have no meaning.
+    pub fn seed_active_gate(&self, seed: Seed, active_gate: ActiveGate) -> Seeded {
+        let now = self.environment.site.clock.now();
+        let new = NewToken {
+            name: seed.name,
+            owner: seed.owner,
+            scopes: Vec::new(),
+            personal: false,
+            enabled: true,
+            created: seed.created.unwrap_or(now),
+            expires: seed.expires,
+            hidden: None,
+            active_gate: Some(active_gate),
+        };
+        let mut active_gates = lock(&self.environment.active_gates);
+        let token = active_gates.table.create(new, Actor::Hand);
+        Seeded {
+            id: token.id.clone(),
+            value: token.value.clone(),
+        }
+    }
+
+    /// All ActiveGate tokens, oldest first.
+    pub fn active_gate_tokens(&self) -> Vec<TokenInfo> {
+        lock(&self.environment.active_gates).table.snapshot()
+    }
+
+    /// As if an ActiveGate had used its token. False when there is no such token.
+    pub fn touch_active_gate(&self, id: &str, ip: IpAddr, at: Timestamp) -> bool {
+        lock(&self.environment.active_gates).table.touch(id, ip, at)
+    }
+
+    pub fn delete_active_gate(&self, id: &str) -> bool {
+        lock(&self.environment.active_gates)
+            .table
+            .delete(id, Actor::Hand)
+    }
+
+    /// Every change of every ActiveGate token since the start, in order.
+    pub fn active_gate_history(&self) -> Vec<TokenChange> {
+        lock(&self.environment.active_gates)
+            .table
+            .history()
+            .to_vec()
+    }
+
+    /// Changes settings; from the next request on.
+    pub fn configure(&self, change: impl FnOnce(&mut EnvironmentSettings)) {
+        change(&mut lock(&self.environment.settings));
     }
 
     /// All tokens, oldest first.

@@ -11,6 +11,8 @@ use serde::Serialize;
 pub enum Actor {
     /// A call authenticated by the token with this id.
     Token(String),
+    /// A call with an access token of this OAuth client.
+    Client(String),
     /// The test or the program's start, as a person would at the screen.
     Hand,
     /// Dynatrace itself: the purge of expired tokens.

@@ -73,7 +73,12 @@ pub(crate) fn answer(
     let pairs = incoming.query_pairs();
     let next = pairs.iter().find(|(key, _)| key == "nextPageKey");
     let (query, offset) = match next {
-        // All other parameters are dropped.
+        Some(_) if pairs.len() > 1 => {
+            return Err(body::violated(&[Violation::query(
+                "nextPageKey",
+                "must be the only parameter",
+            )]));
+        }
         Some((_, key)) => lock(&environment.pages).get(key).cloned().ok_or_else(|| {
             body::violated(&[Violation::query("nextPageKey", "is not a valid page key")])
         })?,
@@ -91,8 +96,9 @@ pub(crate) fn answer(
         "pageSize": query.page_size,
         "apiTokens": page,
     });
-    let seen = offset + page.len();
-    if seen < matching.len() {
+    let endless = incoming.twist.endless_pages;
+    let seen = if endless { offset } else { offset + page.len() };
+    if endless || seen < matching.len() {
         let key = uuid().replace('-', "");
         answer["nextPageKey"] = Value::String(key.clone());
         lock(&environment.pages).insert(key, (query, seen));
@@ -147,12 +153,9 @@ impl Query {
             "from" => self.used_from = instant()?,
             "to" => self.used_to = instant()?,
             "sort" => {
-                let (sign, name) = value.split_at_checked(1).ok_or("must not be empty")?;
-                self.descending = match sign {
-                    "+" => false,
-                    "-" => true,
-                    _ => return Err("must begin with + or -".to_owned()),
-                };
+                let descending = value.strip_prefix('-');
+                self.descending = descending.is_some();
+                let name = descending.unwrap_or_else(|| value.strip_prefix('+').unwrap_or(value));
                 self.sort = match name {
                     "name" => SortKey::Name,
                     "lastUsedDate" => SortKey::LastUsed,
@@ -329,7 +332,7 @@ fn shown(environment: &Environment, token: &Token, fields: &[&str]) -> Value {
             "expirationDate" => token.expires.map(text),
             "lastUsedDate" => token.last_used.map(text),
             "lastUsedIpAddress" => token.last_used_ip.map(|ip| json!(ip)),
-            "modifiedDate" => Some(text(token.modified)),
+            "modifiedDate" => token.modified.map(text),
             "scopes" => Some(json!(token.scopes)),
             _ => None,
         };

@@ -1,56 +1,78 @@
 //! The Dynatrace stand-in: finds the API in a path, authenticates, and hands over to the generation asked for.
 //!
-//! Written from the public documentation of API tokens v2, tokens v1 and events v2. What those do not name is refused.
+//! Written from the public documentation of API tokens v2, tokens v1, events v2, ActiveGate tokens, cluster tokens and the
+//! platform. What those do not name is refused.
 
+mod active_gate;
 mod body;
 pub mod events;
 pub mod handle;
 pub mod history;
 mod list;
+mod platform;
+pub(crate) mod route;
 pub mod scopes;
 pub(crate) mod secret;
+pub mod settings;
 pub mod table;
-mod time;
+pub(crate) mod time;
 mod v1;
 mod v2;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
+use crate::account::Account;
 use crate::calls::{Call, Operation, lock};
-use crate::message::{Incoming, Reply, segment_decoded};
+use crate::message::{Incoming, Reply};
 use crate::server::{Performing, Service, Site};
+use crate::simulator::EnvironmentOptions;
+use active_gate::ActiveGates;
 use events::Events;
 use list::Pages;
+use route::{Api, Kind, Route, Target};
+use settings::EnvironmentSettings;
 use table::{Table, Token};
 
 /// One environment: a table of tokens behind a base path.
 pub(crate) struct Environment {
     /// `""` for the root, else e.g. `/e/abc`.
     pub(crate) prefix: String,
+    /// The id that platform tokens name in their resources.
+    pub(crate) id: String,
+    pub(crate) kind: Kind,
+    /// Where the platform tokens are.
+    account: Option<Arc<Account>>,
     pub(crate) site: Site,
     pub(crate) table: Mutex<Table>,
+    pub(crate) active_gates: Mutex<ActiveGates>,
+    pub(crate) settings: Mutex<EnvironmentSettings>,
     pages: Mutex<Pages>,
     pub(crate) events: Mutex<Events>,
     written: AtomicU32,
 }
 
-/// What a path asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Route {
-    Tokens,
-    Lookup,
-    Token(String),
-    Events,
-}
-
 impl Environment {
-    pub(crate) fn new(prefix: String, site: Site) -> Environment {
+    pub(crate) fn new(
+        options: &EnvironmentOptions,
+        account: Option<Arc<Account>>,
+        site: Site,
+    ) -> Environment {
         let table = Table::new(site.clock.clone());
+        let (prefix, kind) = match (options.cluster, &account) {
+            (true, _) => ("/api/cluster", Kind::Cluster),
+            (false, Some(_)) => (options.prefix.trim_end_matches('/'), Kind::Platform),
+            (false, None) => (options.prefix.trim_end_matches('/'), Kind::Classic),
+        };
         Environment {
-            prefix,
+            prefix: prefix.to_owned(),
+            id: options.id.clone(),
+            kind,
+            account,
+            active_gates: Mutex::new(ActiveGates::new(site.clock.clone())),
+            settings: Mutex::default(),
             site,
             table: Mutex::new(table),
             pages: Mutex::default(),
@@ -63,30 +85,44 @@ impl Environment {
         lock(&self.table).legacy = legacy;
     }
 
-    /// The route and whether it is of v1; `None` for a path of neither API.
-    fn route(&self, path: &str) -> Option<(Route, bool)> {
-        let rest = path.strip_prefix(&self.prefix)?;
-        if rest == "/api/v2/events/ingest" {
-            return Some((Route::Events, false));
-        }
-        let (rest, v1) = match rest.strip_prefix("/api/v2/apiTokens") {
-            Some(rest) => (rest, false),
-            None => (rest.strip_prefix("/api/v1/tokens")?, true),
-        };
-        if rest.is_empty() {
-            return Some((Route::Tokens, v1));
-        }
-        let segment = rest.strip_prefix('/')?;
-        if segment.is_empty() || segment.contains('/') {
-            return None;
-        }
-        let segment = segment_decoded(segment);
-        let route = if segment == "lookup" {
-            Route::Lookup
+    fn target(&self, path: &str) -> Option<Target> {
+        let target = Target::read(path.strip_prefix(&self.prefix)?, self.kind)?;
+        let gone = target.active_gate()
+            && target.api == Api::V2
+            && !lock(&self.settings).classic_active_gates;
+        (!gone).then_some(target)
+    }
+
+    fn creatable(&self) -> &'static [&'static str] {
+        if self.kind == Kind::Cluster {
+            &scopes::CLUSTER
         } else {
-            Route::Token(segment)
-        };
-        Some((route, v1))
+            &scopes::CREATABLE
+        }
+    }
+
+    /// 404; documented without a body for environments, with the envelope for clusters.
+    fn not_found(&self) -> Reply {
+        if self.kind == Kind::Cluster {
+            body::error(404, "Token not found")
+        } else {
+            body::not_found()
+        }
+    }
+
+    fn may_create(&self) -> Result<(), Reply> {
+        if lock(&self.settings).creation_closed {
+            let message = "Creation of new tokens is now only available in Account Management.";
+            return Err(body::error(400, message));
+        }
+        Ok(())
+    }
+
+    fn may_list(&self) -> Result<(), Reply> {
+        if lock(&self.settings).listing_closed {
+            return Err(body::error(400, "Listing of tokens is not available."));
+        }
+        Ok(())
     }
 
     /// An instant as text, sometimes with and sometimes without milliseconds.
@@ -104,45 +140,40 @@ impl Environment {
     }
 
     fn handle(&self, incoming: &Incoming) -> Reply {
-        let Some((route, v1)) = self.route(&incoming.path) else {
+        let Some(target) = self.target(&incoming.path) else {
             return body::error(404, "HTTP 404 Not Found");
         };
-        if operation(&incoming.method, &route).is_none() {
+        if target.operation(&incoming.method).is_none() {
             return body::error(405, "HTTP 405 Method Not Allowed");
         }
         let mut table = lock(&self.table);
         table.purge();
         let now = self.site.clock.now();
-        let caller = match authenticated(&mut table, incoming, now) {
-            Ok(caller) => caller,
-            Err(reply) => return reply,
-        };
-        let answer = if route == Route::Events {
-            lock(&self.events).answer(&caller, incoming, now)
-        } else if v1 {
-            v1::answer(self, &mut table, &caller, &route, incoming)
+        let caller = if target.bearer {
+            platform::authenticated(self, incoming, now)
         } else {
-            v2::answer(self, &mut table, &caller, &route, incoming)
+            authenticated(&mut table, incoming, now)
         };
+        let answer = caller.and_then(|caller| match (&target.route, target.api) {
+            (Route::Events, _) => lock(&self.events).answer(&caller, incoming, now),
+            (Route::EnvironmentInfo | Route::EffectivePermissions, _) => {
+                platform::answer(self, &caller, &target.route, incoming)
+            }
+            _ if target.active_gate() => {
+                lock(&self.active_gates).answer(self, &caller, &target, incoming)
+            }
+            (_, Api::V1) => v1::answer(self, &mut table, &caller, &target.route, incoming),
+            _ => v2::answer(self, &mut table, &caller, &target, incoming),
+        });
         answer.unwrap_or_else(|refusal| refusal)
-    }
-}
-
-fn operation(method: &str, route: &Route) -> Option<Operation> {
-    match (method, route) {
-        ("GET", Route::Tokens) => Some(Operation::ListTokens),
-        ("POST", Route::Tokens) => Some(Operation::CreateToken),
-        ("POST", Route::Lookup) => Some(Operation::LookupToken),
-        ("GET", Route::Token(_)) => Some(Operation::GetToken),
-        ("PUT", Route::Token(_)) => Some(Operation::UpdateToken),
-        ("DELETE", Route::Token(_)) => Some(Operation::DeleteToken),
-        ("POST", Route::Events) => Some(Operation::IngestEvent),
-        _ => None,
     }
 }
 
 /// The token that makes this call, noted as used now.
 fn authenticated(table: &mut Table, incoming: &Incoming, now: Timestamp) -> Result<Token, Reply> {
+    if incoming.bearer().is_some() {
+        return Err(body::error(401, "Token exchange failed"));
+    }
     let refused = || body::error(401, "Token Authentication failed");
     let value = credential(incoming).ok_or_else(refused)?;
     let caller = table.authenticates(value, now).ok_or_else(refused)?.clone();
@@ -154,12 +185,13 @@ fn credential(incoming: &Incoming) -> Option<&str> {
     incoming.header("authorization")?.strip_prefix("Api-Token ")
 }
 
-/// 403 unless the caller has the scope.
-fn needs(caller: &Token, scope: &str, title: &str) -> Result<(), Reply> {
-    if caller.has(scope) {
+/// 403 unless the caller has one of the scopes.
+fn needs(caller: &Token, scopes: &[&str], title: &str) -> Result<(), Reply> {
+    if scopes.iter().any(|scope| caller.has(scope)) {
         return Ok(());
     }
-    let message = format!("Token is missing required scope. Use one of: {scope} ({title})");
+    let scopes = scopes.join(", ");
+    let message = format!("Token is missing required scope. Use one of: {scopes} ({title})");
     Err(body::error(403, &message))
 }
 
@@ -195,42 +227,45 @@ impl Service for Environment {
 
     fn describe(&self, incoming: &Incoming) -> Call {
         let mut call = crate::server::call(&self.site.clock, incoming, "unknown".to_owned());
-        let Some((route, v1)) = self.route(&incoming.path) else {
+        let Some(target) = self.target(&incoming.path) else {
             return call;
         };
-        let root = match route {
-            Route::Events => "/api/v2/events/ingest",
-            _ if v1 => "/api/v1/tokens",
-            _ => "/api/v2/apiTokens",
-        };
-        let tail = match &route {
-            Route::Tokens | Route::Events => "",
-            Route::Lookup => "/lookup",
-            Route::Token(_) => "/{id}",
-        };
-        call.path = format!("{}{root}{tail}", self.prefix);
-        call.v1 = v1;
-        call.operation = operation(&incoming.method, &route);
+        call.path = format!("{}{}", self.prefix, target.template);
+        call.v1 = target.api == Api::V1;
+        call.operation = target.operation(&incoming.method);
         let table = lock(&self.table);
-        call.credential = credential(incoming).and_then(|value| shown_id(&table, value));
-        match (&route, call.operation) {
-            (Route::Token(segment), _) => {
+        call.credential = if target.bearer {
+            incoming.bearer().and_then(secret::id_of).map(str::to_owned)
+        } else {
+            credential(incoming).and_then(|value| shown_id(&table, value))
+        };
+        match &target.route {
+            Route::Token(segment) => {
                 call.secret_in_path = table.by_value(segment).is_some();
                 call.subject = shown_id(&table, segment)
                     .or_else(|| looks_like_id(segment).then(|| segment.clone()));
             }
-            (Route::Lookup, _) => {
+            Route::ActiveGateToken(id) => call.subject = Some(shown_active_gate_id(id)),
+            Route::Lookup => {
                 call.subject =
                     body_text(incoming, "token").and_then(|value| shown_id(&table, &value));
             }
-            (Route::Tokens, Some(Operation::CreateToken)) => {
-                call.name = body_text(incoming, "name")
+            Route::Tokens | Route::ActiveGateTokens
+                if call.operation == Some(Operation::CreateToken) =>
+            {
+                call.name = body_text(incoming, "name");
             }
-            (Route::Tokens | Route::Events, _) => {}
+            _ => {}
         }
-        if let Some(token) = call.subject.as_deref().and_then(|id| table.get(id)) {
-            call.name = Some(token.name.clone());
+        let active_gates = lock(&self.active_gates);
+        let name = |id| {
+            let token = table.get(id).or_else(|| active_gates.table.get(id))?;
+            Some(token.name.clone())
+        };
+        if let Some(name) = call.subject.as_deref().and_then(name) {
+            call.name = Some(name);
         }
+        drop((active_gates, table));
         call
     }
 
@@ -242,8 +277,31 @@ impl Service for Environment {
         body::error(413, "Payload too large")
     }
 
+    fn answer_as(&self, incoming: &Incoming, token_id: &str) -> Option<Reply> {
+        let target = self.target(&incoming.path)?;
+        let table = lock(&self.table);
+        let active_gates = lock(&self.active_gates);
+        let read = |token: &Token| match target.api {
+            Api::V1 => v1::metadata(self, token),
+            api if token.active_gate.is_some() => {
+                active_gate::shown(self, token, api == Api::Fleet)
+            }
+            _ => list::shown_whole(self, token),
+        };
+        let token = table
+            .get(token_id)
+            .or_else(|| active_gates.table.get(token_id))?;
+        match target.operation(&incoming.method)? {
+            Operation::CreateToken if target.api == Api::V1 => Some(v1::created(token, incoming)),
+            Operation::CreateToken => Some(v2::created(self, token)),
+            Operation::GetToken | Operation::LookupToken => Some(body::ok(&read(token))),
+            _ => None,
+        }
+    }
+
     fn reveal(&self, token_id: &str) {
         lock(&self.table).reveal(token_id);
+        lock(&self.active_gates).table.reveal(token_id);
     }
 }
 
@@ -253,6 +311,11 @@ fn shown_id(table: &Table, text: &str) -> Option<String> {
         return Some(token.id.clone());
     }
     secret::id_of(text).map(str::to_owned)
+}
+
+/// The id in a path that means an ActiveGate token; a value is shown by its id.
+fn shown_active_gate_id(text: &str) -> String {
+    secret::id_of(text).unwrap_or(text).to_owned()
 }
 
 /// Whether a text has the form of an id, so that an unknown one may be shown without showing a secret.

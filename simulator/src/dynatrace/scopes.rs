@@ -113,7 +113,60 @@ pub const WRITE: &str = "apiTokens.write";
 /// Everything in the tokens API v1, except lookup, which any scope may.
 pub const MANAGE_V1: &str = "TenantTokenManagement";
 
-/// Whether a create or an update may ask for it.
-pub(crate) fn is_creatable(scope: &str) -> bool {
-    CREATABLE.contains(&scope)
+/// Scopes of a cluster token (Managed).
+pub const CLUSTER: [&str; 16] = [
+    MANAGE_CLUSTER,
+    "ControlManagement",
+    "DiagnosticExport",
+    "EnvironmentTokenManagement",
+    "ExternalSyntheticIntegration",
+    "Nodekeeper",
+    "ReadSyntheticData",
+    "ServiceProviderAPI",
+    "UnattendedInstall",
+    "activeGateTokenManagement.create",
+    "activeGateTokenManagement.read",
+    "activeGateTokenManagement.write",
+    "apiTokens.read",
+    "apiTokens.write",
+    "settings.read",
+    "settings.write",
+];
+/// Everything in the cluster tokens API, lookup included.
+pub const MANAGE_CLUSTER: &str = "ClusterTokenManagement";
+
+/// Read, create and write of ActiveGate tokens by the classic route; a create needs one of the last two.
+pub(crate) const ACTIVE_GATE: (&str, &str, &str) = (
+    "activeGateTokenManagement.read",
+    "activeGateTokenManagement.create",
+    "activeGateTokenManagement.write",
+);
+/// The same by fleet management.
+pub(crate) const FLEET_ACTIVE_GATE: (&str, &str, &str) = (
+    "fleet-management:activegate.tokens:read",
+    "fleet-management:activegate.tokens:create",
+    "fleet-management:activegate.tokens:write",
+);
+
+/// The classic scope that a platform scope stands for on the classic APIs below `/platform`.
+pub(crate) fn classic(scope: &str) -> Option<&'static str> {
+    Some(match scope {
+        "environment-api:api-tokens:read" | "api-tokens:tokens:read" => READ,
+        "environment-api:api-tokens:write" | "api-tokens:tokens:write" => WRITE,
+        "environment-api:activegate-tokens:read" | "fleet-management:activegate.tokens:read" => {
+            ACTIVE_GATE.0
+        }
+        "environment-api:activegate-tokens:create"
+        | "fleet-management:activegate.tokens:create" => ACTIVE_GATE.1,
+        "environment-api:activegate-tokens:write" | "fleet-management:activegate.tokens:write" => {
+            ACTIVE_GATE.2
+        }
+        _ => return None,
+    })
+}
+
+/// Whether a text has the form of a platform scope, `service:resource:action`. The reference has no complete list of them.
+pub(crate) fn is_platform(scope: &str) -> bool {
+    let parts: Vec<&str> = scope.split(':').collect();
+    parts.len() == 3 && parts.iter().all(|part| !part.is_empty())
 }

@@ -7,7 +7,7 @@ pub(crate) fn id_of(value: &str) -> Option<&str> {
     Some(&value[..second])
 }
 
-fn drawn(alphabet: &[u8], length: usize) -> String {
+pub(crate) fn drawn(alphabet: &[u8], length: usize) -> String {
     (0..length)
         .map(|_| char::from(alphabet[fastrand::usize(..alphabet.len())]))
         .collect()
@@ -19,6 +19,27 @@ pub(crate) fn dotted_pair() -> (String, String) {
     let id = format!("dt0c01.{}", drawn(BASE32, 24));
     let value = format!("{id}.{}", drawn(BASE32, 64));
     (id, value)
+}
+
+/// A prefix, a public part of 8 characters and a secret of 64: `dt0s16` for platform tokens, `dt0g02` for ActiveGate
+/// tokens, `dt0s02` for OAuth clients.
+fn short_pair(prefix: &str) -> (String, String) {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let id = format!("{prefix}.{}", drawn(ALPHABET, 8));
+    let value = format!("{id}.{}", drawn(ALPHABET, 64));
+    (id, value)
+}
+
+pub(crate) fn platform_pair() -> (String, String) {
+    short_pair("dt0s16")
+}
+
+pub(crate) fn active_gate_pair() -> (String, String) {
+    short_pair("dt0g02")
+}
+
+pub(crate) fn client_pair() -> (String, String) {
+    short_pair("dt0s02")
 }
 
 /// A UUID and 21 URL-safe characters.

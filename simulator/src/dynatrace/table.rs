@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 use super::history::{Actor, Change, TokenChange};
-use super::secret::{dotted_pair, legacy_pair};
+use super::secret::{active_gate_pair, dotted_pair, legacy_pair};
 use crate::clock::Clock;
 use crate::fault::Visibility;
 
@@ -28,13 +28,22 @@ pub(crate) struct Token {
     pub(crate) enabled: bool,
     pub(crate) personal: bool,
     pub(crate) created: Timestamp,
-    pub(crate) modified: Timestamp,
+    pub(crate) modified: Option<Timestamp>,
     pub(crate) expires: Option<Timestamp>,
     pub(crate) last_used: Option<Timestamp>,
     pub(crate) last_used_ip: Option<IpAddr>,
     pub(crate) hidden: Option<Visibility>,
     /// Breaks ties among tokens created in the same instant.
     pub(crate) order: u64,
+    pub(crate) active_gate: Option<ActiveGate>,
+}
+
+/// What an ActiveGate token has besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveGate {
+    /// `ENVIRONMENT` or `CLUSTER`; none when it was made by fleet management.
+    pub kind: Option<String>,
+    pub seed: bool,
 }
 
 impl Token {
@@ -69,6 +78,7 @@ impl Token {
             expires: self.expires,
             last_used: self.last_used,
             last_used_ip: self.last_used_ip,
+            active_gate: self.active_gate.clone(),
         }
     }
 }
@@ -85,11 +95,13 @@ pub struct TokenInfo {
     pub enabled: bool,
     pub personal: bool,
     pub created: Timestamp,
-    /// Moves with name and scopes, not with `enabled`.
-    pub modified: Timestamp,
+    /// The last change of name or scopes; `enabled` does not move it.
+    pub modified: Option<Timestamp>,
     pub expires: Option<Timestamp>,
     pub last_used: Option<Timestamp>,
     pub last_used_ip: Option<IpAddr>,
+    /// Present for ActiveGate tokens only.
+    pub active_gate: Option<ActiveGate>,
 }
 
 impl fmt::Debug for TokenInfo {
@@ -118,6 +130,7 @@ pub(crate) struct NewToken {
     pub(crate) created: Timestamp,
     pub(crate) expires: Option<Timestamp>,
     pub(crate) hidden: Option<Visibility>,
+    pub(crate) active_gate: Option<ActiveGate>,
 }
 
 /// All tokens of one environment.
@@ -196,7 +209,9 @@ impl Table {
     }
 
     pub(crate) fn create(&mut self, new: NewToken, by: Actor) -> &Token {
-        let (id, value) = if self.legacy {
+        let (id, value) = if new.active_gate.is_some() {
+            active_gate_pair()
+        } else if self.legacy {
             legacy_pair()
         } else {
             dotted_pair()
@@ -216,12 +231,13 @@ impl Table {
             enabled: new.enabled,
             personal: new.personal,
             created: new.created,
-            modified: new.created,
+            modified: None,
             expires: new.expires,
             last_used: None,
             last_used_ip: None,
             hidden: new.hidden,
             order: self.order,
+            active_gate: new.active_gate,
         };
         self.plan_purge(token.expires);
         self.note(&token, Change::Created, by);
@@ -255,7 +271,7 @@ impl Table {
         };
         if token.name != name {
             let from = std::mem::replace(&mut token.name, name.to_owned());
-            token.modified = now;
+            token.modified = Some(now);
             let token = token.clone();
             self.note(&token, Change::Renamed { from }, by);
         }
@@ -269,7 +285,7 @@ impl Table {
         };
         if token.scopes != scopes {
             token.scopes = scopes;
-            token.modified = now;
+            token.modified = Some(now);
             let token = token.clone();
             self.note(&token, Change::Rescoped, by);
         }

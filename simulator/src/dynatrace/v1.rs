@@ -1,12 +1,14 @@
-//! Tokens API v1: `/api/v1/tokens`. Deprecated, but what older environments have.
+//! Tokens API v1: `/api/v1/tokens`. Deprecated, but what older environments have. The cluster tokens API of Managed has the
+//! same shapes; there one scope is needed for every call.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::body::{self, Fields, Violation};
 use super::history::Actor;
+use super::route::{Kind, Route};
 use super::table::{NewToken, Table, Token};
-use super::{Environment, Route, deletable, may_delete, needs, scopes};
+use super::{Environment, deletable, may_delete, needs, scopes};
 use crate::message::{Incoming, Reply};
 
 const DEFAULT_LIMIT: usize = 1000;
@@ -19,24 +21,36 @@ pub(crate) fn answer(
     route: &Route,
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
+    let cluster = environment.kind == Kind::Cluster;
+    if cluster {
+        needs(caller, &[scopes::MANAGE_CLUSTER], "Token management")?;
+    }
     if *route == Route::Lookup {
         return lookup(environment, table, incoming);
     }
-    needs(caller, scopes::MANAGE_V1, "Token management")?;
+    if !cluster {
+        needs(caller, &[scopes::MANAGE_V1], "Token management")?;
+    }
     match (incoming.method.as_str(), route) {
-        ("GET", Route::Tokens) => list(table, incoming),
+        ("GET", Route::Tokens) => {
+            environment.may_list()?;
+            list(table, incoming)
+        }
         ("GET", Route::Token(id)) => {
             let token = table.get(id).filter(|token| token.found());
             Ok(token.map_or_else(
-                || Reply::empty(404),
+                || environment.not_found(),
                 |token| body::ok(&metadata(environment, token)),
             ))
         }
-        ("POST", Route::Tokens) => create(environment, table, caller, incoming),
-        ("PUT", Route::Token(id)) => update(table, caller, id, incoming),
+        ("POST", Route::Tokens) => {
+            environment.may_create()?;
+            create(environment, table, caller, incoming)
+        }
+        ("PUT", Route::Token(id)) => update(environment, table, caller, id, incoming),
         ("DELETE", Route::Token(segment)) => {
             let Some(token) = deletable(table, segment).cloned() else {
-                return Ok(Reply::empty(404));
+                return Ok(environment.not_found());
             };
             may_delete(caller, &token)?;
             table.delete(&token.id, Actor::Token(caller.id.clone()));
@@ -47,7 +61,7 @@ pub(crate) fn answer(
 }
 
 fn lookup(environment: &Environment, table: &Table, incoming: &Incoming) -> Result<Reply, Reply> {
-    let mut fields = Fields::read(incoming, &["token"])?;
+    let mut fields = Fields::read(incoming)?;
     let value = fields.string("token");
     let value = fields.required("token", value);
     fields.finish()?;
@@ -55,7 +69,7 @@ fn lookup(environment: &Environment, table: &Table, incoming: &Incoming) -> Resu
         .and_then(|value| table.by_value(&value))
         .filter(|token| token.found());
     Ok(token.map_or_else(
-        || Reply::empty(404),
+        || environment.not_found(),
         |token| body::ok(&metadata(environment, token)),
     ))
 }
@@ -131,7 +145,7 @@ fn list(table: &Table, incoming: &Incoming) -> Result<Reply, Reply> {
 }
 
 /// The schema says epoch milliseconds, the examples show text: both come.
-fn metadata(environment: &Environment, token: &Token) -> Value {
+pub(crate) fn metadata(environment: &Environment, token: &Token) -> Value {
     let time = |at: Timestamp| {
         if environment.either() {
             json!(at.as_millisecond())
@@ -163,11 +177,11 @@ fn create(
     caller: &Token,
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
-    let mut fields = Fields::read(incoming, &["name", "scopes", "expiresIn"])?;
+    let mut fields = Fields::read(incoming)?;
     let now = environment.site.clock.now();
     let name = fields.name();
     let name = fields.required("name", name);
-    let asked = fields.scopes();
+    let asked = fields.scopes(environment.creatable());
     let asked = fields.required("scopes", asked);
     let expires = match fields.value("expiresIn") {
         None => None,
@@ -184,33 +198,33 @@ fn create(
         return Err(body::error(400, "Could not map JSON"));
     };
     let new = NewToken {
-        name,
+        name: incoming.twist.name(name),
         owner: caller.owner.clone(),
         scopes,
         personal: false,
         enabled: true,
         created: now,
         expires,
-        hidden: incoming.hide,
+        hidden: incoming.twist.hide,
+        active_gate: None,
     };
     let token = table.create(new, Actor::Token(caller.id.clone()));
-    let id = token.id.clone();
+    Ok(created(token, incoming))
+}
+
+pub(crate) fn created(token: &Token, incoming: &Incoming) -> Reply {
     if asks_for_text(incoming) {
-        let reply = Reply::text(201, "text/plain", &token.value);
-        return Ok(Reply {
-            created: Some(id),
-            ..reply
-        });
+        return Reply {
+            created: Some(token.id.clone()),
+            ..Reply::text(201, "text/plain", &token.value)
+        };
     }
-    Ok(body::created(&json!({ "token": token.value }), &id))
+    body::created(&json!({ "token": token.value }), &token.id)
 }
 
 /// `{value, unit}`; without a unit the value is in milliseconds.
 fn expires_in(value: &Value) -> Result<SignedDuration, &'static str> {
     let object = value.as_object().ok_or("must be an object")?;
-    if object.keys().any(|key| key != "value" && key != "unit") {
-        return Err("has an unrecognized field");
-    }
     let count = object
         .get("value")
         .and_then(Value::as_i64)
@@ -237,15 +251,16 @@ fn asks_for_text(incoming: &Incoming) -> bool {
 }
 
 fn update(
+    environment: &Environment,
     table: &mut Table,
     caller: &Token,
     id: &str,
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
-    let mut fields = Fields::read(incoming, &["name", "revoked", "scopes"])?;
+    let mut fields = Fields::read(incoming)?;
     let revoked = fields.boolean("revoked");
     let name = fields.name();
-    let scopes = fields.scopes();
+    let scopes = fields.scopes(environment.creatable());
     fields.finish()?;
     if id == caller.id {
         return Err(body::error(
@@ -254,11 +269,11 @@ fn update(
         ));
     }
     if table.get(id).is_none_or(|token| !token.found()) {
-        return Ok(Reply::empty(404));
+        return Ok(environment.not_found());
     }
     let by = || Actor::Token(caller.id.clone());
     if let Some(name) = name {
-        table.rename(id, &name, by());
+        table.rename(id, &incoming.twist.name(name), by());
     }
     if let Some(scopes) = scopes {
         table.set_scopes(id, scopes, by());

@@ -4,32 +4,40 @@ use serde_json::json;
 
 use super::body::{self, Fields, Violation};
 use super::history::Actor;
+use super::route::{Route, Target};
 use super::table::{NewToken, Table, Token};
-use super::{Environment, Route, deletable, list, may_delete, needs, scopes, time};
+use super::{Environment, deletable, list, may_delete, needs, scopes, time};
 use crate::message::{Incoming, Reply};
 
 pub(crate) fn answer(
     environment: &Environment,
     table: &mut Table,
     caller: &Token,
-    route: &Route,
+    target: &Target,
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
-    match (incoming.method.as_str(), route) {
-        ("POST", Route::Lookup) => lookup(environment, table, incoming),
+    match (incoming.method.as_str(), &target.route) {
+        ("POST", Route::Lookup) => {
+            // Any scope is enough for an API token.
+            if target.bearer {
+                may_read(caller)?;
+            }
+            lookup(environment, table, incoming)
+        }
         ("GET", Route::Tokens) => {
             may_read(caller)?;
+            environment.may_list()?;
             list::answer(environment, table, incoming)
         }
         ("GET", Route::Token(id)) => {
             may_read(caller)?;
-            Ok(visible(table, id).map_or_else(
-                || Reply::empty(404),
-                |token| body::ok(&list::shown_whole(environment, token)),
-            ))
+            Ok(visible(table, id).map_or_else(body::not_found, |token| {
+                body::ok(&list::shown_whole(environment, token))
+            }))
         }
         ("POST", Route::Tokens) => {
             may_write(caller)?;
+            environment.may_create()?;
             create(environment, table, caller, incoming)
         }
         ("PUT", Route::Token(id)) => {
@@ -39,7 +47,7 @@ pub(crate) fn answer(
         ("DELETE", Route::Token(segment)) => {
             may_write(caller)?;
             let Some(token) = deletable(table, segment).cloned() else {
-                return Ok(Reply::empty(404));
+                return Ok(body::not_found());
             };
             may_delete(caller, &token)?;
             table.delete(&token.id, Actor::Token(caller.id.clone()));
@@ -50,11 +58,11 @@ pub(crate) fn answer(
 }
 
 fn may_read(caller: &Token) -> Result<(), Reply> {
-    needs(caller, scopes::READ, "Read API tokens")
+    needs(caller, &[scopes::READ], "Read API tokens")
 }
 
 fn may_write(caller: &Token) -> Result<(), Reply> {
-    needs(caller, scopes::WRITE, "Write API tokens")
+    needs(caller, &[scopes::WRITE], "Write API tokens")
 }
 
 fn visible<'a>(table: &'a Table, id: &str) -> Option<&'a Token> {
@@ -62,17 +70,16 @@ fn visible<'a>(table: &'a Table, id: &str) -> Option<&'a Token> {
 }
 
 fn lookup(environment: &Environment, table: &Table, incoming: &Incoming) -> Result<Reply, Reply> {
-    let mut fields = Fields::read(incoming, &["token"])?;
+    let mut fields = Fields::read(incoming)?;
     let value = fields.string("token");
     let value = fields.required("token", value);
     fields.finish()?;
     let token = value
         .and_then(|value| table.by_value(&value))
         .filter(|token| token.found());
-    Ok(token.map_or_else(
-        || Reply::empty(404),
-        |token| body::ok(&list::shown_whole(environment, token)),
-    ))
+    Ok(token.map_or_else(body::not_found, |token| {
+        body::ok(&list::shown_whole(environment, token))
+    }))
 }
 
 fn create(
@@ -81,14 +88,11 @@ fn create(
     caller: &Token,
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
-    let mut fields = Fields::read(
-        incoming,
-        &["name", "scopes", "expirationDate", "personalAccessToken"],
-    )?;
+    let mut fields = Fields::read(incoming)?;
     let now = environment.site.clock.now();
     let name = fields.name();
     let name = fields.required("name", name);
-    let asked = fields.scopes();
+    let asked = fields.scopes(&scopes::CREATABLE);
     let asked = fields.required("scopes", asked);
     let personal = fields.boolean("personalAccessToken").unwrap_or(false);
     if personal && !table.pat_enabled {
@@ -113,21 +117,26 @@ fn create(
         return Err(body::error(400, "Could not map JSON"));
     };
     let new = NewToken {
-        name,
+        name: incoming.twist.name(name),
         owner: caller.owner.clone(),
         scopes,
         personal,
         enabled: true,
         created: now,
         expires,
-        hidden: incoming.hide,
+        hidden: incoming.twist.hide,
+        active_gate: None,
     };
     let token = table.create(new, Actor::Token(caller.id.clone()));
+    Ok(created(environment, token))
+}
+
+pub(crate) fn created(environment: &Environment, token: &Token) -> Reply {
     let mut answer = json!({ "id": token.id, "token": token.value });
     if let Some(expires) = token.expires {
         answer["expirationDate"] = json!(environment.text(expires));
     }
-    Ok(body::created(&answer, &token.id))
+    body::created(&answer, &token.id)
 }
 
 fn update(
@@ -136,10 +145,10 @@ fn update(
     id: &str,
     incoming: &Incoming,
 ) -> Result<Reply, Reply> {
-    let mut fields = Fields::read(incoming, &["enabled", "name", "scopes"])?;
+    let mut fields = Fields::read(incoming)?;
     let enabled = fields.boolean("enabled");
     let name = fields.name();
-    let scopes = fields.scopes();
+    let scopes = fields.scopes(&scopes::CREATABLE);
     if enabled == Some(false) && id == caller.id {
         fields.violation(Violation::body(
             "enabled",
@@ -152,7 +161,7 @@ fn update(
     }
     let by = || Actor::Token(caller.id.clone());
     if let Some(name) = name {
-        table.rename(id, &name, by());
+        table.rename(id, &incoming.twist.name(name), by());
     }
     if let Some(scopes) = scopes {
         table.set_scopes(id, scopes, by());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use super::exchange::Exchange;
 use super::{Action, Rule, Until};
 use crate::calls::{Call, lock};
 
@@ -21,6 +22,8 @@ struct Progress {
     seen: usize,
     fired: usize,
     removed: bool,
+    /// Decides which requests a rule with a share picks.
+    random: fastrand::Rng,
     waiting: VecDeque<oneshot::Sender<Verdict>>,
 }
 
@@ -53,6 +56,7 @@ impl Fault {
             seen: 0,
             fired: 0,
             removed: false,
+            random: fastrand::Rng::with_seed(rule.share.map_or(0, |(_, seed)| seed)),
             waiting: VecDeque::new(),
         };
         Fault {
@@ -164,7 +168,12 @@ impl Fault {
         }
         let mut progress = lock(&self.inner.progress);
         progress.seen += 1;
-        let due = progress.seen >= self.inner.rule.nth && progress.fired < self.inner.rule.times;
+        let drawn = match self.inner.rule.share {
+            Some((share, _)) => progress.random.f64() < share,
+            None => true,
+        };
+        let due =
+            drawn && progress.seen >= self.inner.rule.nth && progress.fired < self.inner.rule.times;
         if !free || !due || progress.removed {
             return false;
         }
@@ -190,10 +199,14 @@ async fn wait_for(counter: &watch::Sender<usize>, count: usize, within: Duration
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     rules: Mutex<Vec<Fault>>,
+    pub(crate) exchange: Exchange,
 }
 
 impl Faults {
     pub(crate) fn add(&self, rule: Rule) -> Fault {
+        if matches!(rule.action, Action::SwapAnswer(_)) {
+            self.exchange.switch_on();
+        }
         let fault = Fault::new(rule);
         lock(&self.rules).push(fault.clone());
         fault

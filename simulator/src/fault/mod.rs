@@ -3,16 +3,20 @@
 //! A rule stays until it has fired as often as it may, or is removed through its [`handle::Fault`] handle. For each request the
 //! first rule (in the order they were added) that matches and still may fire is carried out, and no other.
 
+pub(crate) mod exchange;
 pub mod handle;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::calls::{Call, Operation};
 
 /// When something delayed happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Until {
     /// After this time.
     Elapsed(Duration),
@@ -21,7 +25,8 @@ pub enum Until {
 }
 
 /// Where a token that is listed late is missing meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Visibility {
     /// Missing in the list only.
     List,
@@ -32,10 +37,12 @@ pub enum Visibility {
 }
 
 /// An answer that a rule gives instead of the real one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Answer {
     pub status: u16,
+    #[serde(default)]
     pub headers: Vec<(String, String)>,
+    #[serde(default)]
     pub body: String,
 }
 
@@ -86,7 +93,8 @@ impl Answer {
 }
 
 /// What the client gets at once when its request is performed late.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LateAnswer {
     /// Nothing: the connection stays open and silent until the client gives up.
     Silence,
@@ -96,8 +104,28 @@ pub enum LateAnswer {
     Reply(Answer),
 }
 
+/// How a service changes the name it was asked to store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameChange {
+    /// Keeps the first characters only, so that what ends the name is lost.
+    Truncate(usize),
+    /// Puts a text before the name, so that what ends it is kept.
+    Prefix(String),
+}
+
+impl NameChange {
+    pub(crate) fn apply(&self, name: &str) -> String {
+        match self {
+            NameChange::Truncate(length) => name.chars().take(*length).collect(),
+            NameChange::Prefix(text) => format!("{text}{name}"),
+        }
+    }
+}
+
 /// What happens to a request that a rule picked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Not performed; answered with this.
     Refuse(Answer),
@@ -127,6 +155,16 @@ pub enum Action {
     Html,
     /// Performed; the body of the answer never ends.
     EndlessBody,
+    /// Performed; its answer is exchanged with that of the next request of the same operation (and API version) that is
+    /// answered within this time, else it gets the previous answer of that operation. A desynchronised proxy.
+    SwapAnswer(Duration),
+    /// Performed; the answer is the one that the token with this id would get. Without such a token, or for an operation
+    /// that tells nothing of one token, the real answer.
+    AnswerAs(String),
+    /// Performed; a name in it is changed before it is stored.
+    ChangeName(NameChange),
+    /// Performed; the page of a list leads to itself, so that the listing never ends.
+    EndlessPages,
 }
 
 type Predicate = Arc<dyn Fn(&Call) -> bool + Send + Sync>;
@@ -140,6 +178,7 @@ pub struct Rule {
     predicate: Option<Predicate>,
     nth: usize,
     times: usize,
+    share: Option<(f64, u64)>,
     action: Action,
 }
 
@@ -150,6 +189,7 @@ impl fmt::Debug for Rule {
             .field("about", &self.about)
             .field("nth", &self.nth)
             .field("times", &self.times)
+            .field("share", &self.share)
             .field("action", &self.action)
             .finish_non_exhaustive()
     }
@@ -173,6 +213,7 @@ impl Rule {
             predicate: None,
             nth: 1,
             times: 1,
+            share: None,
             action: Action::Reset,
         }
     }
@@ -216,6 +257,15 @@ impl Rule {
     #[must_use]
     pub fn always(self) -> Rule {
         self.times(usize::MAX)
+    }
+
+    /// Only this share (0 to 1) of the matching requests, drawn from a generator with this seed, until removed.
+    #[must_use]
+    pub fn share(self, share: f64, seed: u64) -> Rule {
+        Rule {
+            share: Some((share, seed)),
+            ..self.always()
+        }
     }
 
     /// What happens to the picked requests.

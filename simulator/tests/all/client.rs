@@ -79,6 +79,40 @@ impl World {
         }
         read(request.send().await.expect("an answer")).await
     }
+
+    /// A request with a Bearer credential to a path of the simulator's origin.
+    pub async fn bearer(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.simulator.url()))
+            .bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        read(request.send().await.expect("an answer")).await
+    }
+
+    /// A form posted to the single sign-on.
+    pub async fn form(&self, fields: &[(&str, &str)]) -> Answer {
+        let url = format!("{}/sso/oauth2/token", self.simulator.url());
+        let text: Vec<String> = fields
+            .iter()
+            .map(|(key, value)| format!("{key}={}", value.replace(' ', "+")))
+            .collect();
+        let request = self
+            .http
+            .post(url)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(text.join("&"));
+        read(request.send().await.expect("an answer")).await
+    }
 }
 
 pub async fn read(response: Response) -> Answer {

@@ -62,7 +62,6 @@ async fn an_event_is_refused_for_each_thing_the_api_does_not_take() {
         ("title", json!(" ")),
         ("title", Value::Null),
         ("timeout", json!(0)),
-        ("timeout", json!(361)),
         ("timeout", json!("15")),
         ("startTime", json!("now")),
         ("properties", json!({ "a": 1 })),
@@ -70,7 +69,9 @@ async fn an_event_is_refused_for_each_thing_the_api_does_not_take() {
         ("properties", json!({ "k".repeat(101): "x" })),
         ("properties", Value::Object(many)),
         ("properties", json!([])),
-        ("severity", json!("high")),
+        ("entitySelector", json!("HOST")),
+        ("entitySelector", json!("entityName(\"x\")")),
+        ("entitySelector", json!("type(\"HOST\"")),
     ] {
         let mut event = event();
         match &value {
@@ -86,4 +87,58 @@ async fn an_event_is_refused_for_each_thing_the_api_does_not_take() {
         assert!(answer.text.contains(key), "{key}: {}", answer.text);
     }
     assert!(world.dynatrace.events().is_empty());
+}
+
+#[tokio::test]
+async fn a_long_timeout_is_capped_and_unknown_fields_are_ignored() {
+    let world = world().await;
+    let teller = world
+        .dynatrace
+        .seed(Seed::new("teller").scopes(&["events.ingest"]));
+    for (key, value) in [
+        ("timeout", json!(400)),
+        ("timeout", Value::Null),
+        ("severity", json!("high")),
+        (
+            "entitySelector",
+            json!("type(\"HOST\"),entityName(\"a,(b\")"),
+        ),
+        ("entitySelector", json!("entityId(\"HOST-1\",\"HOST-2\")")),
+    ] {
+        let mut event = event();
+        event[key] = value.clone();
+        let sent = world.call_as(&teller.value, "POST", INGEST, Some(event));
+        let answer = sent.await;
+        assert_eq!(answer.status, 201, "{key} {value}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_time_out_of_range_is_reported_in_the_status_of_the_result() {
+    let world = world().await;
+    let teller = world
+        .dynatrace
+        .seed(Seed::new("teller").scopes(&["events.ingest"]));
+    let now = world.simulator.now().as_millisecond();
+    let minutes = |count: i64| now + count * 60_000;
+    for (start, end, kind, status) in [
+        (Some(-5 * 60), None, "ERROR_EVENT", "OK"),
+        (Some(-7 * 60), None, "ERROR_EVENT", "INVALID_TIMESTAMPS"),
+        (Some(-7 * 60), None, "CUSTOM_INFO", "OK"),
+        (Some(4), None, "ERROR_EVENT", "OK"),
+        (Some(6), None, "ERROR_EVENT", "INVALID_TIMESTAMPS"),
+        (Some(0), Some(-1), "CUSTOM_INFO", "INVALID_TIMESTAMPS"),
+        (Some(-1), Some(0), "CUSTOM_INFO", "OK"),
+    ] {
+        let mut event = event();
+        event["eventType"] = json!(kind);
+        event["startTime"] = json!(start.map(minutes));
+        event["endTime"] = json!(end.map(minutes));
+        let sent = world.call_as(&teller.value, "POST", INGEST, Some(event));
+        let answer = sent.await;
+        assert_eq!(answer.status, 201);
+        let result = &answer.json()["eventIngestResults"][0];
+        assert_eq!(result["status"], status, "{kind} {start:?} {end:?}");
+    }
+    assert_eq!(world.dynatrace.events().len(), 4);
 }

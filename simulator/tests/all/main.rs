@@ -1,8 +1,14 @@
 //! The simulator seen from outside, through a plain HTTP client.
 
+mod account;
+mod active_gate;
 mod client;
+mod cluster;
 mod events;
 mod faults;
+mod oauth;
+mod platform;
 mod program;
 mod tokens_v1;
 mod tokens_v2;
+mod wrong_answers;

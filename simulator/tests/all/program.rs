@@ -38,6 +38,7 @@ async fn it_seeds_serves_and_ends_on_sigterm() {
             "management",
         ])
         .args(["--environment", "abc"])
+        .args(["--account", "acc", "--client-file", "client"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("starts");
@@ -75,6 +76,13 @@ async fn it_seeds_serves_and_ends_on_sigterm() {
     let management = fs::read_to_string(running.folder.join("management")).expect("there");
     assert_eq!(values.len(), 3);
     assert!(values.iter().all(|value| !printed.contains(value)) && !printed.contains(&management));
+
+    let client: Value =
+        serde_json::from_slice(&fs::read(running.folder.join("client")).expect("there"))
+            .expect("JSON");
+    let secret = client["client_secret"].as_str().expect("text");
+    assert!(!printed.contains(secret));
+    assert!(printed.contains(&format!("sso {root}/sso/oauth2/token")));
 
     let client = crate::client::client_builder().build().expect("a client");
     let path = format!(

@@ -21,6 +21,7 @@ async fn world(api: Api, prefix: &str, legacy: bool) -> World {
         environments: vec![EnvironmentOptions {
             prefix: prefix.into(),
             legacy_format: legacy,
+            ..EnvironmentOptions::default()
         }],
         ..simulator::Options::default()
     };
