@@ -38,7 +38,8 @@ pub fn redact(text: &str, known: &[&[u8]]) -> String {
 /// Where in the text the secrets stand, in ascending order and without overlaps. For who needs another mask than [`HIDDEN`].
 pub fn spans(text: &str, known: &[&[u8]]) -> Vec<Range<usize>> {
     let mut found = shapes(&View::new(text, false));
-    let mut texts = vec![(View::new(text, true), None)];
+    // Decoded and as it stands: what looks like an escape may be part of a value.
+    let mut texts = vec![(View::new(text, true), None), (View::literal(text), None)];
     for (span, decoded) in decoded_runs(text) {
         if !shapes(&View::new(&decoded, false)).is_empty() {
             found.push(span.clone());
@@ -91,13 +92,22 @@ struct View {
 impl View {
     /// `compact` leaves out what may split a value: white space, control characters, quotes.
     fn new(text: &str, compact: bool) -> Self {
+        View::of(text, compact, true)
+    }
+
+    /// The compact text without decoding.
+    fn literal(text: &str) -> Self {
+        View::of(text, true, false)
+    }
+
+    fn of(text: &str, compact: bool, decode: bool) -> Self {
         let whole = text.as_bytes();
         let (mut bytes, mut places) = (Vec::new(), Vec::new());
         let mut at = 0;
         while let Some(&byte) = whole.get(at) {
             let (byte, end) = match byte {
-                b'%' => hex(text, at + 1..at + 3),
-                b'\\' if text[at + 1..].starts_with("u00") => hex(text, at + 4..at + 6),
+                b'%' if decode => hex(text, at + 1..at + 3),
+                b'\\' if decode && text[at + 1..].starts_with("u00") => hex(text, at + 4..at + 6),
                 _ => None,
             }
             .unwrap_or((byte, at + 1));

@@ -8,6 +8,7 @@ use crate::sanitize;
 use crate::telemetry;
 use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind};
+use rotation::runner::Ended;
 use rotation::token::TokenId;
 
 use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, USAGE, progress, run};
@@ -108,7 +109,7 @@ fn each(
     arguments: &Arguments,
     choose: impl Fn(&Settings) -> Result<Vec<&SecretSettings>, String>,
     done: &str,
-    work: impl AsyncFn(&Desk, &SecretSettings) -> Result<RunResult, CallError>,
+    work: impl AsyncFn(&Desk, &SecretSettings) -> Result<Ended, CallError>,
 ) -> ExitCode {
     let settings = match arguments.load(false, false) {
         Ok(settings) => settings,
@@ -158,22 +159,29 @@ async fn open(settings: &Settings, instance: String) -> Result<Desk, u8> {
     })
 }
 
-/// What to say, and the exit code.
-fn tell(ended: Result<RunResult, CallError>, done: &str) -> (String, u8) {
-    match ended {
-        Ok(RunResult::Done { .. }) => (done.to_owned(), 0),
-        Ok(RunResult::DryRun(text)) => (text, 0),
-        Ok(RunResult::ClaimedElsewhere { holder, .. }) => {
+/// What to print, and the exit code.
+fn tell(ended: Result<Ended, CallError>, done: &str) -> (String, u8) {
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => return (error.to_string(), code(&error)),
+    };
+    match ended.result {
+        RunResult::Done { .. } => (done.to_owned(), 0),
+        RunResult::DryRun(text) => (text, 0),
+        RunResult::ClaimedElsewhere { holder, .. } => {
             (format!("busy: {holder} holds the claim"), BUSY)
         }
-        Ok(RunResult::Failed { reason, .. }) => (format!("failed: {}", reason.as_str()), FAILED),
-        Ok(
-            RunResult::JournalUnreadable(why)
-            | RunResult::JournalImplausible(why)
-            | RunResult::Refused(why)
-            | RunResult::InternalError(why),
-        ) => (why, FAILED),
-        Ok(RunResult::Retry(error)) | Err(error) => (error.to_string(), code(&error)),
+        RunResult::Failed { reason, .. } => {
+            let record = ended.journal.and_then(|journal| journal.record);
+            let failure = record.and_then(|record| record.health.failure);
+            let message = failure.map_or(String::new(), |failure| format!(": {}", failure.message));
+            (format!("failed: {}{message}", reason.as_str()), FAILED)
+        }
+        RunResult::JournalUnreadable(why)
+        | RunResult::JournalImplausible(why)
+        | RunResult::Refused(why)
+        | RunResult::InternalError(why) => (why, FAILED),
+        RunResult::Retry(error) => (error.to_string(), code(&error)),
     }
 }
 

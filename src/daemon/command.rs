@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{SecretSettings, Settings};
-use rotation::command::RunResult;
 use rotation::error::CallError;
 use rotation::ports::{Journal, JournalRead};
 use rotation::record::Trigger;
 use rotation::request::{Epochs, Goal, Hints, Holder, Known, RotationRequest};
+use rotation::runner::Ended;
 use rotation::token::TokenId;
 
 use super::assemble::{self, AssembleError};
@@ -58,7 +58,7 @@ impl Desk {
         secret: &SecretSettings,
         dry_run: bool,
         confirmed: bool,
-    ) -> Result<RunResult, CallError> {
+    ) -> Result<Ended, CallError> {
         let goal = Goal::Rotate(RotationRequest {
             due: None,
             trigger: Trigger::Command,
@@ -68,7 +68,7 @@ impl Desk {
     }
 
     /// Makes the previous token of one secret the current value again, or says why that cannot be done.
-    pub async fn undo(&self, secret: &SecretSettings) -> Result<RunResult, CallError> {
+    pub async fn undo(&self, secret: &SecretSettings) -> Result<Ended, CallError> {
         self.work(secret, Goal::Undo, false).await
     }
 
@@ -77,7 +77,7 @@ impl Desk {
         &self,
         secret: &SecretSettings,
         token: &TokenId,
-    ) -> Result<RunResult, CallError> {
+    ) -> Result<Ended, CallError> {
         self.work(secret, Goal::Forget(token.clone()), false).await
     }
 
@@ -86,7 +86,7 @@ impl Desk {
         secret: &SecretSettings,
         goal: Goal,
         dry_run: bool,
-    ) -> Result<RunResult, CallError> {
+    ) -> Result<Ended, CallError> {
         let environment = &secret.plan.coordinates.environment;
         let start = Start {
             plan: Arc::new(secret.plan.clone()),
@@ -104,7 +104,7 @@ impl Desk {
             outage: None,
             known: Known::default(),
         };
-        Ok(start.run(&self.office).await?.result)
+        start.run(&self.office).await
     }
 
     /// The identities of all documents. They are needed only where a document is to be made, and read once.

@@ -382,7 +382,7 @@ async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a
         ("ERROR", "manages", "can manage tokens"),
         ("ERROR", "short", "twice the grace"),
         ("ERROR", "unknown", "does not know the token"),
-        ("ERROR", "blank", "missing, blank or no string"),
+        ("ERROR", "blank", "missing, empty or not a string"),
         ("ERROR", "gone", "is deleted"),
         ("ERROR", "absent", "there is nothing at"),
         ("WARN", "forever", "never expires"),

@@ -406,9 +406,15 @@ async fn p8_a_current_token_that_stops_working_is_found_by_the_sweep() {
         );
         assert!(!world.record(number).await["invalid"].is_null());
     }
-    // Expired: replaced from what is known of it. Deleted: a person says so.
+    // Expired: replaced by one with its rights. Deleted: only the journal knows its rights, and a person confirms them.
+    let (code, text) = world.command(&["rotate", &world.secrets[0]]).await;
+    assert!(
+        code == Some(1) && text.contains("--yes") && text.contains("metrics.read"),
+        "{text}"
+    );
     for number in [0, 1] {
-        let (code, text) = world.command(&["rotate", &world.secrets[number]]).await;
+        let name = world.secrets[number].clone();
+        let (code, text) = world.command(&["rotate", &name, "--yes"]).await;
         assert_eq!(code, Some(0), "{text}");
         assert!(world.record(number).await["invalid"].is_null());
     }

@@ -36,7 +36,7 @@ pub fn rules() -> Vec<(&'static [Mutation], &'static str)> {
             "an answer that belongs to another, a person writes",
         ),
         (&[RecordedRights], "a document that claims other rights"),
-        (&[NoDigests], "a copy of a marked token"),
+        (&[NoDigests, NoGrace], "a copy of a marked token"),
         (
             &[NoNumberLimit, NoProof],
             "numbers that were never given out",

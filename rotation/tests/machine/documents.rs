@@ -5,14 +5,15 @@ use std::sync::Arc;
 use rotation::command::{Command, Outcome, RunResult};
 use rotation::error::ErrorKind;
 use rotation::event::EventName;
+use rotation::machine::Run;
 use rotation::marker::{Epoch, NameDigest};
 use rotation::plan::Plan;
 use rotation::record::{Attempt, Claim, Record, RetiringState, Work};
 use rotation::request::{Clock, Epochs, Goal, RunRequest};
 
 use crate::builders::{
-    at, by_command, by_schedule, epoch, id, marked, minted, plain, plan, record, request, retiring,
-    settle, vault,
+    at, by_command, by_schedule, epoch, id, marked, minted, now_at, plain, plan, record, request,
+    retiring, settle, vault,
 };
 use crate::identity::sweep;
 use crate::world::{Ended, World};
@@ -110,9 +111,9 @@ fn a5_an_own_claim_of_every_kind_without_memory_is_released_or_finished() {
     }
 }
 
-/// A server that refuses every fence although nothing was written in between: the run never comes to rest by itself.
+/// A server that refuses every fence although nothing was written in between: the secret is left for later.
 #[test]
-fn k12_a_run_that_does_not_come_to_rest_is_an_internal_error() {
+fn a_fence_that_is_refused_again_and_again_ends_the_run() {
     let mut world = World::new(record());
     let attempt = Attempt {
         n: 4,
@@ -131,10 +132,36 @@ fn k12_a_run_that_does_not_come_to_rest_is_an_internal_error() {
     let request = sweep(&world, 0);
     let ended = world.run_at(0, request);
     assert!(
-        matches!(&ended.result, RunResult::InternalError(what) if what.contains("did not come to rest"))
+        matches!(ended.result, RunResult::Retry(_)),
+        "{:?}",
+        ended.result
     );
-    assert_eq!(ended.errors(), [EventName::InternalError]);
+    assert_eq!(ended.count(|it| matches!(it, Command::Fence { .. })), 3);
     assert!(world.tokens.contains_key(&id("ORPHAN")));
+}
+
+/// A runner that never answers what was asked: the run does not come to rest by itself.
+#[test]
+fn k12_a_run_that_does_not_come_to_rest_is_an_internal_error() {
+    let mut request = settle();
+    request.known.journal = None;
+    let mut run = Run::new(request);
+    let result = loop {
+        let command = run.step(now_at(0));
+        match &command {
+            Command::Finish(result) => break result.clone(),
+            command => run.learn(command, Outcome::Waited, now_at(0)),
+        }
+    };
+    assert!(
+        matches!(&result, RunResult::InternalError(what) if what.contains("did not come to rest"))
+    );
+    let events: Vec<_> = run
+        .take_reports()
+        .into_iter()
+        .map(|report| report.event)
+        .collect();
+    assert_eq!(events, [EventName::InternalError]);
 }
 
 // ------------------------------------------------------------------------------------------------------------ implausible ---
@@ -184,17 +211,24 @@ fn a7_a_rotation_by_command_resets_a_last_due_in_the_future() {
 
 #[test]
 fn k5_times_are_not_judged_by_a_clock_that_is_not_trusted() {
-    for clock in [Clock::Unknown, Clock::Disagrees] {
-        let mut world = served(1_000_000);
-        let mut request = settle();
-        request.env.clock = clock;
-        let ended = world.run_at(0, request);
-        assert!(
-            matches!(ended.result, RunResult::Done { .. }),
-            "{:?}",
-            ended.result
-        );
-    }
+    let mut world = served(1_000_000);
+    let mut request = settle();
+    request.env.clock = Clock::Unknown;
+    let ended = world.run_at(0, request.clone());
+    assert!(
+        matches!(ended.result, RunResult::Done { .. }),
+        "{:?}",
+        ended.result
+    );
+    // A wrong one begins nothing at all.
+    request.env.clock = Clock::Disagrees;
+    let ended = world.run_at(0, request);
+    assert!(
+        matches!(ended.result, RunResult::Retry(_)),
+        "{:?}",
+        ended.result
+    );
+    assert_eq!(ended.effects(), Vec::<&Command>::new());
 }
 
 #[test]
