@@ -67,6 +67,10 @@ thorough: tools ## every crash and every fault at every call of a life, where `m
 soak: tools ## random kills and faults on three replicas for SOAK_SECONDS (1800), with SOAK_SEED; prints the figures
 	BAO="$$(scripts/openbao)"; export BAO; SOAK_SECONDS="$${SOAK_SECONDS:-1800}" $(CARGO) test $(ALL) --release --test e2e soak:: -- --nocapture
 
+.PHONY: lies
+lies: tools ## 10,000 rotations (LIES_ROTATIONS) while 5 % of Dynatrace's answers belong to other requests
+	BAO="$$(scripts/openbao)"; export BAO; LIES_ROTATIONS="$${LIES_ROTATIONS:-10000}" $(CARGO) test $(ALL) --test e2e lies:: -- --nocapture
+
 .PHONY: lint
 lint: ## formatter check, then clippy with warnings denied
 	$(CARGO) fmt --all --check

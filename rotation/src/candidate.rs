@@ -9,8 +9,6 @@ use super::record::Reason;
 use super::request::Now;
 use super::token::{TokenId, TokenInfo};
 
-/// How long a new token may take to be accepted everywhere. No figure is published; disabling is said to take up to five minutes.
-const VERIFY_WINDOW: Duration = Duration::from_secs(300);
 /// Sends of one store, the same check-and-set every time, before the run leaves it to the journal. With the waits in between about a
 /// minute, longer than a Vault cluster takes to elect a leader.
 const STORES: u32 = 10;
@@ -39,6 +37,7 @@ pub struct Candidate {
     /// Wait this long before the next call.
     pub pause: Option<Duration>,
     since: Duration,
+    window: Duration,
     verifications: u32,
     stores: Stores,
 }
@@ -72,8 +71,14 @@ struct Stores {
 }
 
 impl Candidate {
-    /// A value at the beginning of its way.
-    pub fn new(source: Source, value: ValueRef, ordered: Option<Ordered>, now: Now) -> Self {
+    /// A value at the beginning of its way. It must be accepted within `window`.
+    pub fn new(
+        source: Source,
+        value: ValueRef,
+        ordered: Option<Ordered>,
+        window: Duration,
+        now: Now,
+    ) -> Self {
         Candidate {
             source,
             value,
@@ -86,6 +91,7 @@ impl Candidate {
             discard: None,
             pause: None,
             since: now.mono,
+            window,
             verifications: 0,
             stores: Stores::default(),
         }
@@ -166,10 +172,10 @@ impl Candidate {
             return;
         }
         self.verifications += 1;
-        if now.mono.saturating_sub(self.since) > VERIFY_WINDOW {
+        if now.mono.saturating_sub(self.since) > self.window {
             let message = format!(
                 "the token was not accepted within {} s; it was not stored",
-                VERIFY_WINDOW.as_secs()
+                self.window.as_secs()
             );
             self.discard = failed(message, Some(error));
         } else {

@@ -96,6 +96,8 @@ pub struct Progress {
     pub proven: Option<TokenId>,
     /// How many mints this run sent.
     pub mints: u32,
+    /// The error of the last one whose outcome is unclear.
+    pub mint_error: Option<CallError>,
     /// This run had the claim to bring this token back: what it sent may have taken effect.
     pub undo_begun: Option<TokenId>,
     /// After a commit: the version whose deletion in between must be reported.

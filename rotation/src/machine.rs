@@ -281,10 +281,13 @@ impl Run {
                 self.reports.push(report);
                 self.progress.mint = MintState::Unknown;
                 let ordered = self.ordered();
-                self.progress.candidate = Some(Candidate::new(Source::Minted, value, ordered, now));
+                let window = self.request.plan.verify_window();
+                self.progress.candidate =
+                    Some(Candidate::new(Source::Minted, value, ordered, window, now));
             }
             Err(error) if error.kind == ErrorKind::Unclear => {
                 self.progress.mint = MintState::Unknown;
+                self.progress.mint_error = Some(error);
             }
             Err(error) => {
                 let refused = error.kind == ErrorKind::Refused;

@@ -31,6 +31,15 @@ pub struct Plan {
     pub manages_tokens: bool,
 }
 
+impl Plan {
+    /// How long a new token may take to be accepted everywhere: `settle`, but at most five minutes, which is what disabling is said to take,
+    /// and at least long enough for some tries.
+    pub fn verify_window(&self) -> Duration {
+        self.settle
+            .clamp(Duration::from_secs(10), Duration::from_secs(300))
+    }
+}
+
 /// Where a secret's value lives and who issues it. A change of these makes the secret `moved`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Coordinates {

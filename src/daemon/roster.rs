@@ -289,6 +289,18 @@ impl Entry {
                 self.tries = 0;
                 self.retrying = None;
                 self.wake = *wake;
+                // A failure that is to be retried, and what it was due for is not due any more (the schedule changed): somebody must own it.
+                let failure = self
+                    .record()
+                    .and_then(|record| record.health.failure.as_ref());
+                let enabled = self.settings.as_ref().is_some_and(|it| it.enabled);
+                if let Some(at) = failure
+                    .and_then(|failure| failure.retry_at)
+                    .filter(|_| enabled)
+                {
+                    self.nudged = true;
+                    self.not_before = Some(at);
+                }
             }
             RunResult::ClaimedElsewhere {
                 recheck,

@@ -10,6 +10,7 @@ mod faults;
 mod gate;
 mod hands;
 mod leaving;
+mod lies;
 mod life;
 mod lifetime;
 mod management;

@@ -37,6 +37,14 @@ async fn world() -> World {
     let secrets = world.config["secret"].as_array_mut().expect("the secrets");
     let off = secrets[3].as_table_mut().expect("a secret");
     off.insert("enabled".to_owned(), false.into());
+    let failing = secrets[1].as_table_mut().expect("a secret");
+    for (key, value) in [
+        ("schedule", "*/2 * * * * *"),
+        ("grace", "1s"),
+        ("max_grace", "2s"),
+    ] {
+        failing.insert(key.to_owned(), value.into());
+    }
     world.set("defaults.grace", "1s");
     world.set("defaults.max_grace", "2h");
     let old = world.current_id(0).await;
@@ -51,7 +59,8 @@ async fn world() -> World {
     world
         .dynatrace
         .fault(Rule::on(Operation::CreateToken).always().then(refuse));
-    assert_eq!(world.command(&["rotate", "dynatrace/s1"]).await.0, Some(1));
+    let (code, text) = world.command(&["rotate", "dynatrace/s1"]).await;
+    assert!(code == Some(69) && text.contains("maintenance"), "{text}");
     world
 }
 
@@ -68,6 +77,7 @@ async fn page_tells_of_a_healthy_a_failing_and_a_stuck_secret() {
         let Ok(answer) = answer else { return false };
         let status: Value = answer.json().await.expect("JSON");
         status["secrets"][0]["retiring"][0]["held_since"].is_string()
+            && status["secrets"][1]["state"] == "retrying"
             && status["daemon"]["ready"] == true
     })
     .await;

@@ -70,7 +70,7 @@ async fn p1_to_p6_hold_in_random_kills_and_faults() {
     clippy::disallowed_methods,
     reason = "the soak is told by its environment how long it lasts"
 )]
-fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

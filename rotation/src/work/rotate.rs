@@ -242,10 +242,14 @@ fn numbers_used_up(cx: &Context<'_>) -> Step {
 
 /// No more mints in this run: each may have left a token behind.
 fn mints_unclear(cx: &Context<'_>) -> Step {
-    let message = format!(
-        "the outcome of {MINTS} requests to create a token is unclear; what they made is found by its marker"
-    );
-    failure::fail(cx, Reason::Unavailable, &message, Retry::Automatic(None))
+    let error = cx.progress.mint_error.as_ref();
+    let message = match error {
+        Some(error) => error.what.clone(),
+        None => {
+            format!("the answers to {MINTS} requests to create a token belong to other requests")
+        }
+    };
+    failure::fail(cx, Reason::Unavailable, &message, Retry::Automatic(error))
 }
 
 fn mint(cx: &Context<'_>, attempt: &Attempt, template: &Template) -> Step {

@@ -57,7 +57,13 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
         base,
         from,
     }));
-    let candidate = Candidate::new(Source::Version(from), value, None, cx.now);
+    let candidate = Candidate::new(
+        Source::Version(from),
+        value,
+        None,
+        cx.plan().verify_window(),
+        cx.now,
+    );
     Ok(Step::write(
         record,
         vec![],

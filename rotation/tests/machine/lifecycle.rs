@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use rotation::command::{Command, Outcome, RunResult};
 use rotation::event::{EventName, Level};
-use rotation::plan::RetirementPolicy;
+use rotation::plan::{Plan, RetirementPolicy};
 use rotation::record::{Reason, Record, RetiringState, Trigger, Work};
 use rotation::request::{Clock, Goal, Outage, RunRequest};
 use rotation::token::TokenInfo;
@@ -442,7 +442,12 @@ fn p6_a_claim_is_renewed_before_a_call_that_has_an_effect() {
         (matches!(command, Command::Verify(_)) && tries < 12)
             .then(|| Outcome::Verified(Err(crate::builders::dynatrace(gone))))
     });
-    let ended = world.run_at(0, request(by_schedule(-1)));
+    let mut patient = request(by_schedule(-1));
+    patient.plan = Arc::new(Plan {
+        settle: Duration::from_secs(300),
+        ..plan()
+    });
+    let ended = world.run_at(0, patient);
     let renewed = ended
         .written()
         .iter()
