@@ -128,6 +128,8 @@ vocabulary! {
     UndoSucceeded "undo_succeeded" Info "The previous token is the current value again.",
     UndoFailed "undo_failed" Warn "An undo was given up; the current token is unchanged."
         "The message says why. Run `dtrotate undo NAME` again when that is resolved.",
+    LogLinesDropped "log_lines_dropped" Warn "The reader of the log was slow: lines were dropped, and rotation was not affected."
+        "Find out why the reader of the log was slow; `dtrotate_log_lines_dropped_total` counts them.",
     CallFailed "call_failed" Debug "A call to Vault or Dynatrace failed; the run decides what follows.",
     ShutdownStarted "shutdown_started" Info "The process was asked to stop; no new work is taken.",
     ShutdownFinished "shutdown_finished" Info "Shut down; all runs finished or were interrupted at a safe point.",

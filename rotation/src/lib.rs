@@ -20,6 +20,7 @@ pub mod event;
 mod failure;
 pub mod history;
 pub mod ledger;
+mod lookup;
 pub mod machine;
 pub mod marker;
 pub mod observe;

@@ -115,7 +115,7 @@ impl Run {
         let command = loop {
             match self.decide(now).unwrap_or_else(Step::Do) {
                 Step::Do(command) => break command,
-                Step::Write(change) => break self.write(*change, now),
+                Step::Write(change) => break self.write(*change),
                 Step::Advance(candidate) => self.progress.candidate = Some(*candidate),
                 Step::Rotate(request) => {
                     Arc::make_mut(&mut self.request).goal = Goal::Rotate(request);
@@ -163,7 +163,7 @@ impl Run {
     }
 
     /// Writes the document of `change` and stamps what every write stamps.
-    fn write(&mut self, mut change: Change, _now: Now) -> Command {
+    fn write(&mut self, mut change: Change) -> Command {
         if self.request.goal != Goal::Release {
             change.record.policy = Some(RetirementPolicy::of(&self.request.plan));
         }
@@ -202,7 +202,7 @@ impl Run {
             reports: vec![],
             then: AfterWrite::Continue,
         };
-        self.write(change, now)
+        self.write(change)
     }
 
     /// Takes the outcome of `command`.
@@ -290,10 +290,9 @@ impl Run {
                 self.progress.mint_error = Some(error);
             }
             Err(error) => {
-                let refused = error.kind == ErrorKind::Refused;
-                self.progress.mint = match refused {
-                    true => MintState::Rejected,
-                    false => MintState::NotSent,
+                self.progress.mint = match error.kind {
+                    ErrorKind::Refused => MintState::Rejected,
+                    _ => MintState::NotSent,
                 };
                 self.error = Some(error);
             }

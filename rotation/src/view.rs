@@ -3,36 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::{Command, Outcome, SecretSnapshot, TokenAction};
-use super::error::{CallError, ErrorKind, Service};
+use super::error::{CallError, ErrorKind};
+pub use super::lookup::Lookup;
+use super::lookup::{lookup, reads_disagree, unconfirmed};
 use super::record::Record;
 use super::request::Listing;
-use super::token::{TokenId, TokenInfo};
+use super::token::TokenId;
 
 /// What must be carried out before a decision can be made. `Err` is the only encoding of "do this first".
 pub type Decision<T> = Result<T, Command>;
 
-/// What a look-up found.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Lookup {
-    /// The environment knows it.
-    Found(TokenInfo),
-    /// The environment answered 404.
-    NotFound,
-}
-
-impl Lookup {
-    /// The token, if it was found.
-    pub fn found(&self) -> Option<&TokenInfo> {
-        match self {
-            Lookup::Found(info) => Some(info),
-            Lookup::NotFound => None,
-        }
-    }
-}
-
 /// Second reads in a row that differ from the one before, until the run gives up. A node that lags behind differs once.
 const DISAGREEMENTS: u32 = 8;
-
 /// A run whose fences fail more often than this leaves the secret for later.
 const FENCES: u32 = 3;
 
@@ -371,50 +353,5 @@ impl View {
     /// The token's value was read from this secret in this run, and the environment said that it is this token.
     pub fn value_was_proven(&self, id: &TokenId) -> bool {
         self.proven_values.contains(id)
-    }
-}
-
-fn reads_disagree() -> CallError {
-    CallError::new(
-        Service::Vault,
-        ErrorKind::Transient,
-        "reads of the secret in a row returned different values; does a proxy mix up answers, or is it being written all the time?",
-    )
-}
-
-/// What an answer says about the token that was asked for. One about another token belongs to another request and says nothing.
-fn lookup(
-    asked: Option<&TokenId>,
-    info: Result<TokenInfo, CallError>,
-) -> Result<Lookup, CallError> {
-    match info {
-        Ok(info) if asked.is_some_and(|asked| *asked != info.id) => Err(CallError::new(
-            Service::Dynatrace,
-            ErrorKind::Transient,
-            format!(
-                "the answer to a look-up is about another token, {}, so it belongs to another request",
-                info.id
-            ),
-        )),
-        Ok(info) => Ok(Lookup::Found(info)),
-        Err(error) if error.kind == ErrorKind::Gone => Ok(Lookup::NotFound),
-        Err(error) => Err(error),
-    }
-}
-
-/// A 404 could not be confirmed: the environment did not answer for a token that exists.
-fn unconfirmed(error: CallError) -> CallError {
-    let kind = match error.kind {
-        ErrorKind::Gone => ErrorKind::Transient,
-        kind => kind,
-    };
-    CallError {
-        kind,
-        service: Service::Dynatrace,
-        what: format!(
-            "got 404, but the environment also failed a look-up of a token known to exist, so the 404 is not trusted: {}",
-            error.what
-        ),
-        retry_after: error.retry_after,
     }
 }

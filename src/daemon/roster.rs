@@ -276,6 +276,8 @@ impl Entry {
         // The settings changed while it was under way: it did not see them.
         let outdated = changed.is_some_and(|at| self.started.is_some_and(|began| began < at));
         // What it found by the new settings is no reason to try again by them.
+        // A move is accepted by a command alone, and one that was taken back needs no rotation.
+        let failure = failure.filter(|failure| failure.reason != Reason::Moved);
         let tried = |at| failure.is_some_and(|failure| outdated || failure.at < at);
         self.nudged |= changed.is_some_and(tried);
         self.changed = None;

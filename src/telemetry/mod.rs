@@ -101,7 +101,10 @@ pub fn write_in_background() {
     let dropped = |number: u64| {
         let message =
             format!("{number} log lines were dropped: the reader of the log was too slow");
-        let fields = [("event", "log_lines_dropped"), ("message", &message)];
+        let fields = [
+            ("event", EventName::LogLinesDropped.as_str()),
+            ("message", &message),
+        ];
         let fields = fields.map(|(name, text)| (name.to_owned(), text.into()));
         Record::new(Loudness::WARN, fields.into_iter().collect())
     };

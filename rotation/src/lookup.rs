@@ -1,0 +1,68 @@
+//! The outcome of a look-up, and what answers that cannot be trusted mean.
+
+use super::error::{CallError, ErrorKind, Service};
+use super::token::{TokenId, TokenInfo};
+
+/// What a look-up found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Lookup {
+    /// The environment knows it.
+    Found(TokenInfo),
+    /// The environment answered 404.
+    NotFound,
+}
+
+impl Lookup {
+    /// The token, if it was found.
+    pub fn found(&self) -> Option<&TokenInfo> {
+        match self {
+            Lookup::Found(info) => Some(info),
+            Lookup::NotFound => None,
+        }
+    }
+}
+
+pub fn reads_disagree() -> CallError {
+    CallError::new(
+        Service::Vault,
+        ErrorKind::Transient,
+        "reads of the secret in a row returned different values; does a proxy mix up answers, or is it being written all the time?",
+    )
+}
+
+/// What an answer says about the token that was asked for. One about another token belongs to another request and says nothing.
+pub fn lookup(
+    asked: Option<&TokenId>,
+    info: Result<TokenInfo, CallError>,
+) -> Result<Lookup, CallError> {
+    match info {
+        Ok(info) if asked.is_some_and(|asked| *asked != info.id) => Err(CallError::new(
+            Service::Dynatrace,
+            ErrorKind::Transient,
+            format!(
+                "the answer to a look-up is about another token, {}, so it belongs to another request",
+                info.id
+            ),
+        )),
+        Ok(info) => Ok(Lookup::Found(info)),
+        Err(error) if error.kind == ErrorKind::Gone => Ok(Lookup::NotFound),
+        Err(error) => Err(error),
+    }
+}
+
+/// A 404 could not be confirmed: the environment did not answer for a token that exists.
+pub fn unconfirmed(error: CallError) -> CallError {
+    let kind = match error.kind {
+        ErrorKind::Gone => ErrorKind::Transient,
+        kind => kind,
+    };
+    CallError {
+        kind,
+        service: Service::Dynatrace,
+        what: format!(
+            "got 404, but the environment also failed a look-up of a token known to exist, so the 404 is not trusted: {}",
+            error.what
+        ),
+        retry_after: error.retry_after,
+    }
+}
