@@ -1,6 +1,9 @@
 //! `dtrotate demo`: the daemon on embedded stand-ins for Dynatrace and Vault, with schedules of a few seconds. Nothing is installed, nothing
 //! outside this process is touched.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -72,7 +75,7 @@ fn prepare(arguments: &mut Arguments) -> std::io::Result<Stage> {
     let folder = std::env::temp_dir().join(format!("dtrotate-demo-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let stage = Stage { folder };
-    std::fs::write(stage.folder.join("vault-token"), kv.root_token())?;
+    private(&stage.folder.join("vault-token"), kv.root_token())?;
     arguments.config = stage.folder.join("dtrotate.toml");
     arguments.config_dir = None;
     std::fs::write(&arguments.config, text)?;
@@ -94,4 +97,16 @@ fn show(simulator: &Simulator) {
         }
         println!();
     }
+}
+
+/// A file that only this user can read.
+fn private(file: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)?;
+    file.write_all(text.as_bytes())
 }
