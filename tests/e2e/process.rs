@@ -85,6 +85,8 @@ async fn systemd_hears_of_start_reload_watchdog_and_stop() {
         .hears("STATUS=2 secrets; the changed configuration was refused")
         .await;
     systemd.hears("READY=1").await;
+    // Lines are written by a thread of their own.
+    until("the ERROR", async || !world.errors().is_empty()).await;
     let errors = world.errors();
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert_eq!(errors[0]["event"], "config_rejected");
