@@ -186,10 +186,6 @@ async fn p1_to_p8_hold_after_every_fault_at_every_call() {
     let may_be_stuck = cases.iter().filter(needs_human).count();
     let (rests, mut bad) = run_all(&site, "fault", cases).await;
     let stuck = rests.iter().filter(|rest| rest.stuck).count();
-    assert!(
-        stuck * 8 > may_be_stuck,
-        "{stuck} of {may_be_stuck} got stuck"
-    );
     // Where one fault makes a run begin again, a later call may not be made so often: such a fault gets a life of its own.
     let missed = rests.into_iter().flat_map(|rest| rest.missed);
     let alone: Vec<Case> = missed.map(|fault| Case(vec![fault])).collect();
@@ -205,6 +201,10 @@ async fn p1_to_p8_hold_after_every_fault_at_every_call() {
     }
     let worse = bad.len();
     assert!(bad.is_empty(), "{worse} of {count}\n{}", bad.join("\n"));
+    assert!(
+        stuck * 8 > may_be_stuck,
+        "{stuck} of {may_be_stuck} got stuck"
+    );
 }
 
 /// How the cases came to rest, and what is wrong with the others.
