@@ -12,6 +12,8 @@ use super::token::{TokenId, TokenInfo};
 /// Sends of one store, the same check-and-set every time, before the run leaves it to the journal. With the waits in between about a
 /// minute, longer than a Vault cluster takes to elect a leader.
 const STORES: u32 = 10;
+/// The wait before a store is sent again that a node which lags behind rejected.
+pub const RESEND: Duration = Duration::from_millis(500);
 
 /// A value that is to become the current one, and how far it has come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,8 +22,8 @@ pub struct Candidate {
     pub source: Source,
     /// Its value.
     pub value: ValueRef,
-    /// Its rights and name, as ordered; none = it existed before.
-    pub ordered: Option<Ordered>,
+    /// What was ordered; none = it existed before.
+    pub ordered: Option<Order>,
     /// The token as which its value authenticated, if it works.
     pub verified: Option<TokenInfo>,
     /// The id of the token that proved to be the ordered one, whether it works or not.
@@ -42,26 +44,30 @@ pub struct Candidate {
     stores: Stores,
 }
 
-/// What was ordered of a minted token.
+/// What a new token is to be like.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Ordered {
+pub struct Order {
     /// The marker that its name must bear.
     pub marker: Marker,
-    /// The base that was ordered with it.
+    /// The name without marker.
     pub base: String,
     /// The rights that it must have.
     pub scopes: Vec<String>,
+    /// How long it lives; none = without an end.
+    pub lifetime: Option<Duration>,
+    /// The fingerprint of the value that it replaces, to see whether our field changed.
+    pub old_fingerprint: u64,
+    /// The old token was found when it was looked up.
+    pub old_known: bool,
 }
 
 /// Why a candidate will not be stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Discard {
-    /// It does not work, or Vault refuses it: the reason, the sentence, and the error if it may be retried.
+    /// It does not work, it does not bear its marker, or Vault refuses it: the reason, the sentence, and the error if it may be retried.
     Failed(Reason, String, Option<CallError>),
     /// Its value is not the token that was ordered: the answer was another request's. Its token is not ours to delete.
     Mismatch(String),
-    /// The environment did not keep the marker.
-    NameNotKept(String),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -75,7 +81,7 @@ impl Candidate {
     pub fn new(
         source: Source,
         value: ValueRef,
-        ordered: Option<Ordered>,
+        ordered: Option<Order>,
         window: Duration,
         now: Now,
     ) -> Self {
@@ -105,7 +111,10 @@ impl Candidate {
             Outcome::ManagerProven(Ok(())) => self.manager_proven = true,
             Outcome::ManagerProven(Err(error)) => self.not_yet(error.clone(), now),
             Outcome::Stored(stored) => return self.stored(stored),
-            Outcome::Waited => self.pause = None,
+            Outcome::Waited => {
+                self.pause = None;
+                self.rejected = false;
+            }
             _ => {}
         }
         None
@@ -115,72 +124,75 @@ impl Candidate {
     fn verified(&mut self, info: &TokenInfo) {
         if let Some(ordered) = &self.ordered {
             let (base, marker) = Marker::split(&info.name);
-            match marker {
-                Some(marker) if marker == ordered.marker => {}
-                None if base == ordered.base => {
-                    self.discard = Some(Discard::NameNotKept(format!(
+            if marker.is_none() && base == ordered.base {
+                self.fail(
+                    Reason::NameNotKept,
+                    format!(
                         "the environment did not keep the marker {} in the name of the new token {}; it was not stored. Delete it by hand, find \
                          out what changes token names there, then run `dtrotate rotate`",
                         ordered.marker, info.id
-                    )));
-                    return;
-                }
-                _ => {
-                    self.discard = Some(Discard::Mismatch(format!(
-                        "the answer to creating a token belongs to another request: it holds the value of {} ({:?}), but {} was ordered. \
-                         Nothing was stored. Find out what mixes up answers between dtrotate and Dynatrace; the value of our new token may \
-                         have reached someone else",
-                        info.id, info.name, ordered.marker
-                    )));
-                    return;
-                }
+                    ),
+                );
+                return;
             }
-        }
-        if self.ordered.is_none() && self.value.id.as_ref().is_some_and(|id| *id != info.id) {
-            let message = format!("its value is that of {}", info.id);
-            self.discard = Some(Discard::Failed(Reason::VerifyFailed, message, None));
+            if marker.as_ref() != Some(&ordered.marker) {
+                self.discard = Some(Discard::Mismatch(format!(
+                    "the answer to creating a token belongs to another request: it holds the value of {} ({:?}), but {} was ordered. \
+                     Nothing was stored. Find out what mixes up answers between dtrotate and Dynatrace; the value of our new token may \
+                     have reached someone else",
+                    info.id, info.name, ordered.marker
+                )));
+                return;
+            }
+        } else if self.value.id.as_ref().is_some_and(|id| *id != info.id) {
+            self.fail(
+                Reason::VerifyFailed,
+                format!("its value is that of {}", info.id),
+            );
             return;
         }
         self.identified = Some(info.id.clone());
-        let missing: Vec<_> = self
-            .ordered
-            .iter()
-            .flat_map(|ordered| &ordered.scopes)
+        self.value.id = Some(info.id.clone());
+        let wanted = self.ordered.iter().flat_map(|ordered| &ordered.scopes);
+        let missing: Vec<_> = wanted
             .filter(|scope| !info.scopes.contains(scope))
             .cloned()
             .collect();
         let wrong = match (&missing[..], info.enabled) {
-            ([], true) => None,
-            ([], false) => Some("is disabled".to_owned()),
-            (missing, _) => Some(format!("lacks the rights {}", missing.join(", "))),
-        };
-        self.value.id = Some(info.id.clone());
-        match wrong {
-            None => self.verified = Some(info.clone()),
-            Some(what) => {
-                let message = format!("the token {} {what}; it was not stored", info.id);
-                self.discard = Some(Discard::Failed(Reason::VerifyFailed, message, None));
+            ([], true) => {
+                self.verified = Some(info.clone());
+                return;
             }
-        }
+            ([], false) => "is disabled".to_owned(),
+            (missing, _) => format!("lacks the rights {}", missing.join(", ")),
+        };
+        self.fail(
+            Reason::VerifyFailed,
+            format!("the token {} {wrong}; it was not stored", info.id),
+        );
+    }
+
+    /// It will not be stored, and trying again does not help.
+    fn fail(&mut self, reason: Reason, message: String) {
+        self.discard = Some(Discard::Failed(reason, message, None));
     }
 
     /// A trial did not succeed. A new token may not be known everywhere yet: it is retried until the window is over.
     fn not_yet(&mut self, error: CallError, now: Now) {
-        let failed = |message, error| Some(Discard::Failed(Reason::VerifyFailed, message, error));
         if error.kind == ErrorKind::Refused {
-            self.discard = failed(format!("the token could not be verified: {error}"), None);
-            return;
+            let message = format!("the token could not be verified: {error}");
+            return self.fail(Reason::VerifyFailed, message);
         }
         self.verifications += 1;
-        if now.mono.saturating_sub(self.since) > self.window {
-            let message = format!(
-                "the token was not accepted within {} s; it was not stored",
-                self.window.as_secs()
-            );
-            self.discard = failed(message, Some(error));
-        } else {
+        if now.mono.saturating_sub(self.since) <= self.window {
             self.pause = Some(pause(self.verifications, error.retry_after));
+            return;
         }
+        let message = format!(
+            "the token was not accepted within {} s; it was not stored",
+            self.window.as_secs()
+        );
+        self.discard = Some(Discard::Failed(Reason::VerifyFailed, message, Some(error)));
     }
 
     fn stored(&mut self, stored: &Result<u64, CallError>) -> Option<CallError> {
@@ -197,7 +209,7 @@ impl Candidate {
             // It was sent before and may have landed: only reading back tells.
             ErrorKind::Refused | ErrorKind::Gone if self.stores.unclear => self.rejected = true,
             ErrorKind::Refused | ErrorKind::Gone => {
-                self.discard = Some(Discard::Failed(Reason::VaultRefused, error.what, None));
+                self.fail(Reason::VaultRefused, error.what);
             }
             kind => {
                 self.stores.unclear |= kind == ErrorKind::Unclear;
@@ -220,23 +232,10 @@ impl Candidate {
         self.stores.sends < STORES
     }
 
-    /// The same candidate, to be sent again: a node that lags behind rejected it, and nothing was written since.
-    pub fn resent(mut self) -> Self {
-        self.rejected = false;
-        self.pause = Some(pause(1, None));
-        self
-    }
-
     /// The same candidate, to be stored against a newer version.
     pub fn rebased(mut self) -> Self {
         self.rejected = false;
         self.stores.unclear = false;
-        self
-    }
-
-    /// The same candidate, found stored in `version`.
-    pub fn found_stored(mut self, version: u64) -> Self {
-        self.stored = Some(version);
         self
     }
 }

@@ -253,3 +253,13 @@ pub enum RunResult {
     /// The run did not come to rest: a fault of dtrotate.
     InternalError(String),
 }
+
+impl RunResult {
+    /// It is stuck for this reason.
+    pub fn stuck(reason: Reason) -> Self {
+        RunResult::Failed {
+            reason,
+            retry_at: None,
+        }
+    }
+}

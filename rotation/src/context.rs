@@ -1,15 +1,15 @@
 //! What a decision is made from, and what it can be: the vocabulary between the machine and the work.
 
-use std::time::Duration;
+use jiff::Timestamp;
 
-use super::candidate::Candidate;
-use super::command::{Command, RunResult};
+use super::candidate::{Candidate, Order};
+use super::command::{Command, RunResult, TokenAction};
 use super::error::CallError;
 use super::event::Report;
 use super::marker::Epoch;
 use super::plan::{Coordinates, Plan};
-use super::record::{Claim, Record, Trigger, Work};
-use super::request::{Clock, Goal, Now, RotationRequest, RunRequest};
+use super::record::{Claim, Record, Retiring, Trigger, Work};
+use super::request::{Clock, Goal, Now, RotationRequest, RunEnv, RunRequest};
 use super::token::TokenId;
 use super::view::View;
 
@@ -36,6 +36,9 @@ pub struct Context<'a> {
     pub now: Now,
 }
 
+/// `Err` is the step to take now, and the only encoding of "do this first": `?` passes it on. `Ok` = nothing is to be done here; what was found.
+pub type Decision<T> = Result<T, Step>;
+
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -43,8 +46,6 @@ pub enum Step {
     Do(Command),
     /// Write the journal document.
     Write(Box<Change>),
-    /// The candidate is further without a call.
-    Advance(Box<Candidate>),
     /// Rotate in this run.
     Rotate(RotationRequest),
 }
@@ -72,7 +73,7 @@ pub enum AfterWrite {
     /// The goal is reached; continue with the rest. If the store replaced this version, it is read again: a deletion in between must be reported.
     GoalReached(Option<u64>),
     /// An attempt begins.
-    Attempt(Template),
+    Attempt(Order),
     /// The candidate continues against a new base.
     Candidate(Box<Candidate>),
     /// The token was proven to be this secret's own, and the claim to end it is taken.
@@ -87,7 +88,7 @@ pub enum AfterWrite {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Progress {
     /// What the new token is to be like.
-    pub template: Option<Template>,
+    pub order: Option<Order>,
     /// The mint of the attempt.
     pub mint: MintState,
     /// The value that is to become the current one.
@@ -114,29 +115,12 @@ pub enum MintState {
     Unknown,
     /// The environment refused: nothing was made.
     Rejected,
-    /// The minted token was deleted again: nothing is left of the attempt.
-    Discarded,
-}
-
-/// What the new token is to be like.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Template {
-    /// The name without marker.
-    pub name_base: String,
-    /// The rights.
-    pub scopes: Vec<String>,
-    /// How long it lives; none = without an end.
-    pub lifetime: Option<Duration>,
-    /// The fingerprint of the value that it replaces, to see whether our field changed.
-    pub old_fingerprint: u64,
-    /// The old token was found when it was looked up.
-    pub old_known: bool,
 }
 
 impl Progress {
     /// The claim was lost or released: what was held under it is void.
     pub fn reset(&mut self) {
-        self.template = None;
+        self.order = None;
         self.mint = MintState::NotSent;
         self.candidate = None;
         self.proven = None;
@@ -149,6 +133,11 @@ impl<'a> Context<'a> {
         &self.request.plan
     }
 
+    /// The surroundings of the run.
+    pub fn env(&self) -> &'a RunEnv {
+        &self.request.env
+    }
+
     /// Where the secret is by the journal, so that a moved secret's retirements look at the old place.
     pub fn place(&self) -> &'a Coordinates {
         &self.record.coordinates
@@ -157,6 +146,33 @@ impl<'a> Context<'a> {
     /// A copy of the document to change and write.
     pub fn draft(&self) -> Record {
         self.record.clone()
+    }
+
+    /// A write of the document as `change` leaves it.
+    pub fn write(&self, change: impl FnOnce(&mut Record)) -> Change {
+        let mut record = self.draft();
+        change(&mut record);
+        Change::new(record)
+    }
+
+    /// A write of the document with this change of the entry of a retiring token.
+    pub fn write_entry(&self, id: &TokenId, change: impl FnOnce(&mut Retiring)) -> Change {
+        self.write(|record| {
+            if let Some(entry) = record.retiring_mut(id) {
+                change(entry);
+            }
+        })
+    }
+
+    /// A write that takes the claim. What was read before is read again under it.
+    pub fn take_claim(&self, work: Work) -> Change {
+        let write = self.write(|record| record.claim = Some(self.claim(work)));
+        write.then(AfterWrite::Reread)
+    }
+
+    /// A write that releases the claim.
+    pub fn release(&self) -> Change {
+        self.write(|record| record.claim = None)
     }
 
     /// A claim of this run.
@@ -172,16 +188,39 @@ impl<'a> Context<'a> {
     }
 
     /// The due time and the trigger of the rotation that is wanted.
-    pub fn wanted(&self) -> (Option<jiff::Timestamp>, Trigger) {
+    pub fn wanted(&self) -> (Option<Timestamp>, Trigger) {
         match self.request.rotation() {
             Some(request) => (request.due, request.trigger),
             None => (None, Trigger::Recovery),
         }
     }
 
+    /// The due time and the trigger of the claimed rotation; without one, of the wanted one.
+    pub fn claimed_or_wanted(&self) -> (Option<Timestamp>, Trigger) {
+        match self.work() {
+            Some(Work::Rotate { due, trigger, .. }) => (*due, *trigger),
+            _ => self.wanted(),
+        }
+    }
+
+    /// The work under the claim.
+    pub fn work(&self) -> Option<&'a Work> {
+        self.record.claim.as_ref().map(|claim| &claim.work)
+    }
+
     /// A claim of this run stands.
     pub fn is_claimed(&self) -> bool {
         self.record.claim.is_some()
+    }
+
+    /// The attempt under the claim may have left a token: it was or may have been minted, and was not deleted again.
+    pub fn token_may_exist(&self) -> bool {
+        let candidate = self.progress.candidate.as_ref();
+        let identified = candidate.and_then(|candidate| candidate.identified.as_ref());
+        let deleted = identified
+            .is_some_and(|id| self.view.outcome_of(&TokenAction::Delete, id) == Some(&Ok(())));
+        let minted = candidate.is_some() || self.progress.mint == MintState::Unknown;
+        minted && !deleted
     }
 
     /// The secret left the configuration.
@@ -194,48 +233,84 @@ impl<'a> Context<'a> {
         !self.record.coordinates.same_place(&self.plan().coordinates)
     }
 
+    /// The retirement concerns the environment that this run talks to.
+    pub fn belongs_here(&self, entry: &Retiring) -> bool {
+        entry.base_url == self.plan().coordinates.base_url
+    }
+
     /// The local time may be compared with times that were written down.
     pub fn clock_is_trusted(&self) -> bool {
-        self.request.env.clock == Clock::Agrees
+        self.env().clock == Clock::Agrees
     }
 
     /// Another secret, at another place, whose document has this identity.
     pub fn other_with_epoch(&self, epoch: &Epoch) -> Option<&'a str> {
-        let plans = self.request.env.epochs.as_ref()?.get(epoch)?;
+        let plans = self.env().epochs.as_ref()?.get(epoch)?;
         let own = self.plan();
         let other = plans
             .iter()
             .find(|plan| plan.name != own.name && !plan.coordinates.same_place(&own.coordinates))?;
         Some(&other.name)
     }
+}
 
-    /// A store with `cas = base` can no longer be accepted. Without history versions are fingerprints, and past means different.
-    pub fn is_past(&self, version: u64, base: u64) -> bool {
-        if self.request.env.history {
-            version > base
-        } else {
-            version != base
+impl Change {
+    /// A write of `record`, without an event; the run continues with what is known.
+    pub fn new(record: Record) -> Self {
+        Change {
+            record,
+            reports: vec![],
+            then: AfterWrite::Continue,
         }
+    }
+
+    /// Adds an event.
+    pub fn report(self, report: Report) -> Self {
+        self.reports([report])
+    }
+
+    /// Adds events.
+    pub fn reports(mut self, reports: impl IntoIterator<Item = Report>) -> Self {
+        self.reports.extend(reports);
+        self
+    }
+
+    /// Says what follows.
+    pub fn then(self, then: AfterWrite) -> Self {
+        Change { then, ..self }
+    }
+
+    /// Ends the run after it.
+    pub fn finish(self, result: RunResult) -> Self {
+        self.then(AfterWrite::Finish(result))
     }
 }
 
 impl Step {
-    /// Writes `record`, emits `reports`, then continues as `then` says.
-    pub fn write(record: Record, reports: Vec<Report>, then: AfterWrite) -> Step {
-        Step::Write(Box::new(Change {
-            record,
-            reports,
-            then,
-        }))
-    }
-
     /// Ends the run.
     pub fn finish(result: RunResult) -> Step {
         Step::Do(Command::Finish(result))
     }
 
+    /// Ends the run: nothing is left to do.
+    pub fn done() -> Step {
+        Step::finish(RunResult::Done { wake: None })
+    }
+
     /// Ends the run: what a person asked for cannot be done.
     pub fn refuse(why: impl Into<String>) -> Step {
         Step::finish(RunResult::Refused(why.into()))
+    }
+}
+
+impl From<Command> for Step {
+    fn from(command: Command) -> Self {
+        Step::Do(command)
+    }
+}
+
+impl From<Change> for Step {
+    fn from(change: Change) -> Self {
+        Step::Write(Box::new(change))
     }
 }

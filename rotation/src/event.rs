@@ -174,15 +174,15 @@ impl Report {
         }
     }
 
-    /// Adds the token it is about.
-    pub fn token(mut self, id: &TokenId) -> Self {
-        self.token_id = Some(id.clone());
+    /// Adds the token it is about, if that is known.
+    pub fn token<'a>(mut self, id: impl Into<Option<&'a TokenId>>) -> Self {
+        self.token_id = id.into().cloned();
         self
     }
 
-    /// Adds the token that is replaced.
-    pub fn old(mut self, id: &TokenId) -> Self {
-        self.old_token_id = Some(id.clone());
+    /// Adds the token that is replaced, if there is one.
+    pub fn old<'a>(mut self, id: impl Into<Option<&'a TokenId>>) -> Self {
+        self.old_token_id = id.into().cloned();
         self
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::command::RunResult;
-use crate::context::{AfterWrite, Context, MintState, Step};
+use crate::context::{AfterWrite, Change, Context, MintState, Step};
 use crate::error::{CallError, ErrorKind, Service};
 use crate::event::{EventName, Level, Report};
 use crate::record::{EntryReason, Reason, RetiringState, Work};
@@ -14,178 +14,134 @@ use crate::transition;
 /// A failed call that no rule of its own covers.
 pub fn give_up(cx: &Context<'_>, error: &CallError) -> Step {
     let refused = error.kind == ErrorKind::Refused;
-    let work = cx.record.claim.as_ref().map(|claim| &claim.work);
+    let work = cx.work();
     if !refused && (error.service == Service::Vault || work.is_none()) {
         // Without Vault nothing can be written; without a claim nothing needs to be. The next run continues from the journal.
         return Step::finish(RunResult::Retry(error.clone()));
     }
+    let idle = cx.request.rotation().is_none() && cx.record.current.is_some();
     match work {
         Some(Work::Undo { .. }) => abort_undo(cx, &error.what),
-        Some(Work::Disable { id } | Work::Delete { id }) => {
-            let id = id.clone();
-            fail_retirement(cx, &id, error)
+        Some(Work::Disable { id } | Work::Delete { id }) => fail_retirement(cx, id, error),
+        // Clean-up keeps its place in the journal and is simply retried.
+        Some(Work::Cleanup) if !refused => {
+            let retry = RunResult::Retry(error.clone());
+            cx.release().finish(retry).into()
         }
-        Some(Work::Cleanup) if !refused => release_and_retry(cx, error),
-        Some(Work::Cleanup) => fail(cx, Reason::RetirementRefused, &error.what, Retry::Stuck),
-        None if cx.request.rotation().is_none() && cx.record.current.is_some() => {
-            fail(cx, Reason::RetirementRefused, &error.what, Retry::Stuck)
-        }
+        Some(Work::Cleanup) => stuck(cx, Reason::RetirementRefused, &error.what),
+        None if idle => stuck(cx, Reason::RetirementRefused, &error.what),
+        _ if !refused => fail(cx, Reason::Unavailable, &error.what, Some(error)),
         _ => {
-            let minting = cx.progress.mint == MintState::Rejected;
-            let reason = match (error.service, refused) {
-                (Service::Vault, true) => Reason::VaultRefused,
-                (Service::Dynatrace, true) if minting => Reason::MintRefused,
-                (Service::Dynatrace, true) => Reason::DynatraceRefused,
-                (_, false) => Reason::Unavailable,
+            let reason = match error.service {
+                Service::Vault => Reason::VaultRefused,
+                Service::Dynatrace if cx.progress.mint == MintState::Rejected => {
+                    Reason::MintRefused
+                }
+                Service::Dynatrace => Reason::DynatraceRefused,
             };
-            let retry = if refused {
-                Retry::Stuck
-            } else {
-                Retry::Automatic(Some(error))
-            };
-            fail(cx, reason, &error.what, retry)
+            stuck(cx, reason, &error.what)
         }
     }
 }
 
-/// Clean-up keeps its place in the journal and is simply retried.
-fn release_and_retry(cx: &Context<'_>, error: &CallError) -> Step {
-    let mut record = cx.draft();
-    record.claim = None;
-    Step::write(
-        record,
-        vec![],
-        AfterWrite::Finish(RunResult::Retry(error.clone())),
-    )
+/// A failure that only a person, a change or the next due time resolves.
+pub fn stuck(cx: &Context<'_>, reason: Reason, message: &str) -> Step {
+    fail(cx, reason, message, None)
 }
 
-/// What follows a failure.
-#[derive(Clone, Copy, Debug)]
-pub enum Retry<'a> {
-    /// A person, a change or the next due time.
-    Stuck,
-    /// It is retried automatically, not before the error allows.
-    Automatic(Option<&'a CallError>),
-}
-
-/// A failure is written down and the claim is released. Where nothing is retried, the due time counts as served.
-pub fn fail(cx: &Context<'_>, reason: Reason, message: &str, retry: Retry<'_>) -> Step {
+/// A failure is written down and the claim is released. With `retry` it is retried automatically, not before that error allows; without, the
+/// due time counts as served.
+pub fn fail(cx: &Context<'_>, reason: Reason, message: &str, retry: Option<&CallError>) -> Step {
     let mut record = cx.draft();
     let served = match &record.claim {
         Some(claim) => claim.due(),
         None => cx.wanted().0,
     };
     transition::release_claim(cx, &mut record);
-    let stuck = record.stuck().cloned();
     // A retry time is written only where something retries: nobody does it for a command, and what was stuck before stays so.
-    if let (Retry::Automatic(error), false) = (retry, cx.request.holder.is_daemon) {
-        let cause = error.map_or(message, |error| error.what.as_str());
-        let result = error.map_or_else(
-            || CallError::new(Service::Dynatrace, ErrorKind::Transient, cause),
-            Clone::clone,
-        );
-        let report = Report::new(EventName::RotationFailed, cause);
-        return Step::write(
-            record,
-            vec![report],
-            AfterWrite::Finish(RunResult::Retry(result)),
-        );
+    if let Some(error) = retry.filter(|_| !cx.request.holder.is_daemon) {
+        let report = Report::new(EventName::RotationFailed, &error.what);
+        let retry = RunResult::Retry(error.clone());
+        return Change::new(record).report(report).finish(retry).into();
     }
-    if let Some(stuck) = &stuck
+    if let Some(stuck) = record.stuck().map(|failure| failure.reason)
         && reason == Reason::RetirementRefused
-        && stuck.reason != reason
+        && stuck != reason
     {
         // What keeps it from being rotated was reported already, and is to be fixed first.
-        let result = RunResult::Failed {
-            reason: stuck.reason,
-            retry_at: None,
-        };
-        return Step::write(record, vec![], AfterWrite::Finish(result));
+        return Change::new(record).finish(RunResult::stuck(stuck)).into();
     }
-    let tries = record
-        .health
-        .failure
-        .as_ref()
-        .map_or(0, |failure| failure.count);
-    let retry_at = match retry {
-        Retry::Stuck => None,
-        Retry::Automatic(error) => {
-            let asked = error.and_then(|error| error.retry_after);
-            Some(cx.now.after(retry::wait(tries, asked, cx.now.dice)))
-        }
-    };
+    let failure = record.health.failure.as_ref();
+    let tries = failure.map_or(0, |failure| failure.count);
+    let retry_at = retry.map(|error| retry_at(cx, tries, error));
     if retry_at.is_none() {
         transition::serve(cx, &mut record, served);
     }
     let known = transition::fail(&mut record, reason, message, retry_at, cx.now);
     // That the value does not work, and what keeps it from being rotated, are one condition where the cause is the same.
     let invalid = reason.is_of_the_value() && record.health.invalid.take().is_some();
-    let mut report = Report::new(event(retry_at), message);
+    let event = match retry_at {
+        Some(_) => EventName::RotationFailed,
+        None => EventName::RotationStuck,
+    };
+    let mut report = Report::new(event, message).old(record.current_id());
     if (known || invalid) && retry_at.is_none() {
         // Reported already; it is repeated from the document while it lasts.
         report.level = Level::Debug;
     }
     report.reason = Some(reason);
     report.trigger = cx.request.rotation().map(|request| request.trigger);
-    report.error = match retry {
-        Retry::Automatic(error) => error.map(|error| error.what.clone()),
-        Retry::Stuck => None,
-    };
-    report.old_token_id = record.current.as_ref().map(|current| current.id.clone());
-    let result = RunResult::Failed { reason, retry_at };
-    Step::write(record, vec![report], AfterWrite::Finish(result))
+    report.error = retry.map(|error| error.what.clone());
+    let failed = RunResult::Failed { reason, retry_at };
+    Change::new(record).report(report).finish(failed).into()
 }
 
-fn event(retry_at: Option<Timestamp>) -> EventName {
-    match retry_at {
-        Some(_) => EventName::RotationFailed,
-        None => EventName::RotationStuck,
-    }
+fn retry_at(cx: &Context<'_>, tries: u32, error: &CallError) -> Timestamp {
+    cx.now
+        .after(retry::wait(tries, error.retry_after, cx.now.dice))
 }
 
 /// A call to read or to end a retiring token failed. It is this entry's failure: the others retire. If the environment could not be reached
 /// for a look-up, that is the next run's business, which begins with another entry.
 pub fn fail_retirement(cx: &Context<'_>, id: &TokenId, error: &CallError) -> Step {
-    let ends = error.kind != ErrorKind::Refused && !cx.is_claimed();
+    let refused = error.kind == ErrorKind::Refused;
+    let reason = match refused {
+        true => EntryReason::Refused,
+        false => EntryReason::Unavailable,
+    };
     let mut record = cx.draft();
     record.claim = None;
-    let reason = match error.kind {
-        ErrorKind::Refused => EntryReason::Refused,
-        _ => EntryReason::Unavailable,
-    };
-    let mut reports = vec![];
-    if let Some(entry) = transition::entry_mut(&mut record, id) {
+    let mut known = true;
+    if let Some(entry) = record.retiring_mut(id) {
         let tries = entry.failure.as_ref().map_or(0, |failure| failure.attempts);
-        let due = cx
-            .now
-            .after(retry::wait(tries, error.retry_after, cx.now.dice));
         if error.kind == ErrorKind::Unclear && entry.state == RetiringState::Disabling {
             entry.disable_unconfirmed_since = Some(cx.now.wall);
         }
-        let known = transition::fail_entry(entry, reason, &error.what, due, cx.now);
-        if reason.needs_human() && !known {
-            let message = format!("cannot retire {id}: {}", error.what);
-            reports.push(Report::new(EventName::RetirementBlocked, message).token(id));
-        }
+        let due = retry_at(cx, tries, error);
+        known = transition::fail_entry(entry, reason, &error.what, due, cx.now);
     }
-    let then = match ends {
-        true => AfterWrite::Finish(RunResult::Retry(error.clone())),
-        false => AfterWrite::Reread,
+    let report = (refused && !known).then(|| {
+        let message = format!("cannot retire {id}: {}", error.what);
+        Report::new(EventName::RetirementBlocked, message).token(id)
+    });
+    let then = match refused || cx.is_claimed() {
+        true => AfterWrite::Reread,
+        false => AfterWrite::Finish(RunResult::Retry(error.clone())),
     };
-    Step::write(record, reports, then)
+    Change::new(record).reports(report).then(then).into()
 }
 
 /// An undo is given up: the token goes back into grace, fenced by the base of this undo.
 pub fn abort_undo(cx: &Context<'_>, why: &str) -> Step {
-    let mut record = cx.draft();
-    if let Some(Work::Undo { id, base, .. }) = record.claim.take().map(|claim| claim.work) {
-        transition::back_into_grace(cx, &mut record, &id, base);
-    }
     let message = format!("the previous token was not brought back: {why}");
     let report = Report::new(EventName::UndoFailed, message.clone());
-    Step::write(
-        record,
-        vec![report],
-        AfterWrite::Finish(RunResult::Refused(message)),
-    )
+    let write = cx.write(|record| {
+        if let Some(Work::Undo { id, base, .. }) = record.claim.take().map(|claim| claim.work) {
+            transition::back_into_grace(cx, record, &id, base);
+        }
+    });
+    write
+        .report(report)
+        .finish(RunResult::Refused(message))
+        .into()
 }

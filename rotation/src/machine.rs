@@ -5,17 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::candidate::{Candidate, Ordered};
-use super::command::{Command, Outcome, RunResult, SecretSnapshot, Source};
+use super::candidate::Candidate;
+use super::command::{Command, Outcome, RunResult, SecretSnapshot, Source, ValueRef};
 use super::context::{AfterWrite, Change, Context, MintState, Progress, Step};
 use super::error::{CallError, ErrorKind};
 use super::event::{EventName, Level, Report};
-use super::marker::Marker;
 use super::order;
 use super::plan::{Coordinates, Plan, RetirementPolicy};
 use super::record::{Record, Work};
 use super::request::{ClaimObservation, Goal, JournalSnapshot, Now, RunRequest};
-use super::view::{Decision, Effect, View};
+use super::view::{Effect, View};
 
 /// A run that loses this many check-and-sets on the journal leaves the secret to the others for now.
 const CONFLICTS: u32 = 8;
@@ -113,10 +112,9 @@ impl Run {
             self.end = Some(RunResult::InternalError(message));
         }
         let command = loop {
-            match self.decide(now).unwrap_or_else(Step::Do) {
+            match self.decide(now) {
                 Step::Do(command) => break command,
                 Step::Write(change) => break self.write(*change),
-                Step::Advance(candidate) => self.progress.candidate = Some(*candidate),
                 Step::Rotate(request) => {
                     Arc::make_mut(&mut self.request).goal = Goal::Rotate(request);
                 }
@@ -131,12 +129,12 @@ impl Run {
         command
     }
 
-    fn decide(&self, now: Now) -> Decision<Step> {
+    fn decide(&self, now: Now) -> Step {
         if let Some(result) = &self.end {
-            return Ok(Step::finish(result.clone()));
+            return Step::finish(result.clone());
         }
         let Some(known) = self.journal() else {
-            return Err(Command::ReadJournal);
+            return Command::ReadJournal.into();
         };
         let blank;
         let record = match &known.record {
@@ -197,12 +195,7 @@ impl Run {
             return command;
         };
         claim.renewed = claim.renewed.wrapping_add(1);
-        let change = Change {
-            record,
-            reports: vec![],
-            then: AfterWrite::Continue,
-        };
-        self.write(change)
+        self.write(Change::new(record))
     }
 
     /// Takes the outcome of `command`.
@@ -243,9 +236,8 @@ impl Run {
         let candidate = self.progress.candidate.as_ref();
         if let (Ok(version), Some(candidate)) = (stored, candidate) {
             let message = format!("the new value is version {version}");
-            let mut report = Report::new(EventName::SecretStored, message);
-            report.token_id = candidate.value.id.clone();
-            self.reports.push(report);
+            let report = Report::new(EventName::SecretStored, message);
+            self.reports.push(report.token(candidate.value.id.as_ref()));
         }
     }
 
@@ -272,18 +264,16 @@ impl Run {
         }
     }
 
-    fn minted(&mut self, minted: Result<super::command::ValueRef, CallError>, now: Now) {
+    fn minted(&mut self, minted: Result<ValueRef, CallError>, now: Now) {
         self.progress.mints += 1;
         match minted {
             Ok(value) => {
-                let mut report = Report::new(EventName::TokenMinted, "created a new token");
-                report.token_id = value.id.clone();
-                self.reports.push(report);
+                let report = Report::new(EventName::TokenMinted, "created a new token");
+                self.reports.push(report.token(value.id.as_ref()));
                 self.progress.mint = MintState::Unknown;
-                let ordered = self.ordered();
-                let window = self.request.plan.verify_window();
+                let (order, window) = (self.progress.order.clone(), self.plan().verify_window());
                 self.progress.candidate =
-                    Some(Candidate::new(Source::Minted, value, ordered, window, now));
+                    Some(Candidate::new(Source::Minted, value, order, window, now));
             }
             Err(error) if error.kind == ErrorKind::Unclear => {
                 self.progress.mint = MintState::Unknown;
@@ -297,21 +287,6 @@ impl Run {
                 self.error = Some(error);
             }
         }
-    }
-
-    /// What was ordered with the attempt under the claim.
-    fn ordered(&self) -> Option<Ordered> {
-        let record = self.journal()?.record.as_deref()?;
-        let attempt = record.claim.as_ref()?.attempt()?;
-        let template = self.progress.template.as_ref()?;
-        Some(Ordered {
-            marker: Marker {
-                epoch: record.epoch.clone(),
-                attempt: attempt.n,
-            },
-            base: template.name_base.clone(),
-            scopes: template.scopes.clone(),
-        })
     }
 
     fn journal_read(&mut self, read: Result<Result<JournalSnapshot, String>, CallError>, now: Now) {
@@ -387,9 +362,9 @@ impl Run {
                 }
                 self.progress.replaced_version = replaced;
             }
-            AfterWrite::Attempt(template) => {
+            AfterWrite::Attempt(order) => {
                 self.progress.reset();
-                self.progress.template = Some(template);
+                self.progress.order = Some(order);
             }
             AfterWrite::Candidate(candidate) => self.progress.candidate = Some(*candidate),
             AfterWrite::Proven(id) => self.progress.proven = Some(id),

@@ -31,6 +31,14 @@ pub struct NameDigest(String);
 const OPEN: &str = "[dtrotate:";
 
 impl Marker {
+    /// The marker of an adopted token of this secret.
+    pub fn adopted(epoch: &Epoch) -> Marker {
+        Marker {
+            epoch: epoch.clone(),
+            attempt: 0,
+        }
+    }
+
     /// The full name of a token, at most `limit` characters: `BASE [dtrotate:INSTALLATION.SECRET.N]`. The base is cut, never the marker.
     pub fn name(&self, base: &str, limit: usize) -> String {
         let marker = self.to_string();

@@ -1,12 +1,12 @@
 //! The state of a secret: what the value in Vault is to us. A pure function of what is known.
 
-use super::command::{Command, SecretSnapshot, ValueRef};
+use super::command::{SecretSnapshot, ValueRef};
 use super::context::Context;
 use super::ownership::{Kinship, kinship};
 use super::policy;
-use super::record::{Reason, Retiring, RetiringState, Trigger};
+use super::record::{Current, Reason, Retiring, RetiringState, Trigger};
 use super::token::{TokenId, TokenInfo};
-use super::view::{Decision, Lookup};
+use super::view::{Fact, Lookup};
 
 /// What the value in Vault is to us.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,7 +14,7 @@ pub enum SecretState {
     /// The recorded current token.
     Current(TokenInfo),
     /// The recorded current token, which Dynatrace does not know any more; a person asked to replace it, or Vault was restored.
-    Missing,
+    Missing(Current),
     /// A token of ours that nobody committed: its holder died after the store.
     UncommittedStore(TokenInfo),
     /// A retiring token that a person put back.
@@ -26,7 +26,7 @@ pub enum SecretState {
 }
 
 /// The state of the secret.
-pub fn secret_state(cx: &Context<'_>) -> Decision<SecretState> {
+pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
     let secret = cx.view.secret(cx.record)?;
     let value = match policy::value_of(secret, cx.place(), &cx.plan().name) {
         Ok(value) => value,
@@ -59,16 +59,15 @@ pub fn secret_state(cx: &Context<'_>) -> Decision<SecretState> {
 /// The environment does not know the value.
 fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
     let recorded = cx.record.current.as_ref();
-    let same = match (&value.id, recorded) {
-        (Some(id), Some(current)) => *id == current.id,
-        _ => false,
-    };
-    if same && matches!(cx.wanted().1, Trigger::Command | Trigger::Sweep) {
-        return SecretState::Missing;
+    let same = recorded.filter(|current| value.id.as_ref() == Some(&current.id));
+    if let Some(current) = same
+        && matches!(cx.wanted().1, Trigger::Command | Trigger::Sweep)
+    {
+        return SecretState::Missing(current.clone());
     }
     let name = &cx.plan().name;
     let shown = value.id.as_ref().map_or("(legacy format)", TokenId::as_str);
-    let advice = if same {
+    let advice = if same.is_some() {
         format!(
             "it existed before, so someone deleted it or it expired more than a week ago: run `dtrotate rotate {name}` to replace it"
         )
@@ -98,22 +97,12 @@ pub enum Position {
 }
 
 /// Where a retiring token is in the secret, from a fresh read.
-pub fn position(cx: &Context<'_>, entry: &Retiring) -> Decision<Position> {
+pub fn position(cx: &Context<'_>, entry: &Retiring) -> Fact<Position> {
     let secret = cx.view.secret(cx.record)?;
-    if let Some(value) = secret.value() {
-        let held = match &value.id {
-            Some(id) => Some(id.clone()),
-            // A legacy value does not show whose it is.
-            None => match cx.view.known_value() {
-                None => return Err(Command::LookUpValue),
-                Some(lookup) => lookup.found().map(|info| info.id.clone()),
-            },
-        };
-        if held.as_ref() == Some(&entry.id) {
-            return Ok(Position::InVault);
-        }
+    if cx.view.held(cx.record)? == Some(&entry.id) {
+        return Ok(Position::InVault);
     }
-    if !cx.request.env.history {
+    if !cx.env().history {
         return Ok(Position::OutOfUse);
     }
     let version = secret.version();
@@ -124,12 +113,10 @@ pub fn position(cx: &Context<'_>, entry: &Retiring) -> Decision<Position> {
         // The counter of versions went back: what was known of them is void.
         return Ok(Position::WasCurrent(version.saturating_sub(1)));
     }
-    // Versions that cannot be read prove nothing, but they do not keep a token for ever.
+    // Versions that cannot be read prove nothing, but they do not keep a token forever.
     let most = cx.plan().max_grace.max(cx.plan().grace);
-    let lenient = entry
-        .since
-        .checked_add(most)
-        .is_ok_and(|end| cx.now.wall >= end);
+    let end = entry.since.checked_add(most);
+    let lenient = end.is_ok_and(|end| cx.now.wall >= end);
     for number in entry.clean() + 1..version {
         let past = cx.view.version(number)?;
         let suspicious = match (past.value(), past) {
@@ -146,17 +133,11 @@ pub fn position(cx: &Context<'_>, entry: &Retiring) -> Decision<Position> {
 
 /// A retirement is due whose token could still be stored by someone: the version to write unchanged, so that it no longer can.
 pub fn fence_base(cx: &Context<'_>) -> Option<u64> {
-    let secret = cx.view.known_secret()?;
-    let version = secret.version();
-    let waits =
-        cx.record.retiring.iter().any(|entry| {
-            entry.due <= cx.now.wall && belongs_here(cx, entry) && entry.base == version
-        });
-    let present = matches!(secret, SecretSnapshot::Present { .. });
-    (waits && cx.request.env.history && present).then_some(version)
-}
-
-/// The retirement concerns the environment that this run talks to.
-pub fn belongs_here(cx: &Context<'_>, entry: &Retiring) -> bool {
-    entry.base_url == cx.plan().coordinates.base_url
+    let SecretSnapshot::Present { version, .. } = *cx.view.known_secret()? else {
+        return None;
+    };
+    let mut retiring = cx.record.retiring.iter();
+    let waits = retiring
+        .any(|entry| entry.due <= cx.now.wall && entry.base == version && cx.belongs_here(entry));
+    (waits && cx.env().history).then_some(version)
 }

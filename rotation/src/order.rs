@@ -6,78 +6,85 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::command::{Command, RunResult};
-use super::context::{AfterWrite, Context, Step};
+use super::context::{Context, Decision, Step};
 use super::error::{CallError, ErrorKind, Service};
 use super::failure;
-use super::observe::belongs_here;
 use super::plausibility::implausible;
 use super::record::{Claim, Reason, Work};
 use super::request::{Clock, Goal};
 use super::takeover;
-use super::view::Decision;
 use super::work::{adopt, cleanup, maintain, relocate, retire, rotate, store, undo};
 
 /// What could not be settled now (a deleted secret that cannot be fenced, clocks that disagree) is examined again after this.
 const EXAMINE_AGAIN: Duration = Duration::from_secs(30);
 
 /// Whose claim it is, and which work is next.
-pub fn next(cx: &Context<'_>) -> Decision<Step> {
-    let released = cx.is_released();
-    if cx.record.closed_at.is_some() && !cx.request.dry_run {
-        return Ok(match released {
-            true => Step::finish(RunResult::Done { wake: None }),
+pub fn next(cx: &Context<'_>) -> Step {
+    let (Ok(step) | Err(step)) = decide(cx);
+    step
+}
+
+fn decide(cx: &Context<'_>) -> Decision<Step> {
+    let (request, claim) = (cx.request, cx.record.claim.as_ref());
+    if cx.record.closed_at.is_some() && !request.dry_run {
+        return Ok(match cx.is_released() {
+            true => Step::done(),
             false => maintain::reopen(cx),
         });
     }
-    if let Some(what) = implausible(cx) {
-        // Only what is known afresh is judged, and dropping an entry is a cure.
-        if !cx.journal_is_fresh {
-            return Err(Command::ReadJournal);
-        }
-        if !matches!(cx.request.goal, Goal::Forget(_)) {
-            return Ok(Step::finish(RunResult::JournalImplausible(what)));
-        }
-    }
-    if let Some(claim) = cx
-        .record
-        .claim
-        .as_ref()
-        .filter(|it| it.nonce != cx.request.id)
-    {
+    check_plausibility(cx)?;
+    if let Some(claim) = claim.filter(|claim| claim.nonce != request.id) {
         return claimed_elsewhere(cx, claim);
     }
     if let Some(error) = cx.error {
-        return Ok(match cx.is_new || cx.request.dry_run {
+        return Ok(match cx.is_new || request.dry_run {
             true => Step::finish(RunResult::Retry(error.clone())),
             false => failure::give_up(cx, error),
         });
     }
-    if cx.is_new && released {
+    if cx.is_new && cx.is_released() {
         // Someone deleted the document: there is nothing to finish.
-        return Ok(Step::finish(RunResult::Done { wake: None }));
+        return Ok(Step::done());
     }
-    if cx.request.env.clock == Clock::Disagrees && cx.record.claim.is_none() && !cx.request.dry_run
-    {
-        return Ok(wait_for_clocks(cx));
-    }
-    if cx.request.dry_run {
+    if request.dry_run {
         return match cx.is_relocated() {
             true => relocate::next(cx),
             false => rotate::next(cx),
         };
     }
-    if let Some(claim) = &cx.record.claim {
-        return claimed(cx, claim);
+    if let Some(claim) = claim {
+        return claimed(cx, &claim.work);
     }
-    if cx.is_new
-        && let Some(step) = adopt::record_secret(cx)?
-    {
-        return Ok(step);
+    if cx.env().clock == Clock::Disagrees {
+        return Ok(wait_for_clocks(cx));
     }
-    match &cx.request.goal {
+    if cx.is_new {
+        adopt::record_secret(cx)?;
+    }
+    let rotates = rotation_wanted(cx);
+    if !cx.env().enabled && (rotates || request.goal == Goal::Undo) {
+        return Ok(Step::refuse(format!(
+            "{} is switched off (`enabled = false`), so nothing is changed; switch it on first",
+            cx.plan().name
+        )));
+    }
+    match &request.goal {
         Goal::Undo => undo::next(cx),
         Goal::Forget(id) => Ok(maintain::forget(cx, id)),
-        Goal::Settle | Goal::Release | Goal::Rotate(_) => unclaimed(cx),
+        Goal::Rotate(_) if rotates && cx.is_relocated() => relocate::next(cx),
+        Goal::Rotate(_) if rotates => rotate::next(cx),
+        Goal::Settle | Goal::Release | Goal::Rotate(_) => settle(cx),
+    }
+}
+
+/// Only a document that is known to be up to date is judged, and dropping an entry is a cure.
+fn check_plausibility(cx: &Context<'_>) -> Decision<()> {
+    match implausible(cx) {
+        Some(_) if !cx.journal_is_fresh => Err(Command::ReadJournal.into()),
+        Some(what) if !matches!(cx.request.goal, Goal::Forget(_)) => {
+            Err(Step::finish(RunResult::JournalImplausible(what)))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -85,7 +92,7 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
 fn claimed_elsewhere(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
     if !cx.journal_is_fresh {
         // What is known of another's claim may be old.
-        return Err(Command::ReadJournal);
+        return Err(Command::ReadJournal.into());
     }
     Ok(match takeover::wait(cx, claim) {
         Some(busy) => Step::finish(busy),
@@ -98,62 +105,33 @@ fn claimed_elsewhere(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
     })
 }
 
-/// Nobody has a claim: what is there to do?
-fn unclaimed(cx: &Context<'_>) -> Decision<Step> {
-    let wanted = rotation_wanted(cx);
-    if wanted && !cx.request.env.enabled {
-        return Ok(Step::refuse(format!(
-            "{} is switched off (`enabled = false`), so nothing is changed; switch it on first",
-            cx.plan().name
-        )));
-    }
-    if wanted && cx.is_relocated() {
-        return relocate::next(cx);
-    }
-    if !wanted && let Some(step) = adopt::record_secret(cx)? {
-        return Ok(step);
-    }
-    if wanted {
-        return rotate::next(cx);
-    }
-    if let Some(step) = check_replaced(cx)? {
-        return Ok(step);
-    }
-    if let Some(step) = relocate::report(cx)? {
-        return Ok(step);
-    }
-    if let Some(step) = maintain::extend_grace_for_outage(cx) {
-        return Ok(step);
-    }
+/// Nobody has a claim, and no other goal is left: what is there to do?
+fn settle(cx: &Context<'_>) -> Decision<Step> {
+    adopt::record_secret(cx)?;
+    read_replaced(cx)?;
+    relocate::report(cx)?;
+    maintain::extend_grace_for_outage(cx)?;
     if cx.request.hints.reread_secret && cx.view.known_secret().is_none() {
-        return Err(Command::ReadSecret);
+        return Err(Command::ReadSecret.into());
     }
-    let work = [
-        |cx: &Context<'_>| adopt::reconcile(cx, false),
-        maintain::mark_retiring,
-        cleanup::next,
-        retire::next,
-        maintain::check_validity,
-        |cx: &Context<'_>| Ok(maintain::close_document(cx)),
-    ];
-    for next in work {
-        if let Some(step) = next(cx)? {
-            return Ok(step);
-        }
-    }
+    adopt::reconcile(cx, false)?;
+    maintain::mark_retiring(cx)?;
+    cleanup::next(cx)?;
+    retire::next(cx)?;
+    maintain::check_validity(cx)?;
+    maintain::close_document(cx)?;
     Ok(come_to_rest(cx))
 }
 
-/// Reports a secret that was deleted between our read and our store: a soft delete does not move the version, so the check-and-set
-/// could not see it.
-fn check_replaced(cx: &Context<'_>) -> Decision<Option<Step>> {
-    let Some(version) = cx.progress.replaced_version else {
-        return Ok(None);
-    };
-    if !cx.request.env.history || cx.view.known_version(version).is_some() {
-        return Ok(None);
+/// Reads the version that our store replaced once more. A soft delete does not move the version, so the check-and-set could not see that the
+/// secret was deleted between our read and our store; that is reported.
+fn read_replaced(cx: &Context<'_>) -> Decision<()> {
+    match cx.progress.replaced_version {
+        Some(version) if cx.env().history && cx.view.known_version(version).is_none() => {
+            Err(Command::ReadVersion(version).into())
+        }
+        _ => Ok(()),
     }
-    Err(Command::ReadVersion(version))
 }
 
 /// Times that a wrong clock writes cut graces short or keep secrets from being rotated: nothing is begun.
@@ -162,11 +140,8 @@ fn wait_for_clocks(cx: &Context<'_>) -> Step {
     if !cx.request.holder.is_daemon {
         return Step::refuse(what);
     }
-    Step::finish(RunResult::Retry(CallError::new(
-        Service::Dynatrace,
-        ErrorKind::Transient,
-        what,
-    )))
+    let error = CallError::new(Service::Dynatrace, ErrorKind::Transient, what);
+    Step::finish(RunResult::Retry(error))
 }
 
 /// A rotation is wanted, and its due time is not served yet.
@@ -174,42 +149,31 @@ fn rotation_wanted(cx: &Context<'_>) -> bool {
     let Some(request) = cx.request.rotation() else {
         return false;
     };
-    match request.due {
-        Some(due) => cx.record.last_due.is_none_or(|last| last < due),
-        None => true,
-    }
+    let is_unserved = |due| cx.record.last_due.is_none_or(|last| last < due);
+    request.due.is_none_or(is_unserved)
 }
 
 /// Continues with the work under our own claim.
-fn claimed(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
-    match &claim.work {
+fn claimed(cx: &Context<'_>, work: &Work) -> Decision<Step> {
+    if let Some(candidate) = &cx.progress.candidate {
+        return store::next(cx, candidate);
+    }
+    match work {
+        Work::Rotate { attempt: None, .. } if cx.is_relocated() => relocate::next(cx),
         Work::Rotate { attempt, .. } => {
-            if cx.is_relocated() && attempt.is_none() {
-                return relocate::next(cx);
+            if attempt.is_none() {
+                adopt::reconcile(cx, true)?;
             }
-            if attempt.is_none()
-                && let Some(step) = adopt::reconcile(cx, true)?
-            {
-                return Ok(step);
-            }
-            match &cx.progress.candidate {
-                Some(candidate) => store::next(cx, candidate),
-                None => rotate::next(cx),
-            }
+            rotate::next(cx)
         }
         Work::Cleanup => {
             cx.view.secret(cx.record)?;
-            match adopt::reconcile(cx, false)? {
-                Some(step) => Ok(step),
-                None => cleanup::claimed(cx),
-            }
+            adopt::reconcile(cx, false)?;
+            cleanup::claimed(cx)
         }
         Work::Disable { id } => retire::disable(cx, id),
         Work::Delete { id } => retire::delete(cx, id),
-        Work::Undo { .. } => match &cx.progress.candidate {
-            Some(candidate) => store::next(cx, candidate),
-            None => Ok(undo::without_candidate(cx)),
-        },
+        Work::Undo { .. } => Ok(undo::without_candidate(cx)),
     }
 }
 
@@ -218,33 +182,23 @@ fn come_to_rest(cx: &Context<'_>) -> Step {
     let refused = cx.record.health.failure.as_ref();
     let resolved = refused.is_some_and(|failure| failure.reason == Reason::RetirementRefused);
     if resolved && cx.clock_is_trusted() {
-        let mut record = cx.draft();
-        record.health.failure = None;
-        return Step::write(record, vec![], AfterWrite::Continue);
+        return cx.write(|record| record.health.failure = None).into();
     }
-    Step::finish(RunResult::Done {
-        wake: next_wakeup(cx),
-    })
+    let wake = next_wakeup(cx);
+    Step::finish(RunResult::Done { wake })
 }
 
 /// When the next step of clean-up or retirement is due. What this run could not settle is not retried at once.
 fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
-    if !cx.request.env.enabled {
+    if !cx.env().enabled {
         return None;
     }
     let soon = cx.now.after(EXAMINE_AGAIN);
     let least = |at: Timestamp| if at <= cx.now.wall { soon } else { at };
     let hold = cx.record.health.hold_until;
-    let retiring = cx
-        .record
-        .retiring
-        .iter()
-        .filter(|entry| belongs_here(cx, entry))
-        .map(|entry| least(entry.due.max(hold.unwrap_or(entry.due))));
-    let open = cx
-        .record
-        .open
-        .iter()
-        .map(|open| least(cleanup::next_listing(cx, open)));
+    let here = cx.record.retiring.iter().filter(|it| cx.belongs_here(it));
+    let retiring = here.map(|entry| least(entry.due.max(hold.unwrap_or(entry.due))));
+    let open = cx.record.open.iter();
+    let open = open.map(|open| least(cleanup::next_listing(cx, open)));
     retiring.chain(open).min()
 }

@@ -5,10 +5,10 @@ use super::context::Context;
 use super::marker::{Marker, NameDigest};
 use super::record::{Origin, Record, Retiring};
 use super::token::{TokenId, TokenInfo, manages_tokens};
-use super::view::{Decision, Lookup};
+use super::view::{Fact, Lookup};
 
-/// A number that is further above the document's than this was not given out by us.
-const MAX_JUMP: u64 = 100_000;
+/// A number that is further above the document's, or above that of the value at hand, than this was not given out by us.
+pub const MAX_JUMP: u64 = 100_000;
 
 /// What a token whose name bears this secret's marker is to this secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn kinship(record: &Record, name: &str) -> Option<Kinship> {
 }
 
 /// Is this retiring token, as just read, this secret's own, so that it may be disabled or deleted? The inner error says why not.
-pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Decision<Result<(), String>> {
+pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Fact<Result<(), String>> {
     if let Some(why) = never_touched(cx, info) {
         return Ok(Err(why));
     }
@@ -72,18 +72,24 @@ pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Decision<R
 
 /// Another configured secret whose current token this is.
 pub fn other_holder<'a>(cx: &Context<'a>, id: &TokenId) -> Option<&'a str> {
-    let holders = cx.request.env.current_tokens.get(id)?;
+    let holders = cx.env().current_tokens.get(id)?;
     let other = holders.iter().find(|name| **name != cx.plan().name)?;
     Some(other)
 }
 
+/// The token can manage tokens, so it is never ended by this secret, whatever a document says: why.
+pub fn manages(cx: &Context<'_>, info: &TokenInfo) -> Option<&'static str> {
+    if cx.env().management_tokens.contains(&info.id) {
+        return Some("is in use as a management token");
+    }
+    let may_manage = manages_tokens(&info.scopes) && !cx.plan().manages_tokens;
+    may_manage.then_some("has rights to manage tokens")
+}
+
 /// What protects this token, whatever a document says.
 fn never_touched(cx: &Context<'_>, info: &TokenInfo) -> Option<String> {
-    if cx.request.env.management_tokens.contains(&info.id) {
-        return Some(format!("{} is in use as a management token", info.id));
-    }
-    if manages_tokens(&info.scopes) && !cx.plan().manages_tokens {
-        return Some(format!("{} has rights to manage tokens", info.id));
+    if let Some(why) = manages(cx, info) {
+        return Some(format!("{} {why}", info.id));
     }
     let (_, marker) = Marker::split(&info.name);
     let other = marker.filter(|marker| marker.epoch != cx.record.epoch)?;
@@ -107,29 +113,24 @@ fn bears_our_marker(record: &Record, entry: &Retiring, name: &str) -> bool {
 }
 
 /// The token's value was read from this secret in this run, and the environment said that it is this token.
-fn stood_in_a_version(cx: &Context<'_>, entry: &Retiring) -> Decision<bool> {
+fn stood_in_a_version(cx: &Context<'_>, entry: &Retiring) -> Fact<bool> {
     if cx.view.value_was_proven(&entry.id) {
         return Ok(true);
     }
-    if !cx.request.env.history {
+    if !cx.env().history {
         return Ok(false);
     }
     let origin = match entry.origin {
         Origin::Version(version) => version,
         Origin::Marker => 0,
     };
-    for version in [origin, entry.base] {
-        if version == 0 {
-            continue;
-        }
-        let snapshot = cx.view.version(version)?;
-        let Some(value) = snapshot.value() else {
+    for version in [origin, entry.base].into_iter().filter(|&it| it > 0) {
+        let Some(value) = cx.view.version(version)?.value() else {
             continue;
         };
-        if value.id.as_ref().is_some_and(|id| *id != entry.id) {
-            continue;
-        }
-        if let Lookup::Found(info) = cx.view.version_value(version)?
+        let may_be_it = value.id.as_ref().is_none_or(|id| *id == entry.id);
+        if may_be_it
+            && let Lookup::Found(info) = cx.view.version_value(version)?
             && info.id == entry.id
         {
             return Ok(true);

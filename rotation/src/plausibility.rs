@@ -27,7 +27,7 @@ pub fn implausible(cx: &Context<'_>) -> Option<String> {
 }
 
 fn contradiction(cx: &Context<'_>) -> Option<String> {
-    let (record, env, name) = (cx.record, &cx.request.env, &cx.plan().name);
+    let (record, env, name) = (cx.record, cx.env(), &cx.plan().name);
     let installation = &env.fresh_epoch.installation;
     if record.epoch.installation != *installation {
         return Some(format!(

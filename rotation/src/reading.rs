@@ -7,11 +7,11 @@ use super::context::Context;
 use super::error::CallError;
 use super::record::Retiring;
 use super::token::TokenId;
-use super::view::{Decision, Lookup};
+use super::view::{Fact, Lookup};
 
 /// One token, as read in this run: by its id, or as an item of a complete listing that was taken after the last write (rule A17).
-pub fn read_token(cx: &Context<'_>, id: &TokenId) -> Decision<Result<Lookup, CallError>> {
-    if cx.request.env.capabilities.read_by_id {
+pub fn read_token(cx: &Context<'_>, id: &TokenId) -> Fact<Result<Lookup, CallError>> {
+    if cx.env().capabilities.read_by_id {
         return cx.view.token(id).cloned();
     }
     let listing = cx.view.current_listing()?;
@@ -30,17 +30,16 @@ pub enum Absent {
 }
 
 /// What proves that a retiring token is gone. Absence in a single answer never does.
-pub fn absence(cx: &Context<'_>, entry: &Retiring) -> Decision<Absent> {
-    match cx.request.env.capabilities.absence {
+pub fn absence(cx: &Context<'_>, entry: &Retiring) -> Fact<Absent> {
+    match cx.env().capabilities.absence {
         Absence::Answer => {
             cx.view.not_found_is_trusted()?;
             Ok(Absent::Proven)
         }
         Absence::Listing => {
             let listing = cx.view.current_listing()?;
-            let current = cx.record.current.as_ref();
-            let complete = current
-                .is_none_or(|current| listing.tokens.iter().any(|token| token.id == current.id));
+            let has = |id: &TokenId| listing.tokens.iter().any(|token| token.id == *id);
+            let complete = cx.record.current_id().is_none_or(has);
             let second = entry
                 .missed
                 .and_then(|missed| missed.checked_add(cx.plan().settle).ok());

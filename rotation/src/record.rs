@@ -264,11 +264,19 @@ impl Record {
         self.retiring.iter().find(|entry| entry.id == *id)
     }
 
+    /// The same, to change it.
+    pub fn retiring_mut(&mut self, id: &TokenId) -> Option<&mut Retiring> {
+        self.retiring.iter_mut().find(|entry| entry.id == *id)
+    }
+
+    /// The id of the token that is the current one as far as the journal knows.
+    pub fn current_id(&self) -> Option<&TokenId> {
+        self.current.as_ref().map(|current| &current.id)
+    }
+
     /// The token is the current one as far as the journal knows.
     pub fn is_current(&self, id: &TokenId) -> bool {
-        self.current
-            .as_ref()
-            .is_some_and(|current| current.id == *id)
+        self.current_id() == Some(id)
     }
 
     /// A failure that only a person, a change or the next due time resolves.

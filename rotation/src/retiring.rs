@@ -1,13 +1,13 @@
 //! A former token on its way out.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::event::EventName;
 use super::marker::NameDigest;
 use super::reason::Reason;
-use super::token::{TokenId, TokenInfo};
+use super::token::TokenId;
 
 /// A former token on its way out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -148,12 +148,6 @@ impl EntryReason {
 }
 
 impl Retiring {
-    /// It was used after its successor was stored. The last use is coarse, so the first moment of a grace does not count.
-    pub fn used_since(&self, info: &TokenInfo) -> bool {
-        info.last_used
-            .is_some_and(|used| used.duration_since(self.since) > SignedDuration::ZERO)
-    }
-
     /// What a person must do about it, for the secret named `secret`.
     pub fn problems(&self, secret: &str) -> Vec<Problem> {
         let blocked = self

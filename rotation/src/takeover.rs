@@ -1,7 +1,7 @@
 //! Claims of others: how long to wait for them, and how to take one over.
 
 use super::command::RunResult;
-use super::context::{AfterWrite, Context, Step};
+use super::context::{AfterWrite, Change, Context, Step};
 use super::event::{EventName, Report};
 use super::record::{Claim, Trigger, Work};
 use super::request::ClaimObservation;
@@ -16,16 +16,13 @@ pub fn wait(cx: &Context<'_>, claim: &Claim) -> Option<RunResult> {
         return None;
     }
     let version = cx.journal_version;
-    let first = ClaimObservation {
-        version,
-        since: cx.now.mono,
-    };
-    let observation = cx
-        .request
-        .known
-        .observation
-        .filter(|it| it.version == version);
-    let observation = observation.unwrap_or(first);
+    let known = cx.request.known.observation;
+    let observation = known
+        .filter(|it| it.version == version)
+        .unwrap_or(ClaimObservation {
+            version,
+            since: cx.now.mono,
+        });
     let waited = cx.now.mono.saturating_sub(observation.since);
     let timeout = cx.plan().claim_timeout;
     (waited < timeout).then(|| RunResult::ClaimedElsewhere {
@@ -39,28 +36,24 @@ pub fn wait(cx: &Context<'_>, claim: &Claim) -> Option<RunResult> {
 /// still take effect: the entry says so.
 pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
     let mut record = cx.draft();
-    record.claim = None;
+    transition::open_claimed(cx, &mut record);
     let left = match &claim.work {
         Work::Rotate { due, attempt, .. } => {
             // For a secret that left the configuration or is switched off nothing new is made.
-            if !cx.is_released() && cx.request.env.enabled {
-                let due = (*due).max(cx.wanted().0);
+            if !cx.is_released() && cx.env().enabled {
                 record.claim = Some(cx.claim(Work::Rotate {
-                    due,
+                    due: (*due).max(cx.wanted().0),
                     trigger: Trigger::Recovery,
                     attempt: None,
                 }));
             }
             match attempt {
-                Some(attempt) => {
-                    record.open.push(attempt.opened(*due, cx.now.wall));
-                    format!("its attempt {} is open", attempt.n)
-                }
+                Some(attempt) => format!("its attempt {} is open", attempt.n),
                 None => "nothing to clean up".to_owned(),
             }
         }
         Work::Disable { id } => {
-            if let Some(entry) = transition::entry_mut(&mut record, id) {
+            if let Some(entry) = record.retiring_mut(id) {
                 entry.disable_unconfirmed_since = Some(cx.now.wall);
             }
             format!("its disable of {id} may still take effect")
@@ -76,5 +69,6 @@ pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
         claim.holder, claim.since
     );
     let report = Report::new(EventName::RotationRecovered, message);
-    Step::write(record, vec![report], AfterWrite::Reread)
+    let change = Change::new(record).report(report);
+    change.then(AfterWrite::Reread).into()
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::context::{Context, MintState};
+use super::context::Context;
 use super::event::{EventName, Report};
-use super::marker::{Marker, NameDigest};
+use super::marker::NameDigest;
 use super::plausibility::AHEAD;
 use super::reason::Reason;
 use super::record::{
-    Current, EntryFailure, EntryReason, Failure, Origin, Record, Retiring, RetiringState,
+    Claim, Current, EntryFailure, EntryReason, Failure, Origin, Record, Retiring, RetiringState,
 };
 use super::request::Now;
 use super::retiring::Usage;
@@ -38,34 +38,47 @@ impl Leaving {
             digest: Some(NameDigest::of(&info.name)),
         }
     }
+
+    /// A token that was the current one.
+    pub fn former(former: Current, base: u64) -> Self {
+        Leaving {
+            id: former.id,
+            base,
+            origin: Origin::Version(former.version),
+            digest: former.digest,
+        }
+    }
 }
 
-/// `new` is the current token; the former one, if it is another, retires. Returns the former one.
-pub fn make_current(cx: &Context<'_>, record: &mut Record, new: Current) -> Option<Current> {
+/// `new` is the current token; the former one, if it is another, retires. Returns the id of the former one.
+pub fn make_current(cx: &Context<'_>, record: &mut Record, new: Current) -> Option<TokenId> {
     let version = new.version;
     record.retiring.retain(|entry| entry.id != new.id);
     record.health.invalid = None;
     record.health.went_back_at = None;
-    let former = record.current.take().filter(|former| former.id != new.id);
-    record.current = Some(new);
-    if let Some(former) = &former {
-        let leaving = Leaving {
-            id: former.id.clone(),
-            base: version.saturating_sub(1),
-            origin: Origin::Version(former.version),
-            digest: former.digest.clone(),
-        };
-        put_into_grace(cx, record, leaving);
-        // What stands in `version` is known: the new token.
-        if let Some(entry) = record
-            .retiring
-            .last_mut()
-            .filter(|_| cx.request.env.history)
-        {
-            entry.clean_through = version;
-        }
+    let former = record.current.replace(new);
+    let former = former.filter(|former| !record.is_current(&former.id))?;
+    let id = former.id.clone();
+    let leaving = Leaving::former(former, version.saturating_sub(1));
+    put_into_grace(cx, record, leaving);
+    // The content of `version` is known: the new token.
+    if cx.env().history
+        && let Some(entry) = record.retiring.last_mut()
+    {
+        entry.clean_through = version;
     }
-    former
+    Some(id)
+}
+
+/// A person's own token becomes the current one; that the former one retires is reported.
+pub fn accept_foreign(cx: &Context<'_>, record: &mut Record, new: Current) -> Option<Report> {
+    let id = new.id.clone();
+    let former = make_current(cx, record, new)?;
+    let message = format!(
+        "someone replaced {former} by {id}; their token is kept as the current one, and {former} will be retired"
+    );
+    let report = Report::new(EventName::SecretChangedElsewhere, message);
+    Some(report.token(&id).old(&former))
 }
 
 /// A token is on its way out: it stays enabled for the grace time.
@@ -75,11 +88,7 @@ pub fn put_into_grace(cx: &Context<'_>, record: &mut Record, leaving: Leaving) {
         id: leaving.id,
         state: RetiringState::Grace,
         // Without history versions are fingerprints, and nothing can be fenced.
-        base: if cx.request.env.history {
-            leaving.base
-        } else {
-            0
-        },
+        base: if cx.env().history { leaving.base } else { 0 },
         clean_through: 0,
         since: cx.now.wall,
         due: cx.now.after(cx.plan().grace),
@@ -100,20 +109,20 @@ pub fn restart_grace(cx: &Context<'_>, entry: &mut Retiring, base: u64) {
     entry.state = RetiringState::Grace;
     entry.base = base;
     entry.clean_through = 0;
-    entry.due = cx.now.after(cx.plan().grace.max(Duration::from_secs(1)));
+    entry.due = another_grace(cx);
 }
 
-/// What an undo may have enabled, and may still store, retires anew.
+/// The end of a grace that begins now, but not now.
+pub fn another_grace(cx: &Context<'_>) -> Timestamp {
+    cx.now.after(cx.plan().grace.max(Duration::from_secs(1)))
+}
+
+/// What an undo may have enabled, and may still store, begins its grace again.
 pub fn back_into_grace(cx: &Context<'_>, record: &mut Record, id: &TokenId, base: u64) {
-    if let Some(entry) = entry_mut(record, id) {
+    if let Some(entry) = record.retiring_mut(id) {
         let base = entry.base.max(base);
         restart_grace(cx, entry, base);
     }
-}
-
-/// The entry of a retiring token, to change it.
-pub fn entry_mut<'a>(record: &'a mut Record, id: &TokenId) -> Option<&'a mut Retiring> {
-    record.retiring.iter_mut().find(|entry| entry.id == *id)
 }
 
 /// Moves the watermark of every entry over the version that was just stored against `base`: its content is known, and so is that of
@@ -128,17 +137,36 @@ pub fn advance_watermarks(record: &mut Record, base: u64, version: u64) {
 
 /// The claim is released; a claimed attempt that may have left a token behind becomes open.
 pub fn release_claim(cx: &Context<'_>, record: &mut Record) {
-    let Some(claim) = record.claim.take() else {
-        return;
-    };
-    let may_exist = cx.progress.candidate.is_some() || cx.progress.mint == MintState::Unknown;
-    if let Some(attempt) = claim.attempt() {
-        if may_exist && cx.progress.mint != MintState::Discarded {
-            record.open.push(attempt.opened(claim.due(), cx.now.wall));
-        } else if let Some(digest) = &attempt.digest {
-            record.attempts.ledger.close(attempt.n, digest.clone());
-        }
+    if cx.token_may_exist() {
+        open_claimed(cx, record);
+    } else {
+        close_claim(record);
     }
+}
+
+/// The claim is released, and its attempt becomes open.
+pub fn open_claimed(cx: &Context<'_>, record: &mut Record) {
+    if let Some(claim) = record.claim.take()
+        && let Some(attempt) = claim.attempt()
+    {
+        record.open.push(attempt.opened(claim.due(), cx.now.wall));
+    }
+}
+
+/// The claim is released, and nothing is left to be found of its attempt. Its name is remembered, so that a copy of it is recognised.
+fn close_claim(record: &mut Record) {
+    if let Some(claim) = record.claim.take()
+        && let Some(attempt) = claim.attempt()
+        && let Some(digest) = &attempt.digest
+    {
+        record.attempts.ledger.close(attempt.n, digest.clone());
+    }
+}
+
+/// The claimed rotation's token is the current value: what it served is served.
+pub fn close_claimed(cx: &Context<'_>, record: &mut Record) {
+    serve(cx, record, record.claim.as_ref().and_then(Claim::due));
+    close_claim(record);
 }
 
 /// An open attempt is settled. Its name is remembered, so that a copy of it is recognised.
@@ -148,20 +176,6 @@ pub fn close_attempt(record: &mut Record, attempt: u64) {
         record.attempts.ledger.close(attempt, digest);
     }
     record.open.retain(|open| open.attempt != attempt);
-}
-
-/// The claimed rotation's token is the current value: what it served is served, and its name is remembered.
-pub fn close_claimed(cx: &Context<'_>, record: &mut Record) {
-    let Some(claim) = record.claim.take() else {
-        return;
-    };
-    serve(cx, record, claim.due());
-    if let Some((attempt, digest)) = claim
-        .attempt()
-        .and_then(|attempt| Some((attempt.n, attempt.digest.clone()?)))
-    {
-        record.attempts.ledger.close(attempt, digest);
-    }
 }
 
 /// This due instant is served. An implausible one from a clock that was ahead is replaced.
@@ -188,22 +202,15 @@ pub fn fail(
     now: Now,
 ) -> bool {
     let former = record.health.failure.take();
+    let same = former.as_ref().filter(|failure| failure.reason == reason);
     // One cause may stop rotation and clean-up alike: it is one failure.
-    let known = former
-        .as_ref()
-        .is_some_and(|failure| failure.reason == reason || failure.message == message);
-    let count = former
-        .as_ref()
-        .map_or(0, |failure| failure.count)
-        .saturating_add(1);
+    let known = same.is_some() || former.as_ref().is_some_and(|it| it.message == message);
     record.health.failure = Some(Failure {
         reason,
         message: message.to_owned(),
-        since: former
-            .filter(|failure| failure.reason == reason)
-            .map_or(now.wall, |failure| failure.since),
+        since: same.map_or(now.wall, |failure| failure.since),
         at: now.wall,
-        count,
+        count: former.map_or(1, |failure| failure.count.saturating_add(1)),
         retry_at,
     });
     known
@@ -220,33 +227,30 @@ pub fn fail_entry(
     let former = entry
         .failure
         .take()
-        .filter(|failure| failure.reason == reason);
+        .filter(|former| former.reason == reason);
     let known = former.is_some();
     entry.due = due;
     entry.failure = Some(EntryFailure {
         reason,
         message: message.to_owned(),
-        since: former.as_ref().map_or(now.wall, |failure| failure.since),
-        attempts: former
-            .map_or(0, |failure| failure.attempts)
-            .saturating_add(1),
+        since: former.as_ref().map_or(now.wall, |former| former.since),
+        attempts: former.map_or(1, |former| former.attempts.saturating_add(1)),
     });
     known
 }
 
 /// The token stays disabled from now on for the quarantine.
 pub fn quarantine(cx: &Context<'_>, record: &mut Record, id: &TokenId) {
-    let due = cx.now.after(cx.plan().quarantine);
-    if let Some(entry) = entry_mut(record, id) {
+    if let Some(entry) = record.retiring_mut(id) {
         entry.state = RetiringState::Quarantine;
-        entry.due = due;
+        entry.due = cx.now.after(cx.plan().quarantine);
         entry.usage.held_since = None;
         entry.failure = None;
     }
     record.claim = None;
 }
 
-/// The number of the next attempt, with the claim on it. `None` = the numbers are used up.
+/// The number of the next attempt; none = the numbers are used up.
 pub fn next_attempt(record: &mut Record) -> Option<u64> {
     record.attempts.attempt = record.attempts.attempt.checked_add(1)?;
     Some(record.attempts.attempt)
@@ -267,12 +271,4 @@ pub fn went_back(cx: &Context<'_>, record: &mut Record, seen: u64) -> Report {
              was lost. Nothing is disabled before {until}. Check that consumers use the value that is in Vault now"
         ),
     )
-}
-
-/// The marker of an adopted token of this secret: it bears number 0.
-pub fn adopted_marker(record: &Record) -> Marker {
-    Marker {
-        epoch: record.epoch.clone(),
-        attempt: 0,
-    }
 }

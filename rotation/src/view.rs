@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::command::{Command, Outcome, SecretSnapshot, TokenAction};
+use super::command::{Command, Outcome, SecretSnapshot, TokenAction, ValueRef};
 use super::error::{CallError, ErrorKind};
 pub use super::lookup::Lookup;
 use super::lookup::{lookup, reads_disagree, unconfirmed};
@@ -10,30 +10,48 @@ use super::record::Record;
 use super::request::Listing;
 use super::token::TokenId;
 
-/// What must be carried out before a decision can be made. `Err` is the only encoding of "do this first".
-pub type Decision<T> = Result<T, Command>;
+/// A fact, or the command that finds it out.
+pub type Fact<T> = Result<T, Command>;
 
 /// Second reads in a row that differ from the one before, until the run gives up. A node that lags behind differs once.
 const DISAGREEMENTS: u32 = 8;
 /// A run whose fences fail more often than this leaves the secret for later.
 const FENCES: u32 = 3;
 
-/// What is known. A fact that is not known is `None`; asking for it is the accessor's business.
+/// What was read last. Where one answer is not enough, because it could belong to another request, it counts when a second one equals it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Reading<T> {
+    last: T,
+    repeated: bool,
+}
+
+impl<T: PartialEq> Reading<T> {
+    fn after(former: Option<&Self>, last: T) -> Self {
+        let repeated = former.is_some_and(|former| former.last == last);
+        Reading { last, repeated }
+    }
+}
+
+impl Reading<Lookup> {
+    /// The look-up of a value. A token that was found counts when the value shows its id, or when a second look-up equals it.
+    fn counted(&self, shown: Option<&TokenId>) -> Option<&Lookup> {
+        let counts = self.repeated || self.last == Lookup::NotFound || shown.is_some();
+        counts.then_some(&self.last)
+    }
+}
+
+/// What is known. A fact that is not known is `None`; its accessor asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct View {
-    /// The secret as last read, and whether a second read equalled it.
-    secret: Option<(SecretSnapshot, bool)>,
+    secret: Option<Reading<SecretSnapshot>>,
     /// How many second reads in a row differed from the one before.
     disagreements: u32,
     /// The look-up of the value in `secret`.
-    value: Option<Lookup>,
-    /// The first of two look-ups of a value that does not show its id.
-    first_lookup: Option<Lookup>,
+    value: Option<Reading<Lookup>>,
     /// Older versions of the secret; they do not change, except by being deleted.
-    /// With each whether a second read equalled it.
-    versions: BTreeMap<u64, (SecretSnapshot, bool)>,
+    versions: BTreeMap<u64, Reading<SecretSnapshot>>,
     /// The look-ups of the values of older versions.
-    version_values: BTreeMap<u64, Lookup>,
+    version_values: BTreeMap<u64, Reading<Lookup>>,
     /// The look-ups of tokens by id. A decision may depend on several of them, and what a failed one means is its business: it need not
     /// concern any other token.
     tokens: BTreeMap<TokenId, Result<Lookup, CallError>>,
@@ -81,7 +99,6 @@ impl View {
         if effect != Effect::Journal {
             self.secret = None;
             self.value = None;
-            self.first_lookup = None;
         }
         if effect != Effect::Secret {
             self.tokens.clear();
@@ -95,20 +112,16 @@ impl View {
     /// Takes the outcome of a command; an error that no rule covers is returned.
     pub fn learn(&mut self, command: &Command, outcome: Outcome) -> Option<CallError> {
         match (command, outcome) {
-            (_, Outcome::Secret(Ok(read))) => {
-                self.secret = Some((read, false));
-                self.value = None;
-            }
-            (_, Outcome::Confirmed(Ok(read))) => {
-                let equal = self
-                    .secret
-                    .as_ref()
-                    .is_some_and(|(first, _)| *first == read);
-                self.disagreements = if equal { 0 } else { self.disagreements + 1 };
-                if !equal {
+            (_, Outcome::Secret(Ok(read)) | Outcome::Confirmed(Ok(read))) => {
+                let is_first = self.secret.is_none();
+                let reading = Reading::after(self.secret.as_ref(), read);
+                if reading.repeated {
+                    self.disagreements = 0;
+                } else {
+                    self.disagreements += u32::from(!is_first);
                     self.value = None;
                 }
-                self.secret = Some((read, equal));
+                self.secret = Some(reading);
                 return (self.disagreements >= DISAGREEMENTS).then(reads_disagree);
             }
             (Command::ReadVersion(version), Outcome::Version(read)) => match read {
@@ -121,35 +134,28 @@ impl View {
             },
             (_, Outcome::Value(info)) => match lookup(self.shown_by_value(), info) {
                 Ok(found) => {
-                    // A value that does not show its id is looked up twice: the answer could belong to another request.
-                    let shown = self.shown_by_value().is_some();
-                    let repeated = self.first_lookup.as_ref() == Some(&found);
-                    if !shown && !repeated && found != Lookup::NotFound {
-                        self.first_lookup = Some(found);
-                        return None;
+                    self.value = Some(Reading::after(self.value.as_ref(), found));
+                    if let Some(counted) = self.known_value() {
+                        let proven = counted.found().map(|info| info.id.clone());
+                        // A 404 that cannot be trusted yet is asked for again.
+                        self.value_was_checked |= proven.is_some() || self.not_found_trusted;
+                        self.proven_values.extend(proven);
                     }
-                    self.first_lookup = None;
-                    self.proven_values
-                        .extend(found.found().map(|info| info.id.clone()));
-                    // A 404 that cannot be trusted yet is asked for again.
-                    self.value_was_checked |= found != Lookup::NotFound || self.not_found_trusted;
-                    self.value = Some(found);
                 }
                 Err(error) => return Some(error),
             },
             (Command::LookUpVersion(version), Outcome::VersionValue(info)) => {
-                match lookup(self.shown_by_version(*version), info) {
-                    Ok(found) => {
-                        self.proven_values
-                            .extend(found.found().map(|info| info.id.clone()));
-                        self.version_values.insert(*version, found);
-                    }
+                let found = match lookup(self.shown_by_version(*version), info) {
                     // A value that cannot be looked up proves nothing.
-                    Err(error) if error.kind == ErrorKind::Refused => {
-                        self.version_values.insert(*version, Lookup::NotFound);
-                    }
+                    Err(error) if error.kind == ErrorKind::Refused => Lookup::NotFound,
                     Err(error) => return Some(error),
-                }
+                    Ok(found) => found,
+                };
+                let reading = Reading::after(self.version_values.get(version), found);
+                self.version_values.insert(*version, reading);
+                let counted = self.version_value(*version).ok();
+                let proven = counted.and_then(Lookup::found).map(|info| info.id.clone());
+                self.proven_values.extend(proven);
             }
             (Command::LookUp(id), Outcome::Token(info)) => {
                 let found = match lookup(Some(id), info) {
@@ -168,20 +174,13 @@ impl View {
             (_, Outcome::Fenced(fenced)) => {
                 self.void(Effect::Secret);
                 self.failed_fences += u32::from(fenced.is_err());
-                let settled = |error: &CallError| {
-                    matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unclear)
-                };
-                let last = self.failed_fences >= FENCES;
-                return fenced
-                    .err()
-                    .filter(|error| last || !settled(error))
-                    .map(|error| {
-                        let kind = match error.kind {
-                            ErrorKind::Conflict => ErrorKind::Transient,
-                            kind => kind,
-                        };
-                        CallError { kind, ..error }
-                    });
+                let mut error = fenced.err()?;
+                let is_settled = matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unclear);
+                if error.kind == ErrorKind::Conflict {
+                    error.kind = ErrorKind::Transient;
+                }
+                let is_last = self.failed_fences >= FENCES;
+                return (is_last || !is_settled).then_some(error);
             }
             (_, Outcome::Listed(Ok(listing))) => {
                 self.listing = Some(listing);
@@ -205,9 +204,8 @@ impl View {
     }
 
     fn version_read(&mut self, version: u64, read: SecretSnapshot) {
-        let first = self.versions.get(&version);
-        let equal = first.is_some_and(|(first, _)| *first == read);
-        self.versions.insert(version, (read, equal));
+        let reading = Reading::after(self.versions.get(&version), read);
+        self.versions.insert(version, reading);
     }
 
     /// The id that the value last read shows; none = it shows none.
@@ -221,10 +219,7 @@ impl View {
     }
 
     fn void_not_found(&mut self) {
-        self.value = self
-            .value
-            .take()
-            .filter(|lookup| *lookup != Lookup::NotFound);
+        self.value = self.value.take().filter(|it| it.last != Lookup::NotFound);
         self.tokens
             .retain(|_, lookup| *lookup != Ok(Lookup::NotFound));
         self.changed = None;
@@ -232,35 +227,44 @@ impl View {
 
     /// The secret, if it was read in this run.
     pub fn known_secret(&self) -> Option<&SecretSnapshot> {
-        self.secret.as_ref().map(|(secret, _)| secret)
+        self.secret.as_ref().map(|reading| &reading.last)
     }
 
     /// The secret as it is. A value that is not the recorded current token counts only when a second read over another connection
     /// equals it (rule A10).
-    pub fn secret(&self, record: &Record) -> Decision<&SecretSnapshot> {
-        let Some((secret, confirmed)) = &self.secret else {
+    pub fn secret(&self, record: &Record) -> Fact<&SecretSnapshot> {
+        let Some(Reading { last, repeated }) = &self.secret else {
             return Err(Command::ReadSecret);
         };
-        let expected = secret.id().is_some_and(|id| record.is_current(id));
-        if expected || *confirmed {
-            Ok(secret)
+        if *repeated || last.id().is_some_and(|id| record.is_current(id)) {
+            Ok(last)
         } else {
             Err(Command::ConfirmSecret)
         }
     }
 
     /// The look-up of the value in the secret. "Not found" is returned only when it can be trusted.
-    pub fn value(&self) -> Decision<&Lookup> {
-        match &self.value {
+    pub fn value(&self) -> Fact<&Lookup> {
+        match self.known_value() {
             None => Err(Command::LookUpValue),
             Some(Lookup::NotFound) if !self.not_found_trusted => Err(Command::ProveReachable),
             Some(lookup) => Ok(lookup),
         }
     }
 
-    /// The look-up of the value, if there is one.
+    /// The look-up of the value, if there is one that counts.
     pub fn known_value(&self) -> Option<&Lookup> {
-        self.value.as_ref()
+        self.value.as_ref()?.counted(self.shown_by_value())
+    }
+
+    /// The id of the token in the secret; none = there is no value, or one that the environment does not know. A value that does not show its
+    /// id is looked up.
+    pub fn held(&self, record: &Record) -> Fact<Option<&TokenId>> {
+        match self.secret(record)?.value() {
+            None => Ok(None),
+            Some(ValueRef { id: Some(id), .. }) => Ok(Some(id)),
+            Some(ValueRef { id: None, .. }) => Ok(self.value()?.found().map(|info| &info.id)),
+        }
     }
 
     /// The current value was looked up at least once in this run.
@@ -269,9 +273,9 @@ impl View {
     }
 
     /// One version of the secret. Tokens are ended by what it says, so it counts only when a second read equals it (rule A10).
-    pub fn version(&self, version: u64) -> Decision<&SecretSnapshot> {
+    pub fn version(&self, version: u64) -> Fact<&SecretSnapshot> {
         match (self.versions.get(&version), self.known_secret()) {
-            (Some((read, true)), _) => Ok(read),
+            (Some(reading), _) if reading.repeated => Ok(&reading.last),
             (_, Some(latest)) if latest.version() == version && version > 0 => Ok(latest),
             _ => Err(Command::ReadVersion(version)),
         }
@@ -291,25 +295,26 @@ impl View {
 
     /// The version as far as it was read.
     pub fn known_version(&self, version: u64) -> Option<&SecretSnapshot> {
-        self.versions.get(&version).map(|(read, _)| read)
+        self.versions.get(&version).map(|reading| &reading.last)
     }
 
     /// The look-up of the value in this version.
-    pub fn version_value(&self, version: u64) -> Decision<&Lookup> {
-        self.version_values
-            .get(&version)
+    pub fn version_value(&self, version: u64) -> Fact<&Lookup> {
+        let reading = self.version_values.get(&version);
+        reading
+            .and_then(|reading| reading.counted(self.shown_by_version(version)))
             .ok_or(Command::LookUpVersion(version))
     }
 
     /// The token with this id, read by its id.
-    pub fn token(&self, id: &TokenId) -> Decision<&Result<Lookup, CallError>> {
+    pub fn token(&self, id: &TokenId) -> Fact<&Result<Lookup, CallError>> {
         self.tokens
             .get(id)
             .ok_or_else(|| Command::LookUp(id.clone()))
     }
 
     /// The 404 of this environment is trusted.
-    pub fn not_found_is_trusted(&self) -> Decision<()> {
+    pub fn not_found_is_trusted(&self) -> Fact<()> {
         if self.not_found_trusted {
             Ok(())
         } else {
@@ -318,7 +323,7 @@ impl View {
     }
 
     /// A listing that was taken in this run, after the last action that can have changed it.
-    pub fn current_listing(&self) -> Decision<&Listing> {
+    pub fn current_listing(&self) -> Fact<&Listing> {
         match &self.listing {
             Some(listing) if self.listing_is_current => Ok(listing),
             _ => Err(Command::List),

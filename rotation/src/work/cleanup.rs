@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::command::{Command, SecretSnapshot, TokenAction};
-use crate::context::{AfterWrite, Context, Step};
+use crate::context::{AfterWrite, Change, Context, Decision, Step};
 use crate::error::ErrorKind;
 use crate::event::{EventName, Level, Report};
 use crate::failure;
@@ -18,9 +18,10 @@ use crate::observe::fence_base;
 use crate::ownership::{self, Kinship, kinship};
 use crate::reading::read_token;
 use crate::record::{OpenAttempt, Record, RetiringState, Work};
-use crate::token::{TokenId, TokenInfo, manages_tokens};
+use crate::request::Listing;
+use crate::token::{TokenId, TokenInfo};
 use crate::transition::{self, Leaving};
-use crate::view::{Decision, Lookup};
+use crate::view::{Fact, Lookup};
 
 /// Two listings that show nothing must be at least this far apart before an open attempt is closed (less where `settle` is shorter).
 const LISTINGS_APART: Duration = Duration::from_secs(60);
@@ -33,49 +34,30 @@ const MOST: usize = 1_000;
 /// Under the claim to clean up.
 pub fn claimed(cx: &Context<'_>) -> Decision<Step> {
     cx.view.secret(cx.record)?;
-    if let Some(step) = next(cx)? {
-        return Ok(step);
-    }
+    next(cx)?;
     Ok(match fence_base(cx) {
-        Some(base) => Step::Do(Command::Fence { base }),
-        None => release(cx),
+        Some(base) => Command::Fence { base }.into(),
+        None => cx.release().into(),
     })
 }
 
-fn release(cx: &Context<'_>) -> Step {
-    let mut record = cx.draft();
-    record.claim = None;
-    Step::write(record, vec![], AfterWrite::Continue)
-}
-
-/// The next step; none = there is nothing to clean up now.
-pub fn next(cx: &Context<'_>) -> Decision<Option<Step>> {
-    let (record, env) = (cx.record, &cx.request.env);
+/// The next step, if there is something to clean up.
+pub fn next(cx: &Context<'_>) -> Decision<()> {
+    let (record, env) = (cx.record, cx.env());
     // What other secrets hold must be known before anything is cleaned up.
     let may = env.enabled && env.may_retire;
     if record.coordinates.base_url != cx.plan().coordinates.base_url || !may {
-        return Ok(None);
+        return Ok(());
     }
     let Some(listing) = cx.view.listing() else {
-        let due = record
-            .open
-            .iter()
-            .any(|open| next_listing(cx, open) <= cx.now.wall);
-        return if due { Err(Command::List) } else { Ok(None) };
+        let is_due = |open| next_listing(cx, open) <= cx.now.wall;
+        return match record.open.iter().any(is_due) {
+            true => Err(Command::List.into()),
+            false => Ok(()),
+        };
     };
     for open in &record.open {
-        let token = listing.tokens.iter().find(|token| {
-            kinship(record, &token.name) == Some(Kinship::Open(open.attempt))
-                && !record.is_current(&token.id)
-                && record.retiring(&token.id).is_none()
-        });
-        let step = match token {
-            Some(token) => settle_found(cx, open, token)?,
-            None => settle_missing(cx, open, listing.at, &listing.tokens),
-        };
-        if step.is_some() {
-            return Ok(step);
-        }
+        settle_open(cx, open, listing)?;
     }
     settle_unknown(cx, &listing.tokens)
 }
@@ -95,89 +77,97 @@ pub fn next_listing(cx: &Context<'_>, open: &OpenAttempt) -> Timestamp {
     }
 }
 
-/// A listing shows no token of this attempt that is still to be settled. If it shows none at all, that proves nothing until it did so
-/// twice, apart, and effects had time to appear.
-fn settle_missing(
-    cx: &Context<'_>,
-    open: &OpenAttempt,
-    listed: Timestamp,
-    tokens: &[TokenInfo],
-) -> Option<Step> {
-    let known = tokens
-        .iter()
-        .any(|token| kinship(cx.record, &token.name) == Some(Kinship::Open(open.attempt)));
-    let first = open.missed.is_none() && listed >= open.since;
-    let last = open.missed.is_some() && listed >= next_listing(cx, open);
-    let mut record = cx.draft();
-    if known || last {
-        transition::close_attempt(&mut record, open.attempt);
-        if known {
+fn settle_open(cx: &Context<'_>, open: &OpenAttempt, listing: &Listing) -> Decision<()> {
+    let all: Vec<_> = tokens_of(cx.record, open, listing).collect();
+    let is_unsettled = |token: &&&TokenInfo| {
+        !cx.record.is_current(&token.id) && cx.record.retiring(&token.id).is_none()
+    };
+    if let Some(token) = all.iter().find(is_unsettled) {
+        return settle_found(cx, open, token);
+    }
+    // That none is listed proves nothing until it was so twice, apart, and effects had time to appear.
+    let is_settled = !all.is_empty();
+    let is_first = open.missed.is_none() && listing.at >= open.since;
+    let is_last = open.missed.is_some() && listing.at >= next_listing(cx, open);
+    if !is_settled && !is_first && !is_last {
+        return Ok(());
+    }
+    let write = cx.write(|record| {
+        if is_settled {
             record.claim = None;
         }
-    } else if first {
-        for other in &mut record.open {
-            if other.attempt == open.attempt {
-                other.missed = Some(listed);
-            }
+        if is_settled || is_last {
+            transition::close_attempt(record, open.attempt);
+        } else if let Some(open) = record.open.iter_mut().find(|it| it.attempt == open.attempt) {
+            open.missed = Some(listing.at);
         }
-    } else {
-        return None;
-    }
-    Some(Step::write(record, vec![], AfterWrite::Continue))
+    });
+    Err(write.into())
+}
+
+/// The listed tokens that this attempt ordered.
+fn tokens_of<'a>(
+    record: &Record,
+    open: &OpenAttempt,
+    listing: &'a Listing,
+) -> impl Iterator<Item = &'a TokenInfo> {
+    let ours = Some(Kinship::Open(open.attempt));
+    let tokens = listing.tokens.iter();
+    tokens.filter(move |token| kinship(record, &token.name) == ours)
 }
 
 /// A token of an open attempt is there.
-fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Decision<Option<Step>> {
+fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Decision<()> {
     match cx.view.outcome_of(&TokenAction::Delete, &token.id) {
-        Some(Ok(())) => return Ok(Some(orphan_deleted(cx, open, token))),
-        // It was in this run's listing, so the environment answers for tokens that exist: gone is gone.
-        Some(Err(error)) if error.kind == ErrorKind::Gone => {
-            return Ok(Some(orphan_deleted(cx, open, token)));
-        }
-        // It retires instead: what keeps it from being ended is its own failure there, and the others retire.
-        Some(Err(error)) if error.kind == ErrorKind::Refused => {
-            let version = cx.view.secret(cx.record)?.version();
-            return Ok(Some(retire_orphan(cx, open, token, version, None)));
-        }
-        Some(Err(error)) => return Ok(Some(failure::give_up(cx, error))),
         None => {}
+        Some(Ok(())) => return Err(orphan_deleted(cx, open, token).into()),
+        Some(Err(error)) => {
+            return Err(match error.kind {
+                // It was in this run's listing, so the environment answers for tokens that exist: gone is gone.
+                ErrorKind::Gone => orphan_deleted(cx, open, token).into(),
+                // It retires instead: what keeps it from being ended is its own failure there, and the others retire.
+                ErrorKind::Refused => retire_unstored(cx, open, token)?.into(),
+                _ => failure::give_up(cx, error),
+            });
+        }
     }
     // Without the name that was ordered, only the number says whose it is: it retires, and is proven again before it is ended.
-    let deletable = open.digest.is_some() && !is_protected(cx, token);
-    Ok(match orphan_decision(cx, open.base, &token.id)? {
-        Orphan::Wait => None,
-        Orphan::Delete if !deletable => {
-            let version = cx.view.secret(cx.record)?.version();
-            Some(retire_orphan(cx, open, token, version, None))
-        }
+    let is_held = ownership::other_holder(cx, &token.id).is_some();
+    let deletable = open.digest.is_some() && !is_held && !is_protected(cx, token);
+    Err(match orphan_decision(cx, open.base, &token.id)? {
+        Orphan::Wait => return Ok(()),
         // It was stored: what it was to serve is served, whatever was written after it.
-        Orphan::Retire(version) => Some(retire_orphan(cx, open, token, version, open.due)),
+        Orphan::Retire(version) => retire_orphan(cx, open, token, version, open.due).into(),
+        Orphan::Delete if !deletable => retire_unstored(cx, open, token)?.into(),
         Orphan::Fence(_) | Orphan::Delete if !cx.is_claimed() => {
-            let mut record = cx.draft();
-            record.claim = Some(cx.claim(Work::Cleanup));
-            Some(Step::write(record, vec![], AfterWrite::Reread))
+            cx.take_claim(Work::Cleanup).into()
         }
-        Orphan::Fence(base) => Some(Step::Do(Command::Fence { base })),
+        Orphan::Fence(base) => Command::Fence { base }.into(),
         // The listing may be older than this run: what is deleted is read once more.
         Orphan::Delete => match read_token(cx, &token.id)? {
-            Ok(Lookup::Found(info)) => (kinship(cx.record, &info.name)
-                == Some(Kinship::Open(open.attempt)))
-            .then(|| Step::Do(Command::Change(TokenAction::Delete, token.id.clone()))),
+            Ok(Lookup::Found(info)) => {
+                if kinship(cx.record, &info.name) != Some(Kinship::Open(open.attempt)) {
+                    return Ok(());
+                }
+                Command::Change(TokenAction::Delete, token.id.clone()).into()
+            }
             Ok(Lookup::NotFound) => {
                 cx.view.not_found_is_trusted()?;
-                Some(orphan_deleted(cx, open, token))
+                orphan_deleted(cx, open, token).into()
             }
-            Err(error) => Some(failure::give_up(cx, &error)),
+            Err(error) => failure::give_up(cx, &error),
         },
     })
 }
 
-/// It belongs to someone else as well, whatever its name says.
+/// It is not to be deleted at once, whatever its name says.
 fn is_protected(cx: &Context<'_>, token: &TokenInfo) -> bool {
-    token.personal
-        || cx.request.env.management_tokens.contains(&token.id)
-        || ownership::other_holder(cx, &token.id).is_some()
-        || (manages_tokens(&token.scopes) && !cx.plan().manages_tokens)
+    token.personal || ownership::manages(cx, token).is_some()
+}
+
+fn retire_unstored(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Fact<Change> {
+    let version = cx.view.secret(cx.record)?.version();
+    Ok(retire_orphan(cx, open, token, version, None))
 }
 
 fn retire_orphan(
@@ -186,12 +176,13 @@ fn retire_orphan(
     token: &TokenInfo,
     version: u64,
     served: Option<Timestamp>,
-) -> Step {
-    let mut record = cx.draft();
-    transition::put_into_grace(cx, &mut record, Leaving::marked(token, version));
-    transition::serve(cx, &mut record, served);
-    transition::close_attempt(&mut record, open.attempt);
-    Step::write(record, vec![found_report(token)], AfterWrite::Continue)
+) -> Change {
+    let write = cx.write(|record| {
+        transition::put_into_grace(cx, record, Leaving::marked(token, version));
+        transition::serve(cx, record, served);
+        transition::close_attempt(record, open.attempt);
+    });
+    write.report(found_report(token))
 }
 
 /// What to do about a token of an open attempt.
@@ -207,92 +198,92 @@ enum Orphan {
 }
 
 /// May the token of an attempt with this base be deleted?
-fn orphan_decision(cx: &Context<'_>, base: u64, id: &TokenId) -> Decision<Orphan> {
+fn orphan_decision(cx: &Context<'_>, base: u64, id: &TokenId) -> Fact<Orphan> {
     let secret = cx.view.secret(cx.record)?;
-    let version = secret.version();
-    if !cx.is_past(version, base) {
+    let (version, history) = (secret.version(), cx.env().history);
+    // Without history versions are fingerprints, and past means different.
+    let is_past = if history {
+        version > base
+    } else {
+        version != base
+    };
+    if !is_past {
         let present = matches!(secret, SecretSnapshot::Present { .. });
-        return Ok(match present && cx.request.env.history && version == base {
+        return Ok(match present && history && version == base {
             true => Orphan::Fence(base),
             false => Orphan::Wait,
         });
     }
-    if !cx.request.env.history {
+    if !history {
         return Ok(Orphan::Retire(version));
     }
     let next = base.saturating_add(1);
-    let place = if version == next {
-        secret
-    } else {
-        cx.view.version(next)?
+    let place = match version == next {
+        true => secret,
+        false => cx.view.version(next)?,
     };
-    Ok(match place {
-        SecretSnapshot::Present { value: None, .. } => Orphan::Delete,
-        SecretSnapshot::Present {
-            value: Some(value), ..
-        } => match &value.id {
-            Some(other) if other != id => Orphan::Delete,
-            // It was stored, or its value does not show whose it is.
-            _ => Orphan::Retire(version.saturating_sub(1)),
-        },
-        _ => Orphan::Retire(version.saturating_sub(1)),
+    let never_stored = match place {
+        SecretSnapshot::Present { value, .. } => {
+            // A value that does not show whose it is may be this token's.
+            let shown = value.as_ref().map(|value| value.id.as_ref());
+            shown.is_none_or(|shown| shown.is_some_and(|shown| shown != id))
+        }
+        SecretSnapshot::Deleted { .. } | SecretSnapshot::Absent => false,
+    };
+    Ok(match never_stored {
+        true => Orphan::Delete,
+        false => Orphan::Retire(version.saturating_sub(1)),
     })
 }
 
-fn orphan_deleted(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Step {
+fn orphan_deleted(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Change {
     let message = format!(
         "deleted {}, which the interrupted attempt {} made and never stored",
         token.id, open.attempt
     );
     let report = Report::new(EventName::OrphanDeleted, message).token(&token.id);
-    let mut record = cx.draft();
-    let others = cx.view.listing().is_some_and(|listing| {
-        listing.tokens.iter().any(|other| {
-            other.id != token.id
-                && kinship(&record, &other.name) == Some(Kinship::Open(open.attempt))
-        })
+    let listing = cx.view.listing();
+    let others = listing.is_some_and(|listing| {
+        tokens_of(cx.record, open, listing).any(|other| other.id != token.id)
     });
-    if !others {
-        transition::close_attempt(&mut record, open.attempt);
-    }
-    record.claim = None;
-    Step::write(record, vec![report], AfterWrite::Gone(token.id.clone()))
+    let write = cx.write(|record| {
+        if !others {
+            transition::close_attempt(record, open.attempt);
+        }
+        record.claim = None;
+    });
+    let gone = AfterWrite::Gone(token.id.clone());
+    write.report(report).then(gone)
 }
 
 /// Tokens with this secret's marker that the document does not know: a sender that froze before its mint, or a document that is older than
 /// the tokens. They retire with full grace, fenced, because one of them may be somebody's current value. Copies are left alone.
-fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<Option<Step>> {
+fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<()> {
     let record = cx.record;
-    let current = record.current.iter().map(|current| &current.id);
     let retiring = record.retiring.iter().map(|entry| &entry.id);
-    let known: BTreeSet<&TokenId> = current
-        .chain(retiring)
-        .chain(&record.attempts.left_alone)
-        .collect();
-    let unknown = tokens.iter().filter(|token| !known.contains(&token.id));
-    let unknown: Vec<(&TokenInfo, Option<u64>)> = unknown
-        .filter_map(|token| match kinship(record, &token.name)? {
-            Kinship::Unknown(n) => Some((token, Some(n))),
-            Kinship::Copy => Some((token, None)),
-            Kinship::Open(_) | Kinship::Claimed(_) => None,
-        })
-        .collect();
-    let is_protected = |token: &TokenInfo| {
-        token.personal
-            || cx.request.env.management_tokens.contains(&token.id)
-            || (manages_tokens(&token.scopes) && !cx.plan().manages_tokens)
-    };
-    // The highest number counts at once, however many tokens wait: it must not be given out again.
-    let highest = unknown.iter().filter_map(|(_, n)| *n).max().unwrap_or(0);
-    let (ours, copies): (Vec<_>, Vec<_>) = unknown
-        .into_iter()
-        .partition(|(token, n)| n.is_some() && !is_protected(token));
-    let room = MOST.saturating_sub(record.retiring.len()).min(SLICE);
-    let ours = &ours[..room.min(ours.len())];
-    let copies = &copies[..record.room_to_leave_alone().min(copies.len())];
+    let known = retiring.chain(record.current_id());
+    let known: BTreeSet<_> = known.chain(&record.attempts.left_alone).collect();
+    let mut highest = 0;
+    let (mut ours, mut copies) = (vec![], vec![]);
+    for token in tokens.iter().filter(|token| !known.contains(&token.id)) {
+        match kinship(record, &token.name) {
+            Some(Kinship::Unknown(n)) => {
+                // The highest number counts at once, however many tokens wait: it must not be given out again.
+                highest = highest.max(n);
+                match is_protected(cx, token) {
+                    true => copies.push(token),
+                    false => ours.push(token),
+                }
+            }
+            Some(Kinship::Copy) => copies.push(token),
+            Some(Kinship::Open(_) | Kinship::Claimed(_)) | None => {}
+        }
+    }
+    ours.truncate(MOST.saturating_sub(record.retiring.len()).min(SLICE));
+    copies.truncate(record.room_to_leave_alone());
     let went_back = highest > record.attempts.attempt;
     if ours.is_empty() && copies.is_empty() && !went_back {
-        return Ok(None);
+        return Ok(());
     }
     let secret = cx.view.secret(record)?;
     let (version, held) = (secret.version(), secret.id());
@@ -301,18 +292,18 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<Option<Ste
     if went_back {
         reports.push(transition::went_back(cx, &mut draft, highest));
     }
-    for (token, _) in copies {
+    for token in copies {
         draft.leave_alone(&token.id);
         reports.push(copy_report(token));
     }
-    for (token, _) in ours.iter().filter(|(token, _)| held != Some(&token.id)) {
+    for token in ours.into_iter().filter(|token| held != Some(&token.id)) {
         transition::put_into_grace(cx, &mut draft, Leaving::marked(token, version));
         reports.push(found_report(token));
     }
     if reports.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
-    Ok(Some(Step::write(draft, reports, AfterWrite::Continue)))
+    Err(Change::new(draft).reports(reports).into())
 }
 
 fn found_report(token: &TokenInfo) -> Report {
@@ -320,9 +311,8 @@ fn found_report(token: &TokenInfo) -> Report {
         "found {} ({}) with our marker but in no journal document; it will be retired after the full grace",
         token.id, token.name
     );
-    Report::new(EventName::OrphanFound, message)
-        .token(&token.id)
-        .at(Level::Info)
+    let report = Report::new(EventName::OrphanFound, message);
+    report.token(&token.id).at(Level::Info)
 }
 
 fn copy_report(token: &TokenInfo) -> Report {
@@ -330,9 +320,7 @@ fn copy_report(token: &TokenInfo) -> Report {
         "{} ({}) bears our marker, but dtrotate did not make it: it is left alone. Rename it, so that it is not mistaken for a token of dtrotate",
         token.id, token.name
     );
-    Report::new(EventName::OrphanFound, message)
-        .token(&token.id)
-        .at(Level::Warn)
+    Report::new(EventName::OrphanFound, message).token(&token.id)
 }
 
 /// Is there work for a run in a listing: a token of this secret that its document does not know, or one of an open attempt? Cheap, so that a

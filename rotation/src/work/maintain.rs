@@ -4,17 +4,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::command::{Command, RunResult, TokenAction};
-use crate::context::{AfterWrite, Context, Step};
+use crate::context::{AfterWrite, Change, Context, Decision, Step};
 use crate::event::{EventName, Level, Report};
 use crate::marker::{Marker, NameDigest};
-use crate::observe::{SecretState, belongs_here, secret_state};
+use crate::observe::{SecretState, secret_state};
 use crate::ownership;
 use crate::reading::read_token;
-use crate::record::{Invalid, Reason, Record, RetiringState, Trigger};
+use crate::record::{Invalid, Reason, Record, Retiring, RetiringState, Trigger};
 use crate::request::RotationRequest;
 use crate::token::{TokenId, TokenInfo};
-use crate::transition;
-use crate::view::{Decision, Lookup};
+use crate::view::Lookup;
 
 /// A document that was closed, and its secret is in the configuration (again).
 pub fn reopen(cx: &Context<'_>) -> Step {
@@ -26,69 +25,72 @@ pub fn reopen(cx: &Context<'_>) -> Step {
         )));
     }
     // While it was closed nobody looked: what is there now is recorded as when it was first seen, and no due time was missed.
-    let mut record = cx.draft();
-    record.closed_at = None;
-    record.adopted_at = cx.now.wall;
-    record.coordinates = cx.plan().coordinates.clone();
-    record.current = None;
-    record.health.failure = None;
-    record.health.invalid = None;
-    Step::write(record, vec![], AfterWrite::Reread)
+    let reopened = cx.write(|record| {
+        record.closed_at = None;
+        record.adopted_at = cx.now.wall;
+        record.coordinates = cx.plan().coordinates.clone();
+        record.current = None;
+        record.health.failure = None;
+        record.health.invalid = None;
+    });
+    reopened.then(AfterWrite::Reread).into()
 }
 
 /// The secret left the configuration, and nothing is left to be finished.
-pub fn close_document(cx: &Context<'_>) -> Option<Step> {
+pub fn close_document(cx: &Context<'_>) -> Decision<()> {
     if !cx.is_released() || !cx.record.is_finished() {
-        return None;
+        return Ok(());
     }
-    let mut record = cx.draft();
-    record.closed_at = Some(cx.now.wall);
-    record.health.failure = None;
-    record.health.invalid = None;
     let name = &cx.plan().name;
-    let message = match &record.current {
-        Some(current) => format!(
-            "{name} left the configuration and its former tokens are gone; {} stays as it is and is no longer rotated",
-            current.id
+    let current = cx.record.current_id();
+    let message = match current {
+        Some(id) => format!(
+            "{name} left the configuration and its former tokens are gone; {id} stays as it is and is no longer rotated"
         ),
         None => format!("{name} left the configuration, and nothing of it is left to be finished"),
     };
-    let mut report = Report::new(EventName::SecretReleased, message);
-    report.token_id = record.current.as_ref().map(|current| current.id.clone());
-    let end = AfterWrite::Finish(RunResult::Done { wake: None });
-    Some(Step::write(record, vec![report], end))
+    let report = Report::new(EventName::SecretReleased, message).token(current);
+    let closed = cx.write(|record| {
+        record.closed_at = Some(cx.now.wall);
+        record.health.failure = None;
+        record.health.invalid = None;
+    });
+    let end = RunResult::Done { wake: None };
+    Err(closed.report(report).finish(end).into())
 }
 
 /// A person drops an entry that cannot be proven or ended. The token is left as it is and named in the history.
 pub fn forget(cx: &Context<'_>, id: &TokenId) -> Step {
-    let mut record = cx.draft();
-    let before = record.retiring.len();
-    record.retiring.retain(|entry| entry.id != *id);
-    if record.retiring.len() == before {
+    if cx.record.retiring(id).is_none() {
         return Step::refuse(format!(
             "{id} is not among the retiring tokens of {}",
             cx.plan().name
         ));
     }
-    record.leave_alone(id);
     let message = format!(
         "{id} was dropped from the retiring tokens by a command; it is left as it is at Dynatrace"
     );
     let report = Report::new(EventName::RetirementBlocked, message)
         .token(id)
         .at(Level::Info);
-    let end = AfterWrite::Finish(RunResult::Done { wake: None });
-    Step::write(record, vec![report], end)
+    let forgotten = cx.write(|record| {
+        record.retiring.retain(|entry| entry.id != *id);
+        record.leave_alone(id);
+    });
+    let end = RunResult::Done { wake: None };
+    forgotten.report(report).finish(end).into()
 }
 
 /// Consumers could not read the new value while Vault could not be used: graces that were running then are extended by that. If it is not
 /// known how long it was, they begin again. Every replica may do this; an outage counts once.
-pub fn extend_grace_for_outage(cx: &Context<'_>) -> Option<Step> {
-    let outage = cx.request.env.outage?;
-    let mut record = cx.draft();
+pub fn extend_grace_for_outage(cx: &Context<'_>) -> Decision<()> {
+    let Some(outage) = cx.env().outage else {
+        return Ok(());
+    };
+    let mut change = Change::new(cx.draft());
     let grace = SignedDuration::try_from(cx.plan().grace).unwrap_or_default();
     let mut extended = 0;
-    for entry in &mut record.retiring {
+    for entry in &mut change.record.retiring {
         let counted = entry.outage_counted_until.unwrap_or(entry.since);
         let ran = entry.state == RetiringState::Grace && counted < outage.until;
         let due = match outage.since {
@@ -104,7 +106,7 @@ pub fn extend_grace_for_outage(cx: &Context<'_>) -> Option<Step> {
         extended += 1;
     }
     if extended == 0 {
-        return None;
+        return Ok(());
     }
     let message = format!(
         "Vault was unavailable until {}, so consumers had less time to pick up a new value: the grace of {extended} old tokens is extended",
@@ -112,98 +114,87 @@ pub fn extend_grace_for_outage(cx: &Context<'_>) -> Option<Step> {
     );
     // As many lines as secrets; the end of the outage itself is reported once.
     let report = Report::new(EventName::RetirementHeld, message).at(Level::Debug);
-    Some(Step::write(record, vec![report], AfterWrite::Continue))
+    Err(change.report(report).into())
 }
 
 /// A token that retires without our marker gets it while its value can still be proven (rule A11).
-pub fn mark_retiring(cx: &Context<'_>) -> Decision<Option<Step>> {
-    let env = &cx.request.env;
+pub fn mark_retiring(cx: &Context<'_>) -> Decision<()> {
+    let env = cx.env();
     if !env.capabilities.rename || !env.enabled {
-        return Ok(None);
+        return Ok(());
     }
-    let unmarked = |entry: &&crate::record::Retiring| {
+    let unmarked = |entry: &&Retiring| {
         entry.digest.is_none()
             && entry.state == RetiringState::Grace
-            && belongs_here(cx, entry)
+            && cx.belongs_here(entry)
             && ownership::other_holder(cx, &entry.id).is_none()
     };
     for entry in cx.record.retiring.iter().filter(unmarked) {
-        let Ok(Lookup::Found(info)) = read_token(cx, &entry.id)? else {
+        let id = &entry.id;
+        let Ok(Lookup::Found(info)) = read_token(cx, id)? else {
             continue;
         };
         if info.personal || ownership::prove(cx, entry, &info)?.is_err() {
             continue;
         }
-        if Marker::of(&info.name, &cx.record.epoch).is_some() {
-            return Ok(Some(remember_name(cx, &entry.id, &info)));
+        let epoch = &cx.record.epoch;
+        if Marker::of(&info.name, epoch).is_some() {
+            let digest = NameDigest::of(&info.name);
+            return Err(cx.write_entry(id, |it| it.digest = Some(digest)).into());
         }
-        if cx.view.rename_was_tried(&entry.id) {
-            continue;
+        if !cx.view.rename_was_tried(id) {
+            let (base, _) = Marker::split(&info.name);
+            let name = Marker::adopted(epoch).name(&base, env.capabilities.name_limit);
+            return Err(Command::Change(TokenAction::Rename(name), id.clone()).into());
         }
-        let (base, _) = Marker::split(&info.name);
-        let name = transition::adopted_marker(cx.record).name(&base, env.capabilities.name_limit);
-        return Ok(Some(Step::Do(Command::Change(
-            TokenAction::Rename(name),
-            entry.id.clone(),
-        ))));
     }
-    Ok(None)
-}
-
-fn remember_name(cx: &Context<'_>, id: &TokenId, info: &TokenInfo) -> Step {
-    let mut record = cx.draft();
-    if let Some(entry) = transition::entry_mut(&mut record, id) {
-        entry.digest = Some(NameDigest::of(&info.name));
-    }
-    Step::write(record, vec![], AfterWrite::Continue)
+    Ok(())
 }
 
 /// The current value may be invalid, or it was not usable and may have recovered: check it.
-pub fn check_validity(cx: &Context<'_>) -> Decision<Option<Step>> {
+pub fn check_validity(cx: &Context<'_>) -> Decision<()> {
     if !cx.request.hints.recheck_token || cx.is_released() || cx.is_relocated() {
-        return Ok(None);
+        return Ok(());
     }
     // Once per run is enough.
     if cx.view.value_was_checked() && cx.view.known_value().is_none() {
-        return Ok(None);
+        return Ok(());
     }
     let state = secret_state(cx)?;
     let health = &cx.record.health;
-    let stuck = cx
-        .record
-        .stuck()
-        .is_some_and(|failure| failure.reason.is_of_the_value());
-    let Some(wrong) = invalid_reason(cx, &state) else {
-        let over = stuck && !matches!(state, SecretState::Blocked(..));
-        return Ok((over || health.invalid.is_some()).then(|| clear_invalid(cx, over)));
+    let stuck = is_stuck_by_its_value(cx.record);
+    let Some(message) = invalid_reason(cx, &state) else {
+        let is_resolved = stuck && !matches!(state, SecretState::Blocked(..));
+        if is_resolved || health.invalid.is_some() {
+            return Err(clear_invalid(cx, is_resolved).into());
+        }
+        return Ok(());
     };
     let gone = matches!(
         state,
-        SecretState::Missing | SecretState::Blocked(Reason::TokenUnknown, _)
+        SecretState::Missing(_) | SecretState::Blocked(Reason::TokenUnknown, _)
     );
-    if health.went_back_at.is_some() && gone && cx.request.env.enabled {
+    if health.went_back_at.is_some() && gone && cx.env().enabled {
         // Vault was restored, and what it holds is gone: this once it is replaced at once.
-        return Ok(Some(Step::Rotate(RotationRequest {
+        return Err(Step::Rotate(RotationRequest {
             due: None,
             trigger: Trigger::Sweep,
             accept_recorded_rights: false,
-        })));
+        }));
     }
     if health.invalid.is_some() || stuck {
-        return Ok(None);
+        return Ok(());
     }
-    let mut record = cx.draft();
-    let mut report = Report::new(EventName::CurrentInvalid, wrong.clone());
-    report.token_id = record.current.as_ref().map(|current| current.id.clone());
-    record.health.invalid = Some(Invalid {
-        since: cx.now.wall,
-        message: wrong,
-    });
-    Ok(Some(Step::write(
-        record,
-        vec![report],
-        AfterWrite::Continue,
-    )))
+    let report = Report::new(EventName::CurrentInvalid, message.clone());
+    let since = cx.now.wall;
+    let write = cx.write(|record| record.health.invalid = Some(Invalid { since, message }));
+    Err(write.report(report.token(cx.record.current_id())).into())
+}
+
+/// It is stuck for a reason that reading its value again can resolve.
+fn is_stuck_by_its_value(record: &Record) -> bool {
+    let stuck = record.stuck();
+    stuck.is_some_and(|failure| failure.reason.is_of_the_value())
 }
 
 /// Why the value in Vault does not work, as a sentence; none = it works, or that is not known.
@@ -223,8 +214,7 @@ fn invalid_reason(cx: &Context<'_>, state: &SecretState) -> Option<String> {
     })
 }
 
-fn clear_invalid(cx: &Context<'_>, was_stuck: bool) -> Step {
-    let mut record = cx.draft();
+fn clear_invalid(cx: &Context<'_>, was_stuck: bool) -> Change {
     let event = match was_stuck {
         true => EventName::RotationStuck,
         false => EventName::CurrentInvalid,
@@ -233,17 +223,16 @@ fn clear_invalid(cx: &Context<'_>, was_stuck: bool) -> Step {
         "resolved: the token in {} is valid again; the next rotation is as scheduled",
         cx.place()
     );
-    let mut report = Report::new(event, message).at(Level::Info);
-    report.token_id = cx
-        .view
-        .known_secret()
-        .and_then(|secret| secret.id().cloned());
-    record.health.invalid = None;
-    record.health.went_back_at = None;
-    if was_stuck {
-        record.health.failure = None;
-    }
-    Step::write(record, vec![report], AfterWrite::Continue)
+    let id = cx.view.known_secret().and_then(|secret| secret.id());
+    let report = Report::new(event, message).token(id).at(Level::Info);
+    let write = cx.write(|record| {
+        record.health.invalid = None;
+        record.health.went_back_at = None;
+        if was_stuck {
+            record.health.failure = None;
+        }
+    });
+    write.report(report)
 }
 
 fn is_expired(info: &TokenInfo, now: Timestamp) -> bool {
@@ -253,10 +242,7 @@ fn is_expired(info: &TokenInfo, now: Timestamp) -> bool {
 /// Does a sweep make this secret's current token suspect, or is it stuck for a reason that may be resolved? `listed` are the tokens that the
 /// environment returned, the current ones among them whether they bear a marker or not. A list proves nothing: a run looks.
 pub fn token_suspect(record: &Record, listed: &[TokenInfo], now: Timestamp) -> bool {
-    let stuck = record
-        .stuck()
-        .is_some_and(|failure| failure.reason.is_of_the_value());
-    if record.health.invalid.is_some() || stuck {
+    if record.health.invalid.is_some() || is_stuck_by_its_value(record) {
         return true;
     }
     let Some(current) = &record.current else {

@@ -1,35 +1,30 @@
 //! A secret that the configuration moved: reported at once, and continued at the new place when a person accepts it.
 
 use crate::command::RunResult;
-use crate::context::{AfterWrite, Context, Step};
+use crate::context::{AfterWrite, Change, Context, Decision, Step};
 use crate::event::{EventName, Level, Report};
-use crate::failure::{self, Retry};
-use crate::record::{Origin, Reason, RetiringState, Trigger};
+use crate::failure;
+use crate::record::{Reason, RetiringState, Trigger};
 use crate::transition::{self, Leaving};
-use crate::view::Decision;
+use crate::view::Fact;
 
 /// The configuration moved it: that is reported at once, and not at its next due time; and so is that it moved back.
-pub fn report(cx: &Context<'_>) -> Decision<Option<Step>> {
+pub fn report(cx: &Context<'_>) -> Decision<()> {
     let moved = cx.is_relocated() && !cx.is_released();
-    let known = cx
-        .record
-        .health
-        .failure
-        .as_ref()
-        .is_some_and(|it| it.reason == Reason::Moved);
-    Ok(match (moved, known) {
-        (true, false) => Some(next(cx)?),
+    let failure = cx.record.health.failure.as_ref();
+    let known = failure.is_some_and(|failure| failure.reason == Reason::Moved);
+    match (moved, known) {
+        (true, false) => Err(next(cx)?),
         // Only after a start or a change of settings: another replica may have the newer ones.
         (false, true) if cx.journal_is_fresh => {
-            let mut record = cx.draft();
-            record.health.failure = None;
-            let message = format!("resolved: the secret is at {} again", record.coordinates);
+            let message = format!("resolved: the secret is at {} again", cx.place());
             let mut report = Report::new(EventName::RotationStuck, message).at(Level::Info);
             report.reason = Some(Reason::Moved);
-            Some(Step::write(record, vec![report], AfterWrite::Continue))
+            let write = cx.write(|record| record.health.failure = None);
+            Err(write.report(report).into())
         }
-        _ => None,
-    })
+        _ => Ok(()),
+    }
 }
 
 /// Accepts the new coordinates, as a person asked for by `rotate NAME`. Open attempts must be settled at the old place first: their fences
@@ -62,19 +57,13 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
             "the configuration moved this secret from {old} to {new}; check that the new place holds the right token, then run \
              `dtrotate rotate {name}` to accept it{former}{first}"
         );
-        return Ok(failure::fail(cx, Reason::Moved, &message, Retry::Stuck));
+        return Ok(failure::stuck(cx, Reason::Moved, &message));
     }
     prove_current(cx)?;
     let mut record = cx.draft();
     if other_environment && let Some(current) = record.current.take() {
         // It belongs to the URL that it was made at. If it is at the new one as well, it comes back from there.
-        let leaving = Leaving {
-            id: current.id,
-            base: 0,
-            origin: Origin::Version(current.version),
-            digest: current.digest,
-        };
-        transition::put_into_grace(cx, &mut record, leaving);
+        transition::put_into_grace(cx, &mut record, Leaving::former(current, 0));
     }
     record.coordinates = configured.clone();
     if let Some(current) = &mut record.current {
@@ -89,19 +78,19 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
         }
     }
     let report = Report::new(EventName::SecretMoved, format!("moved from {old} to {new}"));
-    Ok(Step::write(record, vec![report], AfterWrite::Relocated))
+    let change = Change::new(record).report(report);
+    Ok(change.then(AfterWrite::Relocated).into())
 }
 
 /// A current token without our marker is proven by its value at the old place, which is not read any more once the move is accepted.
-fn prove_current(cx: &Context<'_>) -> Decision<()> {
-    let Some(current) = cx.record.current.as_ref().filter(|it| it.digest.is_none()) else {
-        return Ok(());
-    };
-    if cx.request.env.history && current.version > 0 {
-        let value = cx.view.version(current.version)?.value();
-        if value.is_some_and(|value| value.id.as_ref().is_none_or(|id| *id == current.id)) {
-            cx.view.version_value(current.version)?;
-        }
+fn prove_current(cx: &Context<'_>) -> Fact<()> {
+    let current = cx.record.current.as_ref();
+    if let Some(current) = current.filter(|it| it.digest.is_none() && it.version > 0)
+        && cx.env().history
+        && let Some(value) = cx.view.version(current.version)?.value()
+        && value.id.as_ref().is_none_or(|id| *id == current.id)
+    {
+        cx.view.version_value(current.version)?;
     }
     Ok(())
 }

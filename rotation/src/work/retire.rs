@@ -6,362 +6,259 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::command::{Command, TokenAction};
-use crate::context::{AfterWrite, Context, Step};
-use crate::error::{CallError, ErrorKind};
+use crate::context::{AfterWrite, Change, Context, Decision, Step};
+use crate::error::ErrorKind;
 use crate::event::{EventName, Level, Report};
 use crate::failure;
-use crate::observe::{Position, belongs_here, fence_base, position};
+use crate::observe::{Position, fence_base, position};
 use crate::ownership;
 use crate::plan::StillUsed;
 use crate::reading::{Absent, absence, read_token};
-use crate::record::{EntryReason, Record, Retiring, RetiringState, Work};
+use crate::record::{EntryReason, Retiring, RetiringState, Work};
 use crate::token::{TokenId, TokenInfo};
 use crate::transition;
-use crate::view::{Decision, Lookup};
+use crate::view::Lookup;
 
 /// A token that cannot be proven to be ours is examined again after this: a person may have given it its name back.
 const UNPROVEN: Duration = Duration::from_secs(3600);
 
-/// The next step of a retirement that is due; none = none is due, or the time is not to be trusted.
-pub fn next(cx: &Context<'_>) -> Decision<Option<Step>> {
-    let env = &cx.request.env;
-    let held = cx
-        .record
-        .health
-        .hold_until
-        .is_some_and(|until| cx.now.wall < until);
+/// The next step of a retirement that is due, unless the time is not to be trusted.
+pub fn next(cx: &Context<'_>) -> Decision<()> {
+    let env = cx.env();
+    let hold = cx.record.health.hold_until;
+    let held = hold.is_some_and(|until| cx.now.wall < until);
     if !env.may_retire || !cx.clock_is_trusted() || !env.enabled || held {
-        return Ok(None);
+        return Ok(());
     }
-    let due = |entry: &&Retiring| entry.due <= cx.now.wall && belongs_here(cx, entry);
-    let Some(entry) = cx
-        .record
-        .retiring
-        .iter()
-        .filter(due)
-        .min_by_key(|entry| entry.due)
-    else {
-        return Ok(None);
+    let due = |entry: &&Retiring| entry.due <= cx.now.wall && cx.belongs_here(entry);
+    let due = cx.record.retiring.iter().filter(due);
+    let Some(entry) = due.min_by_key(|entry| entry.due) else {
+        return Ok(());
     };
-    Ok(Some(match position(cx, entry)? {
+    let change = match position(cx, entry)? {
         // It is in Vault and in no state to be accepted: leave it for a grace.
-        Position::InVault => postpone(cx, entry, vec![]),
-        Position::WasCurrent(version) => restart(cx, entry, version, vec![]),
-        Position::Unfenced(_) if fence_base(cx).is_some() => {
-            let mut record = cx.draft();
-            record.claim = Some(cx.claim(Work::Cleanup));
-            Step::write(record, vec![], AfterWrite::Reread)
-        }
+        Position::InVault => postpone(cx, entry),
+        Position::WasCurrent(version) => restart(cx, entry, version),
+        Position::Unfenced(_) if fence_base(cx).is_some() => cx.take_claim(Work::Cleanup),
         // A deleted secret cannot be written unchanged, and a counter that went back proves nothing.
-        Position::Unfenced(version) => {
-            let mut record = cx.draft();
-            let due = later(cx);
-            if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
-                entry.base = entry.base.min(version);
-                entry.due = due;
-            }
-            Step::write(record, vec![], AfterWrite::Continue)
-        }
-        Position::OutOfUse => advance(cx, entry)?,
-    }))
+        Position::Unfenced(version) => cx.write_entry(&entry.id, |entry| {
+            entry.base = entry.base.min(version);
+            entry.due = transition::another_grace(cx);
+        }),
+        Position::OutOfUse => return Err(advance(cx, entry)?),
+    };
+    Err(change.into())
 }
 
 /// The token is out of use: what is the next step?
 fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
-    if let Some(step) = shared(cx, entry) {
-        return Ok(step);
+    let id = &entry.id;
+    if let Some(other) = ownership::other_holder(cx, id) {
+        let message = format!(
+            "{id} is due for retirement but is also the current token of {other}; it was not disabled. Give each secret a token of its own"
+        );
+        let report = Report::new(EventName::TokenShared, message).token(id);
+        return Ok(postpone(cx, entry).report(report).into());
     }
-    let info = match read_token(cx, &entry.id)? {
+    let info = match read_token(cx, id)? {
         Ok(Lookup::Found(info)) => info,
         Ok(Lookup::NotFound) => {
             return Ok(match absence(cx, entry)? {
-                Absent::Proven => gone(cx, &entry.id, "was deleted elsewhere or expired"),
-                Absent::Until(at) => missed(cx, entry, at),
-            });
+                Absent::Proven => gone(cx, id, "was deleted elsewhere or expired"),
+                // A complete listing did not show it. A second one decides.
+                Absent::Until(at) => cx.write_entry(id, |entry| {
+                    entry.missed.get_or_insert(cx.now.wall);
+                    entry.due = at;
+                }),
+            }
+            .into());
         }
-        Err(error) => return Ok(failure::fail_retirement(cx, &entry.id, &error)),
+        Err(error) => return Ok(failure::fail_retirement(cx, id, &error)),
     };
     if entry.missed.is_some() {
-        return Ok(seen_again(cx, &entry.id));
+        // It is there, so the listing that did not show it proves nothing.
+        return Ok(cx.write_entry(id, |entry| entry.missed = None).into());
     }
     if let Err(why) = ownership::prove(cx, entry, &info)? {
-        return Ok(unproven(cx, entry, &why));
+        return Ok(unproven(cx, id, &why).into());
     }
-    let can_disable = cx.request.env.capabilities.disable;
-    Ok(match entry.state {
+    let can_disable = cx.env().capabilities.disable;
+    let change = match entry.state {
         RetiringState::Grace | RetiringState::Disabling if info.enabled => {
             end_grace(cx, entry, &info)
         }
         // Whoever disabled it: it stays so for the quarantine.
-        RetiringState::Grace | RetiringState::Disabling => {
-            let mut record = cx.draft();
-            transition::quarantine(cx, &mut record, &entry.id);
-            let ours = entry.state == RetiringState::Disabling;
-            let reports = ours.then(|| disabled_report(&entry.id));
-            Step::write(record, reports.into_iter().collect(), AfterWrite::Continue)
-        }
+        RetiringState::Grace => cx.write(|record| transition::quarantine(cx, record, id)),
+        RetiringState::Disabling => disabled(cx, id),
         RetiringState::Quarantine if info.enabled && can_disable => {
-            let message = format!(
-                "{} was enabled again by someone; its grace begins again",
-                entry.id
-            );
-            let report = Report::new(EventName::RetirementRestarted, message).token(&entry.id);
-            restart(cx, entry, entry.base, vec![report])
+            let message = format!("{id} was enabled again by someone; its grace begins again");
+            let report = Report::new(EventName::RetirementRestarted, message).token(id);
+            restart(cx, entry, entry.base).report(report)
         }
         // Its deletion failed before: without a quarantine its use is asked again.
         RetiringState::Deleting if info.enabled && !can_disable => end_grace(cx, entry, &info),
         RetiringState::Quarantine | RetiringState::Deleting => {
-            claim_end(cx, cx.draft(), &entry.id, RetiringState::Deleting, vec![])
+            claim_end(cx, id, RetiringState::Deleting, |_| {})
         }
-    })
+    };
+    Ok(change.into())
 }
 
-/// It is the current token of another secret as well.
-fn shared(cx: &Context<'_>, entry: &Retiring) -> Option<Step> {
-    let other = ownership::other_holder(cx, &entry.id)?;
-    let message = format!(
-        "{} is due for retirement but is also the current token of {other}; it was not disabled. Give each secret a token of its own",
-        entry.id
-    );
-    let report = Report::new(EventName::TokenShared, message).token(&entry.id);
-    Some(postpone(cx, entry, vec![report]))
-}
-
-fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Step {
+fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
+    let id = &entry.id;
     let from = info.last_used_ip.as_deref().unwrap_or("an unknown address");
-    if let Some(until) = still_used(cx, entry, info) {
-        let last = entry
-            .since
-            .checked_add(cx.plan().max_grace)
-            .unwrap_or(until);
-        let message = format!(
-            "{} is still in use (last from {from}); its grace is extended until it has been unused for `grace`, at most until {last}",
-            entry.id
-        );
-        let report = Report::new(EventName::RetirementHeld, message).token(&entry.id);
+    let quiet = quiet_at(cx, entry, info).filter(|quiet| *quiet > cx.now.wall);
+    let last = entry.since.checked_add(cx.plan().max_grace);
+    let last = last.unwrap_or(Timestamp::MAX);
+    let may_hold = cx.plan().still_used == StillUsed::Hold && last > cx.now.wall;
+    if let Some(quiet) = quiet.filter(|_| may_hold) {
         // Reported once; the entry shows it while it lasts.
-        let reports = if entry.usage.held_since.is_none() {
-            vec![report]
-        } else {
-            vec![]
-        };
-        let mut record = cx.draft();
-        if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
-            entry.due = until;
+        let report = entry.usage.held_since.is_none().then(|| {
+            let message = format!(
+                "{id} is still in use (last from {from}); its grace is extended until it has been unused for `grace`, at most until {last}"
+            );
+            Report::new(EventName::RetirementHeld, message).token(id)
+        });
+        let write = cx.write_entry(id, |entry| {
+            entry.due = quiet.min(last);
             entry.usage.held_since.get_or_insert(cx.now.wall);
             entry.usage.used_from.clone_from(&info.last_used_ip);
-        }
-        return Step::write(record, reports, AfterWrite::Continue);
+        });
+        return write.reports(report);
     }
-    let mut reports = vec![];
-    let cut_off = is_in_use(cx, entry, info);
-    // Reported once, however often the call is tried; the entry shows it.
-    if cut_off && entry.usage.cut_off_at.is_none() {
+    // A consumer will notice. Reported once, however often the call is tried; the entry shows it.
+    let is_cut_off = quiet.is_some();
+    let report = (is_cut_off && entry.usage.cut_off_at.is_none()).then(|| {
         let message = format!(
-            "{} is being disabled although it is still in use (last from {from}): that consumer has not picked up the new value. Restart it, or \
+            "{id} is being disabled although it is still in use (last from {from}): that consumer has not picked up the new value. Restart it, or \
              run `dtrotate undo {}`",
-            entry.id,
             cx.plan().name
         );
-        reports.push(Report::new(EventName::ConsumerCutOff, message).token(&entry.id));
-    }
-    let mut record = cx.draft();
-    if let Some(entry) = transition::entry_mut(&mut record, &entry.id)
-        && cut_off
-    {
-        entry.usage.cut_off_at = Some(cx.now.wall);
-        entry.usage.used_from.clone_from(&info.last_used_ip);
-    }
-    let then = match cx.request.env.capabilities.disable {
+        Report::new(EventName::ConsumerCutOff, message).token(id)
+    });
+    let next = match cx.env().capabilities.disable {
         true => RetiringState::Disabling,
         false => RetiringState::Deleting,
     };
-    claim_end(cx, record, &entry.id, then, reports)
+    let claim = claim_end(cx, id, next, |entry| {
+        if is_cut_off {
+            entry.usage.cut_off_at = Some(cx.now.wall);
+            entry.usage.used_from.clone_from(&info.last_used_ip);
+        }
+    });
+    claim.reports(report)
 }
 
-/// Until when the grace is extended because the token is still used; none = it ends.
-fn still_used(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Timestamp> {
-    if cx.plan().still_used == StillUsed::Warn || !entry.used_since(info) {
-        return None;
-    }
-    let quiet = info.last_used?.checked_add(cx.plan().grace).ok()?;
-    let last = entry.since.checked_add(cx.plan().max_grace).ok()?;
-    Some(quiet.min(last)).filter(|until| *until > cx.now.wall)
-}
-
-/// It is used to the last: a consumer will notice.
-fn is_in_use(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> bool {
-    let quiet = info
-        .last_used
-        .and_then(|used| used.checked_add(cx.plan().grace).ok());
-    entry.used_since(info) && quiet.is_some_and(|quiet| quiet > cx.now.wall)
+/// When it will have been unused for a grace; none = it was not used after its successor was stored. The last use is coarse, so the first
+/// moment of a grace does not count.
+fn quiet_at(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Timestamp> {
+    let used = info.last_used.filter(|used| *used > entry.since)?;
+    used.checked_add(cx.plan().grace).ok()
 }
 
 /// The claim to disable or to delete a token that was just proven.
 fn claim_end(
     cx: &Context<'_>,
-    mut record: Record,
     id: &TokenId,
     state: RetiringState,
-    reports: Vec<Report>,
-) -> Step {
-    if let Some(entry) = transition::entry_mut(&mut record, id) {
+    change: impl FnOnce(&mut Retiring),
+) -> Change {
+    let mut write = cx.write_entry(id, |entry| {
         entry.state = state;
-    }
-    let work = match state {
+        change(entry);
+    });
+    let id = id.clone();
+    write.record.claim = Some(cx.claim(match state {
         RetiringState::Disabling => Work::Disable { id: id.clone() },
         _ => Work::Delete { id: id.clone() },
-    };
-    record.claim = Some(cx.claim(work));
-    Step::write(record, reports, AfterWrite::Proven(id.clone()))
+    }));
+    write.then(AfterWrite::Proven(id))
 }
 
 /// Under the claim to disable.
 pub fn disable(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
-    if let Some(Ok(())) = cx.view.outcome_of(&TokenAction::Enable, id) {
-        // The token is enabled again; the next pass decides what to do with it.
-        let mut record = cx.draft();
-        record.claim = None;
-        if let Some(entry) = transition::entry_mut(&mut record, id) {
-            entry.state = RetiringState::Grace;
-            entry.due = cx.now.wall;
-        }
-        return Ok(Step::write(record, vec![], AfterWrite::Continue));
-    }
-    if let Some(Err(error)) = cx.view.outcome_of(&TokenAction::Enable, id) {
-        return Ok(failure::give_up(cx, error));
-    }
-    match cx.view.outcome_of(&TokenAction::Disable, id) {
-        None => Ok(act_if_proven(cx, TokenAction::Disable, id)),
+    match cx.view.outcome_of(&TokenAction::Enable, id) {
         Some(Ok(())) => {
-            if position_in_vault(cx, id)? {
-                // A person put it back between our look and our disable.
-                return Ok(Step::Do(Command::Change(TokenAction::Enable, id.clone())));
-            }
-            let mut record = cx.draft();
-            transition::quarantine(cx, &mut record, id);
-            Ok(Step::write(
-                record,
-                vec![disabled_report(id)],
-                AfterWrite::Continue,
-            ))
+            // The token is enabled again; the next pass decides what to do with it.
+            let mut write = cx.write_entry(id, |entry| {
+                entry.state = RetiringState::Grace;
+                entry.due = cx.now.wall;
+            });
+            write.record.claim = None;
+            return Ok(write.into());
         }
-        Some(Err(error)) => Ok(failed(cx, error)),
+        Some(Err(error)) => return Ok(failure::give_up(cx, error)),
+        None => {}
     }
-}
-
-/// The token is the current value. A legacy value does not show whose it is: it is looked up.
-fn position_in_vault(cx: &Context<'_>, id: &TokenId) -> Decision<bool> {
-    let Some(value) = cx.view.secret(cx.record)?.value() else {
-        return Ok(false);
-    };
-    Ok(match &value.id {
-        Some(shown) => shown == id,
-        None => cx.view.value()?.found().is_some_and(|info| info.id == *id),
-    })
+    carry_out(cx, TokenAction::Disable, id)?;
+    if cx.view.held(cx.record)? == Some(id) {
+        // A person put it back between our look and our disable.
+        return Ok(Command::Change(TokenAction::Enable, id.clone()).into());
+    }
+    Ok(disabled(cx, id).into())
 }
 
 /// Under the claim to delete.
 pub fn delete(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
-    match cx.view.outcome_of(&TokenAction::Delete, id) {
-        None => Ok(act_if_proven(cx, TokenAction::Delete, id)),
-        Some(Ok(())) => Ok(gone(cx, id, "is deleted")),
-        Some(Err(error)) => Ok(failed(cx, error)),
-    }
+    carry_out(cx, TokenAction::Delete, id)?;
+    Ok(gone(cx, id, "is deleted").into())
 }
 
-/// What was proven was proven before the claim, in this run. A run that lost its memory begins again.
-fn act_if_proven(cx: &Context<'_>, action: TokenAction, id: &TokenId) -> Step {
-    if cx.progress.proven.as_ref() == Some(id) {
-        return Step::Do(Command::Change(action, id.clone()));
-    }
-    let mut record = cx.draft();
-    record.claim = None;
-    Step::write(record, vec![], AfterWrite::Reread)
-}
-
-fn failed(cx: &Context<'_>, error: &CallError) -> Step {
-    if error.kind == ErrorKind::Gone {
+/// Carries out what the claim is on; `Ok` = it was done.
+fn carry_out(cx: &Context<'_>, action: TokenAction, id: &TokenId) -> Decision<()> {
+    Err(match cx.view.outcome_of(&action, id) {
+        Some(Ok(())) => return Ok(()),
         // It was read before the claim: whether it is gone now is for the next pass to prove.
-        let mut record = cx.draft();
-        record.claim = None;
-        return Step::write(record, vec![], AfterWrite::Continue);
-    }
-    failure::give_up(cx, error)
+        Some(Err(error)) if error.kind == ErrorKind::Gone => cx.release().into(),
+        Some(Err(error)) => failure::give_up(cx, error),
+        None if cx.progress.proven.as_ref() == Some(id) => {
+            Command::Change(action, id.clone()).into()
+        }
+        // What was proven was proven before the claim, in this run. A run that lost its memory begins again.
+        None => cx.release().then(AfterWrite::Reread).into(),
+    })
 }
 
-fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Step {
-    let mut record = cx.draft();
-    record.retiring.retain(|entry| entry.id != *id);
-    record.claim = None;
-    let report = Report::new(EventName::TokenDeleted, format!("{id} {how}")).token(id);
-    Step::write(record, vec![report], AfterWrite::Gone(id.clone()))
-}
-
-/// A complete listing did not show it. A second one decides.
-fn missed(cx: &Context<'_>, entry: &Retiring, at: Timestamp) -> Step {
-    let mut record = cx.draft();
-    if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
-        entry.missed.get_or_insert(cx.now.wall);
-        entry.due = at;
-    }
-    Step::write(record, vec![], AfterWrite::Continue)
-}
-
-/// It is there, so the listing that did not show it proves nothing.
-fn seen_again(cx: &Context<'_>, id: &TokenId) -> Step {
-    let mut record = cx.draft();
-    if let Some(entry) = transition::entry_mut(&mut record, id) {
-        entry.missed = None;
-    }
-    Step::write(record, vec![], AfterWrite::Continue)
-}
-
-fn unproven(cx: &Context<'_>, entry: &Retiring, why: &str) -> Step {
-    let name = &cx.plan().name;
-    let message = format!(
-        "{} is not retired: {why}. It is left alone; end it by hand if it is yours, then run `dtrotate forget {name} --token {}`",
-        entry.id, entry.id
-    );
-    let mut record = cx.draft();
-    let due = cx.now.after(UNPROVEN);
-    let known = transition::entry_mut(&mut record, &entry.id).is_some_and(|entry| {
-        transition::fail_entry(entry, EntryReason::Unproven, &message, due, cx.now)
-    });
-    let report = Report::new(EventName::RetirementBlocked, message).token(&entry.id);
-    let reports = vec![if known {
-        report.at(Level::Debug)
-    } else {
-        report
-    }];
-    Step::write(record, reports, AfterWrite::Continue)
-}
-
-/// The entry is examined again after another grace.
-fn postpone(cx: &Context<'_>, entry: &Retiring, reports: Vec<Report>) -> Step {
-    let mut record = cx.draft();
-    let due = later(cx);
-    if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
-        entry.due = due;
-    }
-    Step::write(record, reports, AfterWrite::Continue)
-}
-
-fn restart(cx: &Context<'_>, entry: &Retiring, base: u64, reports: Vec<Report>) -> Step {
-    let mut record = cx.draft();
-    if let Some(entry) = transition::entry_mut(&mut record, &entry.id) {
-        transition::restart_grace(cx, entry, base);
-    }
-    Step::write(record, reports, AfterWrite::Continue)
-}
-
-fn later(cx: &Context<'_>) -> Timestamp {
-    cx.now.after(cx.plan().grace.max(Duration::from_secs(1)))
-}
-
-fn disabled_report(id: &TokenId) -> Report {
+fn disabled(cx: &Context<'_>, id: &TokenId) -> Change {
     let message = format!(
         "disabled {id}; it will be deleted after the quarantine and can be enabled until then"
     );
-    Report::new(EventName::TokenDisabled, message).token(id)
+    let report = Report::new(EventName::TokenDisabled, message).token(id);
+    let write = cx.write(|record| transition::quarantine(cx, record, id));
+    write.report(report)
+}
+
+fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Change {
+    let report = Report::new(EventName::TokenDeleted, format!("{id} {how}")).token(id);
+    let write = cx.write(|record| {
+        record.retiring.retain(|entry| entry.id != *id);
+        record.claim = None;
+    });
+    write.report(report).then(AfterWrite::Gone(id.clone()))
+}
+
+fn unproven(cx: &Context<'_>, id: &TokenId, why: &str) -> Change {
+    let message = format!(
+        "{id} is not retired: {why}. It is left alone; end it by hand if it is yours, then run `dtrotate forget {} --token {id}`",
+        cx.plan().name
+    );
+    let mut report = Report::new(EventName::RetirementBlocked, message.clone()).token(id);
+    let write = cx.write_entry(id, |entry| {
+        let due = cx.now.after(UNPROVEN);
+        if transition::fail_entry(entry, EntryReason::Unproven, &message, due, cx.now) {
+            report.level = Level::Debug;
+        }
+    });
+    write.report(report)
+}
+
+/// The entry is examined again after another grace.
+fn postpone(cx: &Context<'_>, entry: &Retiring) -> Change {
+    cx.write_entry(&entry.id, |entry| entry.due = transition::another_grace(cx))
+}
+
+fn restart(cx: &Context<'_>, entry: &Retiring, base: u64) -> Change {
+    cx.write_entry(&entry.id, |entry| {
+        transition::restart_grace(cx, entry, base);
+    })
 }

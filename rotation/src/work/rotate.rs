@@ -3,13 +3,12 @@
 //! The normal path reads the secret and looks its token up first, and claims with the attempt in one check-and-set on the journal version
 //! that was known before: the store rejects a stale base. Everything else claims first and reads again under the claim.
 
-use std::time::Duration;
-
+use crate::candidate::Order;
 use crate::command::{Command, RunResult};
-use crate::context::{AfterWrite, Context, MintState, Step, Template};
-use crate::error::ErrorKind;
+use crate::context::{AfterWrite, Change, Context, Decision, MintState, Step};
+use crate::error::{CallError, ErrorKind, Service};
 use crate::event::{EventName, Report};
-use crate::failure::{self, Retry};
+use crate::failure;
 use crate::marker::{Marker, NameDigest};
 use crate::observe::{SecretState, secret_state};
 use crate::ownership;
@@ -18,7 +17,7 @@ use crate::reading::read_token;
 use crate::record::{Attempt, Current, Reason, Record, Trigger, Work};
 use crate::token::{MintRequest, TokenId, manages_tokens};
 use crate::transition;
-use crate::view::{Decision, Lookup};
+use crate::view::Lookup;
 
 /// A run that mints more often than this gets no clear answers.
 const MINTS: u32 = 3;
@@ -26,42 +25,30 @@ const MINTS: u32 = 3;
 /// The next step of a rotation that has no candidate yet.
 pub fn next(cx: &Context<'_>) -> Decision<Step> {
     let attempt = cx.record.claim.as_ref().and_then(|claim| claim.attempt());
-    match (attempt, cx.progress.mint, &cx.progress.template) {
-        (None, ..) => prepare(cx),
+    match (attempt, &cx.progress.order) {
+        (None, _) => prepare(cx),
         // The claim is this run's, but its memory is gone: a journal write landed although its answer said otherwise (rule A5).
-        (Some(_), _, None) => Ok(release_lost_attempt(cx)),
-        (Some(attempt), MintState::NotSent, Some(template)) => Ok(mint(cx, attempt, template)),
-        (Some(_), MintState::Unknown, Some(template)) => Ok(mint_again(cx, template)),
-        (Some(_), MintState::Rejected | MintState::Discarded, Some(_)) => Ok(failure::fail(
-            cx,
-            Reason::Unavailable,
-            "the attempt failed; no token was left behind",
-            Retry::Automatic(None),
-        )),
+        (Some(_), None) => {
+            let write = cx.write(|record| transition::open_claimed(cx, record));
+            Ok(write.then(AfterWrite::Reread).into())
+        }
+        (Some(attempt), Some(order)) if cx.progress.mint == MintState::Unknown => {
+            mint_again(cx, attempt, order)
+        }
+        (Some(_), Some(order)) => Ok(mint(cx, order)),
     }
 }
 
 /// Before the attempt: what is in Vault, and what is it to us?
 fn prepare(cx: &Context<'_>) -> Decision<Step> {
-    if let Some(step) = name_was_not_kept(cx) {
-        return Ok(step);
-    }
-    if cx.progress.mints >= MINTS {
-        return Ok(mints_unclear(cx));
-    }
+    check_name_was_kept(cx)?;
+    check_mints(cx)?;
     let state = secret_state(cx)?;
     if cx.request.dry_run {
-        return describe(cx, &state);
+        return Ok(describe(cx, &state));
     }
     if !cx.is_claimed() && !matches!(state, SecretState::Current(_)) {
-        let (due, trigger) = cx.wanted();
-        let mut record = cx.draft();
-        record.claim = Some(cx.claim(Work::Rotate {
-            due,
-            trigger,
-            attempt: None,
-        }));
-        return Ok(Step::write(record, vec![], AfterWrite::Reread));
+        return Ok(claim_without_attempt(cx).into());
     }
     match state {
         SecretState::Current(info) | SecretState::Foreign(info) => {
@@ -69,62 +56,80 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
             let old = Current::new(&info, version, &cx.record.epoch);
             write_attempt(cx, old, true)
         }
-        SecretState::Missing => match recorded_rights(cx)? {
-            Ok(old) => write_attempt(cx, old, false),
-            Err(step) => Ok(step),
-        },
-        SecretState::Blocked(reason, message) => {
-            Ok(failure::fail(cx, reason, &message, Retry::Stuck))
-        }
+        SecretState::Missing(recorded) => write_attempt(cx, recorded_rights(cx, recorded)?, false),
+        SecretState::Blocked(reason, message) => Ok(failure::stuck(cx, reason, &message)),
         // Both are accepted before a rotation begins.
-        SecretState::UncommittedStore(_) | SecretState::RolledBack(_) => Ok(failure::fail(
-            cx,
-            Reason::Unavailable,
-            "the secret changed while its rotation began",
-            Retry::Automatic(None),
-        )),
+        SecretState::UncommittedStore(_) | SecretState::RolledBack(_) => {
+            Ok(retry(cx, "the secret changed while its rotation began"))
+        }
     }
 }
 
-/// The environment drops markers: nothing more is minted until a person says so.
-fn name_was_not_kept(cx: &Context<'_>) -> Option<Step> {
-    let failure = cx
-        .record
-        .stuck()
-        .filter(|failure| failure.reason == Reason::NameNotKept)?;
+fn claim_without_attempt(cx: &Context<'_>) -> Change {
+    let (due, trigger) = cx.wanted();
+    cx.take_claim(Work::Rotate {
+        due,
+        trigger,
+        attempt: None,
+    })
+}
+
+/// It failed without a failed call, and is retried.
+fn retry(cx: &Context<'_>, message: &str) -> Step {
+    let error = CallError::new(Service::Dynatrace, ErrorKind::Transient, message);
+    failure::fail(cx, Reason::Unavailable, message, Some(&error))
+}
+
+/// Where the environment drops markers, nothing more is minted until a person says so.
+fn check_name_was_kept(cx: &Context<'_>) -> Decision<()> {
     let asked = cx.wanted().1 == Trigger::Command || cx.is_claimed();
-    (!asked).then(|| failure::fail(cx, Reason::NameNotKept, &failure.message, Retry::Stuck))
+    let failure = cx.record.stuck().filter(|_| !asked);
+    match failure.filter(|failure| failure.reason == Reason::NameNotKept) {
+        Some(failure) => Err(failure::stuck(cx, failure.reason, &failure.message)),
+        None => Ok(()),
+    }
+}
+
+/// Each mint may have left a token behind: a run sends only a few.
+fn check_mints(cx: &Context<'_>) -> Decision<()> {
+    if cx.progress.mints < MINTS {
+        return Ok(());
+    }
+    Err(match &cx.progress.mint_error {
+        Some(error) => failure::fail(cx, Reason::Unavailable, &error.what, Some(error)),
+        None => {
+            let message = format!(
+                "the answers to {MINTS} requests to create a token belong to other requests"
+            );
+            retry(cx, &message)
+        }
+    })
 }
 
 /// Rights come from a token of this secret that was read in this run; from the document alone only when a person confirmed them (rule A3).
-fn recorded_rights(cx: &Context<'_>) -> Decision<Result<Current, Step>> {
-    let Some(recorded) = &cx.record.current else {
-        return Err(Command::ReadSecret);
-    };
+fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
     for entry in cx.record.retiring.iter().rev() {
         if entry.base_url != cx.record.coordinates.base_url {
             continue;
         }
         match read_token(cx, &entry.id)? {
             Ok(Lookup::Found(info)) if ownership::prove(cx, entry, &info)?.is_ok() => {
-                return Ok(Ok(Current {
+                return Ok(Current {
                     scopes: info.scopes,
-                    ..recorded.clone()
-                }));
+                    ..recorded
+                });
             }
             Err(error) if error.kind != ErrorKind::Refused => {
-                return Ok(Err(failure::give_up(cx, &error)));
+                return Err(failure::give_up(cx, &error));
             }
             _ => {}
         }
     }
-    let confirmed = cx
-        .request
-        .rotation()
-        .is_some_and(|request| request.accept_recorded_rights);
+    let request = cx.request.rotation();
+    let confirmed = request.is_some_and(|request| request.accept_recorded_rights);
     let manages = manages_tokens(&recorded.scopes) && !cx.plan().manages_tokens;
     if confirmed && !manages {
-        return Ok(Ok(recorded.clone()));
+        return Ok(recorded);
     }
     let name = &cx.plan().name;
     let scopes = recorded.scopes.join(", ");
@@ -141,89 +146,55 @@ fn recorded_rights(cx: &Context<'_>) -> Decision<Result<Current, Step>> {
             recorded.id
         )
     };
-    Ok(Err(failure::fail(
-        cx,
-        Reason::TokenUnknown,
-        &why,
-        Retry::Stuck,
-    )))
+    Err(failure::stuck(cx, Reason::TokenUnknown, &why))
 }
 
 /// Writes claim and attempt before the mint. A foreign value becomes the current one first, and the former one retires.
 fn write_attempt(cx: &Context<'_>, old: Current, old_known: bool) -> Decision<Step> {
-    let lifetime = match policy::lifetime(cx.plan(), &old.id, old.created, old.expires, cx.now.wall)
-    {
-        Ok(lifetime) => lifetime,
-        Err(message) => {
-            return Ok(failure::fail(
-                cx,
-                Reason::LifetimeTooShort,
-                &message,
-                Retry::Stuck,
-            ));
-        }
-    };
+    let (id, now) = (old.id.clone(), cx.now.wall);
+    let lifetime = policy::lifetime(cx.plan(), &id, old.created, old.expires, now)
+        .map_err(|message| failure::stuck(cx, Reason::LifetimeTooShort, &message))?;
     let secret = cx.view.secret(cx.record)?;
-    let template = Template {
-        name_base: old.name_base.clone(),
+    let mut record = cx.draft();
+    let n = next_attempt(cx, &mut record)?;
+    let order = Order {
+        marker: marker(cx, n),
+        base: old.name_base.clone(),
         scopes: old.scopes.clone(),
         lifetime,
         old_fingerprint: secret.value().map_or(0, |value| value.fingerprint),
         old_known,
     };
-    let mut record = cx.draft();
-    let mut reports = vec![];
-    if record.is_current(&old.id) {
-        record.current = Some(old.clone());
-    } else if let Some(former) = transition::make_current(cx, &mut record, old.clone()) {
-        reports.push(foreign_report(&old.id, &former.id));
-    }
-    let (due, trigger) = match cx.record.claim.as_ref().map(|claim| &claim.work) {
-        Some(Work::Rotate { due, trigger, .. }) => (*due, *trigger),
-        _ => cx.wanted(),
+    let foreign = match record.is_current(&id) {
+        true => {
+            record.current = Some(old);
+            None
+        }
+        false => transition::accept_foreign(cx, &mut record, old),
     };
-    let base = secret.version();
-    let Some(attempt) = order(cx, &mut record, &template, base, &old.id) else {
-        return Ok(numbers_used_up(cx));
-    };
-    let mut report = Report::new(
-        EventName::RotationStarted,
-        format!(
-            "rotating {} in {} (attempt {})",
-            old.id, record.coordinates, attempt.n
-        ),
-    )
-    .old(&old.id);
+    let message = format!("rotating {id} in {} (attempt {n})", cx.place());
+    let (due, trigger) = cx.claimed_or_wanted();
+    let mut report = Report::new(EventName::RotationStarted, message).old(&id);
     report.trigger = Some(trigger);
-    report.attempt = Some(attempt.n);
-    reports.push(report);
+    report.attempt = Some(n);
+    let attempt = attempt(cx, &order, secret.version(), id);
     record.claim = Some(cx.claim(Work::Rotate {
         due,
         trigger,
         attempt: Some(attempt),
     }));
-    Ok(Step::write(record, reports, AfterWrite::Attempt(template)))
+    let change = Change::new(record).reports(foreign).report(report);
+    Ok(change.then(AfterWrite::Attempt(order)).into())
 }
 
-/// The next attempt, with the digest of the name that it will order.
-fn order(
-    cx: &Context<'_>,
-    record: &mut Record,
-    template: &Template,
-    base: u64,
-    old: &TokenId,
-) -> Option<Attempt> {
-    let n = transition::next_attempt(record)?;
-    Some(Attempt {
-        n,
-        base,
-        old: old.clone(),
-        digest: Some(NameDigest::of(&ordered_name(cx, n, template))),
+/// The number of the next attempt.
+fn next_attempt(cx: &Context<'_>, record: &mut Record) -> Decision<u64> {
+    transition::next_attempt(record).ok_or_else(|| {
+        Step::finish(RunResult::JournalImplausible(format!(
+            "the attempt number of {} is at its maximum; put a plausible number into `attempt` of its journal document",
+            cx.plan().name
+        )))
     })
-}
-
-fn ordered_name(cx: &Context<'_>, n: u64, template: &Template) -> String {
-    marker(cx, n).name(&template.name_base, cx.request.env.capabilities.name_limit)
 }
 
 fn marker(cx: &Context<'_>, attempt: u64) -> Marker {
@@ -233,82 +204,54 @@ fn marker(cx: &Context<'_>, attempt: u64) -> Marker {
     }
 }
 
-fn numbers_used_up(cx: &Context<'_>) -> Step {
-    Step::finish(RunResult::JournalImplausible(format!(
-        "the attempt number of {} is at its maximum; put a plausible number into `attempt` of its journal document",
-        cx.plan().name
-    )))
+/// The attempt that mints by `order`.
+fn attempt(cx: &Context<'_>, order: &Order, base: u64, old: TokenId) -> Attempt {
+    Attempt {
+        n: order.marker.attempt,
+        base,
+        old,
+        digest: Some(NameDigest::of(&ordered_name(cx, order))),
+    }
 }
 
-/// No more mints in this run: each may have left a token behind.
-fn mints_unclear(cx: &Context<'_>) -> Step {
-    let error = cx.progress.mint_error.as_ref();
-    let message = match error {
-        Some(error) => error.what.clone(),
-        None => {
-            format!("the answers to {MINTS} requests to create a token belong to other requests")
-        }
+fn ordered_name(cx: &Context<'_>, order: &Order) -> String {
+    let limit = cx.env().capabilities.name_limit;
+    order.marker.name(&order.base, limit)
+}
+
+fn mint(cx: &Context<'_>, order: &Order) -> Step {
+    let lifetime = order.lifetime;
+    let request = MintRequest {
+        name: ordered_name(cx, order),
+        scopes: order.scopes.clone(),
+        expires: lifetime.and_then(|lifetime| cx.now.wall.checked_add(lifetime).ok()),
+        lifetime,
     };
-    failure::fail(cx, Reason::Unavailable, &message, Retry::Automatic(error))
-}
-
-fn mint(cx: &Context<'_>, attempt: &Attempt, template: &Template) -> Step {
-    Step::Do(Command::Mint(MintRequest {
-        name: ordered_name(cx, attempt.n, template),
-        scopes: template.scopes.clone(),
-        expires: template
-            .lifetime
-            .and_then(|lifetime: Duration| cx.now.wall.checked_add(lifetime).ok()),
-        lifetime: template.lifetime,
-    }))
+    Command::Mint(request).into()
 }
 
 /// A mint may have happened although no answer came. It is never repeated under the same number: the attempt becomes open, and the next
 /// one gets a number of its own.
-fn mint_again(cx: &Context<'_>, template: &Template) -> Step {
-    if cx.progress.mints >= MINTS {
-        return mints_unclear(cx);
-    }
+fn mint_again(cx: &Context<'_>, former: &Attempt, order: &Order) -> Decision<Step> {
+    check_mints(cx)?;
     let mut record = cx.draft();
-    let Some(mut claim) = record.claim.clone() else {
-        return Step::Do(Command::ReadJournal);
+    let mut claim = record.claim.clone();
+    transition::open_claimed(cx, &mut record);
+    let n = next_attempt(cx, &mut record)?;
+    let order = Order {
+        marker: marker(cx, n),
+        ..order.clone()
     };
-    let Some(former) = claim.attempt().cloned() else {
-        return Step::Do(Command::ReadJournal);
-    };
-    record.open.push(former.opened(claim.due(), cx.now.wall));
-    let Some(attempt) = order(cx, &mut record, template, former.base, &former.old) else {
-        return numbers_used_up(cx);
-    };
-    if let Some(claimed) = claim.attempt_mut() {
-        *claimed = attempt;
+    if let Some(claimed) = claim.as_mut().and_then(|claim| claim.attempt_mut()) {
+        *claimed = attempt(cx, &order, former.base, former.old.clone());
     }
-    record.claim = Some(claim);
-    Step::write(record, vec![], AfterWrite::Attempt(template.clone()))
-}
-
-/// The attempt becomes open and its claim is released in one write; then the secret is observed again.
-fn release_lost_attempt(cx: &Context<'_>) -> Step {
-    let mut record = cx.draft();
-    if let Some(claim) = record.claim.take()
-        && let Some(attempt) = claim.attempt()
-    {
-        record.open.push(attempt.opened(claim.due(), cx.now.wall));
-    }
-    Step::write(record, vec![], AfterWrite::Reread)
-}
-
-fn foreign_report(new: &TokenId, former: &TokenId) -> Report {
-    let message = format!(
-        "someone replaced {former} by {new}; their token is kept as the current one, and {former} will be retired"
-    );
-    Report::new(EventName::SecretChangedElsewhere, message)
-        .token(new)
-        .old(former)
+    record.claim = claim;
+    let change = Change::new(record);
+    Ok(change.then(AfterWrite::Attempt(order)).into())
 }
 
 /// What a dry run prints.
-fn describe(cx: &Context<'_>, state: &SecretState) -> Decision<Step> {
+fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
     let name = &cx.plan().name;
     let new = cx.record.current.is_none();
     let text = match state {
@@ -327,7 +270,7 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Decision<Step> {
                 _ => format!("would replace {current}"),
             }
         }
-        SecretState::Missing => {
+        SecretState::Missing(_) => {
             "would replace the recorded token, which Dynatrace does not know any more".to_owned()
         }
         SecretState::UncommittedStore(info) => {
@@ -342,5 +285,5 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Decision<Step> {
         ),
         SecretState::Blocked(_, message) => format!("stuck: {message}"),
     };
-    Ok(Step::finish(RunResult::DryRun(format!("{name}: {text}"))))
+    Step::finish(RunResult::DryRun(format!("{name}: {text}")))
 }
