@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::command::{Outcome, Source, ValueRef};
-use super::error::{CallError, ErrorKind};
+use super::error::{CallError, ErrorKind, Result};
 use super::marker::Marker;
 use super::record::Reason;
 use super::request::Now;
@@ -20,7 +20,6 @@ pub const RESEND: Duration = Duration::from_millis(500);
 pub struct Candidate {
     /// Where its value comes from.
     pub source: Source,
-    /// Its value.
     pub value: ValueRef,
     /// What was ordered; none = it existed before.
     pub ordered: Option<Order>,
@@ -34,7 +33,6 @@ pub struct Candidate {
     pub stored: Option<u64>,
     /// The check-and-set of its store did not match.
     pub rejected: bool,
-    /// Why it will not be stored.
     pub discard: Option<Discard>,
     /// Wait this long before the next call.
     pub pause: Option<Duration>,
@@ -103,13 +101,17 @@ impl Candidate {
         }
     }
 
-    /// Takes the outcome of a command that concerns it; an error that leaves the store to the journal is returned.
-    pub fn learn(&mut self, outcome: &Outcome, now: Now) -> Option<CallError> {
+    /// Takes the outcome of a command that concerns it.
+    ///
+    /// # Errors
+    /// The store stays unclear and is left to the journal.
+    pub fn learn(&mut self, outcome: &Outcome, now: Now) -> Result<()> {
         match outcome {
             Outcome::Verified(Ok(info)) => self.verified(info),
-            Outcome::Verified(Err(error)) => self.not_yet(error.clone(), now),
             Outcome::ManagerProven(Ok(())) => self.manager_proven = true,
-            Outcome::ManagerProven(Err(error)) => self.not_yet(error.clone(), now),
+            Outcome::Verified(Err(error)) | Outcome::ManagerProven(Err(error)) => {
+                self.not_yet(error.clone(), now);
+            }
             Outcome::Stored(stored) => return self.stored(stored),
             Outcome::Waited => {
                 self.pause = None;
@@ -117,7 +119,7 @@ impl Candidate {
             }
             _ => {}
         }
-        None
+        Ok(())
     }
 
     /// Identity first (rule A1): a token whose name does not bear exactly the ordered marker is not the one that was ordered.
@@ -195,31 +197,31 @@ impl Candidate {
         self.discard = Some(Discard::Failed(Reason::VerifyFailed, message, Some(error)));
     }
 
-    fn stored(&mut self, stored: &Result<u64, CallError>) -> Option<CallError> {
+    fn stored(&mut self, stored: &Result<u64>) -> Result<()> {
         self.stores.sends += 1;
         let error = match stored {
             Ok(version) => {
                 self.stored = Some(*version);
-                return None;
+                return Ok(());
             }
-            Err(error) => error.clone(),
+            Err(error) => error,
         };
         match error.kind {
             ErrorKind::Conflict => self.rejected = true,
-            // It was sent before and may have landed: only reading back tells.
+            // It was sent before and may have landed: only reading back shows it.
             ErrorKind::Refused | ErrorKind::Gone if self.stores.unclear => self.rejected = true,
             ErrorKind::Refused | ErrorKind::Gone => {
-                self.fail(Reason::VaultRefused, error.what);
+                self.fail(Reason::VaultRefused, error.what.clone());
             }
             kind => {
                 self.stores.unclear |= kind == ErrorKind::Unclear;
-                if self.stores.sends >= STORES {
-                    return Some(error);
+                if !self.may_resend() {
+                    return Err(error.clone());
                 }
                 self.pause = Some(pause(self.stores.sends, error.retry_after));
             }
         }
-        None
+        Ok(())
     }
 
     /// Its value was tried at least once.

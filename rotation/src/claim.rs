@@ -33,7 +33,6 @@ pub enum Work {
     Rotate {
         /// The due instant that this rotation serves; none for a command.
         due: Option<Timestamp>,
-        /// Why it runs.
         trigger: Trigger,
         /// The attempt, once its base is known. Written before the mint.
         attempt: Option<Attempt>,
@@ -42,18 +41,11 @@ pub enum Work {
     #[serde(alias = "tidy")]
     Cleanup,
     /// Disable the retiring token.
-    Disable {
-        /// Which.
-        id: TokenId,
-    },
+    Disable { id: TokenId },
     /// Delete the retiring token.
-    Delete {
-        /// Which.
-        id: TokenId,
-    },
+    Delete { id: TokenId },
     /// Make the previous token the current value again.
     Undo {
-        /// Which.
         id: TokenId,
         /// The only version of the secret that its value may replace.
         base: u64,
@@ -79,7 +71,6 @@ pub struct Attempt {
 /// An attempt that may have left a token behind: the outcome of its mint or its store is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OpenAttempt {
-    /// Its number.
     pub attempt: u64,
     /// Its base. A token of it may be disabled or deleted only once the secret's version is past this.
     pub base: u64,

@@ -19,7 +19,6 @@ pub enum Command {
     WriteJournal {
         /// Version to check-and-set against.
         cas: u64,
-        /// The document.
         record: Box<Record>,
     },
     /// Read the latest version of the secret. [`Outcome::Secret`]
@@ -44,7 +43,6 @@ pub enum Command {
     Store {
         /// The only version it may replace.
         base: u64,
-        /// Where the value comes from.
         source: Source,
     },
     /// Write the map read at version `base` unchanged, with `cas = base`, so that no store against an older version can be accepted.
@@ -61,14 +59,32 @@ pub enum Command {
     ProveReachable,
     /// Wait this long; the runner may end the run instead when the process is to stop. [`Outcome::Waited`]
     Wait(Duration),
-    /// The run is over.
     Finish(RunResult),
+}
+
+impl Command {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Command::ReadJournal | Command::WriteJournal { .. } => "journal",
+            Command::ReadSecret | Command::ConfirmSecret | Command::ReadVersion(_) => "read",
+            Command::LookUpValue | Command::LookUpVersion(_) | Command::LookUp(_) => "look_up",
+            Command::Mint(_) => "mint",
+            Command::Verify(_) => "verify",
+            Command::ProveManager(_) => "prove",
+            Command::Store { .. } => "store",
+            Command::Fence { .. } => "fence",
+            Command::Change(action, _) => action.as_str(),
+            Command::List => "list",
+            Command::ProveReachable => "witness",
+            Command::Wait(_) => "wait",
+            Command::Finish(_) => "finish",
+        }
+    }
 }
 
 /// Where a candidate's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// The token that this run minted.
     Minted,
     /// An older version of the secret.
     Version(u64),
@@ -77,18 +93,14 @@ pub enum Source {
 /// A change of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TokenAction {
-    /// Disable it.
     Disable,
-    /// Enable it.
     Enable,
-    /// Delete it.
     Delete,
     /// Give it this name.
     Rename(String),
 }
 
 impl TokenAction {
-    /// The word in logs.
     pub fn as_str(&self) -> &'static str {
         match self {
             TokenAction::Disable => "disable",
@@ -104,61 +116,46 @@ impl TokenAction {
 pub enum Outcome {
     /// The document; the inner error = unreadable.
     Journal(Result<Result<JournalSnapshot, String>, CallError>),
-    /// The new version.
     Written(Result<u64, CallError>),
-    /// The latest version.
     Secret(Result<SecretSnapshot, CallError>),
-    /// The latest version, again.
     Confirmed(Result<SecretSnapshot, CallError>),
-    /// One version.
     Version(Result<SecretSnapshot, CallError>),
-    /// The token of the current value.
     Value(Result<TokenInfo, CallError>),
-    /// The token of a version's value.
     VersionValue(Result<TokenInfo, CallError>),
-    /// The token with that id.
     Token(Result<TokenInfo, CallError>),
     /// What the new value shows.
     Minted(Result<ValueRef, CallError>),
     /// The token as which the candidate's value authenticated.
     Verified(Result<TokenInfo, CallError>),
-    /// It can manage tokens.
     ManagerProven(Result<(), CallError>),
-    /// The new version.
     Stored(Result<u64, CallError>),
-    /// The new version.
     Fenced(Result<u64, CallError>),
-    /// It was changed.
     Changed(Result<(), CallError>),
-    /// The listing.
     Listed(Result<Listing, CallError>),
-    /// It answers.
     Reachable(Result<(), CallError>),
-    /// The time is over.
     Waited,
 }
 
 impl Outcome {
-    /// The error, if the command failed.
     pub fn error(&self) -> Option<&CallError> {
         match self {
-            Outcome::Journal(result) => result.as_ref().err(),
-            Outcome::Written(result) | Outcome::Stored(result) | Outcome::Fenced(result) => {
-                result.as_ref().err()
-            }
-            Outcome::Secret(result) | Outcome::Confirmed(result) | Outcome::Version(result) => {
-                result.as_ref().err()
-            }
-            Outcome::Value(result)
-            | Outcome::VersionValue(result)
-            | Outcome::Token(result)
-            | Outcome::Verified(result) => result.as_ref().err(),
-            Outcome::Minted(result) => result.as_ref().err(),
-            Outcome::ManagerProven(result)
-            | Outcome::Changed(result)
-            | Outcome::Reachable(result) => result.as_ref().err(),
-            Outcome::Listed(result) => result.as_ref().err(),
-            Outcome::Waited => None,
+            Outcome::Journal(Err(error))
+            | Outcome::Written(Err(error))
+            | Outcome::Secret(Err(error))
+            | Outcome::Confirmed(Err(error))
+            | Outcome::Version(Err(error))
+            | Outcome::Value(Err(error))
+            | Outcome::VersionValue(Err(error))
+            | Outcome::Token(Err(error))
+            | Outcome::Minted(Err(error))
+            | Outcome::Verified(Err(error))
+            | Outcome::ManagerProven(Err(error))
+            | Outcome::Stored(Err(error))
+            | Outcome::Fenced(Err(error))
+            | Outcome::Changed(Err(error))
+            | Outcome::Listed(Err(error))
+            | Outcome::Reachable(Err(error)) => Some(error),
+            _ => None,
         }
     }
 }
@@ -175,24 +172,18 @@ pub struct ValueRef {
 /// What a read of the secret found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretSnapshot {
-    /// It is there.
     Present {
-        /// Version.
         version: u64,
         /// What our field holds; none = no such field, empty, or not a string.
         value: Option<ValueRef>,
     },
     /// Deleted or destroyed.
-    Deleted {
-        /// Version.
-        version: u64,
-    },
+    Deleted { version: u64 },
     /// Never there, or pruned.
     Absent,
 }
 
 impl SecretSnapshot {
-    /// The version of the secret.
     pub fn version(&self) -> u64 {
         match self {
             SecretSnapshot::Present { version, .. } | SecretSnapshot::Deleted { version } => {
@@ -226,7 +217,6 @@ pub enum RunResult {
     },
     /// Another holder has the claim; run again after this.
     ClaimedElsewhere {
-        /// Its name.
         holder: String,
         /// When its claim can have lapsed.
         recheck: Duration,
@@ -235,7 +225,6 @@ pub enum RunResult {
     },
     /// The rotation failed or is stuck; the journal says so.
     Failed {
-        /// Why.
         reason: Reason,
         /// When it is retried automatically.
         retry_at: Option<Timestamp>,

@@ -22,17 +22,13 @@ pub struct Context<'a> {
     pub record: &'a Record,
     /// There is no document yet.
     pub is_new: bool,
-    /// What is known.
     pub view: &'a View,
-    /// How far the work under the claim has come.
     pub progress: &'a Progress,
-    /// The version of the document.
     pub journal_version: u64,
     /// It was read or written in this run.
     pub journal_is_fresh: bool,
     /// A failed call that has not been dealt with.
     pub error: Option<&'a CallError>,
-    /// The time.
     pub now: Now,
 }
 
@@ -42,9 +38,7 @@ pub type Decision<T> = Result<T, Step>;
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Carry this out.
     Do(Command),
-    /// Write the journal document.
     Write(Box<Change>),
     /// Rotate in this run.
     Rotate(RotationRequest),
@@ -53,11 +47,9 @@ pub enum Step {
 /// A write of the journal document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Change {
-    /// The document.
     pub record: Record,
     /// The events to emit once it is acknowledged.
     pub reports: Vec<Report>,
-    /// What follows.
     pub then: AfterWrite,
 }
 
@@ -72,26 +64,20 @@ pub enum AfterWrite {
     Relocated,
     /// The goal is reached; continue with the rest. If the store replaced this version, it is read again: a deletion in between must be reported.
     GoalReached(Option<u64>),
-    /// An attempt begins.
     Attempt(Order),
     /// The candidate continues against a new base.
     Candidate(Box<Candidate>),
     /// The token was proven to be this secret's own, and the claim to end it is taken.
     Proven(TokenId),
-    /// The token is gone.
     Gone(TokenId),
-    /// The run is over.
     Finish(RunResult),
 }
 
 /// How far the work under the claim has come. It is in memory only: a run that dies or loses its claim loses it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Progress {
-    /// What the new token is to be like.
     pub order: Option<Order>,
-    /// The mint of the attempt.
     pub mint: MintState,
-    /// The value that is to become the current one.
     pub candidate: Option<Candidate>,
     /// The token that was proven to be this secret's own, under the claim to end it.
     pub proven: Option<TokenId>,
@@ -128,12 +114,10 @@ impl Progress {
 }
 
 impl<'a> Context<'a> {
-    /// What to rotate and how.
     pub fn plan(&self) -> &'a Plan {
         &self.request.plan
     }
 
-    /// The surroundings of the run.
     pub fn env(&self) -> &'a RunEnv {
         &self.request.env
     }
@@ -175,7 +159,6 @@ impl<'a> Context<'a> {
         self.write(|record| record.claim = None)
     }
 
-    /// A claim of this run.
     pub fn claim(&self, work: Work) -> Claim {
         Claim {
             work,
@@ -203,12 +186,11 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The work under the claim.
     pub fn work(&self) -> Option<&'a Work> {
         self.record.claim.as_ref().map(|claim| &claim.work)
     }
 
-    /// A claim of this run stands.
+    /// This run has the claim.
     pub fn is_claimed(&self) -> bool {
         self.record.claim.is_some()
     }
@@ -264,18 +246,15 @@ impl Change {
         }
     }
 
-    /// Adds an event.
     pub fn report(self, report: Report) -> Self {
         self.reports([report])
     }
 
-    /// Adds events.
     pub fn reports(mut self, reports: impl IntoIterator<Item = Report>) -> Self {
         self.reports.extend(reports);
         self
     }
 
-    /// Says what follows.
     pub fn then(self, then: AfterWrite) -> Self {
         Change { then, ..self }
     }
@@ -287,7 +266,6 @@ impl Change {
 }
 
 impl Step {
-    /// Ends the run.
     pub fn finish(result: RunResult) -> Step {
         Step::Do(Command::Finish(result))
     }

@@ -47,18 +47,17 @@ pub enum ErrorKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{what}")]
 pub struct CallError {
-    /// What the caller can do.
     pub kind: ErrorKind,
-    /// Who was called.
     pub service: Service,
-    /// The sentence.
     pub what: String,
     /// The server asked to wait this long (`Retry-After`, `X-RateLimit-Reset`).
     pub retry_after: Option<Duration>,
 }
 
+/// The answer to a call.
+pub type Result<T> = std::result::Result<T, CallError>;
+
 impl CallError {
-    /// A failed call of `kind` to `service`.
     pub fn new(service: Service, kind: ErrorKind, what: impl Into<String>) -> Self {
         CallError {
             kind,

@@ -24,12 +24,10 @@ macro_rules! vocabulary {
         pub enum EventName { $(#[doc = $meaning] $variant,)* }
 
         impl EventName {
-            /// The event with this word.
             pub fn from_word(word: &str) -> Option<EventName> {
                 Self::ALL.iter().copied().find(|event| event.as_str() == word)
             }
 
-            /// Every event there is.
             pub const ALL: &'static [EventName] = &[$(EventName::$variant,)*];
 
             /// The word in log, journal and metrics.
@@ -138,11 +136,8 @@ vocabulary! {
 /// One event of one secret, for the log and (above DEBUG) the history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// Which.
     pub event: EventName,
-    /// Its level.
     pub level: Level,
-    /// The sentence for people.
     pub message: String,
     /// The token it is about.
     pub token_id: Option<TokenId>,
@@ -152,14 +147,12 @@ pub struct Report {
     pub error: Option<String>,
     /// Why the rotation runs.
     pub trigger: Option<Trigger>,
-    /// Which attempt.
     pub attempt: Option<u64>,
     /// The stable code of a failure.
     pub reason: Option<Reason>,
 }
 
 impl Report {
-    /// An event with its sentence.
     pub fn new(event: EventName, message: impl Into<String>) -> Self {
         Report {
             event,
@@ -186,7 +179,6 @@ impl Report {
         self
     }
 
-    /// Gives it another level than usual.
     pub fn at(mut self, level: Level) -> Self {
         self.level = level;
         self

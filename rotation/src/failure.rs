@@ -11,7 +11,7 @@ use crate::retry;
 use crate::token::TokenId;
 use crate::transition;
 
-/// A failed call that no rule of its own covers.
+/// A failed call that no other rule covers.
 pub fn give_up(cx: &Context<'_>, error: &CallError) -> Step {
     let refused = error.kind == ErrorKind::Refused;
     let work = cx.work();

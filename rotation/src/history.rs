@@ -1,4 +1,4 @@
-//! The history of one secret: its last events in the words of the log, in a document of its own beside the journal document. It is
+//! The history of one secret: its last events in the words of the log, in a separate document beside the journal document. It is
 //! appended after a run, off the path of the claim, and read only by people.
 
 use std::collections::VecDeque;
@@ -16,7 +16,6 @@ pub const EVENTS: usize = 200;
 /// One line of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Event {
-    /// When it happened.
     pub at: Timestamp,
     /// The stable identifier.
     pub event: String,

@@ -31,7 +31,6 @@ impl AttemptLedger {
             .map(|(_, digest)| digest)
     }
 
-    /// Nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -6,14 +6,12 @@ use super::token::{TokenId, TokenInfo};
 /// What a look-up found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Lookup {
-    /// The environment knows it.
     Found(TokenInfo),
     /// The environment answered 404.
     NotFound,
 }
 
 impl Lookup {
-    /// The token, if it was found.
     pub fn found(&self) -> Option<&TokenInfo> {
         match self {
             Lookup::Found(info) => Some(info),
@@ -51,18 +49,13 @@ pub fn lookup(
 }
 
 /// A 404 could not be confirmed: the environment did not answer for a token that exists.
-pub fn unconfirmed(error: CallError) -> CallError {
-    let kind = match error.kind {
-        ErrorKind::Gone => ErrorKind::Transient,
-        kind => kind,
-    };
-    CallError {
-        kind,
-        service: Service::Dynatrace,
-        what: format!(
-            "got 404, but the environment also failed a look-up of a token known to exist, so the 404 is not trusted: {}",
-            error.what
-        ),
-        retry_after: error.retry_after,
+pub fn unconfirmed(mut error: CallError) -> CallError {
+    if error.kind == ErrorKind::Gone {
+        error.kind = ErrorKind::Transient;
     }
+    error.what = format!(
+        "got 404, but the environment also failed a look-up of a token known to exist, so the 404 is not trusted: {}",
+        error.what
+    );
+    error
 }

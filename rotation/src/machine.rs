@@ -18,7 +18,7 @@ use super::view::{Effect, View};
 
 /// A run that loses this many check-and-sets on the journal leaves the secret to the others for now.
 const CONFLICTS: u32 = 8;
-/// A run that takes more steps than this does not come to rest by itself: a fault of dtrotate. The longest useful run works off a listing of
+/// A run that takes more steps than this does not come to rest: a fault of dtrotate. The longest useful run works off a listing of
 /// thousands of tokens in slices.
 const STEPS: u32 = 20_000;
 
@@ -38,7 +38,6 @@ pub struct Run {
     claim_sent: Duration,
     /// A failed call that has not been dealt with.
     error: Option<CallError>,
-    /// The journal write under way.
     pending: Option<Arc<Change>>,
     reports: Vec<Report>,
     end: Option<RunResult>,
@@ -75,7 +74,6 @@ impl Run {
         self.journal.as_deref()
     }
 
-    /// What to rotate and how.
     pub fn plan(&self) -> &Plan {
         &self.request.plan
     }
@@ -88,14 +86,14 @@ impl Run {
         }
     }
 
-    /// Drops what only people read, so that a search finds equal states equal.
+    /// Drops what only people read, of a document as `forget` says, so that a search finds equal states equal.
     #[doc(hidden)]
-    pub fn forget_history(&mut self) {
+    pub fn forget_history(&mut self, forget: impl FnOnce(&mut Record)) {
         self.steps = 0;
         // A shared document was already known at the last call.
         let known = self.journal.as_mut().and_then(Arc::get_mut);
         if let Some(record) = known.and_then(|known| known.record.as_mut()) {
-            record.forget_history();
+            forget(record);
         }
     }
 
@@ -205,19 +203,13 @@ impl Run {
             Outcome::Written(written) => self.journal_written(written),
             Outcome::Minted(minted) => self.minted(minted, now),
             outcome => {
-                if let Outcome::Verified(Ok(info)) = &outcome {
-                    self.report_verified(command, info);
-                }
-                if let Outcome::Stored(stored) = &outcome {
-                    self.view.void(Effect::Secret);
-                    self.report_stored(stored);
-                }
+                self.report(command, &outcome);
                 if let Some(candidate) = &mut self.progress.candidate
-                    && let Some(error) = candidate.learn(&outcome, now)
+                    && let Err(error) = candidate.learn(&outcome, now)
                 {
                     self.error = Some(error);
                 }
-                if let Some(error) = self.view.learn(command, outcome) {
+                if let Err(error) = self.view.learn(command, outcome) {
                     self.error = Some(error);
                 }
                 self.report_replaced(command);
@@ -225,32 +217,33 @@ impl Run {
         }
     }
 
-    fn report_verified(&mut self, command: &Command, info: &super::token::TokenInfo) {
-        if *command == Command::Verify(Source::Minted) {
-            let report = Report::new(EventName::TokenVerified, "the new token works");
-            self.reports.push(report.token(&info.id));
-        }
-    }
-
-    fn report_stored(&mut self, stored: &Result<u64, CallError>) {
-        let candidate = self.progress.candidate.as_ref();
-        if let (Ok(version), Some(candidate)) = (stored, candidate) {
-            let message = format!("the new value is version {version}");
-            let report = Report::new(EventName::SecretStored, message);
-            self.reports.push(report.token(candidate.value.id.as_ref()));
-        }
+    fn report(&mut self, command: &Command, outcome: &Outcome) {
+        let report = match (command, outcome) {
+            (Command::Verify(Source::Minted), Outcome::Verified(Ok(info))) => {
+                Report::new(EventName::TokenVerified, "the new token works").token(&info.id)
+            }
+            (_, Outcome::Stored(Ok(version))) => {
+                let candidate = self.progress.candidate.as_ref();
+                let id = candidate.and_then(|candidate| candidate.value.id.as_ref());
+                let message = format!("the new value is version {version}");
+                Report::new(EventName::SecretStored, message).token(id)
+            }
+            _ => return,
+        };
+        self.reports.push(report);
     }
 
     /// The version that a store replaced was read again.
     fn report_replaced(&mut self, command: &Command) {
-        let Some(version) = self.progress.replaced_version else {
+        let replaced = self.progress.replaced_version;
+        let Some(version) = replaced.filter(|it| *command == Command::ReadVersion(*it)) else {
             return;
         };
-        let read = match command {
-            Command::ReadVersion(read) if *read == version => self.view.known_version(version),
-            _ => None,
+        let Some(read) = self.view.known_version(version) else {
+            return;
         };
-        if let Some(SecretSnapshot::Deleted { .. }) = read {
+        self.progress.replaced_version = None;
+        if let SecretSnapshot::Deleted { .. } = read {
             let message = format!(
                 "version {version} of {} was deleted during the rotation and the new version restored the secret; delete it again if the \
                  deletion was intended",
@@ -258,9 +251,6 @@ impl Run {
             );
             let report = Report::new(EventName::SecretChangedElsewhere, message);
             self.reports.push(report.at(Level::Error));
-        }
-        if read.is_some() {
-            self.progress.replaced_version = None;
         }
     }
 
@@ -312,7 +302,7 @@ impl Run {
         match (written, pending) {
             (Ok(version), Some(change)) => self.acknowledged(version, Arc::unwrap_or_clone(change)),
             (Err(error), _) if error.kind == ErrorKind::Conflict => {
-                // Someone else wrote: whatever was known or held is void, and an ordinary lost claim is no warning.
+                // Someone else wrote: whatever was known or held is void, and an ordinary lost claim needs no warning.
                 self.conflicts += 1;
                 self.journal = None;
                 self.view.void(Effect::All);
@@ -329,25 +319,19 @@ impl Run {
     fn acknowledged(&mut self, version: u64, change: Change) {
         self.journal_is_fresh = true;
         self.error = None;
-        let claim = change.record.claim.clone();
+        self.reports.extend(change.reports);
+        self.view.void(Effect::Journal);
+        // What is held belongs to the claim.
+        match change.record.claim.as_ref().map(|claim| &claim.work) {
+            Some(Work::Undo { id, .. }) => self.progress.undo_begun = Some(id.clone()),
+            Some(Work::Disable { .. } | Work::Delete { .. }) => {}
+            Some(Work::Rotate { attempt, .. }) if attempt.is_some() => {}
+            Some(Work::Rotate { .. } | Work::Cleanup) | None => self.progress.reset(),
+        }
         self.journal = Some(Arc::new(JournalSnapshot {
             cas: version,
             record: Some(Box::new(change.record)),
         }));
-        self.reports.extend(change.reports);
-        self.view.void(Effect::Journal);
-        if let Some(Work::Undo { id, .. }) = claim.as_ref().map(|claim| &claim.work) {
-            self.progress.undo_begun = Some(id.clone());
-        }
-        // What is held belongs to the claim.
-        let holds = claim.as_ref().is_some_and(|claim| match &claim.work {
-            Work::Rotate { attempt, .. } => attempt.is_some(),
-            Work::Cleanup => false,
-            Work::Undo { .. } | Work::Disable { .. } | Work::Delete { .. } => true,
-        });
-        if !holds {
-            self.progress.reset();
-        }
         match change.then {
             AfterWrite::Continue => {}
             AfterWrite::Reread => self.view.void(Effect::All),

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// `[dtrotate:INSTALLATION.SECRET.N]`
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Marker {
-    /// Installation and secret.
     pub epoch: Epoch,
     /// The attempt of that secret; counts up and is never reused. 0 marks a token that was adopted and renamed, not minted.
     pub attempt: u64,
@@ -22,7 +21,7 @@ pub struct Epoch {
     pub secret: String,
 }
 
-/// A digest of a whole token name. It tells a token of ours from a copy whose name was changed; it is no protection against a
+/// A digest of a whole token name. It distinguishes a token of ours from a copy whose name was changed; it is no protection against a
 /// forged name, because names are not secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -80,7 +79,6 @@ impl NameDigest {
         NameDigest(format!("{hash:016x}"))
     }
 
-    /// The digest as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -13,7 +13,7 @@ use super::view::{Fact, Lookup};
 pub enum SecretState {
     /// The recorded current token.
     Current(TokenInfo),
-    /// The recorded current token, which Dynatrace does not know any more; a person asked to replace it, or Vault was restored.
+    /// The recorded current token, which Dynatrace no longer knows; a person asked to replace it, or Vault was restored.
     Missing(Current),
     /// A token of ours that nobody committed: its holder died after the store.
     UncommittedStore(TokenInfo),

@@ -7,7 +7,7 @@ use super::record::{Origin, Record, Retiring};
 use super::token::{TokenId, TokenInfo, manages_tokens};
 use super::view::{Fact, Lookup};
 
-/// A number that is further above the document's, or above that of the value at hand, than this was not given out by us.
+/// A number that is further above the document's, or above that of the value that was read, than this was not given out by us.
 pub const MAX_JUMP: u64 = 100_000;
 
 /// What a token whose name bears this secret's marker is to this secret.
@@ -31,8 +31,7 @@ pub fn kinship(record: &Record, name: &str) -> Option<Kinship> {
     let given_out = n > 0 || attempts.unaccounted_through > 0;
     let plausible = given_out && n <= attempts.attempt.saturating_add(MAX_JUMP) && n < u64::MAX;
     let matches = |digest: Option<&NameDigest>| digest.is_none_or(|it| *it == NameDigest::of(name));
-    let claimed = record.claim.as_ref().and_then(|claim| claim.attempt());
-    let claimed = claimed.filter(|attempt| attempt.n == n);
+    let claimed = record.claimed_attempt().filter(|attempt| attempt.n == n);
     let open = record.open.iter().find(|open| open.attempt == n);
     let (ordered, ours) = match (claimed, open, attempts.ledger.digest(n)) {
         (Some(attempt), _, _) => (attempt.digest.as_ref(), Kinship::Claimed(n)),

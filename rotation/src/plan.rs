@@ -43,7 +43,6 @@ impl Plan {
 /// Where a secret's value lives and who issues it. A change of these makes the secret `moved`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Coordinates {
-    /// KV mount.
     pub mount: String,
     /// Path below the mount.
     pub path: String,
@@ -53,36 +52,24 @@ pub struct Coordinates {
     pub environment: String,
     /// The environment's canonical base URL, without a trailing slash.
     pub base_url: String,
-    /// The kind of token.
     pub kind: Kind,
 }
 
 impl Coordinates {
     /// True for the same secret at the same environment. The environment's name in the configuration may change freely.
     pub fn same_place(&self, other: &Coordinates) -> bool {
-        let key = |c: &Coordinates| {
-            (
-                c.mount.clone(),
-                c.path.clone(),
-                c.fields.clone(),
-                c.base_url.clone(),
-                c.kind,
-            )
-        };
+        fn key(it: &Coordinates) -> impl PartialEq {
+            (&it.mount, &it.path, &it.fields, &it.base_url, it.kind)
+        }
         key(self) == key(other)
     }
 
     /// The place for people, with what else sets it apart from `other`.
     pub fn difference(&self, other: &Coordinates) -> String {
-        let url = format!(" at {}", self.base_url);
-        format!(
-            "{self}{}",
-            if self.base_url == other.base_url {
-                ""
-            } else {
-                &url
-            }
-        )
+        match self.base_url == other.base_url {
+            true => self.to_string(),
+            false => format!("{self} at {}", self.base_url),
+        }
     }
 }
 
@@ -122,9 +109,7 @@ pub enum StillUsed {
 pub enum Lifetime {
     /// As long as the old one did in all, counted from now.
     Inherit,
-    /// Without an end.
     Never,
-    /// This long.
     For(Duration),
 }
 
@@ -142,7 +127,6 @@ pub struct RetirementPolicy {
 }
 
 impl RetirementPolicy {
-    /// Those of `plan`.
     pub fn of(plan: &Plan) -> Self {
         let signed = |length| SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         RetirementPolicy {

@@ -54,23 +54,14 @@ fn contradiction(cx: &Context<'_>) -> Option<String> {
             entry.id
         ));
     }
-    let current = record.current.as_ref().map(|current| &current.id);
-    if let Some(id) = current.filter(|id| seen.contains(id)) {
+    if let Some(id) = record.current_id().filter(|id| seen.contains(id)) {
         return Some(format!(
             "{id} is in `current` and in `retiring`; remove it from `retiring`"
         ));
     }
-    let claimed = record
-        .claim
-        .as_ref()
-        .and_then(|claim| claim.attempt())
-        .map(|it| it.n);
-    let highest = record
-        .open
-        .iter()
-        .map(|open| open.attempt)
-        .chain(claimed)
-        .max();
+    let open = record.open.iter().map(|open| open.attempt);
+    let claimed = record.claimed_attempt().map(|attempt| attempt.n);
+    let highest = open.chain(claimed).max();
     if highest.is_some_and(|n| n > record.attempts.attempt) {
         return Some("an attempt has a higher number than `attempt`; correct `attempt`".to_owned());
     }

@@ -1,6 +1,6 @@
 //! What the centre needs from the outside. Adapters implement these; nothing here knows HTTP, a runtime or a clock.
 //!
-//! Every call answers within a bounded time. An error's kind must be honest: an adapter that cannot tell whether a write happened
+//! Every call answers within a bounded time. An error's kind must be honest: an adapter that does not know whether a write happened
 //! says [`ErrorKind::Unclear`](super::error::ErrorKind::Unclear).
 
 use std::future::Future;
@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
 use super::capabilities::Capabilities;
-use super::error::CallError;
+use super::error::Result;
 use super::history::Event;
+use super::plan::Coordinates;
 use super::record::Record;
 use super::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
 
@@ -20,24 +21,17 @@ pub trait TokenIssuer: Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// Returns the token whose value this is. `Gone` = the environment does not know it.
-    fn look_up_value(
-        &self,
-        value: &TokenValue,
-    ) -> impl Future<Output = Result<TokenInfo, CallError>> + Send;
+    fn look_up_value(&self, value: &TokenValue) -> impl Future<Output = Result<TokenInfo>> + Send;
 
     /// Returns the token with this id. `Gone` = the environment does not know it.
-    fn look_up(&self, id: &TokenId) -> impl Future<Output = Result<TokenInfo, CallError>> + Send;
+    fn look_up(&self, id: &TokenId) -> impl Future<Output = Result<TokenInfo>> + Send;
 
     /// Creates a token. `Unclear` = there may be one more token now, whose value nobody has.
-    fn mint(&self, request: &MintRequest)
-    -> impl Future<Output = Result<Minted, CallError>> + Send;
+    fn mint(&self, request: &MintRequest) -> impl Future<Output = Result<Minted>> + Send;
 
     /// Authenticates with the value itself, over another connection than the mint, and returns the token it is.
     /// `Gone` = the value is not (yet) accepted (401 or 404 for a new token).
-    fn verify(
-        &self,
-        value: &TokenValue,
-    ) -> impl Future<Output = Result<TokenInfo, CallError>> + Send;
+    fn verify(&self, value: &TokenValue) -> impl Future<Output = Result<TokenInfo>> + Send;
 
     /// Proves that the value can manage tokens: it lists them and, with a no-op update, enables `enabled` once more.
     /// `Gone` = it is not (yet) accepted.
@@ -45,39 +39,39 @@ pub trait TokenIssuer: Send + Sync {
         &self,
         value: &TokenValue,
         enabled: Option<&TokenId>,
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// Enables or disables a token.
-    fn set_enabled(
-        &self,
-        id: &TokenId,
-        enabled: bool,
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
+    fn set_enabled(&self, id: &TokenId, enabled: bool) -> impl Future<Output = Result<()>> + Send;
 
     /// Gives a token another name.
-    fn rename(
-        &self,
-        id: &TokenId,
-        name: &str,
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
+    fn rename(&self, id: &TokenId, name: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Deletes a token. `Gone` = it is not there.
-    fn delete(&self, id: &TokenId) -> impl Future<Output = Result<(), CallError>> + Send;
+    fn delete(&self, id: &TokenId) -> impl Future<Output = Result<()>> + Send;
 
     /// All tokens of the environment whose name bears any dtrotate marker: the whole listing, every page, or an error. For a kind that cannot be read by id, every token.
-    fn list_marked(&self) -> impl Future<Output = Result<Vec<TokenInfo>, CallError>> + Send;
+    fn list_marked(&self) -> impl Future<Output = Result<Vec<TokenInfo>>> + Send;
 
     /// Looks up a token that is known to exist: proves that this environment answers, so that a 404 of the same run can be trusted.
-    fn probe_known_token(&self) -> impl Future<Output = Result<(), CallError>> + Send;
+    fn probe_known_token(&self) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// Where a secret is in a KV engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SecretPath {
-    /// The mount.
     pub mount: String,
     /// The path below it.
     pub path: String,
+}
+
+impl From<&Coordinates> for SecretPath {
+    fn from(place: &Coordinates) -> Self {
+        SecretPath {
+            mount: place.mount.clone(),
+            path: place.path.clone(),
+        }
+    }
 }
 
 /// The whole map of a secret, other people's fields included. No `Debug`; strings are wiped when dropped.
@@ -112,18 +106,13 @@ impl Drop for SecretData {
 
 /// What a read of one version (or of the latest one) found.
 pub enum SecretRead {
-    /// The version is there.
     Present {
         /// Its number. Without history (KV v1) a fingerprint of the content.
         version: u64,
-        /// Its whole map.
         data: SecretData,
     },
-    /// The version was deleted or destroyed; the counter stands at `version`.
-    Deleted {
-        /// Its number.
-        version: u64,
-    },
+    /// The version was deleted or destroyed; the counter is at `version`.
+    Deleted { version: u64 },
     /// Nothing was ever there, or this version was pruned.
     Absent,
 }
@@ -131,20 +120,16 @@ pub enum SecretRead {
 /// The secrets' store: KV v2 (with history) or v1 (without).
 pub trait SecretStore: Send + Sync {
     /// Reads the latest version, at least as new as every write that this process had acknowledged.
-    fn read(&self, at: &SecretPath) -> impl Future<Output = Result<SecretRead, CallError>> + Send;
+    fn read(&self, at: &SecretPath) -> impl Future<Output = Result<SecretRead>> + Send;
 
     /// Reads the latest version once more, over another connection: an answer that belongs to another request is not given twice.
-    fn confirm(
-        &self,
-        at: &SecretPath,
-    ) -> impl Future<Output = Result<SecretRead, CallError>> + Send;
+    fn confirm(&self, at: &SecretPath) -> impl Future<Output = Result<SecretRead>> + Send;
 
-    /// Reads one version.
     fn read_version(
         &self,
         at: &SecretPath,
         version: u64,
-    ) -> impl Future<Output = Result<SecretRead, CallError>> + Send;
+    ) -> impl Future<Output = Result<SecretRead>> + Send;
 
     /// Writes the whole map if the latest version is `cas`, and returns the new version.
     /// `Conflict` = somebody else's version is there (or a node lagged behind: read and compare).
@@ -153,20 +138,18 @@ pub trait SecretStore: Send + Sync {
         at: &SecretPath,
         cas: u64,
         data: &SecretData,
-    ) -> impl Future<Output = Result<u64, CallError>> + Send;
+    ) -> impl Future<Output = Result<u64>> + Send;
 
     /// Versions are kept and numbered (KV v2). Without that nothing can be proved about the past.
-    fn has_history(&self, at: &SecretPath) -> impl Future<Output = Result<bool, CallError>> + Send;
+    fn has_history(&self, at: &SecretPath) -> impl Future<Output = Result<bool>> + Send;
 }
 
 /// What a read of a journal document found.
 #[derive(Clone, Debug)]
 pub enum JournalRead {
-    /// The document and its version.
     Present {
         /// The version to check-and-set against.
         version: u64,
-        /// The document.
         record: Box<Record>,
     },
     /// There is none; create it with this `cas` (0, or the version of a deleted one).
@@ -184,7 +167,7 @@ pub enum JournalRead {
 /// The journal: one document per secret, every write check-and-set.
 pub trait Journal: Send + Sync {
     /// Reads the document of the secret named `name`, at least as new as every write that this process had acknowledged.
-    fn read(&self, name: &str) -> impl Future<Output = Result<JournalRead, CallError>> + Send;
+    fn read(&self, name: &str) -> impl Future<Output = Result<JournalRead>> + Send;
 
     /// Writes the document if its version is `cas`, and returns the new version.
     fn write(
@@ -192,12 +175,12 @@ pub trait Journal: Send + Sync {
         name: &str,
         cas: u64,
         record: &Record,
-    ) -> impl Future<Output = Result<u64, CallError>> + Send;
+    ) -> impl Future<Output = Result<u64>> + Send;
 
-    /// Appends to the history of the secret named `name`, a document of its own. Best effort: it is read by people only.
+    /// Appends to the history of the secret named `name`, a separate document. Best effort: it is read by people only.
     fn append_history(
         &self,
         name: &str,
         events: &[Event],
-    ) -> impl Future<Output = Result<(), CallError>> + Send;
+    ) -> impl Future<Output = Result<()>> + Send;
 }

@@ -23,7 +23,6 @@ pub fn read_token(cx: &Context<'_>, id: &TokenId) -> Fact<Result<Lookup, CallErr
 
 /// Is it proven that a token that was just not found is gone?
 pub enum Absent {
-    /// Yes.
     Proven,
     /// Not yet: a second listing is needed, not before this time.
     Until(Timestamp),

@@ -113,7 +113,6 @@ pub struct Health {
 /// The current token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Current {
-    /// Its id.
     pub id: TokenId,
     /// The name that people gave, without markers.
     pub name_base: String,
@@ -143,7 +142,6 @@ pub struct Current {
 /// The current token was found not to work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Invalid {
-    /// Since when that is known.
     pub since: Timestamp,
     /// The sentence that says what is wrong with it and what to do.
     pub message: String,
@@ -164,13 +162,6 @@ pub struct Failure {
     pub count: u32,
     /// When it is retried automatically; none = stuck until the next due time, a change of its configuration, or a person.
     pub retry_at: Option<Timestamp>,
-}
-
-impl Failure {
-    /// Nothing retries it automatically.
-    pub fn is_stuck(&self) -> bool {
-        self.retry_at.is_none()
-    }
 }
 
 impl Record {
@@ -198,7 +189,7 @@ impl Record {
         }
     }
 
-    /// The same document in the layout of this version. What version 1 kept of events is dropped: the history is a document of its own.
+    /// The same document in the layout of this version. What version 1 kept of events is dropped: the history is a separate document.
     pub fn upgraded(mut self) -> Record {
         if self.schema < SCHEMA {
             self.schema = SCHEMA;
@@ -269,6 +260,11 @@ impl Record {
         self.retiring.iter_mut().find(|entry| entry.id == *id)
     }
 
+    /// The attempt of the claimed rotation.
+    pub fn claimed_attempt(&self) -> Option<&Attempt> {
+        self.claim.as_ref()?.attempt()
+    }
+
     /// The id of the token that is the current one as far as the journal knows.
     pub fn current_id(&self) -> Option<&TokenId> {
         self.current.as_ref().map(|current| &current.id)
@@ -281,10 +277,8 @@ impl Record {
 
     /// A failure that only a person, a change or the next due time resolves.
     pub fn stuck(&self) -> Option<&Failure> {
-        self.health
-            .failure
-            .as_ref()
-            .filter(|failure| failure.is_stuck())
+        let failure = self.health.failure.as_ref();
+        failure.filter(|failure| failure.retry_at.is_none())
     }
 
     /// Notes that a token with our marker is left alone.
@@ -298,25 +292,6 @@ impl Record {
     /// How many copies may still be noted and reported. None of them is dropped for another one: it would be reported again.
     pub fn room_to_leave_alone(&self) -> usize {
         LEFT_ALONE.saturating_sub(self.attempts.left_alone.len())
-    }
-
-    /// Drops what only people read, so that a search finds equal states equal.
-    #[doc(hidden)]
-    pub fn forget_history(&mut self) {
-        self.health.last_success = None;
-        if let Some(failure) = &mut self.health.failure {
-            failure.message.clear();
-            failure.count = 1;
-            failure.since = Timestamp::UNIX_EPOCH;
-            failure.at = Timestamp::UNIX_EPOCH;
-        }
-        for entry in &mut self.retiring {
-            if let Some(failure) = &mut entry.failure {
-                failure.message.clear();
-                failure.attempts = 1;
-                failure.since = Timestamp::UNIX_EPOCH;
-            }
-        }
     }
 }
 

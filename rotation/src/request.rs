@@ -15,7 +15,6 @@ use super::token::{TokenId, TokenInfo};
 /// The time as the caller's clocks show it, and a random number; the machine has neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Now {
-    /// Wall clock.
     pub wall: Timestamp,
     /// Monotonic clock of this process.
     pub mono: Duration,
@@ -33,7 +32,6 @@ impl Now {
 /// Who runs this.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// The instance name.
     pub instance: String,
     /// Random mark of this process.
     pub boot: String,
@@ -61,7 +59,6 @@ pub enum Goal {
 pub struct RotationRequest {
     /// The nominal due instant to serve; none for a command.
     pub due: Option<Timestamp>,
-    /// Why it is wanted.
     pub trigger: Trigger,
     /// A person has seen and confirmed the rights that only the journal knows.
     pub accept_recorded_rights: bool,
@@ -79,7 +76,6 @@ pub struct Hints {
 /// Whether the local clock agrees with the servers'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Clock {
-    /// It does.
     Agrees,
     /// No server has returned its time yet: nothing is ended.
     Unknown,
@@ -92,13 +88,11 @@ pub enum Clock {
 pub struct RunEnv {
     /// The identity of a secret that is seen for the first time.
     pub fresh_epoch: Epoch,
-    /// What the issuer's tokens can do.
     pub capabilities: Capabilities,
     /// The store keeps numbered versions.
     pub history: bool,
     /// The secret is switched on. If not, nothing of it is begun; a claim that is held is finished.
     pub enabled: bool,
-    /// Whether the local clock agrees with the servers'.
     pub clock: Clock,
     /// Retirements that are due are this run's work.
     pub may_retire: bool,
@@ -126,21 +120,16 @@ pub struct Known {
 /// Everything that a run is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RunRequest {
-    /// What to rotate and how.
     pub plan: Arc<Plan>,
-    /// Who runs it.
     pub holder: Holder,
     /// Random mark of this run: the nonce of its claims and the `rotation_id` of its log lines.
     pub id: String,
-    /// What to achieve.
     pub goal: Goal,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
     /// Reasons to look closer.
     pub hints: Hints,
-    /// The surroundings.
     pub env: RunEnv,
-    /// What is already known.
     pub known: Known,
 }
 
@@ -157,7 +146,6 @@ impl RunRequest {
 /// How long a journal version has been unchanged, on the observer's monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimObservation {
-    /// The version.
     pub version: u64,
     /// When it was first seen.
     pub since: Duration,
@@ -168,7 +156,6 @@ pub struct ClaimObservation {
 pub struct Outage {
     /// Its beginning; none = it had begun when this process started, nobody knows when.
     pub since: Option<Timestamp>,
-    /// Its end.
     pub until: Timestamp,
 }
 

@@ -12,13 +12,12 @@ use super::token::TokenId;
 /// A former token on its way out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Retiring {
-    /// Its id.
     pub id: TokenId,
     /// How far its retirement is.
     pub state: RetiringState,
     /// The version of the secret since which it is not current.
     pub base: u64,
-    /// The token stands in no version after `base` up to this one. Moved only over versions whose content is known.
+    /// No version after `base` up to this one holds the token. Moved only over versions whose content is known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clean_through: u64,
     /// When its grace began.
@@ -90,9 +89,7 @@ pub enum RetiringState {
 pub struct Problem {
     /// The stable identifier of its event.
     pub event: String,
-    /// The sentence.
     pub message: String,
-    /// Since when.
     pub since: Timestamp,
 }
 

@@ -13,7 +13,7 @@ pub fn wait(tries: u32, wish: Option<Duration>, dice: u64) -> Duration {
     let ceiling = FIRST
         .saturating_mul(1u32.checked_shl(tries.min(20)).unwrap_or(u32::MAX))
         .min(LONGEST);
-    // The lower tenth is cut off: a wait of almost nothing is no wait.
+    // The lower tenth is cut off: a retry after almost nothing spreads no load.
     let millis = ceiling.as_millis() as u64;
     let jittered = Duration::from_millis(millis / 10 + dice % (millis - millis / 10 + 1));
     jittered.max(wish.unwrap_or_default()).min(LONGEST)

@@ -8,16 +8,17 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use super::command::{Command, Outcome, RunResult, SecretSnapshot, Source, TokenAction, ValueRef};
-use super::error::{CallError, ErrorKind, Service};
+use super::error::{CallError, ErrorKind, Result, Service};
 use super::event::Report;
 use super::history::Event;
 use super::machine::Run;
+use super::plan::Coordinates;
 use super::ports::{
     Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore, TokenIssuer,
 };
 use super::record::Record;
 use super::request::{JournalSnapshot, Listing, Now, RunRequest};
-use super::token::{TokenInfo, TokenValue};
+use super::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
 
 /// Sends of one journal write, the same document every time, before the run leaves it unsettled.
 const JOURNAL_SENDS: u32 = 6;
@@ -30,7 +31,6 @@ pub trait RunContext: Send + Sync {
     fn mark(&self) -> String;
     /// Waits; `false` = the process is to stop, so the run ends here (safe: the journal says how to continue).
     fn wait(&self, length: Duration) -> impl Future<Output = bool> + Send;
-    /// Something happened.
     fn emit(&self, report: Report);
     /// A call ended; `step` is its word in the logs.
     fn call_ended(&self, step: &'static str, error: Option<&CallError>);
@@ -38,26 +38,18 @@ pub trait RunContext: Send + Sync {
 
 /// How a run ended, and the journal document as it knew it last, for the next run.
 pub struct Ended {
-    /// How.
     pub result: RunResult,
-    /// What the journal holds.
     pub journal: Option<JournalSnapshot>,
 }
 
 /// One run over one secret, to its end.
-pub async fn run<I, S, J, C>(
+pub async fn run(
     request: RunRequest,
-    issuer: &I,
-    store: &S,
-    journal: &J,
-    context: &C,
-) -> Ended
-where
-    I: TokenIssuer,
-    S: SecretStore,
-    J: Journal,
-    C: RunContext,
-{
+    issuer: &impl TokenIssuer,
+    store: &impl SecretStore,
+    journal: &impl Journal,
+    context: &impl RunContext,
+) -> Ended {
     let (name, by) = (request.plan.name.clone(), request.holder.instance.clone());
     let mut runner = Runner {
         issuer,
@@ -78,12 +70,7 @@ where
             Command::Finish(result) => break result.clone(),
             Command::Wait(length) => {
                 if !context.wait(*length).await {
-                    let stop = "the process is to stop";
-                    break RunResult::Retry(CallError::new(
-                        Service::Vault,
-                        ErrorKind::Transient,
-                        stop,
-                    ));
+                    break RunResult::Retry(unavailable("the process is to stop"));
                 }
                 Outcome::Waited
             }
@@ -124,132 +111,66 @@ struct Runner<'a, I, S, J, C> {
     tried: Option<(u64, TokenValue)>,
 }
 
-impl<I, S, J, C> Runner<'_, I, S, J, C>
-where
-    I: TokenIssuer,
-    S: SecretStore,
-    J: Journal,
-    C: RunContext,
-{
+impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S, J, C> {
     async fn carry_out(&mut self, command: &Command, machine: &Run) -> Outcome {
-        let place = machine.place();
-        let path = SecretPath {
-            mount: place.mount.clone(),
-            path: place.path.clone(),
-        };
-        let fields = &place.fields;
-        let name = &machine.plan().name;
-        let (step, outcome) = match command {
-            Command::ReadJournal => ("journal", Outcome::Journal(self.read_journal(name).await)),
-            Command::WriteJournal { cas, record } => (
-                "journal",
-                Outcome::Written(self.write_journal(name, *cas, record).await),
-            ),
+        let (place, name) = (machine.place(), &machine.plan().name);
+        let path = &SecretPath::from(place);
+        let outcome = match command {
+            Command::ReadJournal => Outcome::Journal(self.read_journal(name).await),
+            Command::WriteJournal { cas, record } => {
+                Outcome::Written(self.write_journal(name, *cas, record).await)
+            }
             Command::ReadSecret => {
-                let read = self.store.read(&path).await;
-                (
-                    "read",
-                    Outcome::Secret(read.map(|read| self.keep(read, &fields[0]))),
-                )
+                let read = self.store.read(path).await;
+                Outcome::Secret(read.map(|read| self.keep(read, place)))
             }
             Command::ConfirmSecret => {
-                let read = self.store.confirm(&path).await;
-                (
-                    "read",
-                    Outcome::Confirmed(read.map(|read| self.keep(read, &fields[0]))),
-                )
+                let read = self.store.confirm(path).await;
+                Outcome::Confirmed(read.map(|read| self.keep(read, place)))
             }
             Command::ReadVersion(version) => {
-                let read = self.store.read_version(&path, *version).await;
-                (
-                    "read",
-                    Outcome::Version(read.map(|read| self.snapshot(&read, &fields[0]))),
-                )
+                let read = self.store.read_version(path, *version).await;
+                Outcome::Version(read.map(|read| self.snapshot(&read, place)))
             }
-            Command::LookUpValue => (
-                "look_up",
-                Outcome::Value(self.look_up_value(&fields[0]).await),
-            ),
+            Command::LookUpValue => Outcome::Value(self.look_up_value(place).await),
             Command::LookUpVersion(version) => {
-                let info = match self.old_value(&path, *version, &fields[0]).await {
-                    Ok(value) => self.issuer.look_up_value(&value).await,
-                    Err(error) => Err(error),
-                };
-                ("look_up", Outcome::VersionValue(info))
+                Outcome::VersionValue(self.look_up_version(place, *version).await)
             }
-            Command::LookUp(id) => ("look_up", Outcome::Token(self.issuer.look_up(id).await)),
-            Command::Mint(request) => {
-                let minted = self.issuer.mint(request).await.map(|minted| {
-                    let value = ValueRef {
-                        id: minted.id,
-                        fingerprint: self.fingerprint(&minted.value),
-                    };
-                    self.minted = Some(minted.value);
-                    value
-                });
-                ("mint", Outcome::Minted(minted))
-            }
-            Command::Verify(source) => {
-                let info = match self.candidate(&path, *source, &fields[0]).await {
-                    Ok(value) => self.issuer.verify(&value).await,
-                    Err(error) => Err(error),
-                };
-                ("verify", Outcome::Verified(info))
-            }
+            Command::LookUp(id) => Outcome::Token(self.issuer.look_up(id).await),
+            Command::Mint(request) => Outcome::Minted(self.mint(request).await),
+            Command::Verify(source) => Outcome::Verified(self.verify(place, *source).await),
             Command::ProveManager(enabled) => {
-                let proven = match self.candidate(&path, Source::Minted, &fields[0]).await {
-                    Ok(value) => self.issuer.prove_manager(&value, enabled.as_ref()).await,
-                    Err(error) => Err(error),
-                };
-                ("prove", Outcome::ManagerProven(proven))
+                Outcome::ManagerProven(self.prove_manager(place, enabled.as_ref()).await)
             }
             Command::Store { base, source } => {
-                let value = self.candidate(&path, *source, &fields[0]).await;
-                let stored = match (self.map_at(*base), value) {
-                    (Ok(mut data), Ok(value)) => {
-                        data.set(fields, &value);
-                        self.store.write(&path, *base, &data).await
-                    }
-                    (Err(error), _) | (_, Err(error)) => Err(error),
-                };
-                ("store", Outcome::Stored(stored))
+                Outcome::Stored(self.store(place, *base, *source).await)
             }
-            Command::Fence { base } => {
-                let fenced = match self.map_at(*base) {
-                    Ok(data) => self.store.write(&path, *base, &data).await,
-                    Err(error) => Err(error),
-                };
-                ("fence", Outcome::Fenced(fenced))
-            }
-            Command::Change(action, id) => {
-                let changed = match action {
-                    TokenAction::Disable => self.issuer.set_enabled(id, false).await,
-                    TokenAction::Enable => self.issuer.set_enabled(id, true).await,
-                    TokenAction::Delete => self.issuer.delete(id).await,
-                    TokenAction::Rename(name) => self.issuer.rename(id, name).await,
-                };
-                (action.as_str(), Outcome::Changed(changed))
-            }
+            Command::Fence { base } => Outcome::Fenced(self.fence(path, *base).await),
+            Command::Change(action, id) => Outcome::Changed(match action {
+                TokenAction::Disable => self.issuer.set_enabled(id, false).await,
+                TokenAction::Enable => self.issuer.set_enabled(id, true).await,
+                TokenAction::Delete => self.issuer.delete(id).await,
+                TokenAction::Rename(name) => self.issuer.rename(id, name).await,
+            }),
             Command::List => {
                 let at = self.context.now().wall;
                 let listed = self.issuer.list_marked().await;
-                let listing = listed.map(|tokens| Listing {
+                Outcome::Listed(listed.map(|tokens| Listing {
                     at,
                     tokens: tokens.into(),
-                });
-                ("list", Outcome::Listed(listing))
+                }))
             }
-            Command::ProveReachable => (
-                "witness",
-                Outcome::Reachable(self.issuer.probe_known_token().await),
-            ),
-            Command::Wait(_) | Command::Finish(_) => ("wait", Outcome::Waited),
+            Command::ProveReachable => Outcome::Reachable(self.issuer.probe_known_token().await),
+            Command::Wait(_) | Command::Finish(_) => Outcome::Waited,
         };
-        self.context.call_ended(step, outcome.error());
+        self.context.call_ended(command.as_str(), outcome.error());
         outcome
     }
 
-    async fn read_journal(&self, name: &str) -> Result<Result<JournalSnapshot, String>, CallError> {
+    async fn read_journal(
+        &self,
+        name: &str,
+    ) -> Result<std::result::Result<JournalSnapshot, String>> {
         Ok(match self.journal.read(name).await? {
             JournalRead::Present { version, record } => Ok(JournalSnapshot {
                 cas: version,
@@ -261,7 +182,7 @@ where
     }
 
     /// One journal write, settled: written by us, refused for another's, or not to be found out within the sends.
-    async fn write_journal(&self, name: &str, cas: u64, record: &Record) -> Result<u64, CallError> {
+    async fn write_journal(&self, name: &str, cas: u64, record: &Record) -> Result<u64> {
         let mut record = record.clone();
         record.write_id = self.context.mark();
         let mut unclear = false;
@@ -303,51 +224,80 @@ where
         }
     }
 
-    async fn look_up_value(&self, field: &str) -> Result<TokenInfo, CallError> {
-        match self.read.as_ref().and_then(|(_, data)| data.value(field)) {
-            Some(value) => self.issuer.look_up_value(&value).await,
-            None => Err(missing("a value")),
-        }
+    async fn look_up_value(&self, place: &Coordinates) -> Result<TokenInfo> {
+        let read = self.read.as_ref();
+        let value = read.and_then(|(_, data)| data.value(&place.fields[0]));
+        let value = value.ok_or_else(|| missing("a value"))?;
+        self.issuer.look_up_value(&value).await
+    }
+
+    async fn look_up_version(&self, place: &Coordinates, version: u64) -> Result<TokenInfo> {
+        let value = self.old_value(place, version).await?;
+        self.issuer.look_up_value(&value).await
+    }
+
+    async fn mint(&mut self, request: &MintRequest) -> Result<ValueRef> {
+        let Minted { id, value } = self.issuer.mint(request).await?;
+        let fingerprint = self.fingerprint(&value);
+        self.minted = Some(value);
+        Ok(ValueRef { id, fingerprint })
+    }
+
+    async fn verify(&mut self, place: &Coordinates, source: Source) -> Result<TokenInfo> {
+        let value = self.candidate(place, source).await?;
+        self.issuer.verify(&value).await
+    }
+
+    async fn prove_manager(
+        &mut self,
+        place: &Coordinates,
+        enabled: Option<&TokenId>,
+    ) -> Result<()> {
+        let value = self.candidate(place, Source::Minted).await?;
+        self.issuer.prove_manager(&value, enabled).await
+    }
+
+    async fn store(&mut self, place: &Coordinates, base: u64, source: Source) -> Result<u64> {
+        let value = self.candidate(place, source).await?;
+        let mut data = self.map_at(base)?;
+        data.set(&place.fields, &value);
+        self.store.write(&place.into(), base, &data).await
+    }
+
+    async fn fence(&self, path: &SecretPath, base: u64) -> Result<u64> {
+        let data = self.map_at(base)?;
+        self.store.write(path, base, &data).await
     }
 
     /// The value of a candidate.
-    async fn candidate(
-        &mut self,
-        path: &SecretPath,
-        source: Source,
-        field: &str,
-    ) -> Result<TokenValue, CallError> {
-        match source {
-            Source::Version(version) => match &self.tried {
-                Some((tried, value)) if *tried == version => Ok(value.clone()),
-                _ => {
-                    let value = self.old_value(path, version, field).await?;
-                    self.tried = Some((version, value.clone()));
-                    Ok(value)
-                }
-            },
-            Source::Minted => self.minted.clone().ok_or_else(|| missing("a minted token")),
-        }
-    }
-
-    /// The value of an older version. It was there a moment ago: that it cannot be read now is no outage.
-    async fn old_value(
-        &self,
-        path: &SecretPath,
-        version: u64,
-        field: &str,
-    ) -> Result<TokenValue, CallError> {
-        let gone = || {
-            let what = format!("version {version} of the secret cannot be read any more");
-            CallError::new(Service::Vault, ErrorKind::Refused, what)
+    async fn candidate(&mut self, place: &Coordinates, source: Source) -> Result<TokenValue> {
+        let version = match source {
+            Source::Minted => return self.minted.clone().ok_or_else(|| missing("a minted token")),
+            Source::Version(version) => version,
         };
-        match self.store.read_version(path, version).await? {
-            SecretRead::Present { data, .. } => data.value(field).ok_or_else(gone),
-            SecretRead::Deleted { .. } | SecretRead::Absent => Err(gone()),
+        if let Some((tried, value)) = &self.tried
+            && *tried == version
+        {
+            return Ok(value.clone());
         }
+        let value = self.old_value(place, version).await?;
+        self.tried = Some((version, value.clone()));
+        Ok(value)
     }
 
-    fn map_at(&self, base: u64) -> Result<SecretData, CallError> {
+    /// The value of an older version. It was there a moment ago: that it cannot be read now is not an outage.
+    async fn old_value(&self, place: &Coordinates, version: u64) -> Result<TokenValue> {
+        let value = match self.store.read_version(&place.into(), version).await? {
+            SecretRead::Present { data, .. } => data.value(&place.fields[0]),
+            SecretRead::Deleted { .. } | SecretRead::Absent => None,
+        };
+        value.ok_or_else(|| {
+            let what = format!("version {version} of the secret can no longer be read");
+            CallError::new(Service::Vault, ErrorKind::Refused, what)
+        })
+    }
+
+    fn map_at(&self, base: u64) -> Result<SecretData> {
         match &self.read {
             Some((version, data)) if *version == base => Ok(data.clone()),
             _ => Err(missing("the map of that version")),
@@ -359,19 +309,19 @@ where
     }
 
     /// Keeps the map for a store, and shows what the machine may see of it.
-    fn keep(&mut self, read: SecretRead, field: &str) -> SecretSnapshot {
-        let snapshot = self.snapshot(&read, field);
+    fn keep(&mut self, read: SecretRead, place: &Coordinates) -> SecretSnapshot {
+        let snapshot = self.snapshot(&read, place);
         if let SecretRead::Present { version, data } = read {
             self.read = Some((version, data));
         }
         snapshot
     }
 
-    fn snapshot(&self, read: &SecretRead, field: &str) -> SecretSnapshot {
+    fn snapshot(&self, read: &SecretRead, place: &Coordinates) -> SecretSnapshot {
         match read {
             SecretRead::Present { version, data } => SecretSnapshot::Present {
                 version: *version,
-                value: data.value(field).map(|value| ValueRef {
+                value: data.value(&place.fields[0]).map(|value| ValueRef {
                     id: value.id(),
                     fingerprint: self.fingerprint(&value),
                 }),
@@ -382,11 +332,11 @@ where
     }
 }
 
+fn unavailable(what: impl Into<String>) -> CallError {
+    CallError::new(Service::Vault, ErrorKind::Transient, what)
+}
+
 /// The machine asked for something that was never fetched: a fault of ours. It ends one run, not the daemon.
 fn missing(what: &str) -> CallError {
-    CallError::new(
-        Service::Vault,
-        ErrorKind::Transient,
-        format!("{what} is not at hand any more"),
-    )
+    unavailable(format!("{what} is not at hand"))
 }

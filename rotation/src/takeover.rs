@@ -7,9 +7,9 @@ use super::record::{Claim, Trigger, Work};
 use super::request::ClaimObservation;
 use super::transition;
 
-/// Another's claim stands: none = it may be taken over now. A claim of our own name is a predecessor's or an earlier run's; any other lapses
-/// when the document was unchanged for `claim_timeout` on our own monotonic clock. Taking over too early is safe (the other is fenced by
-/// check-and-set), only wasteful.
+/// How long to wait for another holder's claim; none = it may be taken over now. A claim of our own name is a predecessor's or an earlier
+/// run's; any other lapses when the document was unchanged for `claim_timeout` on our own monotonic clock. Taking over too early is safe (the
+/// other is fenced by check-and-set), only wasteful.
 pub fn wait(cx: &Context<'_>, claim: &Claim) -> Option<RunResult> {
     let holder = &cx.request.holder;
     if holder.is_daemon && claim.holder == holder.instance {

@@ -1,4 +1,4 @@
-//! Tokens as the centre sees them: an id that may be shown, a value that may not, and what an issuer tells about them.
+//! Tokens as the centre sees them: an id that may be shown, a value that may not, and what an issuer returns about them.
 
 use std::fmt;
 
@@ -22,7 +22,6 @@ impl TokenId {
         }
     }
 
-    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -57,7 +56,7 @@ impl TokenValue {
         &self.0
     }
 
-    /// The id that a dotted value shows by itself; `None` for a legacy opaque one, whose id only a look-up returns.
+    /// The id that a dotted value shows; `None` for a legacy opaque one, whose id only a look-up returns.
     pub fn id(&self) -> Option<TokenId> {
         public_part(&self.0).map(|public| TokenId(public.to_owned()))
     }
@@ -66,7 +65,6 @@ impl TokenValue {
 /// What an issuer returns about a token; never its value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenInfo {
-    /// The public id.
     pub id: TokenId,
     /// The full name, marker included.
     pub name: String,
@@ -78,7 +76,6 @@ pub struct TokenInfo {
     pub owner: Option<String>,
     /// A personal access token.
     pub personal: bool,
-    /// When it was created.
     pub created: Option<Timestamp>,
     /// When it ends; `None` = never.
     pub expires: Option<Timestamp>,

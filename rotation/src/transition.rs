@@ -18,11 +18,9 @@ use super::token::{TokenId, TokenInfo};
 
 /// A token that leaves use.
 pub struct Leaving {
-    /// Its id.
     pub id: TokenId,
     /// The version of the secret since which it is not current.
     pub base: u64,
-    /// Where it came from.
     pub origin: Origin,
     /// The digest of its name, if that bears our marker.
     pub digest: Option<NameDigest>,
@@ -155,12 +153,13 @@ pub fn open_claimed(cx: &Context<'_>, record: &mut Record) {
 
 /// The claim is released, and nothing is left to be found of its attempt. Its name is remembered, so that a copy of it is recognised.
 fn close_claim(record: &mut Record) {
-    if let Some(claim) = record.claim.take()
-        && let Some(attempt) = claim.attempt()
-        && let Some(digest) = &attempt.digest
+    if let Some(attempt) = record.claimed_attempt()
+        && let Some(digest) = attempt.digest.clone()
     {
-        record.attempts.ledger.close(attempt.n, digest.clone());
+        let n = attempt.n;
+        record.attempts.ledger.close(n, digest);
     }
+    record.claim = None;
 }
 
 /// The claimed rotation's token is the current value: what it served is served.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::{Command, Outcome, SecretSnapshot, TokenAction, ValueRef};
-use super::error::{CallError, ErrorKind};
+use super::error::{ErrorKind, Result};
 pub use super::lookup::Lookup;
 use super::lookup::{lookup, reads_disagree, unconfirmed};
 use super::record::Record;
@@ -11,7 +11,7 @@ use super::request::Listing;
 use super::token::TokenId;
 
 /// A fact, or the command that finds it out.
-pub type Fact<T> = Result<T, Command>;
+pub type Fact<T> = std::result::Result<T, Command>;
 
 /// Second reads in a row that differ from the one before, until the run gives up. A node that lags behind differs once.
 const DISAGREEMENTS: u32 = 8;
@@ -54,14 +54,14 @@ pub struct View {
     version_values: BTreeMap<u64, Reading<Lookup>>,
     /// The look-ups of tokens by id. A decision may depend on several of them, and what a failed one means is its business: it need not
     /// concern any other token.
-    tokens: BTreeMap<TokenId, Result<Lookup, CallError>>,
+    tokens: BTreeMap<TokenId, Result<Lookup>>,
     listing: Option<Listing>,
     /// The listing was taken in this run, after the last action that can have changed it.
     listing_is_current: bool,
     /// The environment answered in this run for a token that exists, so its 404 is trusted.
     not_found_trusted: bool,
     /// The outcome of the last change of a token.
-    changed: Option<(TokenAction, TokenId, Result<(), CallError>)>,
+    changed: Option<(TokenAction, TokenId, Result<()>)>,
     /// The current value was looked up at least once in this run.
     value_was_checked: bool,
     /// Tokens whose value was read from this secret in this run and looked up.
@@ -109,48 +109,33 @@ impl View {
         }
     }
 
-    /// Takes the outcome of a command; an error that no rule covers is returned.
-    pub fn learn(&mut self, command: &Command, outcome: Outcome) -> Option<CallError> {
+    /// Takes the outcome of a command.
+    ///
+    /// # Errors
+    /// It failed, and no rule here covers that.
+    pub fn learn(&mut self, command: &Command, outcome: Outcome) -> Result<()> {
         match (command, outcome) {
-            (_, Outcome::Secret(Ok(read)) | Outcome::Confirmed(Ok(read))) => {
-                let is_first = self.secret.is_none();
-                let reading = Reading::after(self.secret.as_ref(), read);
-                if reading.repeated {
-                    self.disagreements = 0;
-                } else {
-                    self.disagreements += u32::from(!is_first);
-                    self.value = None;
-                }
-                self.secret = Some(reading);
-                return (self.disagreements >= DISAGREEMENTS).then(reads_disagree);
-            }
-            (Command::ReadVersion(version), Outcome::Version(read)) => match read {
-                Ok(read) => self.version_read(*version, read),
+            (_, Outcome::Secret(read) | Outcome::Confirmed(read)) => self.secret_read(read?)?,
+            (Command::ReadVersion(version), Outcome::Version(read)) => {
                 // Not readable is the same as not there: it proves nothing.
-                Err(error) if error.kind == ErrorKind::Refused => {
-                    self.version_read(*version, SecretSnapshot::Absent);
+                let read = unless_refused(read, SecretSnapshot::Absent)?;
+                let reading = Reading::after(self.versions.get(version), read);
+                self.versions.insert(*version, reading);
+            }
+            (_, Outcome::Value(info)) => {
+                let found = lookup(self.shown_by_value(), info)?;
+                self.value = Some(Reading::after(self.value.as_ref(), found));
+                if let Some(counted) = self.known_value() {
+                    let proven = counted.found().map(|info| info.id.clone());
+                    // A 404 that cannot be trusted yet is asked for again.
+                    self.value_was_checked |= proven.is_some() || self.not_found_trusted;
+                    self.proven_values.extend(proven);
                 }
-                Err(error) => return Some(error),
-            },
-            (_, Outcome::Value(info)) => match lookup(self.shown_by_value(), info) {
-                Ok(found) => {
-                    self.value = Some(Reading::after(self.value.as_ref(), found));
-                    if let Some(counted) = self.known_value() {
-                        let proven = counted.found().map(|info| info.id.clone());
-                        // A 404 that cannot be trusted yet is asked for again.
-                        self.value_was_checked |= proven.is_some() || self.not_found_trusted;
-                        self.proven_values.extend(proven);
-                    }
-                }
-                Err(error) => return Some(error),
-            },
+            }
             (Command::LookUpVersion(version), Outcome::VersionValue(info)) => {
-                let found = match lookup(self.shown_by_version(*version), info) {
-                    // A value that cannot be looked up proves nothing.
-                    Err(error) if error.kind == ErrorKind::Refused => Lookup::NotFound,
-                    Err(error) => return Some(error),
-                    Ok(found) => found,
-                };
+                let found = lookup(self.shown_by_version(*version), info);
+                // A value that cannot be looked up proves nothing.
+                let found = unless_refused(found, Lookup::NotFound)?;
                 let reading = Reading::after(self.version_values.get(version), found);
                 self.version_values.insert(*version, reading);
                 let counted = self.version_value(*version).ok();
@@ -159,7 +144,7 @@ impl View {
             }
             (Command::LookUp(id), Outcome::Token(info)) => {
                 let found = match lookup(Some(id), info) {
-                    Err(error) if error.kind == ErrorKind::Unauthorized => return Some(error),
+                    Err(error) if error.kind == ErrorKind::Unauthorized => return Err(error),
                     found => found,
                 };
                 self.tokens.insert(id.clone(), found);
@@ -171,41 +156,56 @@ impl View {
                 }
                 self.changed = Some((action.clone(), id.clone(), done));
             }
+            (_, Outcome::Stored(_)) => self.void(Effect::Secret),
             (_, Outcome::Fenced(fenced)) => {
                 self.void(Effect::Secret);
-                self.failed_fences += u32::from(fenced.is_err());
-                let mut error = fenced.err()?;
-                let is_settled = matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unclear);
-                if error.kind == ErrorKind::Conflict {
-                    error.kind = ErrorKind::Transient;
-                }
-                let is_last = self.failed_fences >= FENCES;
-                return (is_last || !is_settled).then_some(error);
+                self.fenced(fenced)?;
             }
-            (_, Outcome::Listed(Ok(listing))) => {
-                self.listing = Some(listing);
+            (_, Outcome::Listed(listing)) => {
+                self.listing = Some(listing?);
                 self.listing_is_current = true;
             }
-            (_, Outcome::Reachable(Ok(()))) => {
+            (_, Outcome::Reachable(answered)) => {
+                answered.map_err(unconfirmed)?;
                 // Now that its 404 can be trusted, it must say it again: a single one is never enough.
                 self.not_found_trusted = true;
                 self.void_not_found();
             }
-            (_, Outcome::Reachable(Err(error))) => return Some(unconfirmed(error)),
-            (
-                _,
-                Outcome::Secret(Err(error))
-                | Outcome::Confirmed(Err(error))
-                | Outcome::Listed(Err(error)),
-            ) => return Some(error),
             _ => {}
         }
-        None
+        Ok(())
     }
 
-    fn version_read(&mut self, version: u64, read: SecretSnapshot) {
-        let reading = Reading::after(self.versions.get(&version), read);
-        self.versions.insert(version, reading);
+    fn secret_read(&mut self, read: SecretSnapshot) -> Result<()> {
+        let is_first = self.secret.is_none();
+        let reading = Reading::after(self.secret.as_ref(), read);
+        if reading.repeated {
+            self.disagreements = 0;
+        } else {
+            self.disagreements += u32::from(!is_first);
+            self.value = None;
+        }
+        self.secret = Some(reading);
+        match self.disagreements < DISAGREEMENTS {
+            true => Ok(()),
+            false => Err(reads_disagree()),
+        }
+    }
+
+    /// A fence that did not match, or whose outcome is unclear, is settled by the next read of the secret.
+    fn fenced(&mut self, fenced: Result<u64>) -> Result<()> {
+        let Err(mut error) = fenced else {
+            return Ok(());
+        };
+        self.failed_fences += 1;
+        let is_settled = matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unclear);
+        if is_settled && self.failed_fences < FENCES {
+            return Ok(());
+        }
+        if error.kind == ErrorKind::Conflict {
+            error.kind = ErrorKind::Transient;
+        }
+        Err(error)
     }
 
     /// The id that the value last read shows; none = it shows none.
@@ -307,7 +307,7 @@ impl View {
     }
 
     /// The token with this id, read by its id.
-    pub fn token(&self, id: &TokenId) -> Fact<&Result<Lookup, CallError>> {
+    pub fn token(&self, id: &TokenId) -> Fact<&Result<Lookup>> {
         self.tokens
             .get(id)
             .ok_or_else(|| Command::LookUp(id.clone()))
@@ -330,7 +330,7 @@ impl View {
         }
     }
 
-    /// The listing at hand.
+    /// The last listing, however old.
     pub fn listing(&self) -> Option<&Listing> {
         self.listing.as_ref()
     }
@@ -343,7 +343,7 @@ impl View {
     }
 
     /// The outcome of the last change, if it was this one.
-    pub fn outcome_of(&self, action: &TokenAction, id: &TokenId) -> Option<&Result<(), CallError>> {
+    pub fn outcome_of(&self, action: &TokenAction, id: &TokenId) -> Option<&Result<()>> {
         match &self.changed {
             Some((done, token, outcome)) if done == action && token == id => Some(outcome),
             _ => None,
@@ -358,5 +358,13 @@ impl View {
     /// The token's value was read from this secret in this run, and the environment said that it is this token.
     pub fn value_was_proven(&self, id: &TokenId) -> bool {
         self.proven_values.contains(id)
+    }
+}
+
+/// What was read, or `instead` if that was refused.
+fn unless_refused<T>(read: Result<T>, instead: T) -> Result<T> {
+    match read {
+        Err(error) if error.kind == ErrorKind::Refused => Ok(instead),
+        read => read,
     }
 }

@@ -103,10 +103,7 @@ impl Start {
         let coordinates = &self.plan.coordinates;
         let environment = coordinates.environment.clone();
         let issuer = office.wired.issuer(&environment)?.clone();
-        let at = SecretPath {
-            mount: coordinates.mount.clone(),
-            path: coordinates.path.clone(),
-        };
+        let at = SecretPath::from(coordinates);
         let history = office.wired.store.has_history(&at).await;
         office
             .board

@@ -38,7 +38,7 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<()> {
         | SecretState::UncommittedStore(info) => info,
     };
     if needs_epochs(cx, &info) {
-        // Whose token this is can be told when all documents are known.
+        // Whose token this is becomes clear when all documents are known.
         let wake = Some(cx.now.after(EPOCHS_SOON));
         return Err(Step::finish(RunResult::Done { wake }));
     }

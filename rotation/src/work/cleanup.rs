@@ -62,7 +62,7 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
     settle_unknown(cx, &listing.tokens)
 }
 
-/// When the next listing can tell something about this open attempt.
+/// When the next listing can settle something about this open attempt.
 pub fn next_listing(cx: &Context<'_>, open: &OpenAttempt) -> Timestamp {
     let settle = cx.plan().settle;
     match open.missed {

@@ -82,7 +82,7 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
     Ok(change.then(AfterWrite::Relocated).into())
 }
 
-/// A current token without our marker is proven by its value at the old place, which is not read any more once the move is accepted.
+/// A current token without our marker is proven by its value at the old place, which is no longer read once the move is accepted.
 fn prove_current(cx: &Context<'_>) -> Fact<()> {
     let current = cx.record.current.as_ref();
     if let Some(current) = current.filter(|it| it.digest.is_none() && it.version > 0)

@@ -1,4 +1,4 @@
-//! Retirement: disable at the end of the grace, delete at the end of the quarantine. Each under a claim of its own, each with a fresh read of
+//! Retirement: disable at the end of the grace, delete at the end of the quarantine. Each under its own claim, each with a fresh read of
 //! the secret and of the token before, and of the secret again after a disable. A token that cannot be proven to be ours is left alone.
 
 use std::time::Duration;

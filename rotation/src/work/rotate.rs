@@ -24,8 +24,7 @@ const MINTS: u32 = 3;
 
 /// The next step of a rotation that has no candidate yet.
 pub fn next(cx: &Context<'_>) -> Decision<Step> {
-    let attempt = cx.record.claim.as_ref().and_then(|claim| claim.attempt());
-    match (attempt, &cx.progress.order) {
+    match (cx.record.claimed_attempt(), &cx.progress.order) {
         (None, _) => prepare(cx),
         // The claim is this run's, but its memory is gone: a journal write landed although its answer said otherwise (rule A5).
         (Some(_), None) => {
@@ -135,13 +134,13 @@ fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
     let scopes = recorded.scopes.join(", ");
     let why = if manages {
         format!(
-            "Dynatrace does not know {} any more, and the journal records rights to manage tokens for it ({scopes}), which are never given to \
+            "Dynatrace no longer knows {}, and the journal records rights to manage tokens for it ({scopes}), which are never given to \
              an ordinary secret; put a token there by hand",
             recorded.id
         )
     } else {
         format!(
-            "Dynatrace does not know {} any more, and its rights are recorded in the journal only: {scopes}. Run `dtrotate rotate {name} \
+            "Dynatrace no longer knows {}, and its rights are recorded in the journal only: {scopes}. Run `dtrotate rotate {name} \
              --yes` to create a token with these rights, or put a token there by hand",
             recorded.id
         )
@@ -231,7 +230,7 @@ fn mint(cx: &Context<'_>, order: &Order) -> Step {
 }
 
 /// A mint may have happened although no answer came. It is never repeated under the same number: the attempt becomes open, and the next
-/// one gets a number of its own.
+/// one gets a new number.
 fn mint_again(cx: &Context<'_>, former: &Attempt, order: &Order) -> Decision<Step> {
     check_mints(cx)?;
     let mut record = cx.draft();
@@ -271,7 +270,7 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
             }
         }
         SecretState::Missing(_) => {
-            "would replace the recorded token, which Dynatrace does not know any more".to_owned()
+            "would replace the recorded token, which Dynatrace no longer knows".to_owned()
         }
         SecretState::UncommittedStore(info) => {
             format!(

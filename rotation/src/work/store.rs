@@ -33,7 +33,7 @@ pub fn next(cx: &Context<'_>, candidate: &Candidate) -> Decision<Step> {
         && !candidate.manager_proven
     {
         // A management token without management rights would stop every rotation of its environment.
-        let attempt = cx.record.claim.as_ref().and_then(|claim| claim.attempt());
+        let attempt = cx.record.claimed_attempt();
         let old = attempt.filter(|_| order.old_known);
         return Ok(Command::ProveManager(old.map(|attempt| attempt.old.clone())).into());
     }
@@ -106,11 +106,11 @@ enum Rejection {
     OtherField(u64),
     /// Someone's value, in this version.
     Superseded(u64),
-    /// That cannot be read any more.
+    /// That can no longer be read.
     Unknown(u64),
 }
 
-/// Version `base + 1` tells who took the place, whatever came after it.
+/// Version `base + 1` shows who took the place, whatever came after it.
 fn rejection(cx: &Context<'_>, candidate: &Candidate) -> Fact<Rejection> {
     let latest = cx.view.secret(cx.record)?;
     let (base, version) = (base(cx), latest.version());
@@ -203,7 +203,7 @@ fn rebase(cx: &Context<'_>, candidate: &Candidate, version: u64) -> Step {
 /// Whether our value ever was in Vault cannot be proved: it retires with full grace.
 fn retire_unproved(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Step {
     let message = format!(
-        "the secret changed during the rotation, and what happened cannot be read any more; {} will be retired after the full grace",
+        "the secret changed during the rotation, and what happened can no longer be read; {} will be retired after the full grace",
         info.id
     );
     let report = Report::new(EventName::SecretChangedElsewhere, message).token(&info.id);
@@ -250,7 +250,7 @@ fn give_away(cx: &Context<'_>, candidate: &Candidate, discard: &Discard) -> Step
     }
 }
 
-/// The value in hand is another request's: the mint is unclear. Its attempt becomes open, and the machine mints again.
+/// The minted value is another request's: the mint is unclear. Its attempt becomes open, and the machine mints again.
 fn mismatch(cx: &Context<'_>, message: &str) -> Step {
     let (due, trigger) = cx.claimed_or_wanted();
     let report = Report::new(EventName::MintAnswerMismatch, message);
@@ -271,7 +271,7 @@ fn commit_rotation(
     info: &TokenInfo,
     version: u64,
 ) -> Step {
-    let Some(attempt) = cx.record.claim.as_ref().and_then(|claim| claim.attempt()) else {
+    let Some(attempt) = cx.record.claimed_attempt() else {
         return Command::ReadJournal.into();
     };
     let (mut record, former) = commit(cx, info, version);

@@ -1,6 +1,6 @@
 //! The beginning of an undo: may the previous token become the current value again? From then on its value is a candidate like any other.
 //!
-//! It begins only where no claim stands and from an entry in grace or quarantine. If it is given up half-way, the entry goes back into grace
+//! It begins only without a claim and from an entry in grace or quarantine. If it is given up half-way, the entry goes back into grace
 //! with the undo's base, so that a store of it that still lands is fenced like any other.
 
 use crate::candidate::Candidate;
@@ -34,7 +34,7 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
     }
     let Some((from, value)) = readable_version(cx, entry)? else {
         return Ok(Step::refuse(format!(
-            "the value of {id} cannot be read any more: its version was deleted or pruned"
+            "the value of {id} can no longer be read: its version was deleted or pruned"
         )));
     };
     let base = cx.view.secret(cx.record)?.version();
@@ -96,7 +96,7 @@ fn previous<'a>(cx: &Context<'a>) -> Decision<&'a Retiring> {
         .filter(|entry| matches!(entry.origin, Origin::Version(_)) && cx.belongs_here(entry))
         .max_by_key(|entry| (entry.base, entry.since));
     let Some(entry) = former else {
-        return Err(Step::refuse("there is no previous token any more"));
+        return Err(Step::refuse("there is no previous token left"));
     };
     if entry.state == RetiringState::Deleting {
         return Err(Step::refuse(format!(

@@ -3,7 +3,7 @@
 //! change things by hand, and an adversary who edits documents and names.
 //!
 //! It is the specification made to run: every state that can be reached within a scenario's budget of faults is visited once, the promises
-//! are checked in each, and from every state in which nobody is at work the world must come to rest by itself. A violation is printed with a
+//! are checked in each, and from every state in which nobody is at work the world must come to rest. A violation is printed with a
 //! shortest trace. A rule of the protocol that is switched off (`mutation`) must show.
 //!
 //! `make test` runs every scenario with a small budget, `make explore` with the full one.
@@ -27,7 +27,7 @@ use self::scenario::Scenario;
 use self::search::{Found, explore};
 use self::world::Setting;
 
-/// A search ends after so many states, which takes minutes, and tells how many steps it saw whole; a small one must end by itself.
+/// A search ends after so many states, which takes minutes, and reports how many steps it saw whole; a small one must end before.
 const LIMIT: usize = 3_000_000;
 
 /// What the search is asked for: `EXPLORE_FULL=1` for the full budgets, `EXPLORE_ONLY=...` for what has this in its name.

@@ -189,7 +189,7 @@ impl Mutation {
             (Mutation::NoFence, Command::ReadSecret, Outcome::Secret(Ok(seen)))
                 if work == Some(Work::Cleanup) =>
             {
-                // As if the secret had moved on by itself.
+                // As if the secret had moved on.
                 Outcome::Secret(Ok(match seen {
                     SecretSnapshot::Present { version, value } => SecretSnapshot::Present {
                         version: version + 1,

@@ -48,7 +48,7 @@ pub fn come_to_rest(
         .iter_mut()
         .for_each(|token| token.visible = true);
     for _ in 0..16 {
-        // What comes next is a matter of course: from a state that was seen here before it need not be looked at again.
+        // What follows is determined: from a state that was seen here before it need not be searched again.
         if !fresh(&world) {
             return None;
         }
@@ -82,7 +82,7 @@ fn rest_problem(setting: &Setting, world: &World) -> Option<String> {
         record.health.failure.as_ref().is_some_and(|failure| {
             failure.retry_at.is_none() && failure.reason != Reason::Unavailable
         });
-    // A person put a token there that is gone for good: nothing goes on without them.
+    // A person put a token there that is gone for good: nothing continues without them.
     let readable = world.current().is_some_and(|token| world.works(token));
     if record.claim.is_some() {
         return Some("P2: a claim is left".into());
@@ -121,7 +121,7 @@ fn rest_problem(setting: &Setting, world: &World) -> Option<String> {
     None
 }
 
-/// A token that dtrotate cannot prove to be its own any more is left alone and reported: its number was erased from the document by an edit, or
+/// A token that dtrotate can no longer prove to be its own is left alone and reported: its number was erased from the document by an edit, or
 /// it could be renamed, and what proved it was pruned before its name was written down (documented: older versions must be readable).
 fn was_reported(setting: &Setting, world: &World, token: u8) -> bool {
     let Some(record) = &world.journal else {

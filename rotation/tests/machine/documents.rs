@@ -140,7 +140,7 @@ fn a_fence_that_is_refused_again_and_again_ends_the_run() {
     assert!(world.tokens.contains_key(&id("ORPHAN")));
 }
 
-/// A runner that never answers what was asked: the run does not come to rest by itself.
+/// A runner that never answers what was asked: the run does not come to rest.
 #[test]
 fn k12_a_run_that_does_not_come_to_rest_is_an_internal_error() {
     let mut request = settle();
@@ -446,7 +446,7 @@ fn k7_thousands_of_unknown_marked_tokens_enter_in_slices_and_the_run_ends() {
     assert_eq!(world.document().retiring.len(), 1000);
 }
 
-/// The numbers of tokens that still wait to enter the document are given out, too.
+/// The numbers of tokens that still wait to enter the document are given out as well.
 #[test]
 fn a4_the_highest_number_of_many_unknown_tokens_counts_at_once() {
     let mut world = World::new(record());

@@ -15,7 +15,7 @@ use crate::builders::{
 };
 use crate::world::{Ended, World};
 
-/// A run with a listing at hand, as a sweep starts it.
+/// A run that is given a listing, as a sweep starts it.
 pub fn sweep(world: &World, second: i64) -> RunRequest {
     let mut request = settle();
     request.hints.reread_secret = true;

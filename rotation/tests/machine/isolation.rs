@@ -71,7 +71,7 @@ fn the_others_are_ended(
             "the secret itself is well"
         );
         assert_eq!(world.document().claim, None);
-        // When the cause is resolved it is ended, too, and its failure is gone.
+        // When the cause is resolved it is ended as well, and its failure is gone.
         world.fault = None;
         world.run_at(4000, settle());
         assert!(ended(&world, state, "A"), "{kind:?} {state:?}");

@@ -465,3 +465,22 @@ fn p6_a_claim_is_renewed_before_a_call_that_has_an_effect() {
         .sum();
     assert!(waited > plan().claim_timeout);
 }
+
+/// A rotation that a person asked for serves what was due when they asked, also when its process died after the store.
+#[test]
+fn p6_an_interrupted_rotation_by_command_serves_what_was_due_before_it() {
+    let mut before = record();
+    before.attempts.attempt = 4;
+    let mut claim = abandoned_rotation(4, 2);
+    if let Work::Rotate { due, trigger, .. } = &mut claim.work {
+        (*due, *trigger) = (None, Trigger::Command);
+    }
+    before.claim = Some(claim);
+    let mut world = World::new(before);
+    world.add(minted("NEW", 4));
+    world.put(value("NEW"));
+    world.run_at(0, settle());
+    assert!(world.document().is_current(&id("NEW")));
+    let ended = world.run_at(1, request(by_schedule(-10)));
+    assert_eq!(ended.mints(), 0);
+}

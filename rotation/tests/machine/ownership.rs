@@ -1,8 +1,8 @@
-//! Rule A2: what a document says about a token is no proof that it may be ended.
+//! Rule A2: what a document says about a token does not prove that it may be ended.
 
 use std::sync::Arc;
 
-use rotation::command::{Command, RunResult, TokenAction};
+use rotation::command::{Command, Outcome, RunResult, TokenAction};
 use rotation::event::{EventName, Level};
 use rotation::marker::{Epoch, Marker, NameDigest};
 use rotation::record::{EntryReason, Origin, Retiring, RetiringState};
@@ -147,7 +147,7 @@ fn a2_a_first_token_without_marker_is_proven_by_its_value_in_a_version() {
     assert!(!world.tokens.contains_key(&id("OLD")));
 }
 
-/// A legacy value does not show whose it is: only its look-up tells.
+/// A legacy value does not show whose it is: only its look-up shows it.
 #[test]
 fn a2_a_legacy_value_proves_the_token_that_it_is_and_no_other() {
     for (owner, proven) in [("LEGACY", true), ("ANOTHER", false)] {
@@ -162,6 +162,26 @@ fn a2_a_legacy_value_proves_the_token_that_it_is_and_no_other() {
         assert_eq!(ended.did(TokenAction::Disable, "LEGACY"), proven, "{owner}");
         assert!(world.token("ANOTHER").enabled);
     }
+}
+
+/// Such a look-up counts when a second one equals it: the answer could be another request's.
+#[test]
+fn a10_an_opaque_value_of_an_older_version_is_looked_up_twice() {
+    let named = plain("LEGACY", "made by hand");
+    let entry = edited(&named, RetiringState::Grace, Origin::Version(1), false);
+    let mut world = World::with_retiring(vec![entry]);
+    world.add(named.clone());
+    world.add(plain("ANOTHER", "somebody's"));
+    world.versions[0] = Version::Holds("opaque-value".into());
+    world.values.insert("opaque-value".into(), id("ANOTHER"));
+    let mut swapped = Some(named);
+    world.fault(move |_, command| match command {
+        Command::LookUpVersion(1) => swapped.take().map(|it| Outcome::VersionValue(Ok(it))),
+        _ => None,
+    });
+    let ended = world.run_at(0, settle());
+    assert_eq!(ended.effects(), Vec::<&Command>::new());
+    assert_eq!(ended.errors(), [EventName::RetirementBlocked]);
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn p4_an_undo_is_refused_where_it_cannot_be_done_and_says_why() {
 
     let mut pruned = world();
     pruned.versions[0] = crate::world::Version::Pruned;
-    refused(&mut pruned, "cannot be read any more");
+    refused(&mut pruned, "can no longer be read");
 
     let mut changed = world();
     changed.add(minted("HAND", 0));

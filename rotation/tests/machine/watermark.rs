@@ -107,7 +107,7 @@ fn a6_pruned_versions_prove_nothing_until_max_grace_is_over() {
         (world.entry("OLD").due, world.entry("OLD").base),
         (at(100), 3)
     );
-    // With a new base the grace is the last one; what is pruned again later does not keep it for ever.
+    // With a new base the grace is the last one; what is pruned again later does not keep it forever.
     world.edit().retiring[0].base = 1;
     let ended = world.run_at(4499, patient());
     assert!(!ended.did(TokenAction::Disable, "OLD"));

@@ -291,11 +291,7 @@ impl Inspector<'_> {
 
 /// Where a secret stands.
 pub(super) fn at(secret: &SecretSettings) -> SecretPath {
-    let place = &secret.plan.coordinates;
-    SecretPath {
-        mount: place.mount.clone(),
-        path: place.path.clone(),
-    }
+    SecretPath::from(&secret.plan.coordinates)
 }
 
 /// What a failed call means here.

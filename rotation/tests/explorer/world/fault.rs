@@ -4,6 +4,7 @@ use rotation::command::{Command, Outcome, Source, TokenAction};
 use rotation::error::{CallError, ErrorKind, Service};
 
 use super::super::mutation::Mutation;
+use super::vault::forget_history;
 use super::{Late, Rights, Setting, World, number_of};
 
 /// What can go wrong with a command.
@@ -12,7 +13,7 @@ pub enum Fault {
     None,
     /// It takes effect, and the answer is lost.
     AnswerLost,
-    /// It takes effect later, when nobody waits for it any more.
+    /// It takes effect later, when nobody waits for it.
     EffectLate,
     /// It has no effect, and that is known.
     Failed,
@@ -134,7 +135,7 @@ impl World {
         if let Some(run) = &mut self.actors[actor].run {
             let run = run.make_mut();
             run.learn(command, outcome, now);
-            run.forget_history();
+            run.forget_history(forget_history);
         }
         self.take_reports(actor);
     }

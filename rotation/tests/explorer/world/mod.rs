@@ -87,7 +87,7 @@ pub struct Version {
     index: u16,
 }
 
-/// An effect that is still under way, and nobody waits for it any more.
+/// An effect that is still under way, and nobody waits for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Late {
     Mint(String),
@@ -119,7 +119,7 @@ pub struct World {
     pub forgot: bool,
     /// The journal document was edited, and what it knew may be lost.
     pub edited: bool,
-    /// The last run found the document implausible: only a person can go on.
+    /// The last run found the document implausible: only a person can continue.
     pub implausible: bool,
     /// A rule was broken.
     pub broken: Option<&'static str>,
@@ -282,7 +282,7 @@ impl World {
         self.journal_version
     }
 
-    /// What the process works on under a claim of its own.
+    /// What the process works on under its own claim.
     pub fn work(&self, actor: usize) -> Option<Work> {
         let claim = self.journal.as_ref()?.claim.as_ref()?;
         (claim.nonce == self.nonce(actor)).then(|| claim.work.clone())

@@ -186,7 +186,7 @@ impl World {
         };
     }
 
-    /// Lets a run go on alone and undisturbed.
+    /// Continues a run alone and undisturbed.
     pub fn run_to_end(&mut self, setting: &Setting, actor: usize) {
         for _ in 0..STEPS {
             if self.actors[actor].run.is_none() {
@@ -217,7 +217,7 @@ impl World {
         self.broken = Some("a run does not end");
     }
 
-    /// A run without a due instant would find something: what a daemon's alarms and its sweep tell it.
+    /// A run without a due instant would find something: what a daemon learns from its alarms and its sweep.
     pub fn has_work(&self, actor: usize) -> bool {
         let Some(record) = &self.journal else {
             return true;

@@ -1,4 +1,4 @@
-//! What does not change while a search goes on, and what may still go wrong.
+//! What does not change during a search, and what may still go wrong.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub struct Budget {
     pub person: u8,
 }
 
-/// What does not change while a search goes on.
+/// What does not change during a search.
 #[derive(Clone, Debug)]
 pub struct Setting {
     pub dues: Vec<u8>,

@@ -1,5 +1,7 @@
 //! Vault: the journal document and the versions of the secret.
 
+use jiff::Timestamp;
+
 use rotation::command::{SecretSnapshot, Source};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::record::{Record, Work};
@@ -32,7 +34,7 @@ impl World {
         self.actors[actor].due =
             claimed_due(record).filter(|n| usize::from(*n) < self.served.len());
         let mut record = record.clone();
-        record.forget_history();
+        forget_history(&mut record);
         for rule in setting.off {
             rule.record(&mut record);
         }
@@ -179,4 +181,22 @@ fn claimed_due(record: &Record) -> Option<u8> {
     };
     let instant = (*instant)?;
     (0..u8::MAX).find(|&n| due(usize::from(n)) == instant)
+}
+
+/// Drops what only people read of a document, so that equal states are found equal.
+pub fn forget_history(record: &mut Record) {
+    record.health.last_success = None;
+    if let Some(failure) = &mut record.health.failure {
+        failure.message.clear();
+        failure.count = 1;
+        failure.since = Timestamp::UNIX_EPOCH;
+        failure.at = Timestamp::UNIX_EPOCH;
+    }
+    for entry in &mut record.retiring {
+        if let Some(failure) = &mut entry.failure {
+            failure.message.clear();
+            failure.attempts = 1;
+            failure.since = Timestamp::UNIX_EPOCH;
+        }
+    }
 }
