@@ -1,4 +1,4 @@
-//! The order of work: resolve whose claim stands; continue with our own; rotate if wanted; then clean up (open attempts, fence first); then
+//! The order of work: find out whose claim it is; continue with our own; rotate if wanted; then clean up (open attempts, fence first); then
 //! retire (disable, delete). Mint and store always come before any clean-up.
 
 use std::time::Duration;
@@ -200,5 +200,6 @@ fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
     let retiring = here.map(|entry| least(entry.due.max(hold.unwrap_or(entry.due))));
     let open = cx.record.open.iter();
     let open = open.map(|open| least(cleanup::next_listing(cx, open)));
-    retiring.chain(open).min()
+    let unmarked = maintain::unmarked(cx).filter(|_| !cx.env().may_retire);
+    retiring.chain(open).chain(unmarked.map(|_| soon)).min()
 }

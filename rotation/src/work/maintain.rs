@@ -117,19 +117,13 @@ pub fn extend_grace_for_outage(cx: &Context<'_>) -> Decision<()> {
     Err(change.report(report).into())
 }
 
-/// A token that retires without our marker gets it while its value can still be proven (rule A11).
+/// A token that retires without our marker gets it while its value can still be proven (rule A11); not before it is known what the other
+/// secrets hold.
 pub fn mark_retiring(cx: &Context<'_>) -> Decision<()> {
-    let env = cx.env();
-    if !env.capabilities.rename || !env.enabled {
+    if !cx.env().may_retire {
         return Ok(());
     }
-    let unmarked = |entry: &&Retiring| {
-        entry.digest.is_none()
-            && entry.state == RetiringState::Grace
-            && cx.belongs_here(entry)
-            && ownership::other_holder(cx, &entry.id).is_none()
-    };
-    for entry in cx.record.retiring.iter().filter(unmarked) {
+    for entry in unmarked(cx) {
         let id = &entry.id;
         let Ok(Lookup::Found(info)) = read_token(cx, id)? else {
             continue;
@@ -144,11 +138,24 @@ pub fn mark_retiring(cx: &Context<'_>) -> Decision<()> {
         }
         if !cx.view.rename_was_tried(id) {
             let (base, _) = Marker::split(&info.name);
-            let name = Marker::adopted(epoch).name(&base, env.capabilities.name_limit);
+            let name = Marker::adopted(epoch).name(&base, cx.env().capabilities.name_limit);
             return Err(Command::Change(TokenAction::Rename(name), id.clone()).into());
         }
     }
     Ok(())
+}
+
+/// The retiring tokens that are to get our marker.
+pub fn unmarked<'a>(cx: &Context<'a>) -> impl Iterator<Item = &'a Retiring> {
+    let may_rename = cx.env().capabilities.rename && cx.env().enabled;
+    let retiring = cx.record.retiring.iter();
+    retiring.filter(move |entry| {
+        may_rename
+            && entry.digest.is_none()
+            && entry.state == RetiringState::Grace
+            && cx.belongs_here(entry)
+            && ownership::other_holder(cx, &entry.id).is_none()
+    })
 }
 
 /// The current value may be invalid, or it was not usable and may have recovered: check it.

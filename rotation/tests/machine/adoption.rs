@@ -85,7 +85,7 @@ fn a10_two_reads_must_agree_on_version_and_value() {
     assert!(world.document().is_current(&id("CUR")));
 }
 
-/// Answers of two secrets in turns, for ever: the run gives up instead of asking until its step limit.
+/// Answers of two secrets in turns, forever: the run gives up instead of asking until its step limit.
 #[test]
 fn a10_reads_that_never_agree_end_the_run() {
     let mut world = World::new(record());
@@ -338,4 +338,17 @@ fn a11_the_current_token_of_another_secret_is_not_renamed() {
         (renames(&ended), world.token("CUR").name.as_str()),
         (vec![], "shared")
     );
+}
+
+/// At the start of a daemon, and in a command, the current tokens of the other secrets are not known.
+#[test]
+fn a11_nothing_is_renamed_before_it_is_known_what_the_other_secrets_hold() {
+    let mut world = first("shared");
+    let mut unknown = request(by_schedule(-1));
+    unknown.env.may_retire = false;
+    let ended = world.run_at(0, unknown);
+    assert_eq!(renames(&ended), Vec::<String>::new());
+    // The next run is soon, and does it then.
+    assert_eq!(ended.result, RunResult::Done { wake: Some(at(30)) });
+    assert_eq!(renames(&world.run_at(30, settle())), [marked("shared", 0)]);
 }
