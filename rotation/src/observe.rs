@@ -5,6 +5,7 @@ use super::context::Context;
 use super::ownership::{Kinship, kinship};
 use super::policy;
 use super::record::{Current, Reason, Retiring, RetiringState, Trigger};
+use super::request::after;
 use super::token::{TokenId, TokenInfo};
 use super::view::{Fact, Lookup};
 
@@ -115,8 +116,7 @@ pub fn position(cx: &Context<'_>, entry: &Retiring) -> Fact<Position> {
     }
     // Versions that cannot be read prove nothing, but they do not keep a token forever.
     let most = cx.plan().max_grace.max(cx.plan().grace);
-    let end = entry.since.checked_add(most);
-    let lenient = end.is_ok_and(|end| cx.now.wall >= end);
+    let lenient = cx.now.wall >= after(entry.since, most);
     for number in entry.clean() + 1..version {
         let past = cx.view.version(number)?;
         let suspicious = match (past.value(), past) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::record::{Retiring, Trigger};
+use super::request::after;
 
 /// A time further ahead than this was written by a wrong clock. Servers and machines agree to within this, or nothing is due.
 pub const AHEAD: Duration = Duration::from_secs(300);
@@ -82,8 +83,7 @@ fn future(cx: &Context<'_>) -> Option<String> {
             "`last_due` is {due}, which is in the future, so nothing would be due until then. Run `dtrotate rotate {name}` to reset it"
         ));
     }
-    let held = cx.plan().settle.max(DAY);
-    let held = latest.checked_add(held).unwrap_or(latest);
+    let held = after(latest, cx.plan().settle.max(DAY));
     if let Some(until) = cx.record.health.hold_until.filter(|until| *until > held) {
         return Some(format!(
             "`hold_until` is {until}, and no retirement is held longer than `settle`. Remove it from the document"
@@ -91,7 +91,7 @@ fn future(cx: &Context<'_>) -> Option<String> {
     }
     let plan = cx.plan();
     let longest = plan.grace.max(plan.max_grace).max(plan.quarantine);
-    let last = latest.checked_add(longest.max(YEAR)).unwrap_or(latest);
+    let last = after(latest, longest.max(YEAR));
     let ahead = |entry: &&Retiring| entry.since > latest || entry.due > last;
     let entry = cx.record.retiring.iter().find(ahead)?;
     Some(format!(

@@ -6,6 +6,7 @@ use super::capabilities::Absence;
 use super::context::Context;
 use super::error::CallError;
 use super::record::Retiring;
+use super::request::after;
 use super::token::TokenId;
 use super::view::{Fact, Lookup};
 
@@ -39,9 +40,8 @@ pub fn absence(cx: &Context<'_>, entry: &Retiring) -> Fact<Absent> {
             let listing = cx.view.current_listing()?;
             let has = |id: &TokenId| listing.tokens.iter().any(|token| token.id == *id);
             let complete = cx.record.current_id().is_none_or(has);
-            let second = entry
-                .missed
-                .and_then(|missed| missed.checked_add(cx.plan().settle).ok());
+            let settle = cx.plan().settle;
+            let second = entry.missed.map(|missed| after(missed, settle));
             Ok(match second {
                 Some(at) if complete && listing.at >= at => Absent::Proven,
                 Some(at) if complete => Absent::Until(at),

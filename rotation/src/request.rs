@@ -23,10 +23,15 @@ pub struct Now {
 }
 
 impl Now {
-    /// The wall clock `length` from now; the end of the calendar if that is nearer.
+    /// The wall clock `length` from now.
     pub fn after(&self, length: Duration) -> Timestamp {
-        self.wall.checked_add(length).unwrap_or(Timestamp::MAX)
+        after(self.wall, length)
     }
+}
+
+/// The time `length` after `at`; the end of the calendar if that is nearer.
+pub fn after(at: Timestamp, length: Duration) -> Timestamp {
+    at.checked_add(length).unwrap_or(Timestamp::MAX)
 }
 
 /// Who runs this.

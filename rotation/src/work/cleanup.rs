@@ -18,7 +18,7 @@ use crate::observe::fence_base;
 use crate::ownership::{self, Kinship, kinship};
 use crate::reading::read_token;
 use crate::record::{OpenAttempt, Record, RetiringState, Work};
-use crate::request::Listing;
+use crate::request::{Listing, after};
 use crate::token::{TokenId, TokenInfo};
 use crate::transition::{self, Leaving};
 use crate::view::{Fact, Lookup};
@@ -65,24 +65,17 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
 /// When the next listing can settle something about this open attempt.
 pub fn next_listing(cx: &Context<'_>, open: &OpenAttempt) -> Timestamp {
     let settle = cx.plan().settle;
-    match open.missed {
-        None => open.since,
-        Some(missed) => {
-            let second = missed
-                .checked_add(settle.min(LISTINGS_APART))
-                .unwrap_or(missed);
-            let settled = open.since.checked_add(settle).unwrap_or(open.since);
-            second.max(settled)
-        }
-    }
+    open.missed.map_or(open.since, |missed| {
+        after(missed, settle.min(LISTINGS_APART)).max(after(open.since, settle))
+    })
 }
 
 fn settle_open(cx: &Context<'_>, open: &OpenAttempt, listing: &Listing) -> Decision<()> {
     let all: Vec<_> = tokens_of(cx.record, open, listing).collect();
-    let is_unsettled = |token: &&&TokenInfo| {
+    let mut unsettled = all.iter().filter(|token| {
         !cx.record.is_current(&token.id) && cx.record.retiring(&token.id).is_none()
-    };
-    if let Some(token) = all.iter().find(is_unsettled) {
+    });
+    if let Some(token) = unsettled.next() {
         return settle_found(cx, open, token);
     }
     // That none is listed proves nothing until it was so twice, apart, and effects had time to appear.
@@ -202,11 +195,7 @@ fn orphan_decision(cx: &Context<'_>, base: u64, id: &TokenId) -> Fact<Orphan> {
     let secret = cx.view.secret(cx.record)?;
     let (version, history) = (secret.version(), cx.env().history);
     // Without history versions are fingerprints, and past means different.
-    let is_past = if history {
-        version > base
-    } else {
-        version != base
-    };
+    let is_past = version > base || (!history && version != base);
     if !is_past {
         let present = matches!(secret, SecretSnapshot::Present { .. });
         return Ok(match present && history && version == base {

@@ -1,7 +1,7 @@
 //! What happens to a secret between two rotations: its document is closed or reopened, an outage extends its graces, an adopted token that
 //! retires gets our marker, and its current token is found not to work.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::command::{Command, RunResult, TokenAction};
 use crate::context::{AfterWrite, Change, Context, Decision, Step};
@@ -11,7 +11,7 @@ use crate::observe::{SecretState, secret_state};
 use crate::ownership;
 use crate::reading::read_token;
 use crate::record::{Invalid, Reason, Record, Retiring, RetiringState, Trigger};
-use crate::request::RotationRequest;
+use crate::request::{RotationRequest, after};
 use crate::token::{TokenId, TokenInfo};
 use crate::view::Lookup;
 
@@ -87,21 +87,21 @@ pub fn extend_grace_for_outage(cx: &Context<'_>) -> Decision<()> {
     let Some(outage) = cx.env().outage else {
         return Ok(());
     };
-    let mut change = Change::new(cx.draft());
-    let grace = SignedDuration::try_from(cx.plan().grace).unwrap_or_default();
+    let mut record = cx.draft();
     let mut extended = 0;
-    for entry in &mut change.record.retiring {
+    for entry in &mut record.retiring {
         let counted = entry.outage_counted_until.unwrap_or(entry.since);
         let ran = entry.state == RetiringState::Grace && counted < outage.until;
         let due = match outage.since {
             _ if !ran => continue,
             Some(since) if entry.due <= since => continue,
-            Some(since) => entry
-                .due
-                .checked_add(since.max(counted).duration_until(outage.until)),
-            None => outage.until.checked_add(grace),
+            Some(since) => {
+                let lost = since.max(counted).duration_until(outage.until);
+                entry.due.checked_add(lost).unwrap_or(entry.due)
+            }
+            None => after(outage.until, cx.plan().grace),
         };
-        entry.due = due.unwrap_or(entry.due).max(entry.due);
+        entry.due = due.max(entry.due);
         entry.outage_counted_until = Some(outage.until);
         extended += 1;
     }
@@ -114,7 +114,7 @@ pub fn extend_grace_for_outage(cx: &Context<'_>) -> Decision<()> {
     );
     // As many lines as secrets; the end of the outage itself is reported once.
     let report = Report::new(EventName::RetirementHeld, message).at(Level::Debug);
-    Err(change.report(report).into())
+    Err(Change::new(record).report(report).into())
 }
 
 /// A token that retires without our marker gets it while its value can still be proven (rule A11); not before it is known what the other

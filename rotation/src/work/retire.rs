@@ -15,6 +15,7 @@ use crate::ownership;
 use crate::plan::StillUsed;
 use crate::reading::{Absent, absence, read_token};
 use crate::record::{EntryReason, Retiring, RetiringState, Work};
+use crate::request::after;
 use crate::token::{TokenId, TokenInfo};
 use crate::transition;
 use crate::view::Lookup;
@@ -108,8 +109,7 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
     let id = &entry.id;
     let from = info.last_used_ip.as_deref().unwrap_or("an unknown address");
     let quiet = quiet_at(cx, entry, info).filter(|quiet| *quiet > cx.now.wall);
-    let last = entry.since.checked_add(cx.plan().max_grace);
-    let last = last.unwrap_or(Timestamp::MAX);
+    let last = after(entry.since, cx.plan().max_grace);
     let may_hold = cx.plan().still_used == StillUsed::Hold && last > cx.now.wall;
     if let Some(quiet) = quiet.filter(|_| may_hold) {
         // Reported once; the entry shows it while it lasts.
@@ -153,7 +153,7 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
 /// moment of a grace does not count.
 fn quiet_at(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Timestamp> {
     let used = info.last_used.filter(|used| *used > entry.since)?;
-    used.checked_add(cx.plan().grace).ok()
+    Some(after(used, cx.plan().grace))
 }
 
 /// The claim to disable or to delete a token that was just proven.

@@ -10,6 +10,7 @@ use crate::failure;
 use crate::ownership;
 use crate::reading::read_token;
 use crate::record::{Origin, Retiring, RetiringState, Work};
+use crate::request::after;
 use crate::token::TokenId;
 use crate::view::{Fact, Lookup};
 
@@ -104,9 +105,8 @@ fn previous<'a>(cx: &Context<'a>) -> Decision<&'a Retiring> {
             entry.id
         )));
     }
-    let settled = entry
-        .disable_unconfirmed_since
-        .and_then(|since| since.checked_add(cx.plan().settle).ok());
+    let unconfirmed = entry.disable_unconfirmed_since;
+    let settled = unconfirmed.map(|since| after(since, cx.plan().settle));
     if let Some(until) = settled.filter(|until| cx.now.wall < *until) {
         return Err(Step::refuse(format!(
             "a call to disable {} may still take effect; try again after {until}",
