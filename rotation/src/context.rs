@@ -8,7 +8,7 @@ use super::error::CallError;
 use super::event::Report;
 use super::marker::Epoch;
 use super::plan::{Coordinates, Plan};
-use super::record::{Claim, Record, Retiring, Trigger, Work};
+use super::record::{Attempt, Claim, Record, Retiring, Trigger, Work};
 use super::request::{Clock, Goal, Now, RotationRequest, RunEnv, RunRequest};
 use super::token::TokenId;
 use super::view::View;
@@ -32,7 +32,8 @@ pub struct Context<'a> {
     pub now: Now,
 }
 
-/// `Err` is the step to take now, and the only encoding of "do this first": `?` passes it on. `Ok` = nothing is to be done here; what was found.
+/// `Err` is the step to take now, and the only encoding of "do this first": `?` passes it on. `Ok` = nothing is to be done here, and what was
+/// found.
 pub type Decision<T> = Result<T, Step>;
 
 /// One decision.
@@ -62,7 +63,8 @@ pub enum AfterWrite {
     Reread,
     /// The secret is at another place: nothing that was read of it holds.
     Relocated,
-    /// The goal is reached; continue with the rest. If the store replaced this version, it is read again: a deletion in between must be reported.
+    /// The goal is reached; continue with the rest. The version that the store replaced is read again: a deletion in between must be
+    /// reported.
     GoalReached(Option<u64>),
     Attempt(Order),
     /// The candidate continues against a new base.
@@ -183,6 +185,16 @@ impl<'a> Context<'a> {
         match self.work() {
             Some(Work::Rotate { due, trigger, .. }) => (*due, *trigger),
             _ => self.wanted(),
+        }
+    }
+
+    /// The claimed rotation, or the wanted one, with this attempt.
+    pub fn rotation(&self, attempt: Option<Attempt>) -> Work {
+        let (due, trigger) = self.claimed_or_wanted();
+        Work::Rotate {
+            due,
+            trigger,
+            attempt,
         }
     }
 

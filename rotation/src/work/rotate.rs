@@ -14,7 +14,7 @@ use crate::observe::{SecretState, secret_state};
 use crate::ownership;
 use crate::policy;
 use crate::reading::read_token;
-use crate::record::{Attempt, Current, Reason, Record, Trigger, Work};
+use crate::record::{Attempt, Current, Reason, Record, Trigger};
 use crate::token::{MintRequest, TokenId, manages_tokens};
 use crate::transition;
 use crate::view::Lookup;
@@ -47,7 +47,7 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
         return Ok(describe(cx, &state));
     }
     if !cx.is_claimed() && !matches!(state, SecretState::Current(_)) {
-        return Ok(claim_without_attempt(cx).into());
+        return Ok(cx.take_claim(cx.rotation(None)).into());
     }
     match state {
         SecretState::Current(info) | SecretState::Foreign(info) => {
@@ -62,15 +62,6 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
             Ok(retry(cx, "the secret changed while its rotation began"))
         }
     }
-}
-
-fn claim_without_attempt(cx: &Context<'_>) -> Change {
-    let (due, trigger) = cx.wanted();
-    cx.take_claim(Work::Rotate {
-        due,
-        trigger,
-        attempt: None,
-    })
 }
 
 /// It failed without a failed call, and is retried.
@@ -172,16 +163,11 @@ fn write_attempt(cx: &Context<'_>, old: Current, old_known: bool) -> Decision<St
         false => transition::accept_foreign(cx, &mut record, old),
     };
     let message = format!("rotating {id} in {} (attempt {n})", cx.place());
-    let (due, trigger) = cx.claimed_or_wanted();
     let mut report = Report::new(EventName::RotationStarted, message).old(&id);
-    report.trigger = Some(trigger);
+    report.trigger = Some(cx.claimed_or_wanted().1);
     report.attempt = Some(n);
     let attempt = attempt(cx, &order, secret.version(), id);
-    record.claim = Some(cx.claim(Work::Rotate {
-        due,
-        trigger,
-        attempt: Some(attempt),
-    }));
+    record.claim = Some(cx.claim(cx.rotation(Some(attempt))));
     let change = Change::new(record).reports(foreign).report(report);
     Ok(change.then(AfterWrite::Attempt(order)).into())
 }

@@ -252,15 +252,10 @@ fn give_away(cx: &Context<'_>, candidate: &Candidate, discard: &Discard) -> Step
 
 /// The minted value is another request's: the mint is unclear. Its attempt becomes open, and the machine mints again.
 fn mismatch(cx: &Context<'_>, message: &str) -> Step {
-    let (due, trigger) = cx.claimed_or_wanted();
     let report = Report::new(EventName::MintAnswerMismatch, message);
     let write = cx.write(|record| {
         transition::open_claimed(cx, record);
-        record.claim = Some(cx.claim(Work::Rotate {
-            due,
-            trigger,
-            attempt: None,
-        }));
+        record.claim = Some(cx.claim(cx.rotation(None)));
     });
     write.report(report).then(AfterWrite::Reread).into()
 }
