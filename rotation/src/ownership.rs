@@ -111,13 +111,14 @@ fn bears_our_marker(record: &Record, entry: &Retiring, name: &str) -> bool {
     }
 }
 
-/// The token's value was read from this secret in this run, and the environment said that it is this token.
+/// The token's value was read from a version of this secret in this run, and the environment said that it is this token. Where
+/// versions are kept, two equal answers about the latest value are not enough: the version itself is read.
 fn stood_in_a_version(cx: &Context<'_>, entry: &Retiring) -> Fact<bool> {
-    if cx.view.value_was_proven(&entry.id) {
-        return Ok(true);
-    }
     if !cx.env().history {
-        return Ok(false);
+        return Ok(cx.view.value_was_proven(&entry.id));
+    }
+    if cx.view.version_was_proven(&entry.id) {
+        return Ok(true);
     }
     let origin = match entry.origin {
         Origin::Version(version) => version,

@@ -66,6 +66,8 @@ pub struct View {
     value_was_checked: bool,
     /// Tokens whose value was read from this secret in this run and looked up.
     proven_values: BTreeSet<TokenId>,
+    /// The same of values that were read from a numbered version: the only proof where versions are kept.
+    proven_versions: BTreeSet<TokenId>,
     /// Tokens that this run tried to rename.
     renames: BTreeSet<TokenId>,
     /// Fences of this run that failed.
@@ -140,7 +142,7 @@ impl View {
                 self.version_values.insert(*version, reading);
                 let counted = self.version_value(*version).ok();
                 let proven = counted.and_then(Lookup::found).map(|info| info.id.clone());
-                self.proven_values.extend(proven);
+                self.proven_versions.extend(proven);
             }
             (Command::LookUp(id), Outcome::Token(info)) => {
                 let found = match lookup(Some(id), info) {
@@ -355,9 +357,14 @@ impl View {
         self.renames.contains(id)
     }
 
-    /// The token's value was read from this secret in this run, and the environment said that it is this token.
+    /// The token's value was the latest one of this secret in this run, and the environment said that it is this token.
     pub fn value_was_proven(&self, id: &TokenId) -> bool {
         self.proven_values.contains(id)
+    }
+
+    /// The same of its value in a numbered version, also at a place where the secret was before.
+    pub fn version_was_proven(&self, id: &TokenId) -> bool {
+        self.proven_versions.contains(id)
     }
 }
 

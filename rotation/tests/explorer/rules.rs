@@ -48,7 +48,10 @@ pub fn rules() -> Vec<(&'static [Mutation], &'static str)> {
             "a document with another secret's identity",
         ),
         (&[ForgedIsProven], "a value that shows another token's id"),
-        (&[NoSecondLook], "answers that belong to another request"),
+        (
+            &[NoSecondLook],
+            "an answer that belongs to another, and a death",
+        ),
         (&[NoSecondVersion], "a version that is another secret's"),
         (&[OneListing, NoPrefix], "a listing that lacks a token"),
         (

@@ -85,6 +85,37 @@ fn a10_two_reads_must_agree_on_version_and_value() {
     assert!(world.document().is_current(&id("CUR")));
 }
 
+/// Two equal wrong answers about the latest value are believed; the versions show later in the same run what was there.
+#[test]
+fn a10_two_equal_wrong_answers_prove_nothing_to_a_retirement() {
+    let mut world = World::with_retiring(vec![retiring(
+        &minted("OLD", 2),
+        RetiringState::Grace,
+        -200,
+        -10,
+    )]);
+    world.add(plain("STRANGER", "payments"));
+    let mut left = 3;
+    world.fault(move |world, command| {
+        let outcome = match command {
+            _ if left == 0 => return None,
+            Command::ReadSecret => Outcome::Secret(Ok(stranger(2))),
+            Command::ConfirmSecret => Outcome::Confirmed(Ok(stranger(2))),
+            Command::LookUpValue => Outcome::Value(world.look_up(&id("STRANGER"))),
+            _ => return None,
+        };
+        left -= 1;
+        Some(outcome)
+    });
+    let mut request = settle();
+    request.hints.reread_secret = true;
+    let ended = world.run_at(0, request);
+    assert!(ended.did(TokenAction::Disable, "OLD"));
+    assert_eq!(renames(&ended), Vec::<String>::new());
+    assert_eq!(world.token("STRANGER").name, "payments");
+    assert!(world.document().is_current(&id("CUR")));
+}
+
 /// Answers of two secrets in turns, forever: the run gives up instead of asking until its step limit.
 #[test]
 fn a10_reads_that_never_agree_end_the_run() {
