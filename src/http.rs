@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{bounded_file, clock};
 
+pub mod pacer;
 mod resolver;
 
 /// The bound of an ordinary answer: far above any secret or token, far below what could hurt.
@@ -140,9 +141,19 @@ pub enum Failure {
     /// The request was certainly not sent: refused connection, name not found, TLS failure, connect timeout.
     #[error("{0}")]
     NotSent(String),
-    /// The request may have been received and carried out: timeout, reset, truncated or oversized answer.
+    /// The request may have been received and carried out: the connection broke.
     #[error("{0}")]
     MaybeSent(String),
+    /// The same: no complete answer in time, or an oversized one.
+    #[error("{0}")]
+    NoAnswer(String),
+}
+
+impl Failure {
+    /// The connection failed, so another one may lead to a node that works.
+    pub fn is_of_the_connection(&self) -> bool {
+        !matches!(self, Failure::NoAnswer(_))
+    }
 }
 
 /// How far the clock of one server is from ours, from its last answer with a `Date`.
@@ -257,7 +268,7 @@ impl Http {
         let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await.map_err(in_answer)? {
             if body.len() + chunk.len() > limit {
-                return Err(Failure::MaybeSent(format!(
+                return Err(Failure::NoAnswer(format!(
                     "the answer is longer than {limit} bytes"
                 )));
             }
@@ -344,7 +355,7 @@ fn failure(error: reqwest::Error) -> Failure {
 
 fn in_answer(error: reqwest::Error) -> Failure {
     if error.is_timeout() {
-        Failure::MaybeSent("timeout: no complete response".to_owned())
+        Failure::NoAnswer("timeout: no complete response".to_owned())
     } else {
         Failure::MaybeSent(chain(error))
     }

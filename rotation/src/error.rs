@@ -27,8 +27,10 @@ impl std::fmt::Display for Service {
 /// What the caller can do about a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// Nothing happened, and the same call may succeed later: not sent, refused connection, sealed, 429, a read that timed out.
+    /// Nothing happened, and the same call may succeed later: not sent, refused connection, sealed, a read that timed out.
     Transient,
+    /// Nothing happened, since the server was asked too often (429). The service is available.
+    RateLimited,
     /// Nothing happened, and the same call will not succeed until a human changes something (400, 403 of a policy, 415).
     Refused,
     /// Nothing happened, since our own credential was not accepted: the Vault token, or the environment's management token.

@@ -195,7 +195,7 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
             };
             match error.kind {
                 ErrorKind::Unclear => unclear = true,
-                ErrorKind::Transient => {}
+                ErrorKind::Transient | ErrorKind::RateLimited => {}
                 ErrorKind::Conflict => match self.journal.read(name).await {
                     Ok(JournalRead::Present {
                         version,

@@ -187,7 +187,7 @@ fn tell(ended: Result<Ended, CallError>, done: &str) -> (String, u8) {
 
 fn code(error: &CallError) -> u8 {
     match error.kind {
-        ErrorKind::Transient | ErrorKind::Unclear => UNREACHABLE,
+        ErrorKind::Transient | ErrorKind::RateLimited | ErrorKind::Unclear => UNREACHABLE,
         _ => FAILED,
     }
 }

@@ -140,7 +140,7 @@ impl Answer {
                 Err(self.fail(self.effect.lost(), "could not", WRONG_HOST))
             }
             408 => Err(self.lost()),
-            429 => Err(self.fail(ErrorKind::Transient, "has too much to do to", "")),
+            429 => Err(self.fail(ErrorKind::RateLimited, "rate limited the request to", "")),
             400..=499 => Err(self.fail(ErrorKind::Refused, "refused to", "")),
             _ => Err(self.lost()),
         }
@@ -336,7 +336,7 @@ mod tests {
             ),
             (408, "", [Transient, Transient, Unclear, Unclear]),
             (413, HTML, [Transient, Transient, Unclear, Unclear]),
-            (429, ENVELOPE, [Transient; 4]),
+            (429, ENVELOPE, [ErrorKind::RateLimited; 4]),
             (500, ENVELOPE, [Transient, Transient, Unclear, Unclear]),
             (502, HTML, [Transient, Transient, Unclear, Unclear]),
             (503, "", [Transient, Transient, Unclear, Unclear]),

@@ -1,6 +1,6 @@
 //! One call to an environment, and the sending of it.
 //!
-//! The only place that puts a credential into a header and a value into a body. It never retries, follows no redirect, reads no
+//! The only place that puts a credential into a header and a value into a body. It repeats nothing that could happen twice, follows no redirect, reads no
 //! body beyond a bound, and its errors never hold a URL, a header or a body.
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
@@ -11,7 +11,8 @@ use super::answer::{Answer, Body};
 use super::form::is_sendable;
 use super::url::BaseUrl;
 use super::wait;
-use crate::http::{self, BuildError, Failure, Http};
+use crate::http::pacer::{Pacer, TooLong};
+use crate::http::{self, BuildError, Failure, Http, Reply};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::token::TokenValue;
 
@@ -135,6 +136,7 @@ pub(super) struct Wire {
     base: BaseUrl,
     pooled: Http,
     lone: Http,
+    pacer: Pacer,
 }
 
 /// Which connections a call may use.
@@ -166,6 +168,7 @@ impl Wire {
             base: options.base_url.clone(),
             pooled: Http::new(&wanted)?,
             lone: Http::without_pool(&wanted)?,
+            pacer: Pacer::default(),
         })
     }
 
@@ -183,13 +186,62 @@ impl Wire {
             );
             CallError::new(Service::Dynatrace, ErrorKind::Refused, sentence)
         })?;
+        let reply = self.paced(call, &header, via).await?;
+        Ok(Answer {
+            environment: self.name.clone(),
+            what: call.what.clone(),
+            effect: call.effect,
+            status: reply.status,
+            retry_after: wait::asked_for(&reply),
+            location: reply.headers.get(LOCATION).and_then(host_of),
+            body: Body::read(reply.body),
+            credential: credential.clone(),
+            hide: call.hide.clone(),
+        })
+    }
+
+    /// Sends one call at the pace that the environment takes. A read that met a dead node behind a load balancer is sent once more, at once
+    /// and over a connection of its own.
+    async fn paced(
+        &self,
+        call: &Call,
+        credential: &HeaderValue,
+        mut via: Via,
+    ) -> Result<Reply, CallError> {
+        let mut turn = self.pacer.call();
+        let mut again = call.effect.is_read();
+        loop {
+            turn.wait().await.map_err(|left| self.limited(call, left))?;
+            match self.attempt(call, credential, via).await {
+                Ok(reply) if reply.status == 429 => turn.limited(wait::asked_for(&reply)),
+                Ok(reply) if again && matches!(reply.status, 502..=504) => {
+                    (again, via) = (false, Via::Own);
+                }
+                Ok(reply) => {
+                    turn.accepted();
+                    return Ok(reply);
+                }
+                Err(failure) if again && failure.is_of_the_connection() => {
+                    (again, via) = (false, Via::Own);
+                }
+                Err(failure) => return Err(self.unanswered(call, failure)),
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call,
+        credential: &HeaderValue,
+        via: Via,
+    ) -> Result<Reply, Failure> {
         let http = match via {
             Via::Pool => &self.pooled,
             Via::Own => &self.lone,
         };
         let mut request = http
             .request(call.method.clone(), call.url(&self.base))
-            .header(AUTHORIZATION, header)
+            .header(AUTHORIZATION, credential.clone())
             .header(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(body) = &call.body {
             request = request
@@ -204,34 +256,30 @@ impl Wire {
         } else {
             http::SMALL
         };
-        let reply = http
-            .send(request, limit)
-            .await
-            .map_err(|failure| self.unanswered(call, failure))?;
-        Ok(Answer {
-            environment: self.name.clone(),
-            what: call.what.clone(),
-            effect: call.effect,
-            status: reply.status,
-            retry_after: wait::asked_for(&reply),
-            location: reply.headers.get(LOCATION).and_then(host_of),
-            body: Body::read(reply.body),
-            credential: credential.clone(),
-            hide: call.hide.clone(),
-        })
+        http.send(request, limit).await
+    }
+
+    /// The error of a call whose turn does not come in time.
+    fn limited(&self, call: &Call, left: TooLong) -> CallError {
+        let (name, what, left) = (&self.name, &call.what, left.0);
+        let sentence = format!(
+            "Dynatrace {name} was not asked to {what}: rate limited (429) for another {} s",
+            left.as_secs()
+        );
+        CallError::new(Service::Dynatrace, ErrorKind::RateLimited, sentence).retry_after(Some(left))
     }
 
     /// The error of a call that got no whole answer.
     fn unanswered(&self, call: &Call, failure: Failure) -> CallError {
         let (name, what) = (&self.name, &call.what);
-        let (kind, sentence) = match failure {
+        let (kind, sentence) = match &failure {
             Failure::NotSent(why) => (
                 ErrorKind::Transient,
                 format!("Dynatrace {name} could not be reached to {what}: {why}"),
             ),
-            Failure::MaybeSent(why) => (
+            Failure::MaybeSent(_) | Failure::NoAnswer(_) => (
                 call.effect.lost(),
-                format!("Dynatrace {name} was asked to {what} and did not answer: {why}"),
+                format!("Dynatrace {name} was asked to {what} and did not answer: {failure}"),
             ),
         };
         let doubt = if kind == ErrorKind::Unclear {

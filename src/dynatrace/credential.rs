@@ -103,7 +103,10 @@ impl Credential {
                 ),
             )),
             Err(mut error) => {
-                if !matches!(error.kind, ErrorKind::Transient | ErrorKind::Unauthorized) {
+                if !matches!(
+                    error.kind,
+                    ErrorKind::Transient | ErrorKind::RateLimited | ErrorKind::Unauthorized
+                ) {
                     error.kind = ErrorKind::Unauthorized;
                     error.service = Service::Dynatrace;
                 }

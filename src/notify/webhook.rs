@@ -47,7 +47,7 @@ impl Webhook {
                 let what = format!("could not be reached: {why}");
                 return Err(fail(ErrorKind::Transient, &what, None));
             }
-            Err(http::Failure::MaybeSent(why)) => {
+            Err(why) => {
                 let what = format!("did not answer: {why}");
                 return Err(fail(ErrorKind::Transient, &what, None));
             }

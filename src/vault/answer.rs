@@ -79,6 +79,8 @@ pub(super) enum Verdict {
     Answer(Answer),
     /// The node is behind what we know; nothing was done.
     Lagging,
+    /// We ask too often, and the server may have asked for a pause; nothing was done.
+    Limited(Option<Duration>),
     /// Nothing was done, or the same request does no harm a second time (`Trouble::open`); another node may do it.
     Elsewhere(Trouble),
     /// The call ends here.
@@ -91,6 +93,8 @@ pub(super) struct Trouble {
     pub(super) down: Option<Down>,
     /// It may have been carried out all the same: a conflict at the next node may be with ourselves.
     pub(super) open: bool,
+    /// It may have met a dead node behind a load balancer, so a new connection may help.
+    pub(super) dead_node: bool,
 }
 
 impl Trouble {
@@ -99,6 +103,7 @@ impl Trouble {
             error,
             down: None,
             open: false,
+            dead_node: false,
         }
     }
 
@@ -151,11 +156,7 @@ pub(super) fn judge(call: &Call, token: Option<&HeaderValue>, reply: &Reply) -> 
         }
         412 if !words.contains("X-Vault-Request") => Verdict::Lagging,
         429 if words.is_empty() => Verdict::Lagging,
-        429 => {
-            let text = format!("Vault asks to wait (429): {words}");
-            let error = call.error(ErrorKind::Transient, text);
-            Verdict::Fail(Trouble::new(error.retry_after(wait)))
-        }
+        429 => Verdict::Limited(wait),
         500 if words.contains("value being too large") => fail(call, ErrorKind::Refused, words),
         503 if words.contains("sealed") => {
             let text = format!("Vault is sealed or not initialised (503: {words})");
@@ -260,10 +261,11 @@ fn foreign(call: &Call, reply: &Reply) -> Verdict {
     match call.effect {
         Effect::Read => {
             let error = call.error(ErrorKind::Transient, text);
-            Verdict::Elsewhere(Trouble::down(
-                error.retry_after(wish(reply)),
-                Down::Unreachable,
-            ))
+            let trouble = Trouble::down(error.retry_after(wish(reply)), Down::Unreachable);
+            Verdict::Elsewhere(Trouble {
+                dead_node: matches!(status, 502..=504),
+                ..trouble
+            })
         }
         Effect::Write => Verdict::Fail(Trouble::new(call.error(ErrorKind::Unclear, text))),
     }

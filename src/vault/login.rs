@@ -85,7 +85,7 @@ pub(super) async fn log_in(
         Credentials::Request(form) => by_request(wire, login, form).await,
     };
     let (header, lease) = got.map_err(|error| match error.kind {
-        ErrorKind::Unauthorized => error,
+        ErrorKind::Unauthorized | ErrorKind::RateLimited => error,
         _ => CallError {
             kind: ErrorKind::Transient,
             ..error

@@ -13,6 +13,7 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::http::pacer::Pacer;
 use crate::http::{self, ClientIdentity, Failure, Http};
 use rotation::error::{CallError, ErrorKind};
 use rotation::token::TokenValue;
@@ -134,6 +135,7 @@ pub(super) struct Wire {
     preferred: AtomicUsize,
     namespace: Option<HeaderValue>,
     index: Index,
+    pacer: Pacer,
     pub(super) state: State,
 }
 
@@ -165,6 +167,7 @@ impl Wire {
             preferred: AtomicUsize::new(0),
             namespace,
             index: Index::default(),
+            pacer: Pacer::default(),
             state: State::new(),
         })
     }
@@ -182,8 +185,8 @@ impl Wire {
         Ok(())
     }
 
-    fn http(&self, call: &Call) -> Http {
-        let http = if call.own_connection {
+    fn http(&self, own_connection: bool) -> Http {
+        let http = if own_connection {
             &self.unpooled
         } else {
             &self.http
@@ -203,14 +206,28 @@ impl Wire {
         let mut lags = 0;
         let mut step = 0;
         let mut open = false;
+        // A read that met a dead node behind a load balancer is sent once more, at once and over a connection of its own.
+        let (mut again, mut own) = (call.effect == Effect::Read, call.own_connection);
+        let mut turn = self.pacer.call();
         let mut trouble = loop {
+            if let Err(left) = turn.wait().await {
+                let text = format!("rate limited (429) for another {} s", left.0.as_secs());
+                let error = call.error(ErrorKind::RateLimited, text);
+                break Trouble::new(error.retry_after(Some(left.0)));
+            }
             let at = (first + step) % self.nodes.len();
             step += 1;
             let last = step >= self.nodes.len();
-            match self.ask(call, token, &self.nodes[at], &path).await {
+            match self.ask(call, token, &self.nodes[at], &path, own).await {
                 Verdict::Answer(answer) => {
+                    turn.accepted();
                     self.preferred.store(at, Ordering::Relaxed);
                     return Ok(answer);
+                }
+                // Nothing was done, so the same node is asked again in its turn.
+                Verdict::Limited(wish) => {
+                    turn.limited(wish);
+                    step -= 1;
                 }
                 Verdict::Lagging if lags < LAGS => {
                     lags += 1;
@@ -223,7 +240,10 @@ impl Wire {
                 }
                 Verdict::Elsewhere(trouble) => {
                     open |= trouble.open;
-                    if last {
+                    if last && again && trouble.dead_node {
+                        (again, own) = (false, true);
+                        step -= 1;
+                    } else if last {
                         break trouble;
                     }
                 }
@@ -241,7 +261,10 @@ impl Wire {
         let kind = &mut trouble.error.kind;
         if open
             && call.effect == Effect::Write
-            && matches!(kind, ErrorKind::Transient | ErrorKind::Conflict)
+            && matches!(
+                kind,
+                ErrorKind::Transient | ErrorKind::RateLimited | ErrorKind::Conflict
+            )
         {
             *kind = ErrorKind::Unclear;
         }
@@ -269,7 +292,9 @@ impl Wire {
     async fn health_of(&self, node: &Url) -> Result<(), Trouble> {
         let mut call = Call::get("sys/health").named("ask Vault for its health");
         call.query = Some(("standbyok", "true&perfstandbyok=true".to_owned()));
-        let sent = self.send(&call, None, None, node, "sys/health").await;
+        let sent = self
+            .send(&call, None, None, node, "sys/health", false)
+            .await;
         let reply = sent.map_err(|failure| self.lost(&call, node, &failure))?;
         let json = serde_json::from_slice::<Value>(&reply.body).is_ok_and(|b| b.is_object());
         let (text, down) = match reply.status {
@@ -290,14 +315,18 @@ impl Wire {
         token: Option<&HeaderValue>,
         node: &Url,
         path: &str,
+        own: bool,
     ) -> Verdict {
         let reply = match self
-            .send(call, token, self.namespace.as_ref(), node, path)
+            .send(call, token, self.namespace.as_ref(), node, path, own)
             .await
         {
             Ok(reply) => reply,
             Err(failure) => {
-                let trouble = self.lost(call, node, &failure);
+                let trouble = Trouble {
+                    dead_node: failure.is_of_the_connection(),
+                    ..self.lost(call, node, &failure)
+                };
                 return match trouble.error.kind {
                     ErrorKind::Unclear => Verdict::Fail(trouble),
                     _ => Verdict::Elsewhere(trouble),
@@ -325,6 +354,7 @@ impl Wire {
         namespace: Option<&HeaderValue>,
         node: &Url,
         path: &str,
+        own: bool,
     ) -> Result<http::Reply, Failure> {
         let mut url = node.clone();
         let base = node.path().trim_end_matches('/');
@@ -335,7 +365,7 @@ impl Wire {
                 .map(|(k, v)| format!("{k}={v}"))
                 .as_deref(),
         );
-        let http = self.http(call);
+        let http = self.http(own);
         let mut request = http
             .request(call.method.clone(), url)
             .header(REQUEST, HeaderValue::from_static("true"));
@@ -362,7 +392,7 @@ impl Wire {
         let text = format!("{}: {failure}", host(node));
         let kind = match (failure, call.effect) {
             (Failure::NotSent(_), _) | (_, Effect::Read) => ErrorKind::Transient,
-            (Failure::MaybeSent(_), Effect::Write) => ErrorKind::Unclear,
+            (Failure::MaybeSent(_) | Failure::NoAnswer(_), Effect::Write) => ErrorKind::Unclear,
         };
         Trouble::down(call.error(kind, text), Down::Unreachable)
     }

@@ -297,7 +297,7 @@ pub(super) fn at(secret: &SecretSettings) -> SecretPath {
 /// What a failed call means here.
 pub(super) fn grade(error: &CallError) -> Grade {
     match error.kind {
-        ErrorKind::Transient | ErrorKind::Unclear => Grade::Unreachable,
+        ErrorKind::Transient | ErrorKind::RateLimited | ErrorKind::Unclear => Grade::Unreachable,
         _ => Grade::Error,
     }
 }
