@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use dtrotate::ops::condition::KINDS;
 use rotation::event::{EventName, Level};
 
 /// Compares a file with what it should be; with `WRITE_GENERATED` in the environment it is written instead.
@@ -62,6 +63,25 @@ fn the_log_page_lists_every_event() {
         );
     }
     keep("docs/logs.md", &between("docs/logs.md", "events", &table));
+}
+
+#[test]
+fn the_status_page_lists_every_condition() {
+    let mut table = String::from(
+        "| kind | severity | raised when | resolved when | alert, page in `runbooks/` |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for kind in KINDS {
+        table += &format!(
+            "| `{}` | {} | {} | {} | `{}` |\n",
+            kind.event.as_str(),
+            kind.severity.as_str(),
+            kind.raised,
+            kind.resolved,
+            kind.alert
+        );
+    }
+    let page = between("docs/status.md", "conditions", &table);
+    keep("docs/status.md", &page);
 }
 
 #[test]

@@ -85,6 +85,12 @@ vocabulary! {
     RotationSucceeded "rotation_succeeded" Info "The new token is in Vault and in the journal; the old one stays enabled until the end of its grace.",
     RotationFailed "rotation_failed" Warn "Rotation failed; the current token is unchanged. It will be retried automatically."
         "No action yet. If it keeps failing, see `error`.",
+    RotationOverdue "rotation_overdue" Error "A rotation is not done although it was due minutes ago, whatever the cause."
+        "The message has the number of attempts and the last error. Remove its cause; the rotation is retried automatically.",
+    SecretFailing "secret_failing" Error "Runs over a secret keep failing, so neither its value nor its old tokens are looked after."
+        "The message has the last error. Remove its cause; it is retried automatically.",
+    SweepFailing "sweep_failing" Error "The tokens of an environment cannot be compared with the journal, so tokens that were left behind are not found."
+        "The message has the last error. Remove its cause; the sweep is retried automatically.",
     RotationSkipped "rotation_skipped" Info "A missed rotation was skipped as configured (`missed = \"skip\"`).",
     RotationRecovered "rotation_recovered" Info "Resumed an interrupted rotation of another (or a previous) process.",
     RotationStuck "rotation_stuck" Error "A rotation needs a person; the message says what to do."
@@ -113,6 +119,8 @@ vocabulary! {
         "Check that consumers use what is in Vault now. Nothing is disabled until it has settled; raise `quarantine` above the age of your oldest backup.",
     ClockSkew "clock_skew" Error "The clocks of this machine and of a server differ too much; nothing is rotated by schedule, disabled or deleted."
         "Check the time synchronisation of this machine and of the server that the message names.",
+    ClockUnknown "clock_unknown" Error "An environment sends no time, so the clocks cannot be compared; old tokens are neither disabled nor deleted."
+        "Find out what removes the `Date` header from its answers (a proxy), or call the environment directly.",
     JournalUnreadable "journal_unreadable" Error "A journal document cannot be read; nothing is done for its secret."
         "Use the version of dtrotate that wrote it, or repair the document from an older version of it in Vault.",
     JournalImplausible "journal_implausible" Error "A journal document contradicts itself, another document or the time; nothing is done for its secret."

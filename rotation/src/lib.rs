@@ -19,6 +19,7 @@ pub mod error;
 pub mod event;
 mod failure;
 pub mod history;
+pub mod index;
 pub mod ledger;
 mod lookup;
 pub mod machine;

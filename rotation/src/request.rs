@@ -1,12 +1,12 @@
 //! What a run is started with: the goal, the settings, and what this process already knows.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::capabilities::Capabilities;
+use super::index::Index;
 use super::marker::Epoch;
 use super::plan::Plan;
 use super::record::{Record, Trigger};
@@ -165,10 +165,10 @@ pub struct Outage {
 }
 
 /// Current tokens, and the names of the secrets that hold them.
-pub type CurrentTokens = BTreeMap<TokenId, Vec<String>>;
+pub type CurrentTokens = Index<TokenId, Vec<String>>;
 
 /// The identities of documents, and the secrets that have them.
-pub type Epochs = BTreeMap<Epoch, Vec<Arc<Plan>>>;
+pub type Epochs = Index<Epoch, Vec<Arc<Plan>>>;
 
 /// The journal document as last read or acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::Settings;
 use crate::daemon::command::DeskError;
-use crate::daemon::look::look;
+use crate::daemon::offline_status;
 use crate::ops::client::ask;
 use crate::ops::status::Status;
 use crate::ops::table::{self, Paint};
@@ -106,11 +106,13 @@ async fn ask_journal(arguments: &Arguments, why: &str) -> Result<Status, u8> {
         BAD_CONFIG
     })?;
     let instance = run::instance();
-    look(&settings, &instance).await.map_err(|error| {
-        eprintln!("{}", sanitize::line(&error.to_string()));
-        match error {
-            DeskError::Assemble(_) => BAD_CONFIG,
-            DeskError::Journal(_) => UNREACHABLE,
-        }
-    })
+    offline_status::read(&settings, &instance)
+        .await
+        .map_err(|error| {
+            eprintln!("{}", sanitize::line(&error.to_string()));
+            match error {
+                DeskError::Assemble(_) => BAD_CONFIG,
+                DeskError::Journal(_) => UNREACHABLE,
+            }
+        })
 }

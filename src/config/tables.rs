@@ -214,7 +214,7 @@ table! {
 table! {
     /// Limits of the daemon's work
     values struct Limits {
-        /// Maximum number of concurrent rotations.
+        /// Maximum number of concurrent rotations in each environment.
         concurrency: Whole<1, 1024> = Default "8",
     }
 }

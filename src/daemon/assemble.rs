@@ -18,7 +18,7 @@ use rotation::error::{CallError, ErrorKind, Service};
 use rotation::ports::{SecretPath, SecretRead, SecretStore};
 use rotation::token::{TokenId, TokenInfo};
 
-use super::listing::Shared;
+use super::shared_listing::Shared;
 
 /// An environment's issuer, its listing shared by all jobs.
 pub type Issuer = Shared<Dynatrace>;
@@ -286,6 +286,13 @@ impl Wired {
             ErrorKind::Unauthorized,
             what,
         ))
+    }
+
+    /// Lets the next call read an environment's management token from Vault again.
+    pub async fn forget_management_token(&self, environment: &str) {
+        if let Some(issuer) = self.issuers.get(environment) {
+            issuer.inner().forget_management_token().await;
+        }
     }
 
     /// An environment's issuer.

@@ -117,7 +117,7 @@ impl Desk {
             return Ok(None);
         }
         let read = async || {
-            let mut index = Epochs::new();
+            let mut index = Epochs::default();
             for name in ledger.list().await? {
                 if let JournalRead::Present { record, .. } = ledger.read(&name).await?
                     && record.closed_at.is_none()

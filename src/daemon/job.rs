@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::clock;
 use crate::config::Settings;
+use crate::ops::condition::Condition;
 use crate::ops::metrics::Counters;
 use crate::telemetry::Line;
 use rotation::error::CallError;
@@ -22,16 +23,18 @@ use rotation::request::{
 use rotation::runner::{self, Ended, RunContext};
 
 use super::assemble::{Issuer, Wired};
-use super::board::Board;
-use super::sweep;
+use super::conditions::Conditions;
+use super::services::Services;
 
 /// What all runs of a process share.
 #[derive(Clone)]
 pub struct Office {
     /// The clients.
     pub wired: Wired,
-    /// The state of the services.
-    pub board: Arc<Board>,
+    /// Which services can be used.
+    pub services: Arc<Services>,
+    /// What is wrong.
+    pub conditions: Arc<Conditions>,
     /// Begins when the process is to stop.
     pub stop: CancellationToken,
     /// What is counted since the start.
@@ -44,10 +47,11 @@ impl Office {
     /// Nothing is known yet, and nothing asked.
     pub fn new(wired: Wired, settings: &Settings) -> Self {
         let counters = Arc::<Counters>::default();
-        let board = Board::new(settings.environments.keys(), counters.clone());
+        let services = Services::new(settings.environments.keys(), counters.clone());
         Office {
             wired,
-            board: Arc::new(board),
+            services: Arc::new(services),
+            conditions: Arc::default(),
             stop: CancellationToken::new(),
             counters,
             began: Instant::now(),
@@ -106,7 +110,7 @@ impl Start {
         let at = SecretPath::from(coordinates);
         let history = office.wired.store.has_history(&at).await;
         office
-            .board
+            .services
             .called(&environment, "read", history.as_ref().err());
         // A management token is retired by its successor, which reads its own value again when it is refused.
         let own = self.plan.manages_tokens.then_some(environment.as_str());
@@ -198,22 +202,18 @@ impl RunContext for Around<'_> {
         if report.trigger.is_none() && report.event != EventName::TokenDisabled {
             report.trigger = self.trigger;
         }
-        // These two stand in the document for as long as they last.
-        let stands = matches!(
-            report.event,
-            EventName::RotationStuck | EventName::CurrentInvalid
-        );
-        let once = report.level == Level::Error && !stands;
-        let line = self.line(report);
-        if once {
-            let key = sweep::told_once(&self.name);
-            self.office.board.note(key, line.clone());
+        if report.level == Level::Error {
+            let mut condition = Condition::new(report.event, &report.message, clock::now())
+                .secret(&self.name, &self.environment);
+            condition.error.clone_from(&report.error);
+            self.office.conditions.reported(condition);
         }
+        let line = self.line(report);
         if timed { line.took(took) } else { line }.write();
     }
 
     fn call_ended(&self, step: &'static str, error: Option<&CallError>) {
-        self.office.board.called(&self.environment, step, error);
+        self.office.services.called(&self.environment, step, error);
         if let Some(error) = error {
             let report = Report::new(
                 EventName::CallFailed,

@@ -1,37 +1,39 @@
-//! The life of the process: start, recover, be ready, work, stop.
+//! The daemon of the process: start, recover, be ready, work, stop.
 //!
-//! One task owns the roster and decides who runs; each run is a task of its own that ends with a message. No run touches the roster, so
-//! nothing here is shared or locked. A panic of a run fails that run and nothing else.
+//! A controller: one task owns the secrets and decides which of them are worked on; each run is a separate task that ends with a message. No run
+//! touches the secrets, so nothing here is shared or locked. A panic of a run fails that run and nothing else.
 //!
-//! Start, in order: configuration (by the caller), clients, signals, one look at every secret (which is recovery: what a dead holder left is
+//! Start, in order: configuration (by the caller), clients, signals, one run over every secret (which is recovery: what a dead holder left is
 //! a state of the journal), ready, schedule.
 
 pub mod assemble;
-pub mod board;
+mod background;
 pub mod check;
-mod chores;
+mod circuit_breaker;
 pub mod command;
-mod dispatch;
-mod enrolment;
-mod gate;
+pub mod conditions;
+mod holders;
 pub mod job;
-mod leavers;
-mod listen;
-pub mod listing;
-pub mod look;
-mod lookback;
+mod journal_refresh;
+mod notifications;
+pub mod offline_status;
+mod ops_listener;
+mod orphaned_documents;
+mod queue;
 mod readiness;
+mod reload;
 pub mod roster;
+pub mod services;
+pub mod shared_listing;
 mod shutdown;
 pub mod signals;
+pub mod status_cache;
 mod sweep;
 mod systemd;
-mod telling;
-pub mod window;
+mod worker;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -41,27 +43,34 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::Settings;
+use crate::ops::condition::Condition;
 use crate::ops::listener::Listener;
+use crate::ops::secret::Secret;
 use crate::schedule::ticker::{GroupId, Groups, Ticker};
-use crate::telemetry::Line;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
-use rotation::request::{CurrentTokens, Epochs};
+use rotation::request::Epochs;
 use rotation::runner::Ended;
 
 pub use assemble::AssembleError;
 use assemble::Wired;
-use chores::{Apply, Chores};
+use background::{Apply, Background};
+use conditions::Subject;
+use holders::Holders;
 use job::Office;
-use roster::Roster;
+use notifications::Notifications;
+use queue::Queue;
+use roster::{Roster, Surroundings};
 use signals::Signal;
-use telling::Telling;
-use window::Window;
+use status_cache::StatusCache;
 
 /// The loop looks at the services, the watchdog and overdue secrets this often.
 const PULSE: Duration = Duration::from_secs(1);
 /// Secrets that a lost tick or a step of the clock left behind are found within this.
 const PATROL: Duration = Duration::from_secs(30);
+
+/// A run that came to its end this long ago shows that work is being done.
+const PROGRESS: Duration = Duration::from_secs(60);
 
 /// Reads the configuration again: the settings and the log level, or every problem on a line of its own.
 pub type Reload = Arc<dyn Fn() -> Result<(Settings, String), String> + Send + Sync>;
@@ -73,14 +82,14 @@ pub type Reload = Arc<dyn Fn() -> Result<(Settings, String), String> + Send + Sy
 pub async fn run(settings: Settings, instance: String, reload: Reload) -> anyhow::Result<()> {
     let signals = signals::listen()?;
     let (ticker, ticks) = Ticker::start(Groups::new()).await?;
-    let mut life = Life::new(settings, instance, reload, ticker)?;
-    life.regroup().await?;
-    life.listen();
-    life.go(ticks, signals).await;
+    let mut daemon = Daemon::new(settings, instance, reload, ticker)?;
+    daemon.regroup().await?;
+    daemon.listen();
+    daemon.go(ticks, signals).await;
     Ok(())
 }
 
-struct Life {
+struct Daemon {
     settings: Settings,
     reload: Reload,
     office: Office,
@@ -91,24 +100,26 @@ struct Life {
     instance: String,
     installation: Option<String>,
     roster: Roster,
+    holders: Holders,
     /// Made when it is asked for; none when it may have changed.
-    current_tokens: Option<Arc<CurrentTokens>>,
     epochs: Option<Arc<Epochs>>,
     /// Every secret was looked at once since the start.
     looked_at_all: bool,
     /// A server's clock disagreed at the last pulse.
     clocks_disagreed: bool,
-    queue: VecDeque<String>,
+    queue: Queue,
     runs: JoinSet<(String, Ended)>,
     running: HashMap<tokio::task::Id, String>,
     ticker: Ticker,
     groups: HashMap<GroupId, Vec<String>>,
-    chores: Chores,
+    /// The group of each expression and zone: it stays the same as long as the process lives.
+    group_ids: HashMap<(String, String), GroupId>,
+    background: Background,
     began: Timestamp,
     /// Since when the secrets of an environment can rotate: the start, or when it or Vault came back.
     able_since: BTreeMap<String, Timestamp>,
-    /// What was down at the last pulse: Vault (no name), environments.
-    down: Vec<Option<String>>,
+    /// When a secret of an environment last came to the end of a run.
+    progress: BTreeMap<String, Instant>,
     /// The journal was listed: no document that belongs to a secret under another name is overlooked.
     surveyed: bool,
     ready: bool,
@@ -116,17 +127,20 @@ struct Life {
     rejected: bool,
     /// What systemd shows.
     status: String,
-    next_sweep: Instant,
+    sweeps: BTreeMap<String, sweep::Sweep>,
+    next_refresh: Instant,
     next_survey: Instant,
     next_patrol: Instant,
     /// What the outside may see.
-    window: Arc<Window>,
+    status_cache: Arc<StatusCache>,
+    /// What commands ask for.
+    rechecks: mpsc::UnboundedReceiver<status_cache::Request>,
     listener: Option<Listener>,
-    telling: Telling,
+    notifications: Notifications,
     next_listen: Instant,
 }
 
-impl Life {
+impl Daemon {
     fn new(
         settings: Settings,
         instance: String,
@@ -134,27 +148,30 @@ impl Life {
         ticker: Ticker,
     ) -> Result<Self, AssembleError> {
         let office = Office::new(assemble::assemble(&settings)?, &settings);
-        let window = Arc::new(Window::new(&instance, &office));
-        let mut life = Life {
+        let (ask, rechecks) = mpsc::unbounded_channel();
+        let status_cache = Arc::new(StatusCache::new(&instance, &office, ask));
+        let mut daemon = Daemon {
             roster: Roster::new(),
-            current_tokens: None,
+            holders: Holders::default(),
             epochs: None,
             looked_at_all: false,
             clocks_disagreed: false,
-            queue: VecDeque::new(),
+            queue: Queue::new(settings.limits.concurrency),
             runs: JoinSet::new(),
             running: HashMap::new(),
             ticker,
             groups: HashMap::new(),
-            chores: Chores::default(),
+            group_ids: HashMap::new(),
+            background: Background::default(),
             began: clock::now(),
             able_since: BTreeMap::new(),
-            down: Vec::new(),
+            progress: BTreeMap::new(),
             surveyed: false,
             ready: false,
             rejected: false,
             status: String::new(),
-            next_sweep: Instant::now(),
+            sweeps: BTreeMap::new(),
+            next_refresh: Instant::now(),
             next_survey: Instant::now(),
             next_patrol: Instant::now(),
             login_stop: CancellationToken::new(),
@@ -165,15 +182,16 @@ impl Life {
             settings,
             reload,
             office,
-            window,
+            status_cache,
+            rechecks,
             listener: None,
-            telling: Telling::default(),
+            notifications: Notifications::default(),
             next_listen: Instant::now(),
         };
-        life.begin_telling()?;
-        life.enroll();
-        life.keep_logged_in();
-        Ok(life)
+        daemon.start_notifications()?;
+        daemon.enroll();
+        daemon.keep_logged_in();
+        Ok(daemon)
     }
 
     fn keep_logged_in(&mut self) {
@@ -192,17 +210,18 @@ impl Life {
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.dispatch();
-            self.window.turn();
+            self.status_cache.turn();
             let alarm = self.next_alarm();
             tokio::select! {
                 Some(group) = ticks.recv() => self.tick(group),
                 Some(ended) = self.runs.join_next_with_id() => self.collect(ended),
-                Some(answer) = self.chores.next() => {
-                    match self.chores.ended(answer) {
+                Some(answer) = self.background.next() => {
+                    match self.background.ended(answer) {
                         Some(apply) => apply(self),
-                        None => self.hurry_chores(),
+                        None => self.hurry_background(),
                     }
                 }
+                Some(request) = self.rechecks.recv() => self.recheck(request),
                 Some(signal) = signals.recv() => match signal {
                     Signal::Stop => break,
                     Signal::Reload => self.reload().await,
@@ -215,10 +234,10 @@ impl Life {
     }
 
     /// One of the chores ended by a fault of ours: nothing waits an hour for the next one.
-    fn hurry_chores(&mut self) {
+    fn hurry_background(&mut self) {
         let soon = Instant::now() + PATROL;
         self.next_survey = self.next_survey.min(soon);
-        self.next_sweep = self.next_sweep.min(soon);
+        self.next_refresh = self.next_refresh.min(soon);
     }
 
     /// Once a second: services, watchdog, what is due in its time, readiness.
@@ -226,8 +245,8 @@ impl Life {
         systemd::watchdog();
         self.probe();
         self.note_suspicions();
-        self.office.board.tell();
-        self.tell_people();
+        self.office.conditions.repeat();
+        self.notify_people();
         self.listen();
         self.log_out_former();
         self.note_clocks();
@@ -237,9 +256,11 @@ impl Life {
             let names: Vec<String> = self.roster.keys().cloned().collect();
             for name in names {
                 self.look(&name, now);
+                self.judge(&name, now);
             }
+            self.judge_sweeps();
             // A person mends it, most likely by a command of their own.
-            self.look_back("look at what is stuck", |entry| entry.stuck().is_some());
+            self.refresh("look at what is stuck", |entry| entry.stuck().is_some());
         }
         if self.installation.is_none() {
             self.ask_installation();
@@ -257,50 +278,99 @@ impl Life {
             .iter()
             .any(|(name, clock)| sweep::disagrees(name, clock).is_some());
         if self.clocks_disagreed && !disagree {
-            let now = clock::now();
-            self.roster.values_mut().for_each(|entry| entry.hurry(now));
+            self.hurry(|_| true);
         }
         self.clocks_disagreed = disagree;
+        self.status_cache.clocks_disagree(disagree);
     }
 
-    /// A wrapped secret id that somebody else may have; the login told it first.
+    /// Wrapped secret ids that somebody else may have; the login has written it to the log.
     fn note_suspicions(&self) {
-        let board = &self.office.board;
-        let key = |path: &Path| format!("wrapped {}", path.display());
         let mut all = assemble::suspicions();
         all.retain(|(path, _)| self.settings.vault.auth.unwraps(path));
-        board.keep("wrapped ", all.iter().map(|(path, _)| key(path)).collect());
-        for (path, what) in all {
-            let line = Line::new(EventName::WrappedSecretIdRefused, what);
-            board.raise(key(&path), line, false);
-        }
+        let conditions = all.into_iter().map(|(path, what)| {
+            Condition::new(EventName::WrappedSecretIdRefused, what, clock::now())
+                .subject(path.display().to_string())
+        });
+        let conditions = conditions.collect();
+        self.office
+            .conditions
+            .set_reported(Subject::WrappedSecretIds, conditions);
     }
 
     fn ask_installation(&mut self) {
-        let board = self.office.board.clone();
-        if board.vault_outage().is_some() {
+        let services = self.office.services.clone();
+        if services.vault_outage().is_some() {
             return;
         }
         let ledger = self.office.wired.ledger.clone();
-        self.chores.begin("installation", async move {
+        self.background.begin("installation", async move {
             let asked = ledger.installation().await;
-            board.called("", "journal", asked.as_ref().err());
-            Box::new(move |life: &mut Life| life.installed(asked)) as Apply
+            services.called("", "journal", asked.as_ref().err());
+            Box::new(move |daemon: &mut Daemon| daemon.installed(asked)) as Apply
         });
     }
 
     fn installed(&mut self, asked: Result<String, CallError>) {
         match asked {
             Ok(id) => {
-                self.office.board.settle("journal");
+                self.office.conditions.set(Subject::Journal, vec![]);
                 self.installation = Some(id);
                 self.survey_when_due();
             }
             Err(error) if error.kind == ErrorKind::Refused => {
-                let line = Line::new(EventName::JournalUnreadable, error.what);
-                self.office.board.raise("journal", line, true);
+                let condition =
+                    Condition::new(EventName::JournalUnreadable, error.what, clock::now());
+                self.office
+                    .conditions
+                    .set(Subject::Journal, vec![condition]);
             }
             Err(_) => {}
         }
     }
+
+    /// Shows what is known of a secret, and opens and resolves its conditions.
+    fn publish(&mut self, name: &str) {
+        let now = clock::now();
+        let Some(entry) = self.roster.get(name) else {
+            self.status_cache.show(name, None);
+            self.office.conditions.forget_secret(name);
+            return;
+        };
+        let environment = &entry.plan.coordinates.environment;
+        let outage = self.office.services.waits_for(environment);
+        let able_since = self.able_since.get(environment);
+        let progress = self.progress.get(environment);
+        let around = Surroundings {
+            able_since: able_since.copied().unwrap_or(self.began),
+            waiting: self.clocks_disagreed || outage.is_some_and(|(_, outage)| outage.reported),
+            progress: self.queue.is_busy(name)
+                && progress.is_some_and(|at| at.elapsed() < PROGRESS),
+            instance: &self.instance,
+            now,
+        };
+        let facts = entry.facts(name, &around);
+        let conditions = facts.conditions();
+        let secret = Secret::of(&facts, &conditions);
+        let judged_again_at = facts.judged_again_at();
+        self.status_cache.show(name, Some(secret));
+        self.office.conditions.set_secret(name, conditions);
+        if let Some(entry) = self.roster.get_mut(name) {
+            entry.judged_again_at = judged_again_at;
+        }
+    }
+
+    /// Computes the conditions of a secret where the passing of time alone may have opened one.
+    fn judge(&mut self, name: &str, now: Timestamp) {
+        let entry = self.roster.get(name);
+        let due = |entry: &roster::Entry| entry.judged_again_at.is_some_and(|at| at <= now);
+        if entry.is_some_and(due) {
+            self.publish(name);
+        }
+    }
+}
+
+/// Nothing panics while it holds one of these locks in a way that could leave half a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }

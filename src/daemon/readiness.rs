@@ -1,17 +1,18 @@
 //! Can there be work, and is the start over? Services that are down are asked whether they are back; systemd hears when the start is over,
 //! and what there is to know in one line.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::clock;
 use crate::telemetry::Line;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
 
-use super::chores::Apply;
+use super::background::Apply;
+use super::circuit_breaker::Return;
+use super::conditions::Subject;
 use super::roster::Entry;
-use super::{Life, systemd};
+use super::{Daemon, systemd};
 
 /// A start is ready after this at the latest: a unit must not fail because Vault is down.
 const READY_AT_LATEST: Duration = Duration::from_secs(30);
@@ -21,55 +22,54 @@ fn is_start_over(recovered: bool, lasted: Duration) -> bool {
     recovered || lasted >= READY_AT_LATEST
 }
 
-impl Life {
+impl Daemon {
     /// Asks the services that are down whether they are back.
     pub(super) fn probe(&mut self) {
-        let board = self.office.board.clone();
+        let services = self.office.services.clone();
         let wired = &self.office.wired;
-        if board.vault_watch_due() {
-            let (wired, board) = (wired.clone(), board.clone());
-            self.chores.begin("watch", async move {
-                board.watched(wired.vault_serves().await);
-                Box::new(Life::notice) as Apply
+        if services.vault_watch_due() {
+            let (wired, services) = (wired.clone(), services.clone());
+            self.background.begin("watch", async move {
+                services.watched(wired.vault_serves().await);
+                Box::new(Daemon::notice) as Apply
             });
         }
-        if board.vault_probe_due() {
-            let (wired, board) = (wired.clone(), board.clone());
-            self.chores.begin("vault", async move {
+        if services.vault_probe_due() {
+            let (wired, services) = (wired.clone(), services.clone());
+            self.background.begin("vault", async move {
                 let error = wired
                     .probe_vault()
                     .await
                     .map(|what| CallError::new(Service::Vault, ErrorKind::Transient, what));
-                board.called("", "read", error.as_ref());
-                Box::new(Life::notice) as Apply
+                services.called("", "read", error.as_ref());
+                Box::new(Daemon::notice) as Apply
             });
         }
-        if board.vault_outage().is_none() {
-            for name in board.environment_probes_due() {
-                let (wired, board) = (self.office.wired.clone(), board.clone());
+        if services.vault_outage().is_none() {
+            for name in services.environment_probes_due() {
+                let (wired, services) = (self.office.wired.clone(), services.clone());
                 let kind = format!("environment {name}");
-                self.chores.begin(&kind, async move {
+                self.background.begin(&kind, async move {
+                    // A person may have replaced it, although the old one is still accepted.
+                    wired.forget_management_token(&name).await;
                     let answer = wired.management_token(&name).await;
-                    board.called(&name, "look_up", answer.as_ref().err());
-                    Box::new(Life::notice) as Apply
+                    services.called(&name, "look_up", answer.as_ref().err());
+                    Box::new(Daemon::notice) as Apply
                 });
             }
         }
         self.notice();
     }
 
-    /// What was down and is back begins to work again.
+    /// What waited for a service that is available again begins. What failed in a blip keeps its own retry: a call that keeps failing is not
+    /// repeated faster because another one succeeds.
     fn notice(&mut self) {
-        let board = &self.office.board;
-        let mut down = vec![];
-        down.extend(board.vault_outage().map(|_| None));
-        for name in self.settings.environments.keys() {
-            down.extend(board.environment_outage(name).map(|_| Some(name.clone())));
-        }
-        let before = std::mem::replace(&mut self.down, down);
-        for back in before {
-            if !self.down.contains(&back) {
-                self.returned(back.as_deref());
+        let services = &self.office.services;
+        let outages = services.conditions();
+        self.office.conditions.set(Subject::Services, outages);
+        for (service, how) in services.take_returns() {
+            if how == Return::AfterOutage {
+                self.returned(service.as_deref());
             }
         }
     }
@@ -88,32 +88,22 @@ impl Life {
         };
         let names = self.roster.iter().filter(|(_, entry)| here(entry));
         let names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
-        let waiting = std::mem::take(&mut self.queue);
-        let (mine, others) = waiting.into_iter().partition(|name| names.contains(name));
-        self.queue = others;
-        for name in VecDeque::<String>::into_iter(mine) {
-            if let Some(entry) = self.roster.get_mut(&name) {
-                entry.busy = false;
-            }
-        }
+        self.queue.take_ready(environment);
         for name in names {
             self.plan(&name, now);
-            if let Some(entry) = self.roster.get_mut(&name) {
-                entry.hurry(now);
-            }
         }
-        self.next_sweep = Instant::now();
-        self.ring();
+        self.hurry(here);
+        self.hurry_sweeps();
     }
 
     pub(super) fn become_ready(&mut self) {
-        let outages = self.office.board.outages();
+        let outages = self.office.services.outages();
         // Once for a journal: what a reload adds is no start.
-        let recovered = self.window.is_recovered()
+        let recovered = self.status_cache.is_recovered()
             || self.installation.is_some()
                 && self.surveyed
                 && self.roster.values().all(|entry| entry.looked);
-        self.window.recovered(recovered);
+        self.status_cache.recovered(recovered);
         let secrets = self.settings.secrets.len();
         let status = match outages.first() {
             Some(outage) => format!("waiting for {outage}"),

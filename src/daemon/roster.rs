@@ -8,10 +8,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::SecretSettings;
-use crate::ops::status::{self, Secret};
+use crate::ops::secret::{self, Failing, Unusable};
 use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Next};
 use rotation::command::RunResult;
-use rotation::error::ErrorKind;
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::event::EventName;
 use rotation::plan::Plan;
 use rotation::ports::JournalRead;
 use rotation::record::{Reason, Record, Trigger};
@@ -38,8 +39,6 @@ pub struct Entry {
     pub due: Option<Due>,
     /// Why nothing is due, for `status`.
     pub because: String,
-    /// A run is under way or queued.
-    pub busy: bool,
     /// It was looked at since the start.
     pub looked: bool,
     /// A sweep cast a doubt on its current token, or it may be stuck no more: the next run looks.
@@ -67,8 +66,27 @@ pub struct Entry {
     /// The due instant that failed and is tried again.
     retrying: Option<Timestamp>,
     tries: u32,
-    /// Why its document cannot be read.
-    unreadable: Option<String>,
+    /// Why its document cannot be used.
+    unusable: Option<Unusable>,
+    /// Its runs fail without being able to record that.
+    failing: Option<Failing>,
+    /// When one of its conditions may open by the passing of time alone.
+    pub judged_again_at: Option<Timestamp>,
+}
+
+/// What is around a secret when its conditions are computed.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Since when its rotations can be done.
+    pub able_since: Timestamp,
+    /// Vault or its environment is unavailable, or the clocks disagree.
+    pub waiting: bool,
+    /// It is in the queue, and other secrets of its environment are worked on.
+    pub progress: bool,
+    /// This process.
+    pub instance: &'a str,
+    /// The time.
+    pub now: Timestamp,
 }
 
 impl Entry {
@@ -82,7 +100,6 @@ impl Entry {
             watch: None,
             due: None,
             because: "not looked at yet".into(),
-            busy: false,
             looked: false,
             doubt: false,
             glance: false,
@@ -97,23 +114,34 @@ impl Entry {
             not_before: None,
             retrying: None,
             tries: 0,
-            unreadable: None,
+            unusable: None,
+            failing: None,
+            judged_again_at: None,
         }
     }
 
-    /// What the outside may see of it.
-    pub fn picture(&self, name: &str, instance: &str) -> Secret {
-        Secret::of(&status::Known {
+    /// What is known of it, to compute its conditions and its state from.
+    pub fn facts<'a>(&'a self, name: &'a str, around: &Surroundings<'a>) -> secret::Known<'a> {
+        secret::Known {
             name,
             coordinates: &self.plan.coordinates,
             configured: self.settings.is_some(),
             enabled: self.settings.as_ref().is_some_and(|it| it.enabled),
+            read: self.known.is_some(),
             record: self.record(),
-            unreadable: self.unreadable.as_deref(),
+            unusable: self.unusable.as_ref(),
+            failing: self.failing.as_ref(),
+            unserved_since: self
+                .input(around.now, around.able_since)
+                .and_then(|input| due::unserved_since(&input)),
+            progress: around.progress && self.failing.is_none(),
+            waiting: around.waiting,
             next: self.due.as_ref().map(|due| due.at),
+            next_try: self.not_before,
             because: &self.because,
-            instance,
-        })
+            instance: around.instance,
+            now: around.now,
+        }
     }
 
     /// The document, if there is one.
@@ -154,6 +182,9 @@ impl Entry {
     /// Takes note of what was read of its document, without a run.
     pub fn learn(&mut self, read: JournalRead, now: Timestamp) {
         self.know(None);
+        if !matches!(read, JournalRead::Unreadable { .. }) {
+            self.unusable = None;
+        }
         match read {
             JournalRead::Present { version, record } => {
                 self.know(Some(JournalSnapshot {
@@ -161,10 +192,13 @@ impl Entry {
                     record: Some(record),
                 }));
             }
-            JournalRead::Absent { .. } => {
+            JournalRead::Absent { cas } => {
+                self.know(Some(JournalSnapshot { cas, record: None }));
                 self.because = "it has no journal document yet; a daemon records it".to_owned();
             }
-            JournalRead::Unreadable { why } => self.unreadable = Some(why),
+            JournalRead::Unreadable { why } => {
+                self.find_unusable(EventName::JournalUnreadable, why, now);
+            }
         }
         self.plan_next(now, now);
     }
@@ -186,12 +220,28 @@ impl Entry {
         if self.retrying.is_some() {
             return None;
         }
-        let (Some(settings), Some(record)) = (&self.settings, self.record()) else {
+        let Some(input) = self.input(now, able_since) else {
             self.due = None;
             return None;
         };
+        let skipped = due::skipped(&input).filter(|_| self.skipped != due::skipped(&input));
+        let next = due::next_due(&input);
+        (self.due, self.because) = match next {
+            Next::Due(due) => {
+                let because = due.because.clone();
+                (Some(due), because)
+            }
+            Next::Never { because } => (None, because),
+        };
+        self.skipped = skipped.or(self.skipped);
+        skipped
+    }
+
+    /// What its due times depend on; none = nothing is ever due.
+    fn input(&self, now: Timestamp, able_since: Timestamp) -> Option<Input<'_>> {
+        let (settings, record) = (self.settings.as_ref()?, self.record()?);
         let current = record.current.as_ref();
-        let input = Input {
+        Some(Input {
             secret: &self.plan.name,
             enabled: settings.enabled,
             schedule: &settings.schedule,
@@ -212,18 +262,26 @@ impl Entry {
                 signed(settings.jitter)
             },
             now,
-        };
-        let skipped = due::skipped(&input).filter(|_| self.skipped != due::skipped(&input));
-        let next = due::next_due(&input);
-        (self.due, self.because) = match next {
-            Next::Due(due) => {
-                let because = due.because.clone();
-                (Some(due), because)
-            }
-            Next::Never { because } => (None, because),
-        };
-        self.skipped = skipped.or(self.skipped);
-        skipped
+        })
+    }
+
+    /// Its document cannot be used; the first time is kept.
+    fn find_unusable(&mut self, event: EventName, mut why: String, now: Timestamp) {
+        if self.held.is_none() {
+            why += "; until it is known what this secret holds, no old token of its environment is retired";
+        }
+        let since = self.unusable.as_ref().map_or(now, |before| before.since);
+        self.unusable = Some(Unusable { event, why, since });
+    }
+
+    /// A run failed without being able to record that.
+    fn fail(&mut self, error: CallError, now: Timestamp) {
+        let before = self.failing.take();
+        self.failing = Some(Failing {
+            since: before.as_ref().map_or(now, |before| before.since),
+            attempts: before.map_or(0, |before| before.attempts) + 1,
+            error,
+        });
     }
 
     /// When it wants to be looked at next, without a tick of the engine: for a clean-up, a retry, an expiry, a missed run, or a due time
@@ -256,8 +314,10 @@ impl Entry {
             due::Trigger::Missed => Trigger::Missed,
             due::Trigger::Expiry => Trigger::Expiry,
         };
+        // However many due times have passed meanwhile, one run serves them all.
+        let last = settings.schedule.previous_at_or_before(now);
         Some(RotationRequest {
-            due: Some(due.instant),
+            due: Some(last.map_or(due.instant, |last| last.max(due.instant))),
             trigger,
             accept_recorded_rights: false,
         })
@@ -265,7 +325,6 @@ impl Entry {
 
     /// Takes note of how a run ended.
     pub fn ended(&mut self, result: &RunResult, known: Option<JournalSnapshot>, now: Timestamp) {
-        self.busy = false;
         self.looked = true;
         self.know(known);
         let failure = self
@@ -283,7 +342,16 @@ impl Entry {
         self.changed = None;
         self.wake = None;
         self.not_before = None;
-        self.unreadable = None;
+        let unusable = matches!(
+            result,
+            RunResult::JournalUnreadable(_) | RunResult::JournalImplausible(_)
+        );
+        if !unusable && !matches!(result, RunResult::Retry(_)) {
+            self.unusable = None;
+        }
+        if !matches!(result, RunResult::Retry(_) | RunResult::InternalError(_)) {
+            self.failing = None;
+        }
         let instant = self.due.as_ref().map(|due| due.instant);
         let after = |wait: Duration| now.checked_add(wait).unwrap_or(now);
         match result {
@@ -334,6 +402,7 @@ impl Entry {
                     // What may not be read has nothing that could be known.
                     self.held.get_or_insert(None);
                 }
+                self.fail(error.clone(), now);
                 let wait = retry::wait(self.tries, error.retry_after, fastrand::u64(..));
                 self.tries += 1;
                 self.retrying =
@@ -342,11 +411,17 @@ impl Entry {
                 self.not_before = self.wake;
             }
             RunResult::JournalUnreadable(why) | RunResult::JournalImplausible(why) => {
-                self.unreadable = Some(why.clone());
+                let event = match result {
+                    RunResult::JournalImplausible(_) => EventName::JournalImplausible,
+                    _ => EventName::JournalUnreadable,
+                };
+                self.find_unusable(event, why.clone(), now);
                 self.wake = Some(after(UNREADABLE));
                 self.not_before = self.wake;
             }
-            RunResult::InternalError(_) => {
+            RunResult::InternalError(why) => {
+                let error = CallError::new(Service::Vault, ErrorKind::Transient, why.as_str());
+                self.fail(error, now);
                 let wait = retry::wait(self.tries, None, fastrand::u64(..));
                 self.tries += 1;
                 self.wake = Some(after(wait));

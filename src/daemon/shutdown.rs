@@ -6,15 +6,15 @@ use crate::telemetry::Line;
 use rotation::event::EventName;
 
 use super::assemble::Wired;
-use super::chores::Chores;
-use super::{Life, systemd};
+use super::background::Background;
+use super::{Daemon, systemd};
 
 /// Gives back what these logged in for.
 async fn log_out(all: Vec<Wired>) {
     futures_util::future::join_all(all.iter().map(Wired::log_out)).await;
 }
 
-impl Life {
+impl Daemon {
     /// Gives back the logins from before a reload, when nothing uses them.
     pub(super) fn log_out_former(&mut self) {
         if self.runs.is_empty() && !self.former.is_empty() {
@@ -42,13 +42,13 @@ impl Life {
         };
         self.login_stop.cancel();
         // Who finds its token revoked would log in anew.
-        self.chores = Chores::default();
+        self.background = Background::default();
         self.runs.abort_all();
-        self.tell_people();
+        self.notify_people();
         self.former.push(self.office.wired.clone());
         let log_out = log_out(std::mem::take(&mut self.former));
         let log_out = tokio::time::timeout(Duration::from_secs(2), log_out);
-        let _ = tokio::join!(log_out, self.telling.finish());
+        let _ = tokio::join!(log_out, self.notifications.finish());
         Line::new(EventName::ShutdownFinished, message).write();
     }
 }

@@ -2,81 +2,199 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
-use crate::telemetry::Line;
-use rotation::command::RunResult;
+use crate::ops::condition::Condition;
+use crate::ops::secret::PATIENCE;
 use rotation::error::{CallError, ErrorKind};
-use rotation::event::{EventName, Level, Report};
+use rotation::event::EventName;
 use rotation::ports::TokenIssuer;
-use rotation::record::Record;
 use rotation::request::{self, Listing};
+use rotation::retry;
 use rotation::token::{TokenId, TokenInfo};
 use rotation::{listing_needs_work, token_suspect};
 
-use super::Life;
+use super::Daemon;
 use super::assemble::ServerClock;
-use super::board::Board;
-use super::chores::Apply;
+use super::background::Apply;
+use super::conditions::Subject;
 use super::job::Office;
 use super::roster::Entry;
 
 /// Clocks that differ by more than this: nothing is disabled or deleted.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
-/// A management token that nobody rotates is told of when less than this is left, or a fifth of its lifetime if that is less: time enough to
+/// A management token that is not rotated is reported when less than this is left, or a fifth of its lifetime if that is less: time enough to
 /// make another one in working hours.
 const LEAST_LEFT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-impl Life {
+/// The sweeps of one environment.
+pub(super) struct Sweep {
+    next: Instant,
+    /// Since when none was completed, how many failed, and the last error.
+    failing: Option<(Timestamp, u32, CallError)>,
+    /// The environment was listed without telling its time.
+    tells_no_time: bool,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Sweep {
+            next: Instant::now(),
+            failing: None,
+            tells_no_time: false,
+        }
+    }
+}
+
+impl Sweep {
+    /// The next one at once; one that fails keeps its backoff.
+    pub(super) fn hurry(&mut self) {
+        if self.failing.is_none() {
+            self.next = Instant::now();
+        }
+    }
+
+    fn completed(&mut self, interval: Duration, tells_no_time: bool) {
+        self.next = Instant::now() + interval;
+        self.failing = None;
+        self.tells_no_time = tells_no_time;
+    }
+
+    fn failed(&mut self, error: CallError, interval: Duration, now: Timestamp) {
+        let (since, attempts, _) = self.failing.take().unwrap_or((now, 0, error.clone()));
+        let wait = retry::wait(attempts, error.retry_after, fastrand::u64(..));
+        self.next = Instant::now() + wait.min(interval.max(error.retry_after.unwrap_or_default()));
+        self.failing = Some((since, attempts + 1, error));
+    }
+
+    /// What is open: a refusal at once, anything else when it has lasted for three intervals or five minutes.
+    fn conditions(
+        &self,
+        environment: &str,
+        interval: Duration,
+        waiting: bool,
+        now: Timestamp,
+    ) -> Vec<Condition> {
+        let patience = SignedDuration::try_from(interval * 3).unwrap_or(PATIENCE);
+        let failing = self.failing.as_ref().filter(|(since, _, error)| {
+            let lasts = since.duration_until(now) >= patience.min(PATIENCE);
+            !waiting && (error.kind == ErrorKind::Refused || lasts)
+        });
+        let failing = failing.map(|(since, attempts, error)| {
+            let message = format!(
+                "the tokens of environment {environment} could not be listed since {since:.0} ({attempts} attempts): {}; tokens that were \
+                 left behind are not found",
+                error.what
+            );
+            let left = self.next.saturating_duration_since(Instant::now());
+            let next_try = now.checked_add(left).ok();
+            Condition::new(EventName::SweepFailing, message, *since)
+                .tried(*attempts, &error.what, next_try)
+        });
+        let no_time = self.tells_no_time.then(|| {
+            let message = format!(
+                "environment {environment} sends no time (`Date` header), so the clocks cannot be compared and old tokens are neither \
+                 disabled nor deleted; a proxy in between may remove the header"
+            );
+            Condition::new(EventName::ClockUnknown, message, now)
+        });
+        let all = failing.into_iter().chain(no_time);
+        all.map(|condition| condition.environment(environment))
+            .collect()
+    }
+}
+
+impl Daemon {
     /// Compares Dynatrace with the journal, an environment at a time.
     pub(super) fn sweep_when_due(&mut self) {
-        if self.next_sweep > Instant::now() || !self.surveyed {
+        if !self.surveyed {
             return;
         }
-        self.next_sweep = Instant::now() + self.settings.daemon.sweep;
-        self.look_back("look back", |_| true);
+        if self.next_refresh <= Instant::now() {
+            self.next_refresh = Instant::now() + self.settings.daemon.sweep;
+            self.refresh("look back", |_| true);
+        }
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
+        self.sweeps.retain(|name, _| names.contains(name));
         for environment in names {
-            if self.office.board.can_start(&environment) {
+            let sweep = self.sweeps.entry(environment.clone()).or_default();
+            if sweep.next <= Instant::now() && self.office.services.can_start(&environment) {
                 self.sweep(environment);
             }
         }
+    }
+
+    /// All environments are compared soon.
+    pub(super) fn hurry_sweeps(&mut self) {
+        self.sweeps.values_mut().for_each(Sweep::hurry);
+        self.next_refresh = Instant::now();
     }
 
     fn sweep(&mut self, environment: String) {
         let Some(issuer) = self.office.wired.issuers.get(&environment).cloned() else {
             return;
         };
-        let (wired, board) = (self.office.wired.clone(), self.office.board.clone());
+        let (wired, services) = (self.office.wired.clone(), self.office.services.clone());
         let kind = format!("sweep {environment}");
-        let current = self.current_tokens(&environment);
-        self.chores.begin(&kind, async move {
-            // Another replica may have rotated it: this one switches over now, and not when the old one is refused.
+        let current = self.tokens_in_use(&environment);
+        self.background.begin(&kind, async move {
+            // Another replica may have rotated it: read it again now, not only when the old one is refused.
             issuer.inner().forget_management_token().await;
             let management = wired.management_token(&environment).await;
-            board.called(&environment, "look_up", management.as_ref().err());
+            services.called(&environment, "look_up", management.as_ref().err());
             let at = clock::now();
             let listed = match &management {
                 Ok(_) => issuer.inner().list(|id| current.contains(id)).await,
                 Err(error) => Err(error.clone()),
             };
-            board.called(&environment, "list", listed.as_ref().err());
-            Box::new(move |life: &mut Life| {
+            // A listing that fails while other calls succeed is the sweep's problem, not an outage.
+            services.count(&environment, listed.as_ref().err());
+            let tells_no_time = issuer.inner().clock().skew().is_none();
+            Box::new(move |daemon: &mut Daemon| {
                 if let Ok(info) = management {
-                    life.watch_management(&environment, &info);
+                    daemon.watch_management(&environment, &info);
                 }
-                if let Ok(tokens) = listed {
-                    life.compare(&environment, at, tokens);
-                }
+                daemon.swept(&environment, at, listed, tells_no_time);
             }) as Apply
         });
     }
 
+    fn swept(
+        &mut self,
+        environment: &str,
+        at: Timestamp,
+        listed: Result<Vec<TokenInfo>, CallError>,
+        tells_no_time: bool,
+    ) {
+        let interval = self.settings.daemon.sweep;
+        let sweep = self.sweeps.entry(environment.to_owned()).or_default();
+        match listed {
+            Ok(tokens) => {
+                sweep.completed(interval, tells_no_time);
+                self.compare(environment, at, tokens);
+            }
+            Err(error) => sweep.failed(error, interval, clock::now()),
+        }
+        self.judge_sweeps();
+    }
+
+    /// Computes what is open about the sweeps.
+    pub(super) fn judge_sweeps(&self) {
+        let now = clock::now();
+        for (environment, sweep) in &self.sweeps {
+            let waiting = !self.office.services.can_start(environment);
+            let interval = self.settings.daemon.sweep;
+            let conditions = sweep.conditions(environment, interval, waiting, now);
+            let subject = Subject::Sweep(environment.clone());
+            self.office.conditions.set(subject, conditions);
+        }
+    }
+
     /// The current tokens of an environment's secrets, as far as they are known.
-    fn current_tokens(&self, environment: &str) -> BTreeSet<TokenId> {
+    fn tokens_in_use(&self, environment: &str) -> BTreeSet<TokenId> {
         let here = |entry: &&Entry| entry.plan.coordinates.environment == environment;
         let entries = self.roster.values().filter(here);
         entries
@@ -88,16 +206,18 @@ impl Life {
     fn compare(&mut self, environment: &str, at: Timestamp, tokens: Vec<TokenInfo>) {
         let now = clock::now();
         let tokens = Arc::new(tokens);
-        for entry in self.roster.values_mut() {
+        let mut found = vec![];
+        for (name, entry) in &mut self.roster {
             let Some(record) = entry.known.as_ref().and_then(|known| known.record.as_ref()) else {
                 continue;
             };
-            if entry.plan.coordinates.environment != environment || entry.busy {
+            if entry.plan.coordinates.environment != environment || self.queue.is_busy(name) {
                 continue;
             }
             let doubt = entry.settings.is_some() && token_suspect(record, &tokens, now);
             let leaves = !record.retiring.is_empty();
-            if doubt || listing_needs_work(record, &tokens) {
+            let work = doubt || listing_needs_work(record, &tokens);
+            if work {
                 entry.doubt = doubt;
                 entry.listing = Some(Listing {
                     at,
@@ -108,32 +228,37 @@ impl Life {
             if leaves {
                 entry.peek(now);
             }
+            if work || leaves {
+                found.push(name.clone());
+            }
         }
-        self.ring();
+        for name in found {
+            self.rearm(&name, now);
+        }
     }
 
-    /// The management token ends some day, and then nothing works any more. One that is listed as a secret rotates.
+    /// Warns before the management token expires, unless it is itself a rotated secret.
     fn watch_management(&self, environment: &str, token: &TokenInfo) {
-        let key = format!("management {environment}");
-        let board = &self.office.board;
         let mut secrets = self.settings.secrets.iter();
         let rotates = secrets.any(|secret| {
             secret.enabled
                 && secret.plan.manages_tokens
                 && secret.plan.coordinates.environment == environment
         });
-        match ends_soon(token, clock::now()) {
-            Some(end) if !rotates => {
-                let message = format!(
-                    "the management token {} of environment {environment} ends at {end}; put a new one into Vault before, or list it as a \
-                     [[secret]] so that it rotates",
-                    token.id
-                );
-                let line = Line::new(EventName::ManagementTokenExpiring, message);
-                board.raise(key, line.environment(environment), true);
-            }
-            _ => board.settle(&key),
-        }
+        let now = clock::now();
+        let end = ends_soon(token, now).filter(|_| !rotates);
+        let condition = end.map(|end| {
+            let message = format!(
+                "the management token {} of environment {environment} expires at {end:.0}; put a new one into Vault before then, or list it \
+                 as a [[secret]] so that it is rotated",
+                token.id
+            );
+            Condition::new(EventName::ManagementTokenExpiring, message, now).environment(environment)
+        });
+        let subject = Subject::ManagementToken(environment.to_owned());
+        self.office
+            .conditions
+            .set(subject, condition.into_iter().collect());
     }
 }
 
@@ -165,18 +290,15 @@ pub(super) async fn clock_state(office: &Office, environment: &str) -> request::
 }
 
 fn all_agree(office: &Office) -> bool {
-    let mut agree = true;
-    for (name, clock) in office.wired.clocks() {
-        let key = format!("clock {name}");
-        if let Some(message) = disagrees(&name, &clock) {
-            office
-                .board
-                .raise(key, Line::new(EventName::ClockSkew, message), true);
-            agree = false;
-        } else {
-            office.board.settle(&key);
-        }
-    }
+    let now = clock::now();
+    let clocks = office.wired.clocks().into_iter();
+    let disagree = clocks.filter_map(|(name, clock)| {
+        let message = disagrees(&name, &clock)?;
+        Some(Condition::new(EventName::ClockSkew, message, now).subject(name))
+    });
+    let disagree: Vec<Condition> = disagree.collect();
+    let agree = disagree.is_empty();
+    office.conditions.set(Subject::Clocks, disagree);
     agree
 }
 
@@ -195,116 +317,4 @@ pub(super) fn disagrees(name: &str, clock: &ServerClock) -> Option<String> {
             }
         )
     })
-}
-
-/// Keeps the board in line with what the journal says of a secret, so that what lasts is repeated, and with what kept the run from writing
-/// anything there.
-pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, result: &RunResult) {
-    let environment = &entry.plan.coordinates.environment;
-    let [document, look, secret, value, elsewhere] = keys(name);
-    match result {
-        RunResult::JournalUnreadable(why) | RunResult::JournalImplausible(why) => {
-            let mut message = why.clone();
-            if entry.held().is_none() {
-                message += "; until it is known what this secret holds, no old token of its environment is retired";
-            }
-            let event = match result {
-                RunResult::JournalImplausible(_) => EventName::JournalImplausible,
-                _ => EventName::JournalUnreadable,
-            };
-            let line = Line::new(event, message).secret(name, environment);
-            return board.raise(document, line, true);
-        }
-        _ => board.settle(&document),
-    }
-    match result {
-        RunResult::Retry(error) if error.kind == ErrorKind::Refused => {
-            board.raise(look, refused_line(error).secret(name, environment), true);
-        }
-        RunResult::Retry(_) => {}
-        _ => board.settle(&look),
-    }
-    let Some(record) = entry.record() else { return };
-    let stuck = record.stuck();
-    // The run that found it has told it already, and the one that ends it tells that.
-    if let Some(failure) = stuck {
-        let mut report = Report::new(EventName::RotationStuck, &failure.message);
-        report.reason = Some(failure.reason);
-        let line = Line::of(report).since(Some(failure.since));
-        board.raise(secret, line.secret(name, environment), false);
-    } else {
-        board.forget(&secret);
-    }
-    if let Some(invalid) = &record.health.invalid {
-        let line = Line::new(EventName::CurrentInvalid, &invalid.message);
-        let line = line.since(Some(invalid.since));
-        board.raise(value, line.secret(name, environment), false);
-    } else {
-        board.forget(&value);
-    }
-    note_retirements(board, name, environment, record);
-    match left_elsewhere(record) {
-        Some(message) => {
-            let line = Line::new(EventName::RetirementBlocked, message);
-            board.raise(elsewhere, line.secret(name, environment), true);
-        }
-        None => board.settle(&elsewhere),
-    }
-}
-
-/// Retirements that need a person: tokens that cannot be proven or ended, and consumers that were cut off. The run that found it has reported
-/// it.
-fn note_retirements(board: &Board, name: &str, environment: &str, record: &Record) {
-    let prefix = format!("retirement of {name}: ");
-    let mut open = BTreeSet::new();
-    for entry in &record.retiring {
-        for problem in entry.problems(name) {
-            let Some(event) = EventName::from_word(&problem.event) else {
-                continue;
-            };
-            let key = format!("{prefix}{} {}", problem.event, entry.id);
-            let line = Line::new(event, problem.message).since(Some(problem.since));
-            board.raise(key.clone(), line.secret(name, environment), false);
-            open.insert(key);
-        }
-    }
-    board.keep(&prefix, open);
-}
-
-/// Old tokens that belong to another URL than the secret has now: what a human must do about them.
-fn left_elsewhere(record: &Record) -> Option<String> {
-    let here = &record.coordinates.base_url;
-    let left = record.retiring.iter().filter(|it| it.base_url != *here);
-    let left: Vec<String> = left
-        .map(|entry| format!("{} at {}", entry.id, entry.base_url))
-        .collect();
-    (!left.is_empty()).then(|| {
-        format!(
-            "these old tokens belong to a different environment URL and will not be retired from here: [{}]. Restore the old URL until they are \
-             gone, or delete them there by hand and run `dtrotate forget` for each",
-            left.join(", ")
-        )
-    })
-}
-
-/// What a run told of this secret and no document tells.
-pub(super) fn told_once(name: &str) -> String {
-    format!("report of {name}")
-}
-
-/// A secret that is no more has no troubles.
-pub(super) fn forget_troubles(board: &Board, name: &str) {
-    for key in keys(name).into_iter().chain([told_once(name)]) {
-        board.forget(&key);
-    }
-    board.keep(&format!("retirement of {name}: "), BTreeSet::new());
-}
-
-fn keys(name: &str) -> [String; 5] {
-    ["journal", "look", "secret", "value", "elsewhere"]
-        .map(|subject| format!("{subject} of {name}"))
-}
-
-fn refused_line(error: &CallError) -> Line {
-    Line::new(EventName::RotationStuck, &error.what).at(Level::Error)
 }

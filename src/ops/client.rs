@@ -1,13 +1,16 @@
-//! Asks a running daemon's listener: the one client of it, for `dtrotate status` and `dtrotate health`.
+//! The client of a running daemon's listener, for commands on the same machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
+use hyper::http::request;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+use super::listener::RECHECK_HEADER;
 
 /// A daemon answers from memory; one that does not answer within this is stuck or none.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,6 +30,21 @@ pub struct Answer {
 /// # Errors
 /// A sentence: nobody listens, or what answers is no ops listener.
 pub async fn ask(listen: SocketAddr, path: &str) -> Result<Answer, String> {
+    send(listen, Request::get(path)).await
+}
+
+/// Asks the daemon that listens at `listen` to read a secret's journal document again.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn recheck(listen: SocketAddr, secret: &str) -> Result<Answer, String> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("secret", secret);
+    let path = format!("/recheck?{}", query.finish());
+    send(listen, Request::post(path).header(RECHECK_HEADER, "1")).await
+}
+
+async fn send(listen: SocketAddr, request: request::Builder) -> Result<Answer, String> {
     let at = reachable(listen);
     let talk = async {
         let stream = TcpStream::connect(at)
@@ -35,7 +53,7 @@ pub async fn ask(listen: SocketAddr, path: &str) -> Result<Answer, String> {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| error.to_string())?;
-        let request = Request::get(path)
+        let request = request
             .header(header::HOST, at.to_string())
             .body(Empty::<Bytes>::new())
             .map_err(|error| error.to_string())?;

@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::status::{
-    Daemon, Failure, Reload, Retiring, Secret, Service, ServiceState, State, Status, Token, Trouble,
-};
+use super::condition::Condition;
+use super::secret::{Failure, Retiring, Secret, State, Token};
+use super::status::{Daemon, Reload, Service, ServiceState, Status};
+use rotation::event::EventName;
 use rotation::record::RetiringState;
 use rotation::token::TokenId;
 
@@ -78,7 +79,7 @@ pub fn status() -> Status {
         .failure
         .as_ref()
         .and_then(|failure| failure.retry_at);
-    failing.because = "tried again after a failure".to_owned();
+    failing.because = "retried after a failure".to_owned();
     let mut off = secret(
         "a/switched-off-secret-whose-name-is-longer-than-its-column",
         State::SwitchedOff,
@@ -89,14 +90,20 @@ pub fn status() -> Status {
     unseen.current = None;
     unseen.last_success = None;
     let removed = secret("dynatrace/removed", State::Removed);
-    let skew = Trouble {
-        event: "clock_skew".to_owned(),
-        message: "the clock of Vault is 400 s ahead of this machine's".to_owned(),
-        secret: None,
-        environment: None,
-        reason: None,
-        since: now() - HOUR,
-    };
+    let skew = "the clock of Vault is 400 s ahead of this machine's";
+    let skew = Condition::new(EventName::ClockSkew, skew, now() - HOUR);
+    let failure_of = |secret: &Secret| secret.failure.clone().unwrap();
+    let (why, waits) = (failure_of(&stuck), failure_of(&failing));
+    let conditions = vec![
+        skew,
+        Condition::new(EventName::RotationStuck, why.message, why.since)
+            .reason(&why.reason)
+            .secret(&stuck.name, "prod"),
+        Condition::new(EventName::RotationFailed, waits.message, waits.since)
+            .reason(&waits.reason)
+            .secret(&failing.name, "prod")
+            .warning(),
+    ];
     let service = |environment: Option<&str>, state| Service {
         environment: environment.map(str::to_owned),
         state,
@@ -121,10 +128,12 @@ pub fn status() -> Status {
             service(None, ServiceState::Up),
             service(Some("prod"), ServiceState::Down),
         ],
-        troubles: vec![skew],
         ..Status::new(now())
     }
-    .with_secrets(vec![off, failing, healthy, removed, stuck, unseen])
+    .with(
+        conditions,
+        vec![off, failing, healthy, removed, stuck, unseen],
+    )
 }
 
 /// The same with hazards and a secret in every text that comes from outside.
@@ -147,7 +156,7 @@ pub fn hostile() -> Status {
             _ => {}
         }
     }
-    const FROM_OUTSIDE: [&str; 13] = [
+    const FROM_OUTSIDE: [&str; 15] = [
         "name",
         "environment",
         "place",
@@ -156,6 +165,8 @@ pub fn hostile() -> Status {
         "message",
         "reason",
         "event",
+        "kind",
+        "subject",
         "secret",
         "instance",
         "readiness",

@@ -1,4 +1,4 @@
-//! The listener: GET and HEAD, small requests, few connections (`slots.rs`), short timeouts. It answers from the picture alone, so that Vault or
+//! The listener: GET, HEAD and one POST, small requests, few connections (`slots.rs`), short timeouts. It answers from the picture alone, so that Vault or
 //! Dynatrace being down, slow or gone never makes a probe wait.
 //!
 //! The server is hyper itself: it has the bounds that are wanted here, and six fixed paths need no router.
@@ -16,14 +16,14 @@ use hyper::header::{self, HeaderName};
 use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::sanitize;
 
-use super::{Source, metrics, page};
+use super::{Recheck, Source, metrics, page};
 
 mod slots;
 
@@ -39,6 +39,9 @@ const BUFFER: usize = 16 * 1024;
 const FIELDS: usize = 64;
 /// A main loop that did not turn for this long is considered dead. It turns every second, and waits for Vault's timeouts at most.
 const ALIVE: Duration = Duration::from_secs(60);
+
+/// A request that has an effect must bear it: a page in a browser cannot send it to another origin.
+pub const RECHECK_HEADER: &str = "x-dtrotate-command";
 
 /// How long a connection may take.
 #[derive(Clone, Copy)]
@@ -155,8 +158,8 @@ async fn answer_one(
     let head = server.timeouts.head;
     let service = service_fn(move |request: Request<Incoming>| {
         asked.set();
-        let answer = server.answer(&request, peer);
-        async move { Ok::<_, Infallible>(answer) }
+        let server = server.clone();
+        async move { Ok::<_, Infallible>(server.answer(&request, peer).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -171,18 +174,22 @@ async fn answer_one(
 type Answer = Response<Full<Bytes>>;
 
 impl Server {
-    fn answer<B>(&self, request: &Request<B>, peer: SocketAddr) -> Answer {
-        const PLAIN: &str = "text/plain; charset=utf-8";
-        let plain = |status: StatusCode, text: String| answer(status, PLAIN, text + "\n");
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            let text = "method not allowed: this endpoint is read-only (GET, HEAD)".to_owned();
-            return with(
-                plain(StatusCode::METHOD_NOT_ALLOWED, text),
-                header::ALLOW,
-                "GET, HEAD",
-            );
+    async fn answer<B>(&self, request: &Request<B>, peer: SocketAddr) -> Answer {
+        let path = request.uri().path();
+        let allowed = match path {
+            "/recheck" => "POST",
+            _ => "GET, HEAD",
+        };
+        if !allowed
+            .split(", ")
+            .any(|method| method == request.method().as_str())
+        {
+            let text = format!("method not allowed: {path} answers {allowed}");
+            let answer = plain(StatusCode::METHOD_NOT_ALLOWED, text);
+            return with(answer, header::ALLOW, allowed);
         }
-        match request.uri().path() {
+        match path {
+            "/recheck" => self.recheck(request, peer).await,
             "/healthz" => match self.source.idle() {
                 idle if idle < ALIVE => plain(StatusCode::OK, "alive".to_owned()),
                 idle => {
@@ -224,33 +231,68 @@ impl Server {
                 with(answer, header::CONTENT_SECURITY_POLICY, &policy)
             }
             _ => {
-                let text = "/ /status /metrics /healthz /readyz".to_owned();
+                let text = "/ /status /metrics /healthz /readyz, POST /recheck".to_owned();
                 plain(StatusCode::NOT_FOUND, text)
             }
         }
     }
 
+    /// A command has changed a secret's journal document. No web page can send the header without being asked for it first, and nothing here
+    /// answers that question.
+    async fn recheck<B>(&self, request: &Request<B>, peer: SocketAddr) -> Answer {
+        if !is_local(request, peer) || !request.headers().contains_key(RECHECK_HEADER) {
+            let text = format!(
+                "rechecks are for commands on this machine, with the header {RECHECK_HEADER}"
+            );
+            return plain(StatusCode::FORBIDDEN, text);
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        let Some((_, name)) = pairs.find(|(key, _)| key == "secret") else {
+            return plain(
+                StatusCode::BAD_REQUEST,
+                "which secret? /recheck?secret=NAME".to_owned(),
+            );
+        };
+        let (status, text) = match self.source.recheck(&name).await {
+            Recheck::Done => (StatusCode::OK, "read again"),
+            Recheck::Unknown => (StatusCode::NOT_FOUND, "no secret has this name"),
+            Recheck::TooOften => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "read again less than a second ago",
+            ),
+        };
+        plain(status, text.to_owned())
+    }
+
     /// With `loopback` a request must come from this machine, not through a proxy on it, and not from a web page of a stranger's that
     /// has its name resolved to 127.0.0.1.
     fn may_see<B>(&self, request: &Request<B>, peer: SocketAddr) -> bool {
-        let text = |name: HeaderName| {
-            request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
         match self.details {
             Details::Always => true,
             Details::Never => false,
-            Details::Loopback => {
-                let proxied = text(header::FORWARDED)
-                    .or_else(|| text(HeaderName::from_static("x-forwarded-for")))
-                    .is_some();
-                let host = text(header::HOST).is_none_or(is_this_machine);
-                peer.ip().to_canonical().is_loopback() && !proxied && host
-            }
+            Details::Loopback => is_local(request, peer),
         }
     }
+}
+
+/// The request comes from this machine, not through a proxy on it, and it names this machine.
+fn is_local<B>(request: &Request<B>, peer: SocketAddr) -> bool {
+    let text = |name: HeaderName| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let proxied = text(header::FORWARDED)
+        .or_else(|| text(HeaderName::from_static("x-forwarded-for")))
+        .is_some();
+    let host = text(header::HOST).is_none_or(is_this_machine);
+    peer.ip().to_canonical().is_loopback() && !proxied && host
+}
+
+fn plain(status: StatusCode, text: String) -> Answer {
+    answer(status, "text/plain; charset=utf-8", text + "\n")
 }
 
 /// The `Host` is an address or `localhost`, with or without a port.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Source;
-use super::status::{Daemon, Secret, ServiceState, State, Status};
+use super::secret::{Secret, State};
+use super::status::{Daemon, ServiceState, Status};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::{EventName, Level};
 
@@ -19,7 +20,7 @@ use rotation::event::{EventName, Level};
 const BUCKETS: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// How a call to a service ended.
-const OUTCOMES: [&str; 7] = [
+const OUTCOMES: [&str; 8] = [
     "ok",
     "transient",
     "refused",
@@ -27,6 +28,7 @@ const OUTCOMES: [&str; 7] = [
     "gone",
     "conflict",
     "unclear",
+    "rate_limited",
 ];
 
 /// One metric.
@@ -64,7 +66,7 @@ const fn counter(
 }
 
 /// Every metric.
-const METRICS: [Metric; 27] = [
+const METRICS: [Metric; 28] = [
     gauge(
         "dtrotate_build_info",
         "Constant 1, labelled with the version.",
@@ -136,7 +138,7 @@ const METRICS: [Metric; 27] = [
     ),
     counter(
         "dtrotate_rotations_total",
-        "Rotations by outcome: succeeded, failed (tried again by itself), stuck.",
+        "Rotations by outcome: succeeded, failed (retried automatically), stuck.",
         rotations,
     ),
     Metric {
@@ -173,6 +175,11 @@ const METRICS: [Metric; 27] = [
         troubles,
     ),
     gauge(
+        "dtrotate_condition",
+        "1 = this condition is open.",
+        conditions,
+    ),
+    gauge(
         "dtrotate_secrets",
         "Secrets by state.",
         |series, picture| {
@@ -198,7 +205,16 @@ const METRICS: [Metric; 27] = [
     gauge(
         "dtrotate_secret_stuck",
         "1 = the secret cannot rotate without a human.",
-        |series, picture| series.each(picture, |secret| Some(flag(secret.state <= State::Stuck))),
+        |series, picture| {
+            let stuck: BTreeSet<&str> = picture
+                .status
+                .conditions
+                .iter()
+                .filter(|one| one.kind == EventName::RotationStuck.as_str())
+                .filter_map(|one| one.secret.as_deref())
+                .collect();
+            series.each(picture, |secret| Some(flag(stuck.contains(&*secret.name))));
+        },
     ),
     gauge(
         "dtrotate_secret_failures",
@@ -316,6 +332,7 @@ impl Counters {
             Some(ErrorKind::Gone) => 4,
             Some(ErrorKind::Conflict) => 5,
             Some(ErrorKind::Unclear) => 6,
+            Some(ErrorKind::RateLimited) => 7,
         };
         *self
             .lock()
@@ -522,6 +539,34 @@ fn troubles(series: &mut Series<'_>, picture: &Picture<'_>) {
     }
 }
 
+fn conditions(series: &mut Series<'_>, picture: &Picture<'_>) {
+    // Several tokens of one secret can have the same condition.
+    let open: BTreeSet<[&str; 5]> = picture
+        .status
+        .conditions
+        .iter()
+        .map(|one| {
+            [
+                &one.kind,
+                one.reason.as_deref().unwrap_or_default(),
+                one.severity.as_str(),
+                one.secret.as_deref().unwrap_or_default(),
+                one.environment.as_deref().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    for [kind, reason, severity, secret, environment] in open {
+        let labels = [
+            ("kind", kind),
+            ("reason", reason),
+            ("severity", severity),
+            ("secret", secret),
+            ("environment", environment),
+        ];
+        series.add("", &labels, 1.0);
+    }
+}
+
 fn flag(is: bool) -> f64 {
     f64::from(u8::from(is))
 }
@@ -553,6 +598,12 @@ mod tests {
         fn counters(&self) -> &Counters {
             &self.0
         }
+        fn recheck(
+            &self,
+            _: &str,
+        ) -> futures_util::future::BoxFuture<'static, super::super::Recheck> {
+            Box::pin(async { super::super::Recheck::Unknown })
+        }
     }
 
     #[test]
@@ -582,6 +633,8 @@ mod tests {
             "dtrotate_notifications_total{channel=\"webhook\",outcome=\"failed\"} 1",
             "dtrotate_notifications_total{channel=\"dynatrace\",outcome=\"failed\"} 0",
             "dtrotate_troubles{event=\"rotation_stuck\"} 1",
+            "dtrotate_condition{kind=\"rotation_stuck\",reason=\"token_disabled\",severity=\"error\",secret=\"dynatrace/stuck\",environment=\"prod\"} 1",
+            "dtrotate_condition{kind=\"clock_skew\",reason=\"\",severity=\"error\",secret=\"\",environment=\"\"} 1",
             "dtrotate_troubles{event=\"vault_unavailable\"} 0",
             "dtrotate_secrets{state=\"never_seen\"} 1",
             "dtrotate_secret_stuck{secret=\"dynatrace/stuck\",environment=\"prod\"} 1",

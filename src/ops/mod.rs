@@ -1,19 +1,23 @@
 //! What the outside may see of the daemon: a picture of its state, rendered for terminals, browsers, Prometheus and probes.
 //!
-//! Read-only: nothing here can change anything, and nothing here asks Vault or Dynatrace. The daemon shows what it knows ([`Source`]);
-//! this room turns it into text and serves it. No type here could hold a token value.
+//! Nothing here changes anything or asks Vault or Dynatrace. The daemon shows what it knows ([`Source`]); this module turns it into text and
+//! serves it. The one request with an effect asks the daemon to read a secret's journal document again. No type here could hold a token value.
 
 pub mod client;
+pub mod condition;
 #[cfg(test)]
 mod fixture;
 mod humanize;
 pub mod listener;
 pub mod metrics;
 mod page;
+pub mod secret;
 pub mod status;
 pub mod table;
 
 use std::time::Duration;
+
+use futures_util::future::BoxFuture;
 
 use metrics::Counters;
 use status::Status;
@@ -30,4 +34,17 @@ pub trait Source: Send + Sync + 'static {
     fn counters(&self) -> &Counters;
     /// Log lines that were dropped since the start.
     fn log_lines_dropped(&self) -> u64;
+    /// Asks the daemon to read a secret's journal document again, since a command has changed it. Ready when that is done.
+    fn recheck(&self, secret: &str) -> BoxFuture<'static, Recheck>;
+}
+
+/// What became of a recheck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recheck {
+    /// The document was read again, or is being read.
+    Done,
+    /// This daemon has no such secret.
+    Unknown,
+    /// The last one for this secret was less than a second ago.
+    TooOften,
 }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::sanitize;
 
 use super::humanize::{count, due, exact, relative, span};
-use super::status::{Daemon, Retiring, Secret, Service, ServiceState, State, Status, Trouble};
+use super::secret::{Mood, Retiring, Secret, State};
+use super::status::{Daemon, Service, ServiceState, Status, Trouble};
 
 /// The page's own style; its hash stands in the `Content-Security-Policy`.
 pub const STYLE: &str = include_str!("page.css");
@@ -74,7 +75,7 @@ fn verdict(status: &Status) -> (&'static str, String) {
         0 if !ready => ("uneasy", "Not ready yet".to_owned()),
         0 if retrying > 0 => (
             "uneasy",
-            format!("{}, tried again by itself", failing(retrying)),
+            format!("{}, retried automatically", failing(retrying)),
         ),
         0 => ("good", "All is well".to_owned()),
         1 => ("bad", "1 thing needs a human".to_owned()),
@@ -134,12 +135,12 @@ fn general_trouble(html: &mut String, trouble: &Trouble, now: Timestamp) {
 fn article(html: &mut String, status: &Status, secret: &Secret) {
     let now = status.at;
     let troubled = status.troubles_of(&secret.name).next().is_some();
-    let class = match secret.state {
+    let class = match secret.state.mood() {
         _ if troubled => "bad",
-        State::Unreadable | State::Stuck => "bad",
-        State::Retrying | State::NeverSeen => "uneasy",
-        State::Healthy => "good",
-        State::SwitchedOff | State::Removed => "off",
+        Mood::Bad => "bad",
+        Mood::Uneasy => "uneasy",
+        Mood::Good => "good",
+        Mood::Off => "off",
     };
     let since = match &secret.failure {
         Some(failure) => format!(" for {}", span(now.duration_since(failure.since))),
@@ -329,7 +330,7 @@ mod tests {
             verdict(&status),
             (
                 "uneasy",
-                "1 rotation failed, tried again by itself".to_owned()
+                "1 rotation failed, retried automatically".to_owned()
             )
         );
         status.secrets.clear();

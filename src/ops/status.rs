@@ -9,10 +9,8 @@ use crate::sanitize;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use rotation::plan::Coordinates;
-use rotation::record::{Record, RetiringState};
-use rotation::retiring::Problem;
-use rotation::token::TokenId;
+use super::condition::Condition;
+use super::secret::Secret;
 
 /// The layout of the JSON. A reader ignores fields it does not know; a field that changes its meaning raises this.
 const SCHEMA: u32 = 1;
@@ -28,8 +26,11 @@ pub struct Status {
     pub daemon: Option<Daemon>,
     /// Vault and the environments, as far as the daemon uses them. Empty without a daemon.
     pub services: Vec<Service>,
-    /// What needs a human now: for each there was an ERROR line. Empty = all is well.
+    /// What needs a human now: the errors among the conditions. Empty = all is well.
     pub troubles: Vec<Trouble>,
+    /// Everything that is open.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
     /// Every secret, by name.
     pub secrets: Vec<Secret>,
 }
@@ -97,7 +98,7 @@ pub enum ServiceState {
     Unknown,
 }
 
-/// Something that needs a human.
+/// An error among the conditions, in the form of version 0.1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trouble {
     /// The word of its ERROR line.
@@ -114,294 +115,17 @@ pub struct Trouble {
     pub since: Timestamp,
 }
 
-/// One secret.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Secret {
-    /// Its name.
-    pub name: String,
-    /// Its environment.
-    pub environment: String,
-    /// Where its value stands: `MOUNT/PATH#FIELD,FIELD`.
-    pub place: String,
-    /// How it is.
-    pub state: State,
-    /// The token that is the current value.
-    pub current: Option<Token>,
-    /// When the last rotation succeeded.
-    pub last_success: Option<Timestamp>,
-    /// When it is rotated next.
-    pub next: Option<Timestamp>,
-    /// Why then, or why never.
-    pub because: String,
-    /// Former tokens on their way out.
-    pub retiring: Vec<Retiring>,
-    /// The failure that lasts.
-    pub failure: Option<Failure>,
-    /// What is wrong with the current value, if it does not work at Dynatrace.
-    pub invalid: Option<Invalid>,
-    /// Another process that works on it now.
-    pub holder: Option<String>,
-}
-
-/// How a secret is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Its journal document cannot be read.
-    Unreadable,
-    /// It cannot go on without a human.
-    Stuck,
-    /// The last try failed; it is tried again by itself.
-    Retrying,
-    /// There is no journal document of it yet.
-    NeverSeen,
-    /// It rotates by its schedule.
-    Healthy,
-    /// `enabled = false`.
-    SwitchedOff,
-    /// It left the configuration; what it left is retired.
-    Removed,
-}
-
-impl State {
-    /// All of them, the worst first.
-    pub const ALL: [State; 7] = [
-        State::Unreadable,
-        State::Stuck,
-        State::Retrying,
-        State::NeverSeen,
-        State::Healthy,
-        State::SwitchedOff,
-        State::Removed,
-    ];
-
-    /// For people.
-    pub fn words(self) -> &'static str {
-        match self {
-            State::Unreadable => "unreadable",
-            State::Stuck => "stuck",
-            State::Retrying => "retrying",
-            State::NeverSeen => "never seen",
-            State::Healthy => "healthy",
-            State::SwitchedOff => "switched off",
-            State::Removed => "removed",
+impl From<&Condition> for Trouble {
+    fn from(condition: &Condition) -> Self {
+        Trouble {
+            event: condition.kind.clone(),
+            message: condition.message.clone(),
+            secret: condition.secret.clone(),
+            environment: condition.environment.clone(),
+            reason: condition.reason.clone(),
+            since: condition.since,
         }
     }
-
-    /// For machines.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::NeverSeen => "never_seen",
-            State::SwitchedOff => "switched_off",
-            other => other.words(),
-        }
-    }
-}
-
-/// The token that is the current value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Token {
-    /// Its id.
-    pub id: TokenId,
-    /// When it was created.
-    pub created: Option<Timestamp>,
-    /// When it ends; none = never.
-    pub expires: Option<Timestamp>,
-}
-
-/// A former token on its way out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Retiring {
-    /// Its id.
-    pub id: TokenId,
-    /// How far it is.
-    pub state: RetiringState,
-    /// When the next step is due.
-    pub due: Timestamp,
-    /// It is still used, so its grace is extended since then.
-    pub held_since: Option<Timestamp>,
-    /// Who still uses it.
-    pub used_from: Option<String>,
-    /// What a person must do about it.
-    #[serde(default)]
-    pub problems: Vec<Problem>,
-}
-
-impl Retiring {
-    /// What is next, for people: `disabled`, `deleted`.
-    pub fn next_step(&self) -> &'static str {
-        match self.state {
-            RetiringState::Grace | RetiringState::Disabling => "disabled",
-            RetiringState::Quarantine | RetiringState::Deleting => "deleted",
-        }
-    }
-}
-
-/// A failure that lasts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The stable code: its page in the runbook.
-    pub reason: String,
-    /// What happened and what to do.
-    pub message: String,
-    /// Since when.
-    pub since: Timestamp,
-    /// How many times in a row.
-    pub count: u32,
-    /// When it is tried again by itself; none = stuck.
-    pub retry_at: Option<Timestamp>,
-}
-
-/// The current value does not work at Dynatrace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Invalid {
-    /// What is wrong and what to do.
-    pub message: String,
-    /// Since when that is known.
-    pub since: Timestamp,
-}
-
-/// What is known of one secret, to make a [`Secret`] of.
-pub struct Known<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Where it is.
-    pub coordinates: &'a Coordinates,
-    /// It stands in the configuration.
-    pub configured: bool,
-    /// It is switched on there.
-    pub enabled: bool,
-    /// Its journal document.
-    pub record: Option<&'a Record>,
-    /// Why its document cannot be read.
-    pub unreadable: Option<&'a str>,
-    /// When it is rotated next.
-    pub next: Option<Timestamp>,
-    /// Why then, or why never.
-    pub because: &'a str,
-    /// Who asks: its own claims are not worth a word.
-    pub instance: &'a str,
-}
-
-impl Secret {
-    /// Puts together what is known.
-    pub fn of(known: &Known<'_>) -> Secret {
-        let record = known.record;
-        let failure = record.and_then(|record| record.health.failure.as_ref());
-        let current = record.and_then(|record| record.current.as_ref());
-        let state = match failure {
-            _ if known.unreadable.is_some() => State::Unreadable,
-            Some(failure) if failure.retry_at.is_none() => State::Stuck,
-            _ if !known.configured => State::Removed,
-            _ if !known.enabled => State::SwitchedOff,
-            Some(_) => State::Retrying,
-            None if record.is_some_and(|record| record.health.invalid.is_some()) => State::Stuck,
-            None if current.is_none() => State::NeverSeen,
-            None => State::Healthy,
-        };
-        let retry_at = failure.and_then(|failure| failure.retry_at);
-        let at = known.coordinates;
-        let claim = record.and_then(|record| record.claim.as_ref());
-        Secret {
-            name: known.name.to_owned(),
-            environment: at.environment.clone(),
-            place: format!("{}/{}#{}", at.mount, at.path, at.fields.join(",")),
-            state,
-            current: current.map(|current| Token {
-                id: current.id.clone(),
-                created: current.created,
-                expires: current.expires,
-            }),
-            last_success: record.and_then(|record| record.health.last_success),
-            next: retry_at.or(known.next),
-            because: match (known.unreadable, retry_at) {
-                (Some(why), _) => why.to_owned(),
-                (_, Some(_)) => "tried again after a failure".to_owned(),
-                _ => known.because.to_owned(),
-            },
-            retiring: record.map(retiring).unwrap_or_default(),
-            failure: failure.map(|failure| Failure {
-                reason: failure.reason.as_str().to_owned(),
-                message: failure.message.clone(),
-                since: failure.since,
-                count: failure.count,
-                retry_at: failure.retry_at,
-            }),
-            invalid: record
-                .and_then(|record| record.health.invalid.as_ref())
-                .map(|invalid| Invalid {
-                    message: invalid.message.clone(),
-                    since: invalid.since,
-                }),
-            holder: claim
-                .map(|claim| claim.holder.clone())
-                .filter(|holder| holder != known.instance),
-        }
-    }
-
-    /// What a person must do about its retiring tokens.
-    fn retirement_troubles(&self) -> Vec<Trouble> {
-        let problems = self.retiring.iter().flat_map(|entry| &entry.problems);
-        let troubles = problems.map(|problem| Trouble {
-            event: problem.event.clone(),
-            message: problem.message.clone(),
-            secret: Some(self.name.clone()),
-            environment: Some(self.environment.clone()),
-            reason: None,
-            since: problem.since,
-        });
-        troubles.collect()
-    }
-
-    /// What its own state says a human must look at.
-    pub fn trouble(&self, at: Timestamp) -> Option<Trouble> {
-        let stuck = self.failure.as_ref().filter(|it| it.retry_at.is_none());
-        let (event, message, reason, since) = match (self.state, stuck, &self.invalid) {
-            (State::Unreadable, ..) => ("journal_unreadable", self.because.clone(), None, at),
-            (_, Some(failure), _) => (
-                "rotation_stuck",
-                failure.message.clone(),
-                Some(failure.reason.clone()),
-                failure.since,
-            ),
-            (_, None, Some(invalid)) => (
-                "current_invalid",
-                invalid.message.clone(),
-                None,
-                invalid.since,
-            ),
-            _ => return None,
-        };
-        Some(Trouble {
-            event: event.to_owned(),
-            message,
-            secret: Some(self.name.clone()),
-            environment: Some(self.environment.clone()),
-            reason,
-            since,
-        })
-    }
-
-    /// It has this name, or this is the id of its current token or of one that retires.
-    fn is_meant_by(&self, wanted: &str) -> bool {
-        // A whole value that somebody pasted is cut to its id.
-        let id = TokenId::new(wanted);
-        let current = self.current.iter().map(|token| &token.id);
-        let mut ids = current.chain(self.retiring.iter().map(|entry| &entry.id));
-        self.name == wanted || ids.any(|known| *known == id)
-    }
-}
-
-fn retiring(record: &Record) -> Vec<Retiring> {
-    let entries = record.retiring.iter().map(|entry| Retiring {
-        id: entry.id.clone(),
-        state: entry.state,
-        due: entry.due,
-        held_since: entry.usage.held_since,
-        used_from: entry.usage.used_from.clone(),
-        problems: entry.problems(&record.name),
-    });
-    entries.collect()
 }
 
 impl Status {
@@ -413,34 +137,26 @@ impl Status {
             daemon: None,
             services: Vec::new(),
             troubles: Vec::new(),
+            conditions: Vec::new(),
             secrets: Vec::new(),
         }
     }
 
-    /// Adds the secrets, and the troubles that their own states tell. Others of the same secret and event give way: the state knows the
-    /// reason and since when.
-    pub fn with_secrets(mut self, secrets: Vec<Secret>) -> Status {
-        for trouble in secrets.iter().filter_map(|secret| secret.trouble(self.at)) {
-            let mut same = self
-                .troubles
-                .iter_mut()
-                .filter(|other| other.secret == trouble.secret && other.event == trouble.event);
-            match same.next() {
-                Some(other) if trouble.reason.is_none() => other.message = trouble.message,
-                Some(other) => *other = trouble,
-                None => self.troubles.push(trouble),
-            }
+    /// The same with these open conditions and secrets.
+    pub fn with(mut self, conditions: Vec<Condition>, mut secrets: Vec<Secret>) -> Status {
+        for secret in &mut secrets {
+            // What is due begins now.
+            secret.next = secret.next.map(|next| next.max(self.at));
         }
-        for trouble in secrets.iter().flat_map(Secret::retirement_troubles) {
-            let known = |other: &Trouble| {
-                other.secret == trouble.secret && other.message == trouble.message
-            };
-            if !self.troubles.iter().any(known) {
-                self.troubles.push(trouble);
-            }
-        }
+        self.set_conditions(conditions);
         self.secrets = secrets;
         self
+    }
+
+    fn set_conditions(&mut self, conditions: Vec<Condition>) {
+        let errors = conditions.iter().filter(|one| one.needs_human());
+        self.troubles = errors.map(Trouble::from).collect();
+        self.conditions = conditions;
     }
 
     /// The same with every text made safe to show; see [`sanitize`].
@@ -459,14 +175,16 @@ impl Status {
             .filter(|secret| secret.is_meant_by(wanted))
             .cloned()
             .collect();
-        let concerns = |trouble: &&Trouble| {
-            let name = trouble.secret.as_deref();
+        let concerns = |condition: &&Condition| {
+            let name = condition.secret.as_deref();
             secrets.iter().any(|secret| name == Some(&secret.name))
         };
-        (!secrets.is_empty()).then(|| Status {
-            troubles: self.troubles.iter().filter(concerns).cloned().collect(),
-            secrets: secrets.clone(),
-            ..self.clone()
+        let conditions = self.conditions.iter().filter(concerns).cloned().collect();
+        (!secrets.is_empty()).then(|| {
+            let mut status = self.clone();
+            status.set_conditions(conditions);
+            status.secrets = secrets;
+            status
         })
     }
 

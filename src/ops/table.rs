@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::humanize::{count, due, exact, relative, span};
-use super::status::{Retiring, Secret, ServiceState, State, Status, Trouble};
+use super::secret::{Mood, Retiring, Secret, State};
+use super::status::{ServiceState, Status, Trouble};
 
 /// What a terminal is given that tells nothing of itself.
 const WIDTH: usize = 80;
@@ -47,7 +48,10 @@ pub fn overview(status: &Status, paint: Paint) -> String {
     }
     let (cards, rows): (Vec<&Secret>, Vec<&Secret>) =
         status.worst_first().into_iter().partition(|secret| {
-            secret.state <= State::Retrying || status.troubles_of(&secret.name).next().is_some()
+            let mood = secret.state.mood();
+            mood == Mood::Bad
+                || secret.state == State::Retrying
+                || status.troubles_of(&secret.name).next().is_some()
         });
     for secret in cards {
         text.push('\n');
@@ -208,11 +212,11 @@ fn state(secret: &Secret, now: Timestamp, paint: Paint) -> String {
         Some(since) => format!("{words} for {}", span(now.duration_since(since))),
         None => words.to_owned(),
     };
-    match secret.state {
-        State::Unreadable | State::Stuck => paint.bad(&text),
-        State::Retrying | State::NeverSeen => paint.uneasy(&text),
-        State::Healthy => paint.good(&text),
-        State::SwitchedOff | State::Removed => paint.quiet(&text),
+    match secret.state.mood() {
+        Mood::Bad => paint.bad(&text),
+        Mood::Uneasy => paint.uneasy(&text),
+        Mood::Good => paint.good(&text),
+        Mood::Off => paint.quiet(&text),
     }
 }
 

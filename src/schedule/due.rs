@@ -159,6 +159,21 @@ pub fn skipped(input: &Input<'_>) -> Option<Timestamp> {
     skips.then_some(instant)
 }
 
+/// Since when a rotation that is due by now is not done: the planned time of the first firing, or of the strike of the expiry guard, that
+/// passed unserved, but not before this daemon was able to rotate.
+pub fn unserved_since(input: &Input<'_>) -> Option<Timestamp> {
+    let first = match input.missed {
+        Missed::Run => input.schedule.next_after(served(input)),
+        // What passed before the last firing was skipped as configured.
+        Missed::Skip => input.schedule.previous_at_or_before(input.now),
+    };
+    let first = first.filter(|first| input.enabled && *first > served(input));
+    let first = first.map(|first| planned(input, first));
+    let guarded = expiry(input).filter(|_| input.enabled).map(|due| due.at);
+    let since = first.into_iter().chain(guarded).min()?;
+    (since <= input.now).then_some(since.max(input.able_since))
+}
+
 /// The last firing that passed since the last one served.
 fn unserved(input: &Input<'_>) -> Option<Due> {
     let instant = input.schedule.previous_at_or_before(input.now)?;

@@ -15,6 +15,7 @@ pub struct Line {
     environment: Option<String>,
     rotation_id: Option<String>,
     step: Option<&'static str>,
+    reason: Option<String>,
     duration: Option<Duration>,
     since: Option<Timestamp>,
 }
@@ -33,6 +34,7 @@ impl Line {
             environment: None,
             rotation_id: None,
             step: None,
+            reason: None,
             duration: None,
             since: None,
         }
@@ -68,6 +70,12 @@ impl Line {
         self
     }
 
+    /// For this cause.
+    pub fn reason(mut self, reason: Option<&str>) -> Self {
+        self.reason = reason.map(str::to_owned);
+        self
+    }
+
     /// It took this long.
     pub fn took(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);
@@ -78,11 +86,6 @@ impl Line {
     pub fn since(mut self, since: Option<Timestamp>) -> Self {
         self.since = since;
         self
-    }
-
-    /// Since when it lasts, as far as the line says.
-    pub fn begin(&self) -> Option<Timestamp> {
-        self.since
     }
 
     /// The line that tells the end of what this one told: the same event, not loud.
@@ -124,7 +127,10 @@ impl Line {
                     old_token_id = report.old_token_id.as_ref().map(|id| id.as_str()),
                     step = self.step,
                     attempt = report.attempt,
-                    reason = report.reason.map(|reason| reason.as_str()),
+                    reason = self
+                        .reason
+                        .as_deref()
+                        .or(report.reason.map(|reason| reason.as_str())),
                     duration_ms = self.duration.map(|took| took.as_millis() as u64),
                     error = report.error.as_deref(),
                     since = self.since.map(|since| since.to_string()),

@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::redact;
-use rotation::event::{EventName, Level};
+use rotation::event::EventName;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Level as Loudness, Metadata, Subscriber};
@@ -134,9 +134,7 @@ pub fn tell_panics() {
             None => "an unknown place".to_owned(),
         };
         let message = format!("a fault of dtrotate at {place}; please report it");
-        Line::new(EventName::RotationFailed, message)
-            .at(Level::Error)
-            .write();
+        Line::new(EventName::InternalError, message).write();
     }));
 }
 

@@ -43,7 +43,7 @@ const STUCK: Trouble = Trouble {
 
 const VAULT: Trouble = Trouble {
     events: &["vault_unavailable"],
-    says: "Vault cannot be used",
+    says: "Vault is unavailable",
     all: true,
     over: &["vault_available"],
     ..STUCK

@@ -361,7 +361,7 @@ fn a11_the_current_token_of_another_secret_is_not_renamed() {
     let mut world = first("shared");
     let mut request = request(by_schedule(-1));
     let current =
-        rotation::request::CurrentTokens::from([(id("CUR"), vec!["a".into(), "b".into()])]);
+        rotation::request::CurrentTokens::from_iter([(id("CUR"), vec!["a".into(), "b".into()])]);
     request.env.current_tokens = std::sync::Arc::new(current);
     let ended = world.run_at(0, request);
     assert_eq!(ended.events(), [EventName::RotationSucceeded]);

@@ -304,7 +304,7 @@ fn a8_an_epoch_that_another_secret_has_is_not_worked_by() {
     let mut other = plan();
     other.name = "b".into();
     other.coordinates.path = "b".into();
-    let mut epochs = Epochs::new();
+    let mut epochs = Epochs::default();
     epochs.insert(epoch(), vec![Arc::new(plan()), Arc::new(other)]);
     let shared = |goal| RunRequest {
         env: rotation::request::RunEnv {
@@ -317,7 +317,7 @@ fn a8_an_epoch_that_another_secret_has_is_not_worked_by() {
     is_implausible(&ended, "same identity as that of b");
     // Known from before: it is read afresh before it is judged.
     assert_eq!(ended.commands, [Command::ReadJournal]);
-    let alone = Epochs::from([(epoch(), vec![Arc::new(plan())])]);
+    let alone = Epochs::from_iter([(epoch(), vec![Arc::new(plan())])]);
     let mut request = settle();
     request.env.epochs = Some(Arc::new(alone));
     let ended = World::new(record()).run_at(0, request);
@@ -387,7 +387,10 @@ fn a8_a_lost_document_resumes_the_epoch_of_the_current_token_unless_another_docu
     other.name = "b".into();
     other.coordinates.path = "b".into();
     let mut request = settle();
-    request.env.epochs = Some(Arc::new(Epochs::from([(epoch(), vec![Arc::new(other)])])));
+    request.env.epochs = Some(Arc::new(Epochs::from_iter([(
+        epoch(),
+        vec![Arc::new(other)],
+    )])));
     let mut world = lost();
     world.run_at(0, request.clone());
     assert_eq!(world.document().epoch, request.env.fresh_epoch);

@@ -121,7 +121,7 @@ fn a2_another_secrets_current_token_is_left_alone() {
     for entry in every_edit(&minted("OLD", 2)) {
         let mut world = World::with_retiring(vec![entry]);
         let mut request = settle();
-        let mut current = CurrentTokens::new();
+        let mut current = CurrentTokens::default();
         current.insert(id("OLD"), vec!["b".into()]);
         request.env.current_tokens = Arc::new(current);
         for second in [0, 500, 4000] {

@@ -266,3 +266,14 @@ fn settings_that_change_under_a_run_are_tried_after_it() {
         assert_eq!(tried, again, "it began at {began}");
     }
 }
+
+#[test]
+fn k15_a_run_that_waited_serves_every_due_time_that_passed_meanwhile() {
+    let mut entry = entry(Missed::Run);
+    entry.plan_next(at("10T12:00"), at("10T00:00"));
+    let wish = entry
+        .wish(at("14T04:00"))
+        .expect("it is due since the 11th");
+    assert_eq!(wish.due, Some(at("14T03:00")));
+    assert_eq!(wish.trigger, Trigger::Schedule);
+}

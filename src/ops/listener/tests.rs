@@ -1,8 +1,9 @@
 //! The listener over real sockets.
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::client::ask;
+use super::super::client::{ask, recheck};
 use super::super::fixture;
 use super::super::metrics::Counters;
 use super::super::status::Status;
@@ -33,6 +34,14 @@ impl Source for Sample {
     }
     fn counters(&self) -> &Counters {
         &self.counters
+    }
+    fn recheck(&self, secret: &str) -> BoxFuture<'static, Recheck> {
+        let answer = match secret {
+            "a/b c" => Recheck::Done,
+            "often" => Recheck::TooOften,
+            _ => Recheck::Unknown,
+        };
+        Box::pin(async move { answer })
     }
 }
 
@@ -148,17 +157,59 @@ async fn details_are_for_loopback_unless_told_otherwise() {
     ] {
         assert!(with(fields).await.starts_with("HTTP/1.1 403 "), "{fields}");
     }
-    let seen_from = |peer: &str, details| {
+    let seen_from = async |peer: &str, details| {
         let request = Request::get("/").body(()).unwrap();
-        let answer = server(details, TIMEOUTS).answer(&request, peer.parse().unwrap());
+        let server = server(details, TIMEOUTS);
+        let answer = server.answer(&request, peer.parse().unwrap()).await;
         answer.status().as_u16()
     };
-    assert_eq!(seen_from("192.0.2.1:5", Details::Loopback), 403);
-    assert_eq!(seen_from("192.0.2.1:5", Details::Always), 200);
-    assert_eq!(seen_from("192.0.2.1:5", Details::Never), 403);
+    assert_eq!(seen_from("192.0.2.1:5", Details::Loopback).await, 403);
+    assert_eq!(seen_from("192.0.2.1:5", Details::Always).await, 200);
+    assert_eq!(seen_from("192.0.2.1:5", Details::Never).await, 403);
     // What a listener on [::] sees of IPv4.
-    assert_eq!(seen_from("[::ffff:127.0.0.1]:5", Details::Loopback), 200);
-    assert_eq!(seen_from("[::ffff:192.0.2.1]:5", Details::Loopback), 403);
+    let mapped = seen_from("[::ffff:127.0.0.1]:5", Details::Loopback);
+    assert_eq!(mapped.await, 200);
+    let mapped = seen_from("[::ffff:192.0.2.1]:5", Details::Loopback);
+    assert_eq!(mapped.await, 403);
+}
+
+#[tokio::test]
+async fn a_recheck_is_for_commands_on_this_machine() {
+    let (_listener, at) = listener(Details::Never, 1, true).await;
+    for (secret, status) in [("a/b c", 200), ("often", 429), ("x", 404)] {
+        assert_eq!(
+            recheck(at, secret).await.unwrap().status,
+            status,
+            "{secret}"
+        );
+    }
+    let with = async |head: &str| raw(at, &format!("{head}\r\n\r\n")).await;
+    let post = "POST /recheck?secret=a/b%20c HTTP/1.1\r\nHost: localhost";
+    for (fields, status) in [
+        ("\r\nx-dtrotate-command: 1", 200),
+        ("", 403),
+        (
+            "\r\nx-dtrotate-command: 1\r\nX-Forwarded-For: 192.0.2.1",
+            403,
+        ),
+    ] {
+        let answer = with(&format!("{post}{fields}")).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{fields}: {answer}"
+        );
+    }
+    let elsewhere =
+        "POST /recheck?secret=x HTTP/1.1\r\nx-dtrotate-command: 1\r\nHost: rebound.example.com";
+    assert!(with(elsewhere).await.starts_with("HTTP/1.1 403 "));
+    let read = with("GET /recheck?secret=often HTTP/1.1\r\nHost: localhost").await;
+    assert!(
+        read.starts_with("HTTP/1.1 405 ") && read.contains("allow: POST"),
+        "{read}"
+    );
+    let preflight = "OPTIONS /recheck HTTP/1.1\r\nHost: localhost\r\nOrigin: https://example.com";
+    let preflight = with(preflight).await;
+    assert!(!preflight.contains("access-control-allow"), "{preflight}");
 }
 
 #[tokio::test]

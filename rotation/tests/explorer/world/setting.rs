@@ -68,7 +68,7 @@ impl Setting {
             }
         }
         if off.contains(&Mutation::NoOtherSecrets) {
-            current_tokens.clear();
+            current_tokens = CurrentTokens::default();
         }
         let env = RunEnv {
             fresh_epoch: epoch(),

@@ -1,21 +1,23 @@
 //! Which secrets there are: the roster and the engine's groups are brought in line with the configuration, at the start and at a reload.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::Settings;
+use crate::ops::condition::Condition;
 use crate::schedule::ticker::{GroupId, Groups};
 use crate::telemetry::{self, Line};
 use crate::{bounded_file, clock};
 use rotation::event::EventName;
 
-use super::chores::Chores;
-use super::leavers::environment_at;
+use super::background::{Apply, Background};
+use super::conditions::Subject;
+use super::orphaned_documents::environment_at;
 use super::roster::Entry;
-use super::{Life, assemble, systemd};
+use super::{Daemon, assemble, systemd};
 
-impl Life {
+impl Daemon {
     /// Brings the roster in line with the settings; what did not change keeps its state.
     pub(super) fn enroll(&mut self) {
         let all = &self.settings;
@@ -26,7 +28,7 @@ impl Life {
             .map(|secret| (secret.plan.name.clone(), secret.clone()))
             .collect();
         let now = clock::now();
-        self.current_tokens = None;
+        self.queue.set_limit(self.settings.limits.concurrency);
         self.epochs = None;
         self.roster.retain(|name, entry| match wanted.remove(name) {
             Some(settings) => {
@@ -54,11 +56,14 @@ impl Life {
             self.roster.insert(name, entry);
         }
         self.show_all();
+        for name in self.status_cache.names() {
+            self.note_holder(&name);
+            self.rearm(&name, now);
+        }
     }
 
     /// One job of the engine per distinct (expression, zone).
     pub(super) async fn regroup(&mut self) -> anyhow::Result<()> {
-        let mut ids: HashMap<(String, String), GroupId> = HashMap::new();
         let mut groups = Groups::new();
         self.groups.clear();
         for (name, entry) in &self.roster {
@@ -66,8 +71,8 @@ impl Life {
                 continue;
             };
             let key = (settings.schedule_text.clone(), settings.zone_name.clone());
-            let next = GroupId(ids.len() as u32);
-            let id = *ids.entry(key).or_insert(next);
+            let next = GroupId(self.group_ids.len() as u32);
+            let id = *self.group_ids.entry(key).or_insert(next);
             groups
                 .entry(id)
                 .or_insert_with(|| settings.schedule.clone());
@@ -95,10 +100,10 @@ impl Life {
             Err(problems) => Err(problems),
         };
         self.rejected = adopted.is_err();
-        self.window.reloaded(adopted.is_ok());
+        self.status_cache.reloaded(adopted.is_ok());
         match adopted {
             Ok(()) => {
-                self.office.board.forget("configuration");
+                self.office.conditions.set(Subject::Configuration, vec![]);
                 let message = format!("{} secrets", self.settings.secrets.len());
                 Line::new(EventName::ConfigReloaded, message).write();
             }
@@ -115,13 +120,15 @@ impl Life {
         let mut first = None;
         for problem in problems.lines().filter(|line| !line.is_empty()) {
             let message = format!("{problem}; the old configuration stays");
-            let line = Line::new(EventName::ConfigRejected, message);
-            line.clone().write();
-            first.get_or_insert(line);
+            Line::new(EventName::ConfigRejected, &message).write();
+            first.get_or_insert(message);
         }
-        if let Some(line) = first {
-            self.office.board.raise("configuration", line, false);
-        }
+        let condition =
+            first.map(|message| Condition::new(EventName::ConfigRejected, message, clock::now()));
+        let all = condition.into_iter().collect();
+        self.office
+            .conditions
+            .set_reported(Subject::Configuration, all);
     }
 
     async fn adopt(&mut self, settings: Settings) -> anyhow::Result<()> {
@@ -130,19 +137,20 @@ impl Life {
             || settings.environments != self.settings.environments;
         // Whatever can fail comes before the first change.
         let wired = rewired.then(|| assemble::assemble(&settings)).transpose()?;
-        let (board, counters) = (&self.office.board, &self.office.counters);
-        self.telling.set(&settings.notify, board, counters)?;
+        let (conditions, counters) = (&self.office.conditions, &self.office.counters);
+        self.notifications
+            .set(&settings.notify, conditions, counters)?;
         if let Some(wired) = wired {
             let former = std::mem::replace(&mut self.office.wired, wired);
             self.former.push(former);
             self.office
-                .board
+                .services
                 .set_environments(settings.environments.keys());
             // What is under way still asks the old ones.
-            self.chores = Chores::default();
+            self.background = Background::default();
             if settings.journal != self.settings.journal {
                 self.installation = None;
-                self.window.recovered(false);
+                self.status_cache.recovered(false);
             }
         }
         if settings.ops != self.settings.ops {
@@ -155,7 +163,16 @@ impl Life {
         self.enroll();
         self.regroup().await?;
         self.listen();
-        self.next_sweep = Instant::now();
+        for name in self.office.wired.issuers.keys() {
+            // The same address may have a new management token.
+            let (wired, name) = (self.office.wired.clone(), name.clone());
+            self.background
+                .begin(&format!("management token {name}"), async move {
+                    wired.forget_management_token(&name).await;
+                    Box::new(|_: &mut Daemon| {}) as Apply
+                });
+        }
+        self.hurry_sweeps();
         self.next_survey = Instant::now();
         self.surveyed = false;
         self.ring();

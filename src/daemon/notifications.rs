@@ -1,4 +1,4 @@
-//! Telling people of what the board says: each channel of `[notify]` is shown the troubles of this moment and tells what is new.
+//! Notifications people of what the board says: each channel of `[notify]` is shown the troubles of this moment and tells what is new.
 //!
 //! A channel that does not work is a trouble itself, which is not shown to that channel.
 
@@ -12,13 +12,14 @@ use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::Notify;
+use crate::ops::condition::Condition;
 use crate::ops::metrics::Counters;
-use crate::telemetry::Line;
 use rotation::event::EventName;
 
-use super::Life;
+use super::Daemon;
 use super::assemble::{self, AssembleError, Channel, Failure, Notice, Troubles};
-use super::board::{Board, Lasting, lock};
+use super::conditions::{Conditions, Subject};
+use super::lock;
 
 /// A channel that fails for less than this is not told of, unless it says that waiting does not help.
 const BLIP: Duration = Duration::from_secs(30);
@@ -42,12 +43,12 @@ struct Told {
 
 /// The channels that are on.
 #[derive(Default)]
-pub(super) struct Telling {
+pub(super) struct Notifications {
     settings: Option<Notify>,
     channels: Vec<Told>,
 }
 
-impl Telling {
+impl Notifications {
     /// Only these channels are on from now on; one that stays as it is goes on with what it has told.
     ///
     /// # Errors
@@ -55,7 +56,7 @@ impl Telling {
     pub fn set(
         &mut self,
         wanted: &Notify,
-        board: &Board,
+        conditions: &Conditions,
         counters: &Arc<Counters>,
     ) -> Result<(), AssembleError> {
         let before = self.settings.as_ref();
@@ -74,7 +75,7 @@ impl Telling {
         }
         self.channels.retain(|told| !gone.contains(&told.name));
         for name in gone {
-            board.forget(&key(name));
+            conditions.set(Subject::Channel(name), vec![]);
         }
         let start = |channel| Told::start(channel, counters.clone());
         self.channels.extend(new.into_iter().map(start));
@@ -82,16 +83,23 @@ impl Telling {
         Ok(())
     }
 
-    /// Shows every channel what the board says now, and the board what is wrong with a channel. To be called every second or so.
-    pub fn show(&self, board: &Board, instance: &str) {
+    /// Shows every channel the open errors, and says what is wrong with a channel. To be called every second or so.
+    pub fn show(&self, conditions: &Conditions, instance: &str) {
         for told in &self.channels {
-            told.judge(board);
+            conditions.set(Subject::Channel(told.name), told.conditions());
         }
-        let all = board.lasting();
+        if self.channels.is_empty() {
+            return;
+        }
+        let mut all = conditions.all();
+        all.retain(Condition::needs_human);
         for told in &self.channels {
-            let own = key(told.name);
-            let others = all.iter().filter(|(key, ..)| *key != own);
-            let troubles: Troubles = others.map(|one| notice(one, instance)).collect();
+            let is_own = |one: &Condition| {
+                let failed = one.kind == EventName::NotifyFailed.as_str();
+                failed && one.subject.as_deref() == Some(told.name)
+            };
+            let others = all.iter().filter(|one| !is_own(one));
+            let troubles: Troubles = others.filter_map(|one| notice(one, instance)).collect();
             told.show.send_if_modified(|shown| {
                 let is_new = *shown != troubles;
                 *shown = troubles;
@@ -141,61 +149,54 @@ impl Told {
         }
     }
 
-    fn judge(&self, board: &Board) {
-        let key = key(self.name);
-        match &*lock(&self.failing) {
-            None => board.settle(&key),
-            Some(failing) if failing.last.needs_human() || failing.began.elapsed() >= BLIP => {
-                let what = &failing.last.what;
-                let message = format!(
-                    "people are not told by [notify.{}]: {what}. Rotation goes on, and what could not be told is told when it works again",
-                    self.name
-                );
-                let line = Line::new(EventName::NotifyFailed, message)
-                    .error(what)
-                    .since(Some(failing.since));
-                board.raise(key, line, true);
-            }
-            Some(_) => {}
-        }
+    fn conditions(&self) -> Vec<Condition> {
+        let failing = lock(&self.failing);
+        let reported = failing
+            .as_ref()
+            .filter(|failing| failing.last.needs_human() || failing.began.elapsed() >= BLIP);
+        let condition = reported.map(|failing| {
+            let what = &failing.last.what;
+            let message = format!(
+                "[notify.{}] failed: {what}; pending notifications are sent when it recovers",
+                self.name
+            );
+            Condition::new(EventName::NotifyFailed, message, failing.since)
+                .subject(self.name)
+                .error(what)
+        });
+        condition.into_iter().collect()
     }
 }
 
-/// The key of a channel's trouble.
-fn key(channel: &str) -> String {
-    format!("notify {channel}")
-}
-
-/// What people are told. Another event or reason under the same key is another trouble.
-fn notice((key, line, since): &Lasting, instance: &str) -> (String, Notice) {
-    let report = line.report();
-    let reason = report.reason.map(|reason| reason.as_str());
-    let (secret, environment) = line.place();
+/// What people are notified of. Another kind or reason about the same thing is another condition.
+fn notice(condition: &Condition, instance: &str) -> Option<(String, Notice)> {
     let notice = Notice {
-        event: report.event,
-        message: report.message.clone(),
-        secret: secret.map(str::to_owned),
-        environment: environment.map(str::to_owned),
-        reason,
-        since: *since,
+        event: EventName::from_word(&condition.kind)?,
+        message: condition.message.clone(),
+        secret: condition.secret.clone(),
+        environment: condition.environment.clone(),
+        reason: condition.reason.clone(),
+        since: condition.since,
         instance: instance.to_owned(),
     };
-    let identity = format!("{key} {} {}", report.event.as_str(), reason.unwrap_or(""));
-    (identity, notice)
+    let identity = condition.identity().map(Option::unwrap_or_default);
+    Some((identity.join(" "), notice))
 }
 
-impl Life {
+impl Daemon {
     /// Brings the channels in line with the settings.
     ///
     /// # Errors
-    /// As [`Telling::set`].
-    pub(super) fn begin_telling(&mut self) -> Result<(), AssembleError> {
-        let (board, counters) = (&self.office.board, &self.office.counters);
-        self.telling.set(&self.settings.notify, board, counters)
+    /// As [`Notifications::set`].
+    pub(super) fn start_notifications(&mut self) -> Result<(), AssembleError> {
+        let (conditions, counters) = (&self.office.conditions, &self.office.counters);
+        self.notifications
+            .set(&self.settings.notify, conditions, counters)
     }
 
     /// Shows the channels what there is to tell.
-    pub(super) fn tell_people(&self) {
-        self.telling.show(&self.office.board, &self.instance);
+    pub(super) fn notify_people(&self) {
+        self.notifications
+            .show(&self.office.conditions, &self.instance);
     }
 }

@@ -6,20 +6,20 @@ use futures_util::{StreamExt, TryStreamExt};
 use crate::clock;
 use rotation::ports::{Journal, JournalRead};
 
-use super::Life;
-use super::chores::Apply;
-use super::gate::is_outage;
+use super::background::Apply;
+use super::circuit_breaker::is_outage;
 use super::roster::Entry;
+use super::{Daemon, status_cache};
 
 /// Documents that are read at the same time.
 const AT_ONCE: usize = 8;
 
-impl Life {
+impl Daemon {
     /// Reads the documents of these secrets again, and takes up what others wrote.
     ///
     /// One that is older than it was comes from a backup. Then all that is known of the journal is void, every secret is looked at as at the
     /// start, and nothing retires until that is done.
-    pub(super) fn look_back(&mut self, kind: &str, wanted: impl Fn(&Entry) -> bool) {
+    pub(super) fn refresh(&mut self, kind: &str, wanted: impl Fn(&Entry) -> bool) {
         let entries = self.roster.iter().filter(|(_, entry)| wanted(entry));
         let seen: Vec<(String, u64)> = entries
             .filter_map(|(name, entry)| Some((name.clone(), entry.known.as_ref()?.cas)))
@@ -27,13 +27,16 @@ impl Life {
         if seen.is_empty() {
             return;
         }
-        let (ledger, board) = (self.office.wired.ledger.clone(), self.office.board.clone());
-        self.chores.begin(kind, async move {
+        let (ledger, services) = (
+            self.office.wired.ledger.clone(),
+            self.office.services.clone(),
+        );
+        self.background.begin(kind, async move {
             let reads = seen.into_iter().map(|(name, seen)| {
-                let (ledger, board) = (&ledger, &board);
+                let (ledger, services) = (&ledger, &services);
                 async move {
                     let read = ledger.read(&name).await;
-                    board.called("", "journal", read.as_ref().err());
+                    services.called("", "journal", read.as_ref().err());
                     match read {
                         Ok(read) if version(&read) == Some(seen) => Ok(None),
                         Ok(read) => Ok(Some((name, seen, read))),
@@ -49,21 +52,56 @@ impl Life {
                 .await;
             // Without Vault, there is nothing to compare.
             let changed = changed.unwrap_or_default();
-            Box::new(move |life: &mut Life| life.looked_back(changed)) as Apply
+            Box::new(move |daemon: &mut Daemon| daemon.refreshed(changed)) as Apply
         });
     }
 
-    fn looked_back(&mut self, changed: Vec<(String, u64, JournalRead)>) {
+    /// Reads the document of one secret again, since a command has changed it.
+    pub(super) fn recheck(&mut self, request: status_cache::Request) {
+        let status_cache::Request { secret, done } = request;
+        let seen = self
+            .roster
+            .get(&secret)
+            .and_then(|entry| entry.known.as_ref());
+        let Some(seen) = seen.map(|known| known.cas) else {
+            return;
+        };
+        let (ledger, services) = (
+            self.office.wired.ledger.clone(),
+            self.office.services.clone(),
+        );
+        self.background
+            .begin(&format!("recheck {secret}"), async move {
+                let read = ledger.read(&secret).await;
+                services.called("", "journal", read.as_ref().err());
+                let changed = read.ok().filter(|read| version(read) != Some(seen));
+                let changed = changed.map(|read| (secret, seen, read));
+                Box::new(move |daemon: &mut Daemon| {
+                    daemon.refreshed(changed.into_iter().collect());
+                    drop(done);
+                }) as Apply
+            });
+    }
+
+    fn refreshed(&mut self, changed: Vec<(String, u64, JournalRead)>) {
         let now = clock::now();
         let mut versions = changed.iter();
         if versions.any(|(_, seen, read)| version(read).is_some_and(|version| version < *seen)) {
-            self.roster.values_mut().for_each(|it| it.forget(now));
+            let names: Vec<String> = self.roster.keys().cloned().collect();
+            for name in names {
+                if let Some(entry) = self.roster.get_mut(&name) {
+                    entry.forget(now);
+                }
+                self.note_holder(&name);
+                self.rearm(&name, now);
+            }
         }
         for (name, seen, read) in changed {
+            let busy = self.queue.is_busy(&name);
             let entry = self.roster.get_mut(&name);
             // Not what a run of our own wrote meanwhile.
             let same = |entry: &&mut Entry| {
-                !entry.busy && entry.known.as_ref().is_some_and(|known| known.cas == seen)
+                !busy && entry.known.as_ref().is_some_and(|known| known.cas == seen)
             };
             if let Some(entry) = entry.filter(same) {
                 let before = entry.stuck();
@@ -72,11 +110,12 @@ impl Life {
                 if before.is_none() || before != entry.stuck() {
                     entry.look_at(now);
                 }
+                self.note_holder(&name);
+                self.publish(&name);
+                self.rearm(&name, now);
             }
         }
-        self.current_tokens = None;
         self.epochs = None;
-        self.ring();
     }
 }
 

@@ -6,19 +6,19 @@ use std::future::Future;
 
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::Life;
+use super::Daemon;
 
 /// What an answer changes.
-pub(super) type Apply = Box<dyn FnOnce(&mut Life) + Send>;
+pub(super) type Apply = Box<dyn FnOnce(&mut Daemon) + Send>;
 
 /// The chores under way. Dropping it ends them: each is safe to be broken off.
 #[derive(Default)]
-pub(super) struct Chores {
+pub(super) struct Background {
     answers: JoinSet<Apply>,
     kinds: HashMap<Id, String>,
 }
 
-impl Chores {
+impl Background {
     /// Begins one, unless one of its kind is under way.
     pub fn begin(&mut self, kind: &str, work: impl Future<Output = Apply> + Send + 'static) {
         if !self.kinds.values().any(|known| known == kind) {

@@ -1,7 +1,6 @@
 //! Who runs now: from a tick, an alarm or a change to a run, and what its end means for the next one. Never two runs of one secret, never
 //! more than the limit.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,14 +12,14 @@ use crate::telemetry::Line;
 use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
-use rotation::request::{CurrentTokens, Epochs, Goal, Hints, Holder, Known};
+use rotation::request::{Epochs, Goal, Hints, Holder, Known};
 use rotation::runner::Ended;
 
 use super::job::Start;
 use super::roster::Entry;
-use super::{Life, PATROL, sweep};
+use super::{Daemon, PATROL, sweep};
 
-impl Life {
+impl Daemon {
     /// A group's due time came: its secrets are asked for their own.
     pub(super) fn tick(&mut self, group: GroupId) {
         let now = clock::now();
@@ -30,32 +29,54 @@ impl Life {
         }
     }
 
-    /// Alarms: retries, clean-up, retirement, jitter, expiry, missed runs.
+    /// Retries, clean-up, retirement, jitter, expiry, missed runs whose time has come.
     pub(super) fn ring(&mut self) {
         let now = clock::now();
-        let due: Vec<String> = self
-            .roster
-            .iter()
-            .filter(|(_, entry)| !entry.busy && entry.alarm(now).is_some_and(|at| at <= now))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in due {
-            self.enqueue(&name);
+        for name in self.queue.take_due(now) {
+            self.look(&name, now);
         }
     }
 
+    /// Queues a secret that is due, now or later. One that is being worked on is judged when its run has ended.
     pub(super) fn look(&mut self, name: &str, now: Timestamp) {
-        let Some(entry) = self.roster.get(name).filter(|entry| !entry.busy) else {
+        if self.queue.is_busy(name) {
+            return;
+        }
+        let Some(entry) = self.roster.get(name) else {
             return;
         };
         if entry.stale(now) {
             self.plan(name, now);
         }
+        self.rearm(name, now);
+    }
+
+    /// Queues a secret for the time at which it is next to be looked at.
+    pub(super) fn rearm(&mut self, name: &str, now: Timestamp) {
         let Some(entry) = self.roster.get(name) else {
-            return;
+            return self.queue.remove(name);
         };
-        if entry.alarm(now).is_some_and(|at| at <= now) {
-            self.enqueue(name);
+        match entry.alarm(now) {
+            Some(at) if at <= now => {
+                let environment = &entry.plan.coordinates.environment;
+                self.queue.add(name, environment);
+            }
+            later => self.queue.add_after(name, later),
+        }
+    }
+
+    /// Looks at all these secrets without waiting any longer.
+    pub(super) fn hurry(&mut self, wanted: impl Fn(&Entry) -> bool) {
+        let now = clock::now();
+        let mut names = vec![];
+        for (name, entry) in &mut self.roster {
+            if wanted(entry) {
+                entry.hurry(now);
+                names.push(name.clone());
+            }
+        }
+        for name in names {
+            self.rearm(&name, now);
         }
     }
 
@@ -78,57 +99,34 @@ impl Life {
         }
     }
 
-    fn enqueue(&mut self, name: &str) {
-        if let Some(entry) = self.roster.get_mut(name)
-            && !entry.busy
-        {
-            entry.busy = true;
-            self.queue.push_back(name.to_owned());
-        }
-    }
-
-    /// How long until the next alarm.
+    /// How long until the next secret is due.
     pub(super) fn next_alarm(&self) -> Duration {
-        let now = clock::now();
-        let next = self
-            .roster
-            .values()
-            .filter(|entry| !entry.busy)
-            .filter_map(|entry| entry.alarm(now))
-            .min();
-        match next {
-            Some(at) => Duration::try_from(at.duration_since(now)).unwrap_or_default(),
-            None => PATROL,
-        }
+        let Some(at) = self.queue.next_due() else {
+            return PATROL;
+        };
+        let left = Duration::try_from(at.duration_since(clock::now()));
+        // The wall clock may be set meanwhile.
+        left.unwrap_or_default().min(PATROL)
     }
 
-    /// Starts what is queued, as far as the limit and the services allow.
+    /// Starts what is ready, as far as the limits and the services allow.
     pub(super) fn dispatch(&mut self) {
         if self.installation.is_none() || !self.surveyed {
             return;
         }
-        let mut parked = VecDeque::new();
-        while self.runs.len() < self.settings.limits.concurrency {
-            let Some(name) = self.queue.pop_front() else {
-                break;
-            };
-            let environment = match self.roster.get(&name) {
-                Some(entry) => entry.plan.coordinates.environment.clone(),
-                None => continue,
-            };
-            if self.office.board.can_start(&environment) {
-                self.start(name);
-            } else {
-                parked.push_back(name);
-            }
+        let services = self.office.services.clone();
+        while let Some(name) = self
+            .queue
+            .take(|environment| services.can_start(environment))
+        {
+            self.start(name.to_string());
         }
-        parked.append(&mut self.queue);
-        self.queue = parked;
     }
 
     fn start(&mut self, name: String) {
         let Some(entry) = self.roster.get_mut(&name) else {
-            return;
+            self.queue.done(&name);
+            return self.queue.remove(&name);
         };
         let now = clock::now();
         entry.started = Some(now);
@@ -161,8 +159,9 @@ impl Life {
             observation: entry.watch,
             listing,
         };
-        let outage = self.office.board.last_vault_outage();
-        let current_tokens = self.current_token_index(&plan.coordinates.base_url);
+        let outage = self.office.services.last_vault_outage();
+        // Nothing retires before it is known what the other secrets hold.
+        let current_tokens = self.holders.index(&plan.coordinates.base_url);
         let epochs = self.epochs();
         let (office, holder) = (self.office.clone(), self.holder());
         let installation = self.installation.clone().unwrap_or_default();
@@ -182,9 +181,8 @@ impl Life {
                 hints,
                 enabled,
                 clock,
-                // Nothing retires before it is known what the other secrets hold.
                 may_retire: current_tokens.is_some(),
-                current_tokens: current_tokens.unwrap_or_default(),
+                current_tokens: Arc::new(current_tokens.unwrap_or_default()),
                 epochs,
                 outage,
                 known: before,
@@ -198,28 +196,15 @@ impl Life {
         self.running.insert(handle.id(), name);
     }
 
-    /// The tokens that the secrets hold; none while that is not known of one in the environment at this URL: it may be the very token that is
-    /// to retire. All runs share it, until one of them brings another token.
-    fn current_token_index(&mut self, base_url: &str) -> Option<Arc<CurrentTokens>> {
-        let configured = || {
-            let roster = self.roster.iter();
-            roster.filter(|(_, entry)| entry.settings.is_some())
-        };
-        let unknown =
-            |entry: &Entry| entry.held().is_none() && entry.plan.coordinates.base_url == base_url;
-        if configured().any(|(_, entry)| unknown(entry)) {
-            return None;
-        }
-        if self.current_tokens.is_none() {
-            let mut index = CurrentTokens::new();
-            for (name, entry) in configured() {
-                if let Some(id) = entry.held().flatten() {
-                    index.entry(id.clone()).or_default().push(name.clone());
-                }
+    /// Notes which token a secret holds.
+    pub(super) fn note_holder(&mut self, name: &str) {
+        match self.roster.get(name) {
+            Some(entry) if entry.settings.is_some() => {
+                let base_url = &entry.plan.coordinates.base_url;
+                self.holders.set(name, base_url, entry.held());
             }
-            self.current_tokens = Some(Arc::new(index));
+            _ => self.holders.remove(name),
         }
-        self.current_tokens.clone()
     }
 
     /// The identities of the documents, once each was looked at. All runs share them, until one of them brings another.
@@ -228,7 +213,7 @@ impl Life {
             return None;
         }
         if self.epochs.is_none() {
-            let mut index = Epochs::new();
+            let mut index = Epochs::default();
             for entry in self.roster.values() {
                 if let Some(record) = entry.record().filter(|record| record.closed_at.is_none()) {
                     index
@@ -280,46 +265,44 @@ impl Life {
             }
         };
         let now = clock::now();
+        let dirty = self.queue.done(&name);
         let Some(entry) = self.roster.get_mut(&name) else {
-            return;
+            return self.queue.remove(&name);
         };
         let first = !entry.looked;
-        let before = entry.held().map(|held| held.cloned());
         let identity = |entry: &Entry| {
             let record = entry.record().filter(|record| record.closed_at.is_none());
             record.map(|record| record.epoch.clone())
         };
         let epoch_before = identity(entry);
         entry.ended(&ended.result, ended.journal, now);
-        sweep::note_troubles(&self.office.board, &name, entry, &ended.result);
-        if before.as_ref().map(Option::as_ref) != entry.held() {
-            self.current_tokens = None;
+        if dirty {
+            entry.hurry(now);
+        }
+        let environment = entry.plan.coordinates.environment.clone();
+        if !matches!(ended.result, RunResult::Retry(_)) {
+            self.progress.insert(environment, Instant::now());
         }
         if epoch_before != identity(entry) {
             self.epochs = None;
         }
         if entry.is_finished() {
-            sweep::forget_troubles(&self.office.board, &name);
             self.roster.remove(&name);
         } else {
             self.plan(&name, now);
         }
-        self.window.show(&name, self.roster.get(&name));
+        self.note_holder(&name);
+        self.publish(&name);
+        self.rearm(&name, now);
         if first && self.roster.values().all(|entry| entry.looked) {
             self.looked_at_all = true;
             // Now it is known what every secret holds: what is due for retirement need not wait any longer.
-            let mut retiring = self.roster.values_mut();
-            let due = |entry: &Entry| {
-                entry
-                    .record()
-                    .is_some_and(|record| !record.retiring.is_empty() || !record.open.is_empty())
-            };
-            retiring
-                .by_ref()
-                .filter(|entry| due(entry))
-                .for_each(|entry| entry.hurry(now));
+            self.hurry(|entry| {
+                let record = entry.record();
+                record.is_some_and(|record| !record.retiring.is_empty() || !record.open.is_empty())
+            });
             // A sweep compares only what is known.
-            self.next_sweep = Instant::now();
+            self.hurry_sweeps();
             self.become_ready();
         }
     }
@@ -368,17 +351,18 @@ schedule = "@daily"
         let settings = load(&file, &options).unwrap_or_else(|_| panic!("it is valid"));
         let (ticker, _ticks) = Ticker::start(Groups::new()).await.unwrap();
         let reload = Arc::new(|| Err(String::new()));
-        let mut life = Life::new(settings, "i".into(), reload, ticker).unwrap();
-        life.roster.get_mut("a").unwrap().busy = true;
-        let handle = life.runs.spawn(async { panic!("a fault") });
-        life.running.insert(handle.id(), "a".into());
-        let ended = life.runs.join_next_with_id().await.unwrap();
-        life.collect(ended);
+        let mut daemon = Daemon::new(settings, "i".into(), reload, ticker).unwrap();
+        daemon.queue.add("a", "prod");
+        assert_eq!(daemon.queue.take(|_| true).as_deref(), Some("a"));
+        let handle = daemon.runs.spawn(async { panic!("a fault") });
+        daemon.running.insert(handle.id(), "a".into());
+        let ended = daemon.runs.join_next_with_id().await.unwrap();
+        daemon.collect(ended);
         let now = clock::now();
-        let entry = &life.roster["a"];
-        assert!(!entry.busy && entry.looked);
+        let entry = &daemon.roster["a"];
+        assert!(!daemon.queue.is_busy("a") && entry.looked);
         assert!(entry.alarm(now).unwrap() > now, "after a while");
-        assert!(!life.roster["b"].looked, "the other one is not concerned");
-        assert!(life.running.is_empty());
+        assert!(!daemon.roster["b"].looked, "the other one is not concerned");
+        assert!(daemon.running.is_empty());
     }
 }

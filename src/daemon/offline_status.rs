@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::Settings;
-use crate::ops::status::{Known, Secret, Status};
+use crate::ops::secret::{Known, Secret};
+use crate::ops::status::Status;
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::{Journal, JournalRead};
+use rotation::record::Record;
 
 use super::assemble;
 use super::command::DeskError;
-use super::roster::{Entry, Roster};
+use super::roster::{Entry, Roster, Surroundings};
 
 /// Documents read at the same time.
 const AT_ONCE: usize = 16;
@@ -22,7 +25,7 @@ const AT_ONCE: usize = 16;
 ///
 /// # Errors
 /// The clients cannot be built, or the journal cannot be read.
-pub async fn look(settings: &Settings, instance: &str) -> Result<Status, DeskError> {
+pub async fn read(settings: &Settings, instance: &str) -> Result<Status, DeskError> {
     let wired = assemble::assemble(settings)?;
     let mut roster: Roster = settings
         .secrets
@@ -43,17 +46,32 @@ pub async fn look(settings: &Settings, instance: &str) -> Result<Status, DeskErr
         match (roster.get_mut(&name), read) {
             (Some(entry), read) => entry.learn(read, now),
             (None, JournalRead::Present { record, .. }) => {
-                removed.extend(leftover(&name, &record, instance));
+                removed.push(*record);
             }
             (None, _) => {}
         }
     }
+    let around = Surroundings {
+        able_since: Timestamp::MIN,
+        waiting: false,
+        progress: false,
+        instance,
+        now,
+    };
     let configured = roster
         .iter()
-        .map(|(name, entry)| entry.picture(name, instance));
-    let mut secrets: Vec<Secret> = configured.chain(removed).collect();
+        .map(|(name, entry)| entry.facts(name, &around));
+    let removed = removed
+        .iter()
+        .filter_map(|record| leftover(record, instance, now));
+    let (mut conditions, mut secrets) = (vec![], vec![]);
+    for known in configured.chain(removed) {
+        let open = known.conditions();
+        secrets.push(Secret::of(&known, &open));
+        conditions.extend(open);
+    }
     secrets.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Status::new(now).with_secrets(secrets))
+    Ok(Status::new(now).with(conditions, secrets))
 }
 
 /// The documents of the secrets that are configured, and of those that were.
@@ -77,17 +95,24 @@ async fn read_all(
 }
 
 /// A secret that left the configuration, as long as it left something.
-fn leftover(name: &str, record: &rotation::record::Record, instance: &str) -> Option<Secret> {
+fn leftover<'a>(record: &'a Record, instance: &'a str, now: Timestamp) -> Option<Known<'a>> {
     let known = Known {
-        name,
+        name: &record.name,
         coordinates: &record.coordinates,
         configured: false,
         enabled: false,
+        read: true,
         record: Some(record),
-        unreadable: None,
+        unusable: None,
+        failing: None,
+        unserved_since: None,
+        progress: false,
+        waiting: false,
         next: None,
+        next_try: None,
         because: "it is not in the configuration any more",
         instance,
+        now,
     };
-    record.closed_at.is_none().then(|| Secret::of(&known))
+    record.closed_at.is_none().then_some(known)
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::config::{Environment, Settings};
+use crate::ops::condition::Condition;
 use crate::telemetry::Line;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::{EventName, Level};
@@ -18,10 +19,10 @@ use rotation::ports::{Journal, JournalRead};
 use rotation::record::Record;
 use rotation::request::JournalSnapshot;
 
-use super::Life;
+use super::Daemon;
 use super::assemble::Ledger;
-use super::board::Board;
-use super::chores::Apply;
+use super::background::Apply;
+use super::conditions::Subject;
 use super::roster::Entry;
 
 /// A document that another installation's configuration left behind is found within this.
@@ -40,33 +41,35 @@ struct Wanted {
 #[derive(Default)]
 struct Found {
     leavers: Vec<(JournalSnapshot, Record)>,
-    /// By the name of the document.
-    troubles: Vec<(String, Line)>,
+    /// What is wrong with documents.
+    conditions: Vec<Condition>,
 }
 
-impl Life {
+impl Daemon {
     /// Lists the journal when that is due.
     pub(super) fn survey_when_due(&mut self) {
-        if self.next_survey > Instant::now() || self.office.board.vault_outage().is_some() {
+        if self.next_survey > Instant::now() || self.office.services.vault_outage().is_some() {
             return;
         }
         self.next_survey = Instant::now() + SURVEY;
         let wanted = wanted(&self.settings);
-        let (ledger, board) = (self.office.wired.ledger.clone(), self.office.board.clone());
-        self.chores.begin("survey", async move {
+        let (ledger, services) = (
+            self.office.wired.ledger.clone(),
+            self.office.services.clone(),
+        );
+        self.background.begin("survey", async move {
             let found = survey(&ledger, &wanted).await;
-            board.called("", "journal", found.as_ref().err());
-            Box::new(move |life: &mut Life| life.surveyed(found)) as Apply
+            services.called("", "journal", found.as_ref().err());
+            Box::new(move |daemon: &mut Daemon| daemon.surveyed(found)) as Apply
         });
     }
 
     fn surveyed(&mut self, found: Result<Found, CallError>) {
-        let board = self.office.board.clone();
         match found {
             Ok(found) => {
                 self.surveyed = true;
-                board.settle("survey");
-                self.take_over_leavers(found, &board);
+                self.office.conditions.set(Subject::Journal, vec![]);
+                self.adopt_orphans(found);
             }
             Err(error) if error.kind == ErrorKind::Refused => {
                 // What is configured rotates on; only what is not is left behind.
@@ -75,21 +78,21 @@ impl Life {
                     "the journal cannot be listed, so secrets that leave the configuration are not finished: {}",
                     error.what
                 );
-                board.raise(
-                    "survey",
-                    Line::new(EventName::JournalUnreadable, message),
-                    true,
-                );
+                let condition = Condition::new(EventName::JournalUnreadable, message, clock::now());
+                let all = vec![condition.error(error.what)];
+                self.office.conditions.set(Subject::Journal, all);
             }
             Err(_) => self.next_survey = Instant::now(),
         }
-        self.ring();
     }
 
-    fn take_over_leavers(&mut self, found: Found, board: &Board) {
-        let mut troubles = found.troubles;
-        // Of a secret that was here before, its own runs tell.
-        troubles.retain(|(name, _)| !self.roster.contains_key(name));
+    fn adopt_orphans(&mut self, found: Found) {
+        let mut conditions = found.conditions;
+        // Those of a secret that was here before are found by its own runs.
+        conditions.retain(|it| {
+            let name = it.secret.as_ref();
+            !name.is_some_and(|name| self.roster.contains_key(name))
+        });
         for (known, record) in found.leavers {
             if self.roster.contains_key(&record.name) {
                 continue;
@@ -99,21 +102,15 @@ impl Life {
                     self.tell_of_namesake(&record);
                     let mut entry = Entry::new(Arc::new(plan), None);
                     entry.known = Some(known);
-                    self.window.show(&record.name, Some(&entry));
                     self.roster.insert(record.name.clone(), entry);
+                    self.publish(&record.name);
+                    self.rearm(&record.name, clock::now());
                 }
                 None if record.is_finished() => {}
-                None => troubles.push((record.name.clone(), homeless(&record))),
+                None => conditions.push(homeless(&record)),
             }
         }
-        let key = |name: &str| format!("document {name}");
-        board.keep(
-            "document ",
-            troubles.iter().map(|(name, _)| key(name)).collect(),
-        );
-        for (name, line) in troubles {
-            board.raise(key(&name), line, true);
-        }
+        self.office.conditions.set(Subject::Documents, conditions);
     }
 
     fn tell_of_namesake(&self, record: &Record) {
@@ -156,7 +153,7 @@ fn leaver_plan(settings: &Settings, record: &Record) -> Option<Plan> {
     Some(record.release_plan(&environment.name, environment.settle, claim_timeout))
 }
 
-fn homeless(record: &Record) -> Line {
+fn homeless(record: &Record) -> Condition {
     let ids: Vec<&str> = record.retiring.iter().map(|e| e.id.as_str()).collect();
     let message = format!(
         "{} is not in the configuration any more, and no environment has the URL {}, where its former tokens [{}] are to be ended: configure \
@@ -165,7 +162,12 @@ fn homeless(record: &Record) -> Line {
         record.coordinates.base_url,
         ids.join(", ")
     );
-    Line::new(EventName::RetirementBlocked, message)
+    blocked(record, message)
+}
+
+/// The tokens of a document without a secret cannot be retired.
+fn blocked(record: &Record, message: String) -> Condition {
+    Condition::new(EventName::RetirementBlocked, message, clock::now())
         .secret(&record.name, &record.coordinates.environment)
 }
 
@@ -188,7 +190,7 @@ async fn survey(ledger: &Ledger, wanted: &[Wanted]) -> Result<Found, CallError> 
             JournalRead::Present { version, record } => (version, record),
             JournalRead::Absent { .. } => continue,
             JournalRead::Unreadable { why } => {
-                found.troubles.push((name.clone(), unreadable(name, &why)));
+                found.conditions.push(unreadable(name, &why));
                 continue;
             }
         };
@@ -206,8 +208,7 @@ async fn survey(ledger: &Ledger, wanted: &[Wanted]) -> Result<Found, CallError> 
         match wanted.iter().find(same) {
             Some(secret) if carry_over(ledger, name, &secret.name, false).await? => {}
             Some(secret) => {
-                let line = two_documents(&record, &secret.name);
-                found.troubles.push((name.clone(), line));
+                found.conditions.push(two_documents(&record, &secret.name));
             }
             None => {
                 let known = JournalSnapshot {
@@ -221,11 +222,11 @@ async fn survey(ledger: &Ledger, wanted: &[Wanted]) -> Result<Found, CallError> 
     Ok(found)
 }
 
-fn unreadable(name: &str, why: &str) -> Line {
+fn unreadable(name: &str, why: &str) -> Condition {
     let message = format!(
         "the journal document of {name}, which is not in the configuration, cannot be read: {why}"
     );
-    Line::new(EventName::JournalUnreadable, message).secret(name, "")
+    Condition::new(EventName::JournalUnreadable, message, clock::now()).secret(name, "")
 }
 
 /// The secret `former` is called `name` now: its document goes along. `false` = not, since that name has one of its own at work. Unless a
@@ -295,7 +296,7 @@ fn stamped(mut record: Record) -> Record {
     record
 }
 
-fn two_documents(record: &Record, name: &str) -> Line {
+fn two_documents(record: &Record, name: &str) -> Condition {
     let ids: Vec<&str> = record.retiring.iter().map(|e| e.id.as_str()).collect();
     let message = format!(
         "{} is the same secret as {name}, which has its own journal document. dtrotate will not retire the tokens listed in the old document of \
@@ -304,6 +305,5 @@ fn two_documents(record: &Record, name: &str) -> Line {
         record.name,
         ids.join(", ")
     );
-    Line::new(EventName::RetirementBlocked, message)
-        .secret(&record.name, &record.coordinates.environment)
+    blocked(record, message)
 }

@@ -1,0 +1,242 @@
+//! The open conditions and what the log says of them: an ERROR line when one opens, again every 15 minutes, and a line when it is resolved.
+//!
+//! Each subject has one owner, which computes the conditions of that subject from what it knows and hands in the whole list: what is new
+//! opens, what is missing is resolved. Nothing else keeps a copy of what is wrong.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::ops::condition::Condition;
+use crate::telemetry::Line;
+use rotation::event::{EventName, Level};
+
+use super::lock;
+
+/// An open error is repeated in the log this often; what only happened once is shown as long.
+pub const REPEAT: Duration = Duration::from_secs(15 * 60);
+
+/// Whose conditions they are. Each subject has one owner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// Vault and the environments.
+    Services,
+    /// The clocks of the servers.
+    Clocks,
+    /// Wrapped AppRole secret ids.
+    WrappedSecretIds,
+    /// The configuration that was read last.
+    Configuration,
+    /// The ops listener.
+    Listener,
+    /// The journal as a whole.
+    Journal,
+    /// Documents without a secret.
+    Documents,
+    /// The management token of an environment.
+    ManagementToken(String),
+    /// The comparison of an environment's tokens with the journal.
+    Sweep(String),
+    /// A notification channel.
+    Channel(&'static str),
+    /// A secret.
+    Secret(String),
+    /// What happened to a secret once and no document shows.
+    Incident(String),
+}
+
+struct Open {
+    condition: Condition,
+    /// When it was last written to the log.
+    written: Instant,
+}
+
+/// The open conditions. Shared by everything in the process.
+#[derive(Default)]
+pub struct Conditions {
+    open: Mutex<BTreeMap<Subject, Vec<Open>>>,
+    /// Errors that a run has written to the log, until its secret's conditions are next computed.
+    reported: Mutex<Vec<Condition>>,
+}
+
+impl Conditions {
+    /// Makes `now` the conditions of a subject. What is new is written to the log, and so is the end of what is missing.
+    pub fn set(&self, subject: Subject, now: Vec<Condition>) {
+        self.replace(subject, now, |_| false);
+    }
+
+    /// The same for conditions whose owner has written them to the log.
+    pub fn set_reported(&self, subject: Subject, now: Vec<Condition>) {
+        self.replace(subject, now, |_| true);
+    }
+
+    /// The same for a secret. What its run has reported is not written again; what it reported and no document shows is an incident.
+    pub fn set_secret(&self, name: &str, now: Vec<Condition>) {
+        let mut reported = lock(&self.reported);
+        let mine = |one: &mut Condition| one.secret.as_deref() == Some(name);
+        let mine: Vec<Condition> = match reported.is_empty() {
+            true => vec![],
+            false => reported.extract_if(.., mine).collect(),
+        };
+        drop(reported);
+        let incidents: Vec<Condition> = mine
+            .iter()
+            .filter(|one| !now.iter().any(|other| other.kind == one.kind))
+            .cloned()
+            .collect();
+        if !incidents.is_empty() {
+            let mut open = lock(&self.open);
+            let all = open.entry(Subject::Incident(name.to_owned())).or_default();
+            all.retain(|open| {
+                !incidents
+                    .iter()
+                    .any(|one| one.identity() == open.condition.identity())
+            });
+            all.extend(incidents.into_iter().map(|condition| Open {
+                condition,
+                written: Instant::now(),
+            }));
+        }
+        self.replace(Subject::Secret(name.to_owned()), now, |condition| {
+            mine.iter().any(|one| one.kind == condition.kind)
+        });
+    }
+
+    /// A secret is gone, with everything that was open about it.
+    pub fn forget_secret(&self, name: &str) {
+        let mut open = lock(&self.open);
+        open.remove(&Subject::Secret(name.to_owned()));
+        open.remove(&Subject::Incident(name.to_owned()));
+    }
+
+    /// A run has written this error to the log.
+    pub fn reported(&self, condition: Condition) {
+        lock(&self.reported).push(condition);
+    }
+
+    fn replace(
+        &self,
+        subject: Subject,
+        now: Vec<Condition>,
+        is_written: impl Fn(&Condition) -> bool,
+    ) {
+        let mut open = lock(&self.open);
+        if now.is_empty() && !open.contains_key(&subject) {
+            return;
+        }
+        let mut before = open.remove(&subject).unwrap_or_default();
+        let mut after = Vec::with_capacity(now.len());
+        for mut condition in now {
+            let known = before
+                .iter()
+                .position(|open| open.condition.identity() == condition.identity());
+            let written = match known {
+                Some(at) => {
+                    let known = before.swap_remove(at);
+                    condition.since = condition.since.min(known.condition.since);
+                    known.written
+                }
+                None => {
+                    if !is_written(&condition) {
+                        write(&condition, false);
+                    }
+                    Instant::now()
+                }
+            };
+            after.push(Open { condition, written });
+        }
+        if !after.is_empty() {
+            open.insert(subject, after);
+        }
+        drop(open);
+        for resolved in before {
+            write_end(&resolved.condition);
+        }
+    }
+
+    /// Repeats in the log what is still open; drops what happened once and was shown long enough. To be called every second or so.
+    pub fn repeat(&self) {
+        self.repeat_at(Instant::now());
+    }
+
+    fn repeat_at(&self, now: Instant) {
+        lock(&self.open).retain(|subject, all| {
+            let again = |open: &Open| now.saturating_duration_since(open.written) >= REPEAT;
+            if let Subject::Incident(_) = subject {
+                all.retain(|open| !again(open));
+            }
+            for open in all.iter_mut().filter(|open| again(open)) {
+                open.written = now;
+                write(&open.condition, true);
+            }
+            !all.is_empty()
+        });
+    }
+
+    /// All that are open, those of the process first.
+    pub fn all(&self) -> Vec<Condition> {
+        let open = lock(&self.open);
+        let all = open.values().flatten();
+        all.map(|open| open.condition.clone()).collect()
+    }
+}
+
+/// The line of an error; a warning has been written by the run that found it.
+fn write(condition: &Condition, again: bool) {
+    if condition.needs_human() {
+        let line = line(condition).at(Level::Error);
+        line.since(again.then_some(condition.since)).write();
+    }
+}
+
+/// The line that says that an error is resolved.
+fn write_end(condition: &Condition) {
+    if !condition.needs_human() {
+        return;
+    }
+    let available = match EventName::from_word(&condition.kind) {
+        Some(EventName::VaultUnavailable) => Some(EventName::VaultAvailable),
+        Some(EventName::DynatraceUnavailable) => Some(EventName::DynatraceAvailable),
+        _ => None,
+    };
+    let end = match available {
+        None => line(condition).over(condition.since),
+        Some(event) => {
+            let title = condition.environment.as_ref();
+            let title = title.map_or("Vault".to_owned(), |name| format!("Dynatrace {name}"));
+            let took = Duration::try_from(condition.since.duration_until(clock::now()));
+            place(
+                Line::new(event, format!("{title} is available again")),
+                condition,
+            )
+            .since(Some(condition.since))
+            .took(took.unwrap_or_default())
+        }
+    };
+    end.write();
+}
+
+fn line(condition: &Condition) -> Line {
+    let event = EventName::from_word(&condition.kind).unwrap_or(EventName::InternalError);
+    let mut line = Line::new(event, &condition.message).reason(condition.reason.as_deref());
+    if let Some(error) = condition
+        .error
+        .as_ref()
+        .filter(|error| **error != condition.message)
+    {
+        line = line.error(error);
+    }
+    place(line, condition)
+}
+
+fn place(line: Line, condition: &Condition) -> Line {
+    let environment = condition.environment.as_deref().unwrap_or_default();
+    match &condition.secret {
+        Some(name) => line.secret(name, environment),
+        None => line.environment(environment),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! The daemon's window: what it shows to the ops listener. Each secret's picture is renewed when something about it changed, so that
+//! whoever looks costs the daemon nothing, and a daemon that waits for Vault still shows what it knew.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock;
+use crate::ops::metrics::Counters;
+use crate::ops::secret::Secret;
+use crate::ops::status::{self, Reload, Status};
+use crate::ops::{Recheck, Source};
+use crate::telemetry;
+
+use super::conditions::Conditions;
+use super::job::Office;
+use super::lock;
+use super::services::Services;
+
+/// A secret's document is read again on request at most this often.
+const BETWEEN_RECHECKS: Duration = Duration::from_secs(1);
+/// Whoever asked for it waits for it no longer.
+const RECHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A command asks for a secret's document to be read again.
+pub struct Request {
+    pub(super) secret: String,
+    /// To be dropped when it is done.
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// Shared by the main loop, which shows, and the listener, which looks.
+pub struct StatusCache {
+    instance: String,
+    started: Timestamp,
+    began: Instant,
+    counters: Arc<Counters>,
+    services: Arc<Services>,
+    conditions: Arc<Conditions>,
+    clocks_disagree: AtomicBool,
+    secrets: Mutex<BTreeMap<String, Arc<Secret>>>,
+    reload: Mutex<Reload>,
+    /// Logged in, and every secret was looked at once.
+    recovered: AtomicBool,
+    /// Asks the main loop for rechecks, and when it was last asked for each secret.
+    rechecks: mpsc::UnboundedSender<Request>,
+    rechecked: Mutex<HashMap<String, Instant>>,
+    /// When the main loop turned last, in milliseconds since `began`.
+    turned: AtomicU64,
+}
+
+impl StatusCache {
+    /// Shows nothing yet; the configuration that the process started with is in force.
+    pub fn new(instance: &str, office: &Office, rechecks: mpsc::UnboundedSender<Request>) -> Self {
+        let now = clock::now();
+        StatusCache {
+            instance: instance.to_owned(),
+            started: now,
+            began: Instant::now(),
+            counters: office.counters.clone(),
+            services: office.services.clone(),
+            conditions: office.conditions.clone(),
+            clocks_disagree: AtomicBool::new(false),
+            secrets: Mutex::default(),
+            reload: Mutex::new(Reload {
+                at: now,
+                ok: true,
+                in_force_since: now,
+            }),
+            recovered: AtomicBool::new(false),
+            rechecks,
+            rechecked: Mutex::default(),
+            turned: AtomicU64::new(0),
+        }
+    }
+
+    /// Something about this secret changed; none = it is gone.
+    pub fn show(&self, name: &str, secret: Option<Secret>) {
+        let mut secrets = lock(&self.secrets);
+        match secret {
+            Some(secret) => secrets.insert(name.to_owned(), Arc::new(secret)),
+            None => secrets.remove(name),
+        };
+    }
+
+    /// Whether the clock of a server disagrees, so that nothing begins.
+    pub fn clocks_disagree(&self, is: bool) {
+        self.clocks_disagree.store(is, Ordering::Relaxed);
+    }
+
+    /// What the secrets of an environment wait for.
+    fn waits_for(&self, environment: &str) -> Option<String> {
+        if let Some((service, outage)) = self.services.waits_for(environment) {
+            return Some(format!(
+                "{service} since {:.0}: {}",
+                outage.since, outage.what
+            ));
+        }
+        let disagree = self.clocks_disagree.load(Ordering::Relaxed);
+        disagree.then(|| "the clocks to agree (`clock_skew`)".to_owned())
+    }
+
+    /// The names that are shown.
+    pub fn names(&self) -> Vec<String> {
+        lock(&self.secrets).keys().cloned().collect()
+    }
+
+    /// The configuration was read again.
+    pub fn reloaded(&self, ok: bool) {
+        let mut reload = lock(&self.reload);
+        reload.at = clock::now();
+        reload.ok = ok;
+        if ok {
+            reload.in_force_since = reload.at;
+        }
+    }
+
+    /// What a dead holder left is settled, as far as it could be; or there is another journal, and nothing is known of it yet.
+    pub fn recovered(&self, is: bool) {
+        self.recovered.store(is, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub fn is_recovered(&self) -> bool {
+        self.recovered.load(Ordering::Relaxed)
+    }
+
+    /// The main loop is alive.
+    pub fn turn(&self) {
+        let millis = self.began.elapsed().as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        self.turned.store(millis, Ordering::Relaxed);
+    }
+}
+
+impl Source for StatusCache {
+    fn status(&self) -> Status {
+        let readiness = self.readiness();
+        let shared: Vec<Arc<Secret>> = lock(&self.secrets).values().cloned().collect();
+        let now = clock::now();
+        let mut waits: BTreeMap<String, Option<String>> = BTreeMap::new();
+        let mut secrets = Vec::with_capacity(shared.len());
+        for secret in shared {
+            let mut secret = Secret::clone(&secret);
+            let waits = waits
+                .entry(secret.environment.clone())
+                .or_insert_with(|| self.waits_for(&secret.environment));
+            if let Some(what) = waits {
+                secret.wait_for(what, now);
+            }
+            secrets.push(secret);
+        }
+        let daemon = status::Daemon {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: self.instance.clone(),
+            started: self.started,
+            ready: readiness.is_ok(),
+            readiness: readiness.unwrap_or_else(|waiting| waiting),
+            reload: lock(&self.reload).clone(),
+        };
+        Status {
+            daemon: Some(daemon),
+            services: self.services.show(),
+            ..Status::new(now)
+        }
+        .with(self.conditions.all(), secrets)
+    }
+
+    fn readiness(&self) -> Result<String, String> {
+        match self.services.vault_outage() {
+            Some(outage) => Err(format!("waiting for Vault: {}", outage.what)),
+            None if self.is_recovered() => Ok("ready".to_owned()),
+            None => Err("reading the journal".to_owned()),
+        }
+    }
+
+    fn idle(&self) -> Duration {
+        let turned = Duration::from_millis(self.turned.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(turned)
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn log_lines_dropped(&self) -> u64 {
+        telemetry::lines_dropped()
+    }
+
+    fn recheck(&self, secret: &str) -> BoxFuture<'static, Recheck> {
+        let answer = |answer| -> BoxFuture<'static, Recheck> { Box::pin(async move { answer }) };
+        if !lock(&self.secrets).contains_key(secret) {
+            return answer(Recheck::Unknown);
+        }
+        let mut rechecked = lock(&self.rechecked);
+        rechecked.retain(|_, at| at.elapsed() < BETWEEN_RECHECKS);
+        if rechecked.contains_key(secret) {
+            return answer(Recheck::TooOften);
+        }
+        rechecked.insert(secret.to_owned(), Instant::now());
+        let (done, is_done) = oneshot::channel();
+        let request = Request {
+            secret: secret.to_owned(),
+            done,
+        };
+        // Without a main loop nothing is rechecked: the process is about to end.
+        let _ = self.rechecks.send(request);
+        Box::pin(async move {
+            let _ = tokio::time::timeout(RECHECK_TIMEOUT, is_done).await;
+            Recheck::Done
+        })
+    }
+}
