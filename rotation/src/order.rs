@@ -61,9 +61,10 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
         return Ok(wait_for_clocks(cx));
     }
     if cx.request.dry_run {
-        return match cx.is_relocated() {
-            true => relocate::next(cx),
-            false => rotate::next(cx),
+        return match cx.request.goal {
+            Goal::Undo(ref token) => undo::next(cx, token.as_ref()),
+            _ if cx.is_relocated() => relocate::next(cx),
+            _ => rotate::next(cx),
         };
     }
     if let Some(claim) = &cx.record.claim {
@@ -75,7 +76,7 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
         return Ok(step);
     }
     match &cx.request.goal {
-        Goal::Undo => undo::next(cx),
+        Goal::Undo(token) => undo::next(cx, token.as_ref()),
         Goal::Forget(id) => Ok(maintain::forget(cx, id)),
         Goal::Settle | Goal::Release | Goal::Rotate(_) => unclaimed(cx),
     }

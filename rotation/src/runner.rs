@@ -42,6 +42,8 @@ pub struct Ended {
     pub result: RunResult,
     /// What the journal holds.
     pub journal: Option<JournalSnapshot>,
+    /// What was reported, in order.
+    pub reports: Vec<Report>,
 }
 
 /// One run over one secret, to its end.
@@ -70,10 +72,10 @@ where
         tried: None,
     };
     let mut machine = Run::new(request);
-    let mut events = vec![];
+    let (mut reports, mut events) = (vec![], vec![]);
     let result = loop {
         let command = machine.step(context.now());
-        emit(&mut machine, context, &by, &mut events);
+        reports.append(&mut emit(&mut machine, context, &by, &mut events));
         let outcome = match &command {
             Command::Finish(result) => break result.clone(),
             Command::Wait(length) => {
@@ -90,7 +92,7 @@ where
             command => runner.carry_out(command, &machine).await,
         };
         machine.learn(&command, outcome, context.now());
-        emit(&mut machine, context, &by, &mut events);
+        reports.append(&mut emit(&mut machine, context, &by, &mut events));
     };
     if !events.is_empty() {
         let appended = journal.append_history(&name, &events).await;
@@ -99,15 +101,23 @@ where
     Ended {
         result,
         journal: machine.journal().cloned(),
+        reports,
     }
 }
 
-/// Emits what the machine reports, and keeps what belongs into the history.
-fn emit<C: RunContext>(machine: &mut Run, context: &C, by: &str, events: &mut Vec<Event>) {
-    for report in machine.take_reports() {
-        events.extend(Event::of(&report, context.now().wall, by));
-        context.emit(report);
+/// Emits what the machine reports, and keeps what belongs into the history. Returns the reports.
+fn emit<C: RunContext>(
+    machine: &mut Run,
+    context: &C,
+    by: &str,
+    events: &mut Vec<Event>,
+) -> Vec<Report> {
+    let reports = machine.take_reports();
+    for report in &reports {
+        events.extend(Event::of(report, context.now().wall, by));
+        context.emit(report.clone());
     }
+    reports
 }
 
 struct Runner<'a, I, S, J, C> {

@@ -43,6 +43,7 @@ impl Leaving {
 /// `new` is the current token; the former one, if it is another, retires. Returns the former one.
 pub fn make_current(cx: &Context<'_>, record: &mut Record, new: Current) -> Option<Current> {
     let version = new.version;
+    let is_back = record.retiring(&new.id).is_some();
     record.retiring.retain(|entry| entry.id != new.id);
     record.health.invalid = None;
     record.health.went_back_at = None;
@@ -56,13 +57,12 @@ pub fn make_current(cx: &Context<'_>, record: &mut Record, new: Current) -> Opti
             digest: former.digest.clone(),
         };
         put_into_grace(cx, record, leaving);
-        // What stands in `version` is known: the new token.
-        if let Some(entry) = record
-            .retiring
-            .last_mut()
-            .filter(|_| cx.request.env.history)
-        {
-            entry.clean_through = version;
+        if let Some(entry) = record.retiring.last_mut() {
+            entry.undone = is_back;
+            if cx.request.env.history {
+                // What stands in `version` is known: the new token.
+                entry.clean_through = version;
+            }
         }
     }
     former
@@ -91,6 +91,7 @@ pub fn put_into_grace(cx: &Context<'_>, record: &mut Record, leaving: Leaving) {
         outage_counted_until: None,
         missed: None,
         failure: None,
+        undone: false,
         unknown: Default::default(),
     });
 }

@@ -192,6 +192,7 @@ impl Life {
             let ended = start.run(&office).await.unwrap_or_else(|error| Ended {
                 result: RunResult::Retry(error),
                 journal: known,
+                reports: vec![],
             });
             (task_name, ended)
         });
@@ -275,6 +276,7 @@ impl Life {
                     Ended {
                         result: RunResult::Retry(error),
                         journal: None,
+                        reports: vec![],
                     },
                 )
             }

@@ -14,8 +14,8 @@ use crate::record::{Origin, Retiring, RetiringState, Work};
 use crate::token::TokenId;
 use crate::view::{Decision, Lookup};
 
-/// Nobody has a claim, and a person wants the previous token back.
-pub fn next(cx: &Context<'_>) -> Decision<Step> {
+/// Nobody has a claim, and a person wants this token back, or the previous one if they named none.
+pub fn next(cx: &Context<'_>, named: Option<&TokenId>) -> Decision<Step> {
     if let Some(id) = &cx.progress.undo_begun {
         return Ok(taken_over(cx, id));
     }
@@ -25,7 +25,7 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
             "{name} is switched off (`enabled = false`), so nothing is changed; switch it on first"
         )));
     }
-    let entry = match previous(cx)? {
+    let entry = match wanted(cx, named)? {
         Ok(entry) => entry,
         Err(why) => return Ok(Step::refuse(why)),
     };
@@ -50,6 +50,9 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
             entry.id
         )));
     };
+    if cx.request.dry_run {
+        return Ok(describe(cx, &entry, from));
+    }
     let base = cx.view.secret(cx.record)?.version();
     let mut record = cx.draft();
     record.claim = Some(cx.claim(Work::Undo {
@@ -90,8 +93,25 @@ fn taken_over(cx: &Context<'_>, id: &TokenId) -> Step {
     )
 }
 
+/// What a dry run prints.
+fn describe(cx: &Context<'_>, entry: &Retiring, from: u64) -> Step {
+    let current = cx.record.current.as_ref().map(|current| &current.id);
+    let newer = current.map_or(String::new(), |id| format!(", and {id} would retire"));
+    Step::finish(RunResult::DryRun(format!(
+        "{}: would make {} the current value again, from version {from} of {}{newer}",
+        cx.plan().name,
+        entry.id,
+        cx.place()
+    )))
+}
+
 /// The entry of the token to go back to; the inner error says what speaks against it.
-fn previous(cx: &Context<'_>) -> Decision<Result<Retiring, String>> {
+fn wanted(cx: &Context<'_>, named: Option<&TokenId>) -> Decision<Result<Retiring, String>> {
+    if cx.record.current.is_none() {
+        return Ok(Err(
+            "there is no previous token: it was never rotated".into()
+        ));
+    }
     if !cx.request.env.history {
         let why = "KV version 1 keeps no older values, so there is nothing to go back to";
         return Ok(Err(why.into()));
@@ -109,15 +129,31 @@ fn previous(cx: &Context<'_>) -> Decision<Result<Retiring, String>> {
             "Vault holds {there}, not the token in the journal: someone changed the secret. Let the daemon record that first, then run undo again"
         )));
     }
-    let former = cx
+    let mut former = cx
         .record
         .retiring
         .iter()
-        .filter(|entry| matches!(entry.origin, Origin::Version(_)) && belongs_here(cx, entry))
-        .max_by_key(|entry| (entry.base, entry.since));
-    let Some(entry) = former.cloned() else {
-        return Ok(Err("there is no previous token any more".into()));
+        .filter(|entry| matches!(entry.origin, Origin::Version(_)) && belongs_here(cx, entry));
+    let entry = match named {
+        Some(id) => former.find(|entry| entry.id == *id),
+        None => former.max_by_key(|entry| (entry.base, entry.since)),
     };
+    let Some(entry) = entry.cloned() else {
+        return Ok(Err(match named {
+            Some(id) => format!(
+                "{id} is no retiring token of {name} whose value is in Vault; `dtrotate status {name}` lists them",
+                name = cx.plan().name
+            ),
+            None => "there is no previous token any more".into(),
+        }));
+    };
+    if entry.undone && named.is_none() {
+        return Ok(Err(format!(
+            "the last change was an undo already; to bring the newer token back, name it: `dtrotate undo {} --token {}`",
+            cx.plan().name,
+            entry.id
+        )));
+    }
     if entry.state == RetiringState::Deleting {
         return Ok(Err(format!(
             "it is too late: {} is being deleted",
