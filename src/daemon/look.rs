@@ -12,7 +12,7 @@ use rotation::error::{CallError, ErrorKind};
 use rotation::ports::{Journal, JournalRead};
 
 use super::assemble;
-use super::command::DeskError;
+use super::foreground::OpenError;
 use super::roster::{Entry, Roster};
 
 /// Documents read at the same time.
@@ -22,7 +22,7 @@ const AT_ONCE: usize = 16;
 ///
 /// # Errors
 /// The clients cannot be built, or the journal cannot be read.
-pub async fn look(settings: &Settings, instance: &str) -> Result<Status, DeskError> {
+pub async fn look(settings: &Settings, instance: &str) -> Result<Status, OpenError> {
     let wired = assemble::assemble(settings)?;
     let mut roster: Roster = settings
         .secrets

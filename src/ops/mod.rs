@@ -6,7 +6,7 @@
 pub mod client;
 #[cfg(test)]
 mod fixture;
-mod humanize;
+pub mod humanize;
 pub mod listener;
 pub mod metrics;
 mod page;

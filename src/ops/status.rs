@@ -228,6 +228,19 @@ pub struct Retiring {
 }
 
 impl Retiring {
+    /// The retiring tokens of a secret.
+    pub fn all(record: &Record) -> Vec<Retiring> {
+        let entries = record.retiring.iter().map(|entry| Retiring {
+            id: entry.id.clone(),
+            state: entry.state,
+            due: entry.due,
+            held_since: entry.usage.held_since,
+            used_from: entry.usage.used_from.clone(),
+            problems: entry.problems(&record.name),
+        });
+        entries.collect()
+    }
+
     /// What is next, for people: `disabled`, `deleted`.
     pub fn next_step(&self) -> &'static str {
         match self.state {
@@ -319,7 +332,7 @@ impl Secret {
                 (_, Some(_)) => "tried again after a failure".to_owned(),
                 _ => known.because.to_owned(),
             },
-            retiring: record.map(retiring).unwrap_or_default(),
+            retiring: record.map(Retiring::all).unwrap_or_default(),
             failure: failure.map(|failure| Failure {
                 reason: failure.reason.as_str().to_owned(),
                 message: failure.message.clone(),
@@ -382,26 +395,14 @@ impl Secret {
         })
     }
 
-    /// It has this name, or this is the id of its current token or of one that retires.
-    fn is_meant_by(&self, wanted: &str) -> bool {
+    /// This is the id of its current token or of one that retires.
+    pub fn has_token(&self, id: &str) -> bool {
         // A whole value that somebody pasted is cut to its id.
-        let id = TokenId::new(wanted);
+        let id = TokenId::new(id);
         let current = self.current.iter().map(|token| &token.id);
         let mut ids = current.chain(self.retiring.iter().map(|entry| &entry.id));
-        self.name == wanted || ids.any(|known| *known == id)
+        ids.any(|known| *known == id)
     }
-}
-
-fn retiring(record: &Record) -> Vec<Retiring> {
-    let entries = record.retiring.iter().map(|entry| Retiring {
-        id: entry.id.clone(),
-        state: entry.state,
-        due: entry.due,
-        held_since: entry.usage.held_since,
-        used_from: entry.usage.used_from.clone(),
-        problems: entry.problems(&record.name),
-    });
-    entries.collect()
 }
 
 impl Status {
@@ -451,23 +452,21 @@ impl Status {
             .expect("only words of fixed lists are read back, and they are plain")
     }
 
-    /// Only what concerns one secret, by its name or the id of one of its tokens; none = nobody here is called that.
-    pub fn only(&self, wanted: &str) -> Option<Status> {
-        let secrets: Vec<Secret> = self
-            .secrets
-            .iter()
-            .filter(|secret| secret.is_meant_by(wanted))
-            .cloned()
-            .collect();
+    /// Only what concerns the secrets that are meant.
+    pub fn only(&self, is_meant: impl Fn(&Secret) -> bool) -> Status {
+        let secrets = self.secrets.iter().filter(|secret| is_meant(secret));
+        let secrets: Vec<Secret> = secrets.cloned().collect();
+        let names: BTreeSet<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
         let concerns = |trouble: &&Trouble| {
             let name = trouble.secret.as_deref();
-            secrets.iter().any(|secret| name == Some(&secret.name))
+            name.is_some_and(|name| names.contains(name))
         };
-        (!secrets.is_empty()).then(|| Status {
-            troubles: self.troubles.iter().filter(concerns).cloned().collect(),
-            secrets: secrets.clone(),
+        let troubles = self.troubles.iter().filter(concerns).cloned().collect();
+        Status {
+            troubles,
+            secrets,
             ..self.clone()
-        })
+        }
     }
 
     /// The troubles that are of no secret here.

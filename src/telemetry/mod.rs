@@ -9,7 +9,7 @@ mod journald;
 mod log_line;
 
 use std::fs::File;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::redact;
-use rotation::event::{EventName, Level};
+use rotation::event::EventName;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Level as Loudness, Metadata, Subscriber};
@@ -126,17 +126,21 @@ pub fn lines_dropped() -> u64 {
     BUFFER.get().map_or(0, Buffer::dropped)
 }
 
-/// From now on a panic, a fault of ours, is a line with its place. Its message could quote anything, a value included, and is not shown.
-pub fn tell_panics() {
+/// From now on a panic, a fault of ours, is one line with its place. Its message could quote anything, a value included, and is not shown.
+pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = match panic.location() {
             Some(at) => format!("{}:{}", at.file(), at.line()),
             None => "an unknown place".to_owned(),
         };
-        let message = format!("a fault of dtrotate at {place}; please report it");
-        Line::new(EventName::RotationFailed, message)
-            .at(Level::Error)
-            .write();
+        let message = format!("internal error at {place}; please report it");
+        if OUTPUT.get().is_some() {
+            return Line::new(EventName::InternalError, message).write();
+        }
+        let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+        if let Ok(stderr) = stderr.map(File::from) {
+            let _ = write_all(&stderr, format!("{message}\n").as_bytes());
+        }
     }));
 }
 
@@ -220,20 +224,31 @@ impl Record {
             Form::Json | Form::Journal(_) => format::json(at, &level, fields),
         };
         line.push('\n');
-        let mut left = line.as_bytes();
-        while let (Some(mut file), false) = (stderr.as_ref(), left.is_empty()) {
-            match file.write(left) {
-                Ok(written @ 1..) => left = &left[written..],
-                // Somebody who shares the stream made it non-blocking.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A log that cannot be written must not stop the daemon.
-                Ok(_) | Err(_) => return,
-            }
+        if let Some(stderr) = stderr {
+            // A log that cannot be written must not stop the daemon.
+            let _ = write_all(stderr, line.as_bytes());
         }
     }
+}
+
+/// Writes all of it; waits for the reader, also where someone who shares the stream made it non-blocking.
+///
+/// # Errors
+/// The system's.
+pub fn write_all(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    let mut left = bytes;
+    while !left.is_empty() {
+        match file.write(left) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => left = &left[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Entry for Record {
