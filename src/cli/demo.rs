@@ -92,7 +92,7 @@ fn show(simulator: &Simulator) {
             let state = if token.enabled { "enabled" } else { "disabled" };
             table += &format!("  {:<34} {state:<9} {}\n", token.id, token.name);
         }
-        // The demo runs without a reader, too.
+        // The demo does not need a reader.
         let _ = output::print(&(table + "\n"));
     }
 }

@@ -36,7 +36,9 @@ impl Exit {
     pub(super) fn of(error: &CallError) -> Exit {
         match error.kind {
             ErrorKind::Transient | ErrorKind::Unclear => Exit::Unreachable,
-            _ => Exit::Failed,
+            // Other processes wrote its journal document again and again.
+            ErrorKind::Conflict => Exit::Busy,
+            ErrorKind::Refused | ErrorKind::Unauthorized | ErrorKind::Gone => Exit::Failed,
         }
     }
 }

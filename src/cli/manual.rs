@@ -292,7 +292,7 @@ pub fn of(command: &str) -> Manual {
 }
 
 impl Manual {
-    /// What stands below the options in --help.
+    /// The text below the options in --help.
     pub fn after_help(&self) -> String {
         let mut text = "Examples:\n".to_owned();
         for (command, purpose) in self.examples {

@@ -42,7 +42,7 @@ pub(super) struct Outcome {
     to: Option<TokenId>,
     /// The version of the secret that holds it.
     version: Option<u64>,
-    /// Old tokens that are gone since.
+    /// Old tokens that this command deleted.
     deleted: Vec<TokenId>,
     /// Old tokens on their way out.
     retiring: Vec<Retiring>,
@@ -151,6 +151,7 @@ impl Outcome {
         let exit = Exit::of(error);
         let word = match exit {
             Exit::Unreachable => Word::Unavailable,
+            Exit::Busy => Word::Busy,
             _ => Word::Failed,
         };
         self.with(word, exit, &error.what)

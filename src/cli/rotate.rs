@@ -94,7 +94,7 @@ fn ask(question: &str) -> Result<(), Exit> {
 /// Reads the configuration and starts the log, for a command that acts on secrets.
 pub(super) fn start(arguments: &Arguments) -> Result<Settings, Exit> {
     let settings = arguments.load(false)?;
-    // On a terminal the results tell what the INFO lines would.
+    // On a terminal the results say what the INFO lines would.
     let level = match std::io::stderr().is_terminal() {
         true => "warn",
         false => "info",

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
-use rotation::plan::Plan;
-use rotation::ports::{Journal, JournalRead, SecretPath, SecretRead, SecretStore, TokenIssuer};
+use rotation::ports::{Journal, JournalRead};
 use rotation::record::{Record, Trigger};
 use rotation::request::{
     ClaimObservation, CurrentTokens, Epochs, Goal, Hints, Holder, JournalSnapshot, Known,
@@ -26,10 +25,8 @@ use rotation::token::TokenId;
 
 use super::assemble::{self, AssembleError};
 use super::job::{self, Office, Start};
+use super::journal_index;
 use super::sweep;
-
-/// Documents read at the same time.
-const READS: usize = 16;
 
 /// The runs of one command: its clients, and its name in claims.
 pub struct Foreground<'a> {
@@ -61,9 +58,6 @@ pub struct Finished<'a> {
     /// How the retirements that were due after it ended; none = none was due.
     pub retirement: Option<Result<Ended, CallError>>,
 }
-
-/// The current tokens of all secrets at one URL, or why they are not all known.
-type Holders = Result<Arc<CurrentTokens>, CallError>;
 
 impl<'a> Foreground<'a> {
     /// Connects. `instance` must differ from every daemon's, so that neither takes the other's claim for its own. A dry run changes
@@ -118,7 +112,11 @@ impl<'a> Foreground<'a> {
             }
         }
         // After the rotations, so that it is known what every secret holds now.
-        let holders = self.holders(&due).await;
+        let urls = due
+            .iter()
+            .map(|it| it.secret.plan.coordinates.base_url.as_str());
+        let holders =
+            journal_index::holders(&self.office.wired, self.settings, urls.collect()).await;
         let mut rotated: BTreeMap<&str, Finished<'a>> = BTreeMap::new();
         let secrets: Vec<_> = due.iter().map(|finished| finished.secret).collect();
         rotated.extend(due.into_iter().map(|it| (it.secret.plan.name.as_str(), it)));
@@ -197,7 +195,7 @@ impl<'a> Foreground<'a> {
         if !only_recorded(&first) {
             return Ok(first);
         }
-        // What a dead process had stored is the current value now, but nobody has rotated it since this command was given.
+        // What a dead process had stored is the current value now, but it has not been rotated yet.
         let mut second = self.run(secret, goal(), None).await?;
         first.reports.append(&mut second.reports);
         Ok(Ended {
@@ -209,15 +207,15 @@ impl<'a> Foreground<'a> {
     async fn retire(
         &self,
         secret: &SecretSettings,
-        holders: &BTreeMap<&str, Holders>,
+        holders: &BTreeMap<&str, journal_index::Holders>,
     ) -> Result<Ended, CallError> {
         let holders = holders.get(secret.plan.coordinates.base_url.as_str());
         let tokens = holders.cloned().transpose()?.unwrap_or_default();
         self.run(secret, Goal::Settle, Some(tokens)).await
     }
 
-    /// One run, or two: a claim that is older than `claim_timeout` is watched for that long, since its holder may be dead, and no daemon
-    /// may be there to take it over.
+    /// One run, or two: a claim that is older than `claim_timeout` is watched for that long, because its holder may be dead, and
+    /// there may be no daemon that takes it over.
     async fn run(
         &self,
         secret: &SecretSettings,
@@ -243,7 +241,7 @@ impl<'a> Foreground<'a> {
             .await
     }
 
-    /// With the tokens that the other secrets hold it retires what is due, too.
+    /// One run. Given the tokens that the other secrets hold, it also retires what is due.
     async fn run_once(
         &self,
         secret: &SecretSettings,
@@ -264,7 +262,10 @@ impl<'a> Foreground<'a> {
                 )
             }
             // The identities of the other documents are needed only where a document is to be made.
-            JournalRead::Absent { .. } => (None, Some(self.epochs().await?)),
+            JournalRead::Absent { .. } => {
+                let read = || journal_index::epochs(&self.office.wired.ledger);
+                (None, Some(self.epochs.get_or_try_init(read).await?.clone()))
+            }
             JournalRead::Unreadable { .. } => (None, None),
         };
         let start = Start {
@@ -314,100 +315,6 @@ impl<'a> Foreground<'a> {
         let now = clock::now();
         let due = |record: &Record| record.retiring.iter().any(|entry| entry.due <= now);
         !self.dry_run && finished.secret.enabled && record.is_some_and(due)
-    }
-
-    /// What all secrets at the URLs of these hold. Every document is read once.
-    async fn holders(&self, due: &[Finished<'a>]) -> BTreeMap<&'a str, Holders> {
-        let base_url = |secret: &'a SecretSettings| secret.plan.coordinates.base_url.as_str();
-        let urls: BTreeSet<&str> = due.iter().map(|it| base_url(it.secret)).collect();
-        let mut all = BTreeMap::new();
-        for url in urls {
-            let here = self.settings.secrets.iter();
-            let here = here.filter(|secret| base_url(secret) == url);
-            let reads = here.map(async |secret| {
-                let id = self.held(&secret.plan).await?;
-                Ok::<_, CallError>((id, secret.plan.name.clone()))
-            });
-            let held = stream::iter(reads).buffer_unordered(READS);
-            let held: Result<Vec<_>, CallError> = held.try_collect().await;
-            let holders = held.map(|held| {
-                let mut index = CurrentTokens::new();
-                for (id, name) in held {
-                    if let Some(id) = id {
-                        index.entry(id).or_default().push(name);
-                    }
-                }
-                Arc::new(index)
-            });
-            all.insert(url, holders);
-        }
-        all
-    }
-
-    /// The token that a secret holds: by its document, or by its value where it was never recorded.
-    async fn held(&self, plan: &Plan) -> Result<Option<TokenId>, CallError> {
-        let wired = &self.office.wired;
-        let name = &plan.name;
-        match wired.ledger.read(name).await? {
-            JournalRead::Present { record, .. } => {
-                return Ok(record.current.map(|current| current.id));
-            }
-            JournalRead::Unreadable { why } => {
-                let what = format!(
-                    "nothing is retired, because it is not known which token {name} holds: {why}"
-                );
-                return Err(CallError::new(Service::Vault, ErrorKind::Refused, what));
-            }
-            JournalRead::Absent { .. } => {}
-        }
-        let place = &plan.coordinates;
-        let at = SecretPath {
-            mount: place.mount.clone(),
-            path: place.path.clone(),
-        };
-        let SecretRead::Present { data, .. } = wired.store.read(&at).await? else {
-            return Ok(None);
-        };
-        let Some(value) = data.value(&place.fields[0]) else {
-            return Ok(None);
-        };
-        if let Some(id) = value.id() {
-            return Ok(Some(id));
-        }
-        match wired
-            .issuer(&place.environment)?
-            .look_up_value(&value)
-            .await
-        {
-            Ok(info) => Ok(Some(info.id)),
-            Err(error) if error.kind == ErrorKind::Gone => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The identities of all documents, read once.
-    async fn epochs(&self) -> Result<Arc<Epochs>, CallError> {
-        let ledger = &self.office.wired.ledger;
-        let read = async || {
-            let names = ledger.list().await?;
-            let reads = names.iter().map(|name| ledger.read(name));
-            let reads: Vec<JournalRead> = stream::iter(reads)
-                .buffer_unordered(READS)
-                .try_collect()
-                .await?;
-            let mut index = Epochs::new();
-            for read in reads {
-                if let JournalRead::Present { record, .. } = read
-                    && record.closed_at.is_none()
-                {
-                    let plan = record.release_plan("", Duration::ZERO, Duration::ZERO);
-                    let plans = index.entry(record.epoch.clone()).or_default();
-                    plans.push(Arc::new(plan));
-                }
-            }
-            Ok(Arc::new(index))
-        };
-        self.epochs.get_or_try_init(read).await.cloned()
     }
 
     /// Gives back what the command logged in for.

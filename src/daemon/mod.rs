@@ -15,6 +15,7 @@ mod enrolment;
 pub mod foreground;
 mod gate;
 pub mod job;
+mod journal_index;
 mod leavers;
 mod listen;
 pub mod listing;

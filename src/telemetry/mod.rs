@@ -326,4 +326,32 @@ mod tests {
                 .would_enable("dtrotate::daemon", &Loudness::INFO)
         );
     }
+
+    /// A process of its own: this test, started again with the variable.
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test tells its second process apart"
+    )]
+    fn p5_a_panic_shows_its_place_and_never_its_text() {
+        const SECOND: &str = "DTROTATE_TEST_PANICS";
+        if std::env::var_os(SECOND).is_some() {
+            report_panics();
+            let panicked = std::thread::spawn(|| panic!("dt0c01.A.CANARY")).join();
+            return assert!(panicked.is_err());
+        }
+        let own = "telemetry::tests::p5_a_panic_shows_its_place_and_never_its_text";
+        let second = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", own, "--nocapture"])
+            .env(SECOND, "1")
+            .output()
+            .unwrap();
+        let shown = String::from_utf8(second.stderr).unwrap();
+        assert!(second.status.success(), "{shown}");
+        let place = format!("internal error at {}:", file!());
+        assert!(
+            shown.contains(&place) && !shown.contains("CANARY"),
+            "{shown}"
+        );
+    }
 }
