@@ -32,6 +32,8 @@ const LATENCY: Duration = Duration::from_millis(50);
 const CONCURRENCY: usize = 64;
 /// Secrets that are due in the same second.
 const SECRETS: usize = 1000;
+/// Secrets that one command rotates.
+const COMMANDED: usize = 300;
 /// Secrets that the sequential client does; its time for all is extrapolated.
 const SAMPLE: usize = 20;
 /// Scrapes of the metrics, one after the other; the figure is one's share.
@@ -168,6 +170,16 @@ fn bench() -> Outcome<Vec<Figure>> {
         "s",
     ));
     figures.push(Figure("times faster than it", sequential / took, None, ""));
+    drop(daemon);
+    let (took, bound) = World::new(COMMANDED)?.rotate_all(&program)?;
+    figures.push(Figure("`rotate --all` of 300 secrets", took, None, "s"));
+    figures.push(Figure(
+        "the bound that the latency of its calls sets",
+        bound,
+        None,
+        "s",
+    ));
+    figures.push(Figure("ratio to that bound", took / bound, Some(1.25), ""));
     Ok(figures)
 }
 
@@ -352,6 +364,39 @@ ops.listen = "127.0.0.1:{ops}"
             return Err("a token was lost or made twice".into());
         }
         Ok(storm)
+    }
+
+    /// Rotates all secrets by a command: how long it took, and how long its calls to Dynatrace take at the least. A first command records
+    /// the secrets and marks their tokens, which is no part of a rotation.
+    fn rotate_all(&self, program: &Path) -> Outcome<(f64, f64)> {
+        let environment = self.simulator.dynatrace();
+        let config = self.configure(NEVER)?;
+        let rotate = || {
+            let mut command = Command::new(program);
+            command.arg("--config").arg(&config);
+            command.args(["rotate", "--all", "--json"]).env_clear();
+            let began = Instant::now();
+            let output = command.stderr(Stdio::null()).output()?;
+            let took = began.elapsed().as_secs_f64();
+            let rotated = String::from_utf8(output.stdout)?;
+            let rotated = rotated.matches("\"result\":\"rotated\"").count();
+            match output.status.success() && rotated == self.secrets {
+                true => Outcome::Ok(took),
+                false => Err(format!("the command rotated {rotated} of {}", self.secrets).into()),
+            }
+        };
+        rotate()?;
+        environment.set_latency(LATENCY);
+        environment.reset_calls();
+        let took = rotate()?;
+        let calls = environment.calls().len();
+        if calls > 3 * self.secrets + CONCURRENCY {
+            return Err(format!("the command made {calls} calls to Dynatrace").into());
+        }
+        Ok((
+            took,
+            calls as f64 * LATENCY.as_secs_f64() / CONCURRENCY as f64,
+        ))
     }
 
     /// What the script did that dtrotate replaces: read, look up, create, write, delete, one secret after the other.

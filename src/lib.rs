@@ -14,6 +14,9 @@
 //!
 //! Arrows point one way: cli > daemon > {config, schedule, dynatrace, vault, notify, ops} > rotation. `tests/architecture.rs` holds them to it.
 
+// A closed or full stdout must not end a command: `cli::output` prints.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod bounded_file;
 pub mod cli;
 pub mod clock;

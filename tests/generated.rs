@@ -1,9 +1,11 @@
 //! What is generated from the code and kept in the tree is what the code says now. `make docs` writes it anew.
 
+#[path = "generated/manual.rs"]
+mod manual;
 #[path = "generated/reference.rs"]
 mod reference;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -132,28 +134,35 @@ fn the_schema_beside_the_reference_is_the_one_of_the_code() {
 /// The demo is only in a build of its own, so the manual leaves it out.
 #[test]
 fn the_manual_pages_are_the_ones_of_the_command_line() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let command = dtrotate::cli::command_line().mut_subcommand("demo", |demo| demo.hide(true));
-    clap_mangen::generate_to(command, folder.path()).expect("manual pages");
-    let names = |folder: &Path| -> BTreeSet<String> {
-        let entries = fs::read_dir(folder).into_iter().flatten();
-        let name = |entry: std::io::Result<fs::DirEntry>| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .into_string()
-                .expect("text")
-        };
-        entries.map(name).collect()
-    };
-    let wanted = names(folder.path());
-    for name in &wanted {
-        let page = fs::read_to_string(folder.path().join(name)).expect("a page");
-        keep(&format!("docs/man/{name}"), &page);
+    let mut command = dtrotate::cli::command_line().mut_subcommand("demo", |demo| demo.hide(true));
+    command.build();
+    let shown = command
+        .get_subcommands()
+        .filter(|one| !one.is_hide_set() && one.get_name() != "help");
+    let pages: BTreeMap<String, String> = shown.chain([&command]).map(manual::page).collect();
+    for (name, page) in &pages {
+        for section in ["SYNOPSIS", "DESCRIPTION", "EXAMPLES", "EXIT STATUS"] {
+            assert!(
+                page.contains(&format!(".SH {section}"))
+                    || page.contains(&format!(".SH \"{section}\"")),
+                "{name}: {section}"
+            );
+        }
+        keep(&format!("docs/man/{name}"), page);
     }
-    let mut kept = names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/man"));
+    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/man"));
+    let names = folder
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").file_name());
+    let mut kept: BTreeSet<String> = names
+        .map(|name| name.into_string().expect("text"))
+        .collect();
     kept.retain(|name| name.ends_with(".1"));
-    assert_eq!(kept, wanted, "a page that no command has");
+    assert_eq!(
+        kept,
+        pages.into_keys().collect(),
+        "a page that no command has"
+    );
 }
 
 #[test]

@@ -47,9 +47,10 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
         return Ok(Step::done());
     }
     if request.dry_run {
-        return match cx.is_relocated() {
-            true => relocate::next(cx),
-            false => rotate::next(cx),
+        return match &request.goal {
+            Goal::Undo(token) => undo::next(cx, token.as_ref()),
+            _ if cx.is_relocated() => relocate::next(cx),
+            _ => rotate::next(cx),
         };
     }
     if let Some(claim) = claim {
@@ -62,14 +63,14 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
         adopt::record_secret(cx)?;
     }
     let rotates = rotation_wanted(cx);
-    if !cx.env().enabled && (rotates || request.goal == Goal::Undo) {
+    if !cx.env().enabled && rotates {
         return Ok(Step::refuse(format!(
             "{} is switched off (`enabled = false`), so nothing is changed; switch it on first",
             cx.plan().name
         )));
     }
     match &request.goal {
-        Goal::Undo => undo::next(cx),
+        Goal::Undo(token) => undo::next(cx, token.as_ref()),
         Goal::Forget(id) => Ok(maintain::forget(cx, id)),
         Goal::Rotate(_) if rotates && cx.is_relocated() => relocate::next(cx),
         Goal::Rotate(_) if rotates => rotate::next(cx),

@@ -51,8 +51,8 @@ pub enum Goal {
     Settle,
     /// Rotate the token, then settle.
     Rotate(RotationRequest),
-    /// Make the previous token the current value again; nothing else.
-    Undo,
+    /// Make this retiring token the current value again, or the previous one if none is named; nothing else.
+    Undo(Option<TokenId>),
     /// The secret left the configuration: finish its retirements and close its document; nothing is minted.
     Release,
     /// Drop this entry from the retiring tokens; the token is left as it is.

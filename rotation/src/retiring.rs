@@ -51,6 +51,9 @@ pub struct Retiring {
     /// What keeps its next step from being done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<EntryFailure>,
+    /// It retires because an earlier token became current again, so bringing it back would undo an undo.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undone: bool,
     /// Fields of a newer version, carried over unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,

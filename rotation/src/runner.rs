@@ -40,6 +40,8 @@ pub trait RunContext: Send + Sync {
 pub struct Ended {
     pub result: RunResult,
     pub journal: Option<JournalSnapshot>,
+    /// What was reported, in order.
+    pub reports: Vec<Report>,
 }
 
 /// One run over one secret, to its end.
@@ -62,10 +64,10 @@ pub async fn run(
         tried: None,
     };
     let mut machine = Run::new(request);
-    let mut events = vec![];
+    let (mut reports, mut events) = (vec![], vec![]);
     let result = loop {
         let command = machine.step(context.now());
-        emit(&mut machine, context, &by, &mut events);
+        reports.append(&mut emit(&mut machine, context, &by, &mut events));
         let outcome = match &command {
             Command::Finish(result) => break result.clone(),
             Command::Wait(length) => {
@@ -77,7 +79,7 @@ pub async fn run(
             command => runner.carry_out(command, &machine).await,
         };
         machine.learn(&command, outcome, context.now());
-        emit(&mut machine, context, &by, &mut events);
+        reports.append(&mut emit(&mut machine, context, &by, &mut events));
     };
     if !events.is_empty() {
         let appended = journal.append_history(&name, &events).await;
@@ -86,15 +88,23 @@ pub async fn run(
     Ended {
         result,
         journal: machine.journal().cloned(),
+        reports,
     }
 }
 
-/// Emits what the machine reports, and keeps what belongs into the history.
-fn emit<C: RunContext>(machine: &mut Run, context: &C, by: &str, events: &mut Vec<Event>) {
-    for report in machine.take_reports() {
-        events.extend(Event::of(&report, context.now().wall, by));
-        context.emit(report);
+/// Emits what the machine reports, and keeps what belongs into the history. Returns the reports.
+fn emit<C: RunContext>(
+    machine: &mut Run,
+    context: &C,
+    by: &str,
+    events: &mut Vec<Event>,
+) -> Vec<Report> {
+    let reports = machine.take_reports();
+    for report in &reports {
+        events.extend(Event::of(report, context.now().wall, by));
+        context.emit(report.clone());
     }
+    reports
 }
 
 struct Runner<'a, I, S, J, C> {

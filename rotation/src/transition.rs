@@ -51,6 +51,7 @@ impl Leaving {
 /// `new` is the current token; the former one, if it is another, retires. Returns the id of the former one.
 pub fn make_current(cx: &Context<'_>, record: &mut Record, new: Current) -> Option<TokenId> {
     let version = new.version;
+    let is_back = record.retiring(&new.id).is_some();
     record.retiring.retain(|entry| entry.id != new.id);
     record.health.invalid = None;
     record.health.went_back_at = None;
@@ -59,11 +60,12 @@ pub fn make_current(cx: &Context<'_>, record: &mut Record, new: Current) -> Opti
     let id = former.id.clone();
     let leaving = Leaving::former(former, version.saturating_sub(1));
     put_into_grace(cx, record, leaving);
-    // The content of `version` is known: the new token.
-    if cx.env().history
-        && let Some(entry) = record.retiring.last_mut()
-    {
-        entry.clean_through = version;
+    if let Some(entry) = record.retiring.last_mut() {
+        entry.undone = is_back;
+        if cx.env().history {
+            // The content of `version` is known: the new token.
+            entry.clean_through = version;
+        }
     }
     Some(id)
 }
@@ -98,6 +100,7 @@ pub fn put_into_grace(cx: &Context<'_>, record: &mut Record, leaving: Leaving) {
         outage_counted_until: None,
         missed: None,
         failure: None,
+        undone: false,
         unknown: Default::default(),
     });
 }

@@ -1,118 +1,263 @@
-//! `dtrotate check`: is the configuration valid, when is each secret due, and is everything there and allowed that a rotation needs?
+//! `dtrotate check`: whether the configuration is valid and everything is there and allowed that a rotation needs. It changes nothing.
 
-use std::process::ExitCode;
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use crate::daemon::check::{self, Finding, Findings, Grade};
+use crate::ops::client::ask;
+use crate::ops::humanize::{count, exact, hanging};
+use crate::ops::secret::State;
+use crate::ops::status::Status;
 use crate::sanitize;
 
-use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, progress};
+use super::output::{self, Output};
+use super::selection::Selection;
+use super::{Arguments, Exit, rotate};
 
-pub(super) fn check(arguments: &Arguments, offline: bool) -> ExitCode {
-    let settings = match arguments.load(false, offline) {
-        Ok(settings) => settings,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(BAD_CONFIG);
-        }
-    };
-    for secret in &settings.secrets {
-        println!("{}", sanitize::line(&due_times(secret)));
-    }
+/// How many of the next due times are shown.
+const UPCOMING: usize = 3;
+
+/// What to check.
+#[derive(clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    selection: Selection,
+    /// Validate offline: do not contact Vault or Dynatrace and do not read credential files
+    #[arg(long)]
+    offline: bool,
+    /// Print everything, not only problems and warnings; implied by names
+    #[arg(long)]
+    all: bool,
+    /// Print one JSON document with everything
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn check(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
+    let mut settings = arguments.load(options.offline)?;
+    super::start_log(&settings, "error");
+    let complete = settings.clone();
+    let chosen = rotate::choose(&options.selection, &complete.secrets)?;
+    settings.secrets = chosen.into_iter().cloned().collect();
+    let output = Output::start().map_err(|error| super::cannot_start(&error))?;
+    let mut findings = Findings::default();
     for warning in &settings.warnings {
-        println!("WARN  configuration: {}", sanitize::line(warning));
+        findings.list.push(warn("configuration", warning.clone()));
     }
-    println!(
-        "{} files, {} secrets: the configuration is valid",
-        settings.files.len(),
-        settings.secrets.len()
-    );
-    if offline {
-        return ExitCode::SUCCESS;
-    }
-    println!();
-    if !is_the_daemons_login(arguments, &settings) {
-        println!(
-            "WARN  Vault: asked with the token in BAO_TOKEN or VAULT_TOKEN, so what follows is about that token and not about the one that \
-             the daemon gets; unset the variable to prove the daemon's rights"
-        );
-    }
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("cannot start: {error}");
-            return ExitCode::from(FAILED);
+    if !options.offline {
+        if !is_the_daemons_login(arguments, &settings) {
+            let text = "the token in BAO_TOKEN or VAULT_TOKEN is used, so what follows is about its permissions and not about those of the daemon; \
+                        unset the variable to verify the daemon's login";
+            findings.list.push(warn("Vault", text.to_owned()));
         }
+        let checked = super::block_on(async {
+            findings.list.extend(compare_with_daemon(&complete).await);
+            check::check(&settings, |done, all| output.progress(done, all)).await
+        })?;
+        match checked {
+            Ok(checked) => {
+                findings.list.extend(checked.list);
+                findings.rules = checked.rules;
+            }
+            Err(error) => {
+                output::complain(&error.to_string());
+                return Err(Exit::BadConfig);
+            }
+        }
+    }
+    match options.json {
+        true => output.json(&document(&settings, &findings)),
+        false => output.text(text(&settings, &findings, options)),
+    }
+    // That nobody reads it changes nothing of what was found.
+    let _ = output.finish();
+    Ok(exit(&findings))
+}
+
+fn warn(about: &str, text: String) -> Finding {
+    Finding {
+        grade: Grade::Warn,
+        about: about.to_owned(),
+        text,
+    }
+}
+
+/// A problem is graver than a service that could not be asked.
+fn exit(findings: &Findings) -> Exit {
+    let exits = findings.list.iter().map(|finding| match finding.grade {
+        Grade::Ok | Grade::Warn => Exit::Success,
+        Grade::Unreachable => Exit::Unreachable,
+        Grade::Error => Exit::Failed,
+    });
+    exits.max().unwrap_or(Exit::Success)
+}
+
+/// The daemon would log in to Vault as this command does.
+fn is_the_daemons_login(arguments: &Arguments, settings: &Settings) -> bool {
+    let daemon = crate::config::load(&arguments.config, &arguments.options(true, true));
+    daemon.is_ok_and(|daemon| daemon.vault.auth == settings.vault.auth)
+}
+
+/// What the running daemon does differently; nothing if none answers, or does not show its status.
+async fn compare_with_daemon(settings: &Settings) -> Option<Finding> {
+    let answer = ask(settings.ops.listen?, "/status").await.ok()?;
+    let status: Status = serde_json::from_str(&answer.text).ok()?;
+    let daemon = status.daemon.as_ref()?;
+    let text = if !daemon.reload.ok {
+        format!(
+            "it refused the configuration that it read at {}; correct it and send SIGHUP",
+            exact(daemon.reload.at)
+        )
+    } else if changed(settings)? > daemon.reload.in_force_since {
+        "a configuration file was changed after it was read; send SIGHUP to apply it".to_owned()
+    } else {
+        difference(settings, &status)?
     };
-    match runtime.block_on(check::check(&settings, progress)) {
-        Ok(findings) => ExitCode::from(tell(&findings)),
-        Err(error) => {
-            eprintln!("{}", sanitize::line(&error.to_string()));
-            ExitCode::from(BAD_CONFIG)
-        }
-    }
+    let about = format!("daemon {}", daemon.instance);
+    Some(warn(&about, text))
 }
 
-/// One finding as it is printed. It quotes servers: names of tokens and owners, error messages.
-fn sentence(finding: &Finding) -> String {
-    let Finding { grade, about, text } = finding;
-    sanitize::line(&format!("{:5} {about}: {text}", grade.as_str()))
+/// When a file of the configuration was changed last.
+fn changed(settings: &Settings) -> Option<Timestamp> {
+    let times = settings.files.iter().filter_map(|file| {
+        let changed = file.metadata().ok()?.modified().ok()?;
+        Timestamp::try_from(changed).ok()
+    });
+    times.max()
 }
 
-/// A secret's next due times, in its zone.
+/// The secrets that only one of both knows.
+fn difference(settings: &Settings, status: &Status) -> Option<String> {
+    let ours = settings
+        .secrets
+        .iter()
+        .map(|secret| secret.plan.name.as_str());
+    let ours: BTreeSet<&str> = ours.collect();
+    let theirs = status.secrets.iter();
+    let theirs = theirs.filter(|secret| secret.state != State::Removed);
+    let theirs: BTreeSet<&str> = theirs.map(|secret| secret.name.as_str()).collect();
+    let missing = ours.difference(&theirs).count();
+    let more = theirs.difference(&ours).count();
+    (missing + more > 0).then(|| {
+        format!(
+            "it has another configuration: it does not know {}, and this file does not know {} of its own",
+            count(missing, "secret"),
+            more
+        )
+    })
+}
+
+/// The next due times of a secret, in its zone.
+fn upcoming(secret: &SecretSettings) -> Vec<String> {
+    let firings = secret.schedule.firings_after(clock::now()).take(UPCOMING);
+    let firings = firings.map(|at| {
+        let at = at.to_zoned_datetime(secret.schedule.zone().clone());
+        at.strftime("%a %F %T %Z").to_string()
+    });
+    firings.collect()
+}
+
+/// The line of a secret's next due times.
 fn due_times(secret: &SecretSettings) -> String {
     let name = &secret.plan.name;
     if !secret.enabled {
         return format!("{name}: switched off");
     }
-    let firings = secret.schedule.firings_after(clock::now()).take(3);
-    let firings: Vec<String> = firings
-        .map(|at| {
-            at.to_zoned_datetime(secret.schedule.zone().clone())
-                .strftime("%a %F %T %Z")
-                .to_string()
-        })
-        .collect();
-    format!(
-        "{name}: `{}` {}: {}",
-        secret.schedule_text,
-        secret.zone_name,
-        firings.join(", ")
+    let (schedule, zone) = (&secret.schedule_text, &secret.zone_name);
+    let times = upcoming(secret).join(", ");
+    format!("{name}: `{schedule}` {zone}: {times}")
+}
+
+/// One finding as it is printed. It quotes servers: names of tokens and owners, error messages.
+fn sentence(finding: &Finding) -> String {
+    let Finding { grade, about, text } = finding;
+    let head = format!("{:5} ", grade.as_str());
+    hanging(&head, &sanitize::line(&format!("{about}: {text}")))
+}
+
+fn text(settings: &Settings, findings: &Findings, options: &Options) -> String {
+    let everything = options.all || !options.selection.names.is_empty();
+    let mut text = String::new();
+    if everything {
+        let times = settings.secrets.iter().map(due_times);
+        let times = times.map(|times| hanging("NEXT  ", &sanitize::line(&times)));
+        text += &times.collect::<String>();
+    }
+    for finding in &findings.list {
+        if everything || finding.grade != Grade::Ok {
+            text += &sentence(finding);
+        }
+    }
+    if !findings.rules.is_empty() {
+        text += "\nThe policy of dtrotate's Vault token lacks:\n\n";
+        for right in findings.rules.values() {
+            // Several lines, of paths that were checked when the configuration was read.
+            text += &format!("{right}\n\n");
+        }
+    }
+    if !text.is_empty() {
+        text += "\n";
+    }
+    let hidden = match tally(findings, "OK") {
+        number if number > 0 && !everything => format!(" ({number} OK; --all shows them)"),
+        _ => String::new(),
+    };
+    text + &hanging(
+        "",
+        &format!(
+            "{} in {}: the configuration is valid; {}, {}{hidden}",
+            count(settings.secrets.len(), "secret"),
+            count(settings.files.len(), "file"),
+            count(tally(findings, "ERROR"), "error"),
+            count(tally(findings, "WARN"), "warning"),
+        ),
     )
 }
 
-/// The daemon would log in to Vault as this command does.
-fn is_the_daemons_login(arguments: &Arguments, settings: &Settings) -> bool {
-    let daemon = arguments.load(true, true);
-    daemon.is_ok_and(|daemon| daemon.vault.auth == settings.vault.auth)
+fn tally(findings: &Findings, word: &str) -> usize {
+    let all = findings.list.iter();
+    all.filter(|finding| finding.grade.as_str() == word).count()
 }
 
-/// Prints what was found, and tells the exit code.
-fn tell(findings: &Findings) -> u8 {
-    for finding in &findings.list {
-        println!("{}", sentence(finding));
-    }
-    if !findings.rules.is_empty() {
-        println!("\nThe policy of dtrotate's Vault token lacks:\n");
-        for right in findings.rules.values() {
-            // Several lines, of paths that were checked when the configuration was read.
-            println!("{right}\n");
-        }
-    }
-    let count = |word: &str| {
-        let all = findings.list.iter();
-        all.filter(|finding| finding.grade.as_str() == word).count()
-    };
-    println!("\n{} errors, {} warnings", count("ERROR"), count("WARN"));
-    match findings.worst() {
-        Grade::Ok | Grade::Warn => 0,
-        Grade::Error => FAILED,
-        Grade::Unreachable => UNREACHABLE,
-    }
+/// Everything, for machines.
+fn document(settings: &Settings, findings: &Findings) -> Value {
+    let secrets = settings.secrets.iter().map(|secret| {
+        json!({
+            "name": secret.plan.name,
+            "environment": secret.plan.coordinates.environment,
+            "enabled": secret.enabled,
+            "schedule": secret.schedule_text,
+            "timezone": secret.zone_name,
+            "next": if secret.enabled { upcoming_exactly(secret) } else { vec![] },
+        })
+    });
+    let list = findings.list.iter().map(|finding| {
+        json!({
+            "grade": finding.grade.as_str(),
+            "unreachable": finding.grade == Grade::Unreachable,
+            "about": finding.about,
+            "message": finding.text,
+        })
+    });
+    let rules = findings.rules.values().map(ToString::to_string);
+    json!({
+        "files": settings.files,
+        "secrets": secrets.collect::<Vec<_>>(),
+        "findings": list.collect::<Vec<_>>(),
+        "rules": rules.collect::<Vec<_>>(),
+        "errors": tally(findings, "ERROR"),
+        "warnings": tally(findings, "WARN"),
+        "exit_status": exit(findings).code(),
+    })
+}
+
+fn upcoming_exactly(secret: &SecretSettings) -> Vec<Timestamp> {
+    let firings = secret.schedule.firings_after(clock::now());
+    firings.take(UPCOMING).collect()
 }
 
 #[cfg(test)]
@@ -127,7 +272,28 @@ mod tests {
             text: "the token \"\u{202e}\nOK    forged\" of dt0c01.A.CANARY\u{9b}31m".to_owned(),
         };
         let printed = sentence(&finding);
-        assert!(!printed.contains(sanitize::is_hazard), "{printed:?}");
+        let acts = |c: char| c != '\n' && sanitize::is_hazard(c);
+        assert!(!printed.contains(acts), "{printed:?}");
         assert!(printed.contains("\\u{1b}]0;x\\u{7}") && !printed.contains("CANARY"));
+        let forged = printed.lines().any(|line| line.starts_with("OK"));
+        assert!(!forged, "{printed}");
+    }
+
+    #[test]
+    fn a_problem_hides_behind_no_service_that_could_not_be_asked() {
+        let of = |grades: &[Grade]| {
+            let of_grade = |&grade| Finding {
+                grade,
+                ..warn("a", String::new())
+            };
+            let findings = Findings {
+                list: grades.iter().map(of_grade).collect(),
+                ..Findings::default()
+            };
+            exit(&findings)
+        };
+        assert_eq!(of(&[Grade::Ok, Grade::Warn]), Exit::Success);
+        assert_eq!(of(&[Grade::Unreachable, Grade::Ok]), Exit::Unreachable);
+        assert_eq!(of(&[Grade::Error, Grade::Unreachable]), Exit::Failed);
     }
 }

@@ -4,13 +4,12 @@
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use simulator::{Options, Seed, Simulator};
 
-use super::{Arguments, FAILED, run};
+use super::{Arguments, Exit, cannot_start, output, run};
 
 /// The secrets of the demo: path, schedule, rights.
 const SECRETS: [(&str, &str, &[&str]); 3] = [
@@ -25,17 +24,14 @@ const SECRETS: [(&str, &str, &[&str]); 3] = [
 /// The table is shown this often.
 const TABLE: Duration = Duration::from_secs(5);
 
-pub(super) fn demo(arguments: &mut Arguments) -> ExitCode {
+pub(super) fn demo(arguments: &mut Arguments) -> Exit {
     match prepare(arguments) {
         Ok(stage) => {
-            let code = run::run(arguments);
+            let ended = run::run(arguments);
             drop(stage);
-            code
+            ended.unwrap_or_else(|exit| exit)
         }
-        Err(error) => {
-            eprintln!("the demo cannot start: {error}");
-            ExitCode::from(FAILED)
-        }
+        Err(error) => cannot_start(&error),
     }
 }
 
@@ -79,9 +75,10 @@ fn prepare(arguments: &mut Arguments) -> std::io::Result<Stage> {
     arguments.config = stage.folder.join("dtrotate.toml");
     arguments.config_dir = None;
     std::fs::write(&arguments.config, text)?;
-    println!(
-        "three secrets rotate every 5, 10 and 15 seconds; old tokens work on for 6 s, then stand disabled for 6 s; Ctrl-C ends it"
-    );
+    output::print(
+        "Three secrets rotate every 5, 10 and 15 seconds. Old tokens stay valid for 6 s, are disabled for 6 s, and are then deleted. Stop with \
+         Ctrl-C.\n",
+    )?;
     thread::spawn(move || show(&simulator));
     Ok(stage)
 }
@@ -90,12 +87,13 @@ fn prepare(arguments: &mut Arguments) -> std::io::Result<Stage> {
 fn show(simulator: &Simulator) {
     loop {
         thread::sleep(TABLE);
-        println!("\n  {:<34} {:<9} NAME", "TOKEN", "STATE");
+        let mut table = format!("\n  {:<34} {:<9} NAME\n", "TOKEN", "STATE");
         for token in simulator.dynatrace().tokens() {
             let state = if token.enabled { "enabled" } else { "disabled" };
-            println!("  {:<34} {state:<9} {}", token.id, token.name);
+            table += &format!("  {:<34} {state:<9} {}\n", token.id, token.name);
         }
-        println!();
+        // The demo does not need a reader.
+        let _ = output::print(&(table + "\n"));
     }
 }
 

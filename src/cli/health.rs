@@ -1,31 +1,33 @@
-//! `dtrotate health`: is the daemon on this machine ready? For a container without a shell.
+//! `dtrotate health`: whether the daemon on this machine is ready, for a container without a shell.
 //!
-//! It depends on nothing but the address of the listener, so that a bad edit of the configuration file does not make a daemon look ill
-//! that goes on with the old one.
-
-use std::process::ExitCode;
+//! It reads only the address of the listener, so that a broken edit of the configuration file does not make a running daemon, which keeps its
+//! old configuration, look unhealthy.
 
 use crate::config;
 use crate::ops::client::ask;
+use crate::sanitize;
 
-use super::{Arguments, FAILED};
+use super::{Arguments, Exit, output, print_all};
 
-pub(super) fn health(arguments: &Arguments) -> ExitCode {
+pub(super) fn health(arguments: &Arguments) -> Result<Exit, Exit> {
     let Some(listen) = config::listen(&arguments.config, &arguments.options(false, true)) else {
-        eprintln!(
-            "the ops listener is switched off, so nobody can be asked; give [ops] listen an address"
+        output::complain(
+            "cannot check health: the ops listener is disabled; set [ops] listen to an address",
         );
-        return ExitCode::from(FAILED);
+        return Err(Exit::Failed);
     };
-    match super::block_on(ask(listen, "/readyz")) {
-        Ok(Ok(answer)) => {
-            print!("{}", answer.text);
-            ExitCode::from(if answer.status == 200 { 0 } else { FAILED })
+    match super::block_on(ask(listen, "/readyz"))? {
+        Ok(answer) => {
+            let lines = answer.text.lines().map(|line| sanitize::line(line) + "\n");
+            print_all(&lines.collect::<String>())?;
+            match answer.status {
+                200 => Ok(Exit::Success),
+                _ => Err(Exit::Failed),
+            }
         }
-        Ok(Err(why)) => {
-            eprintln!("{}", crate::sanitize::line(&why));
-            ExitCode::from(FAILED)
+        Err(why) => {
+            output::complain(&why);
+            Err(Exit::Failed)
         }
-        Err(code) => ExitCode::from(code),
     }
 }

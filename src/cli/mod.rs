@@ -1,48 +1,50 @@
-//! The commands: one file each. Results go to stdout, logs to stderr.
+//! The commands: one file each. `selection` says which secrets are meant, `output` prints, `exit` ranks how it ended, `manual` explains.
 
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod exit;
 mod health;
+pub mod manual;
+mod outcome;
+mod output;
 mod rotate;
 mod run;
+mod selection;
 mod status;
+mod undo;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{self, Settings};
+use crate::config::{self, LogFormat, SecretSettings, Settings};
+use crate::telemetry::{self, Format};
 
-/// It was tried and failed.
-const FAILED: u8 = 1;
-/// Wrong usage.
-const USAGE: u8 = 2;
-/// Vault or Dynatrace cannot be reached.
-const UNREACHABLE: u8 = 69;
-/// The configuration is bad.
-const BAD_CONFIG: u8 = 78;
+use exit::Exit;
+use selection::Selectable;
 
-const EXIT_STATUS: &str = "Exit status: 0 done; 1 it was tried and failed; 2 wrong usage; 69 Vault or Dynatrace cannot be reached \
-    (commands only, `run` stays up); 75 another holder is at work on the secret; 78 bad configuration.";
+/// How long a slow reader of the log may delay the end of the process.
+const FLUSH: Duration = Duration::from_secs(2);
 
-/// Rotates Dynatrace tokens on cron schedules and keeps the current value in HashiCorp Vault or OpenBao.
+/// Rotate Dynatrace tokens on cron schedules and keep the current value in HashiCorp Vault or OpenBao
 #[derive(Parser)]
-#[command(name = "dtrotate", version, after_long_help = EXIT_STATUS)]
+#[command(name = "dtrotate", version)]
 struct Arguments {
-    /// The configuration file.
+    /// Read this configuration file
     #[arg(
         long,
         global = true,
+        value_name = "FILE",
         env = "DTROTATE_CONFIG",
         default_value = "/etc/dtrotate/dtrotate.toml"
     )]
     config: PathBuf,
-    /// The folder of drop-in files (default: conf.d beside the configuration file).
-    #[arg(long, global = true)]
+    /// Read drop-in files from this directory [default: conf.d beside the configuration file]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
     config_dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -50,94 +52,132 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The daemon.
+    /// Run the rotation daemon in the foreground
     Run,
-    /// Refuse a bad configuration; show the next due times; prove every right at Vault and Dynatrace. Changes nothing.
-    Check {
-        /// Ask nothing of Vault and Dynatrace, and look into no credential file.
-        #[arg(long)]
-        offline: bool,
-    },
-    /// How is every secret, and what needs a human? Asks the running daemon, else the journal. Exit status: 0 healthy, 1 a human is
-    /// needed, 69 could not ask.
-    Status(status::Wanted),
-    /// Rotate now, in the foreground, under the same claims as the daemon.
-    Rotate(rotate::Wanted),
-    /// Bring the previous token back: enable it, put its value back, and retire the newer one.
-    Undo {
-        /// The secret, by name.
-        name: String,
-    },
-    /// Drop a retiring token that dtrotate cannot prove to be its own or cannot end; the token is left as it is.
-    Forget {
-        /// The secret, by name.
-        name: String,
-        /// The id of the token.
-        #[arg(long)]
-        token: String,
-    },
-    /// Ask the running daemon whether it is ready. Exit status: 0 ready, 1 not.
+    /// Validate the configuration and verify the permissions at Vault and Dynatrace (read-only)
+    Check(check::Options),
+    /// Show the status of secrets, problems first
+    Status(status::Options),
+    /// Rotate secrets now
+    Rotate(rotate::Options),
+    /// Make the previous token of a secret its current value again
+    Undo(undo::Options),
+    /// Drop a retiring token that cannot be retired from the journal
+    Forget(undo::ForgetOptions),
+    /// Query the running daemon for readiness
     Health,
-    /// Everything on this machine with nothing installed: the daemon on embedded stand-ins.
+    /// Run the daemon on embedded stand-ins for Vault and Dynatrace
     #[cfg(feature = "demo")]
     Demo,
-    /// Print the JSON Schema of a configuration file, for editors.
+    /// Print the JSON Schema of the configuration file
     Schema,
-    /// Print a completion script for a shell.
+    /// Print a completion script
     Completions {
-        /// Which shell.
+        /// Shell that the script is for
         shell: clap_complete::Shell,
     },
 }
 
-/// Reads the arguments, does what they ask for, and tells the exit code.
+/// Reads the arguments, carries the command out, and returns its exit status.
 pub fn main() -> ExitCode {
+    // Before anything is read: every command may hold token values.
+    forbid_core_dumps();
+    telemetry::report_panics();
+    // The hook has reported the panic.
+    let exit = std::panic::catch_unwind(execute).unwrap_or(Exit::Failed);
+    telemetry::flush(FLUSH);
+    ExitCode::from(exit.code())
+}
+
+fn execute() -> Exit {
+    let parsed = command_line()
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
     #[cfg_attr(
         not(feature = "demo"),
         expect(unused_mut, reason = "only the demo names a file of its own")
     )]
-    let mut arguments = match Arguments::try_parse() {
+    let mut arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
-            let wrong = error.use_stderr();
+            // Help and version are no errors. A reader that has gone is none, either.
             let _ = error.print();
-            return ExitCode::from(if wrong { 2 } else { 0 });
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Success
+            };
         }
     };
     #[cfg(feature = "demo")]
     if matches!(arguments.command, Command::Demo) {
         return demo::demo(&mut arguments);
     }
-    match &arguments.command {
+    let ended = match &arguments.command {
         #[cfg(feature = "demo")]
-        Command::Demo => ExitCode::SUCCESS,
+        Command::Demo => Ok(Exit::Success),
         Command::Run => run::run(&arguments),
-        Command::Status(wanted) => status::status(&arguments, wanted),
+        Command::Check(options) => check::check(&arguments, options),
+        Command::Status(options) => status::status(&arguments, options),
+        Command::Rotate(options) => rotate::rotate(&arguments, options),
+        Command::Undo(options) => undo::undo(&arguments, options),
+        Command::Forget(options) => undo::forget(&arguments, options),
         Command::Health => health::health(&arguments),
-        Command::Rotate(wanted) => rotate::rotate(&arguments, wanted),
-        Command::Undo { name } => rotate::undo(&arguments, name),
-        Command::Forget { name, token } => rotate::forget(&arguments, name, token),
-        Command::Check { offline } => check::check(&arguments, *offline),
-        Command::Schema => {
-            println!("{:#}", config::schema());
-            ExitCode::SUCCESS
-        }
+        Command::Schema => print_all(&format!("{:#}\n", config::schema())),
         Command::Completions { shell } => {
-            let mut command = Arguments::command();
-            clap_complete::generate(*shell, &mut command, "dtrotate", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            let mut script = vec![];
+            clap_complete::generate(*shell, &mut command_line(), "dtrotate", &mut script);
+            print_all(&String::from_utf8_lossy(&script))
         }
-    }
+    };
+    ended.unwrap_or_else(|exit| exit)
 }
 
-/// The command line, for what is generated from it.
+/// The process holds token values: its memory must not be written to a file.
+fn forbid_core_dumps() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, none);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// Prints what is the whole work of a command.
+fn print_all(text: &str) -> Result<Exit, Exit> {
+    output::print(text).map_err(|error| {
+        output::complain(&format!("cannot write to stdout: {error}"));
+        Exit::Failed
+    })?;
+    Ok(Exit::Success)
+}
+
+/// The command line with the examples and the exit status of each command.
 pub fn command_line() -> clap::Command {
-    Arguments::command()
+    let command = Arguments::command();
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    let command = command.after_long_help(manual::of("dtrotate").after_help());
+    names.iter().fold(command, |command, name| {
+        let manual = manual::of(name);
+        command.mut_subcommand(name, |command| {
+            command
+                .long_about(manual.description)
+                .after_long_help(manual.after_help())
+        })
+    })
 }
 
 impl Arguments {
-    fn load(&self, daemon: bool, offline: bool) -> Result<Settings, config::Problems> {
-        config::load(&self.config, &self.options(daemon, offline))
+    /// Reads the configuration; prints what is wrong with it.
+    fn load(&self, offline: bool) -> Result<Settings, Exit> {
+        config::load(&self.config, &self.options(false, offline)).map_err(|problems| {
+            output::complain_at_length(&problems.to_string());
+            Exit::BadConfig
+        })
     }
 
     fn options(&self, daemon: bool, offline: bool) -> config::Options {
@@ -150,7 +190,16 @@ impl Arguments {
     }
 }
 
-/// The environment's variables; what is no text is nothing that we read.
+impl Selectable for SecretSettings {
+    fn name(&self) -> &str {
+        &self.plan.name
+    }
+    fn environment(&self) -> &str {
+        &self.plan.coordinates.environment
+    }
+}
+
+/// Environment variables; those that are not UTF-8 are ignored.
 #[expect(
     clippy::disallowed_methods,
     reason = "the commands read the environment and hand it on as plain values"
@@ -161,34 +210,57 @@ fn variables() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Starts the log of a command as `[log]` says; without a level there and in `RUST_LOG`, this one.
+fn start_log(settings: &Settings, level: &str) {
+    telemetry::start(format(settings), &log_level(settings, level), &instance());
+    telemetry::write_in_background();
+}
+
+fn format(settings: &Settings) -> Format {
+    match settings.log.format {
+        LogFormat::Auto => automatic_format(),
+        LogFormat::Json => Format::json(),
+        LogFormat::Text => Format::text(),
+    }
+}
+
+/// The format that suits stderr.
+fn automatic_format() -> Format {
+    Format::auto(variables().get("JOURNAL_STREAM").map(String::as_str))
+}
+
+fn log_level(settings: &Settings, default: &str) -> String {
+    let configured = settings.log.level.map(str::to_owned);
+    configured
+        .or_else(|| variables().remove("RUST_LOG"))
+        .unwrap_or_else(|| default.to_owned())
+}
+
+/// `DTROTATE_INSTANCE`, else host name and role: stable across restarts, so that a restarted daemon resumes its own claims at once.
+fn daemon_instance() -> String {
+    variables().remove("DTROTATE_INSTANCE").unwrap_or_else(|| {
+        let host = rustix::system::uname();
+        format!("{}/daemon", host.nodename().to_string_lossy())
+    })
+}
+
+/// The name of a command in claims and log lines. It differs from every daemon's.
+fn instance() -> String {
+    format!("{}/command-{}", daemon_instance(), std::process::id())
+}
+
 /// Runs `future` to its end.
-///
-/// # Errors
-/// The exit code when there can be no runtime; the reason is on stderr.
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, u8> {
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
         Ok(runtime) => Ok(runtime.block_on(future)),
-        Err(error) => {
-            eprintln!("cannot start: {error}");
-            Err(FAILED)
-        }
+        Err(error) => Err(cannot_start(&error)),
     }
 }
 
-/// A line on the terminal of a person who waits, gone when all is done. The cursor stays at its beginning, so that a line of the log
-/// takes its place.
-fn progress(done: usize, all: usize) {
-    let mut stderr = std::io::stderr().lock();
-    if stderr.is_terminal() {
-        let line = match done == all {
-            true => String::new(),
-            false => format!("{done} of {all} secrets\r"),
-        };
-        // Nobody is served by an error about it.
-        let _ = write!(stderr, "\r\x1b[K{line}");
-        let _ = stderr.flush();
-    }
+fn cannot_start(error: &dyn std::fmt::Display) -> Exit {
+    output::complain(&format!("cannot start: {error:#}"));
+    Exit::Failed
 }

@@ -1,193 +1,204 @@
-//! `dtrotate rotate NAME... | --all` and `dtrotate undo NAME`: now, in the foreground.
+//! `dtrotate rotate`: now, in the foreground, under the same claims as a daemon.
 
-use std::process::ExitCode;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 
+use futures_util::{StreamExt, stream};
+
+use crate::clock;
 use crate::config::{SecretSettings, Settings};
-use crate::daemon::command::{Desk, DeskError};
-use crate::sanitize;
-use crate::telemetry;
-use rotation::command::RunResult;
-use rotation::error::{CallError, ErrorKind};
-use rotation::runner::Ended;
-use rotation::token::TokenId;
+use crate::daemon::foreground::{Finished, Foreground, OpenError};
+use crate::ops::client::recheck;
 
-use super::{Arguments, BAD_CONFIG, FAILED, UNREACHABLE, USAGE, progress, run};
+use super::outcome::{Outcome, Task};
+use super::output::{self, Output};
+use super::selection::Selection;
+use super::{Arguments, Exit};
 
-/// Another holder has the claim.
-const BUSY: u8 = 75;
+/// More secrets than these are rotated only when a person says so.
+const WITHOUT_ASKING: usize = 10;
 
 /// What to rotate.
 #[derive(clap::Args)]
-pub(super) struct Wanted {
-    /// The secrets, by name.
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
-    names: Vec<String>,
-    /// Every secret that is switched on.
-    #[arg(long)]
+#[command(group = clap::ArgGroup::new("what").args(["names", "environment", "all"]).required(true).multiple(true))]
+pub(super) struct Options {
+    #[command(flatten)]
+    selection: Selection,
+    /// Rotate every secret that is switched on
+    #[arg(long, conflicts_with = "names")]
     all: bool,
-    /// Only secrets of this environment.
-    #[arg(long)]
-    environment: Option<String>,
-    /// Say what would be done, and do nothing.
+    /// Print what would be done; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Confirm the rights that the command printed: they are recorded in the journal only.
+    /// Do not ask before more than ten secrets are rotated; for secrets named in full, accept rights that only the journal records
     #[arg(long)]
     yes: bool,
+    /// Print one JSON document per secret
+    #[arg(long)]
+    json: bool,
 }
 
-pub(super) fn rotate(arguments: &Arguments, wanted: &Wanted) -> ExitCode {
-    each(
-        arguments,
-        |settings| wanted.chosen(settings),
-        "rotated",
-        async |desk, secret| desk.rotate(secret, wanted.dry_run, wanted.yes).await,
-    )
-}
-
-pub(super) fn undo(arguments: &Arguments, name: &str) -> ExitCode {
-    let wanted = Wanted::one(name);
-    each(
-        arguments,
-        |settings| wanted.chosen(settings),
-        "the previous token is the current value again",
-        Desk::undo,
-    )
-}
-
-pub(super) fn forget(arguments: &Arguments, name: &str, token: &str) -> ExitCode {
-    let (wanted, token) = (Wanted::one(name), TokenId::new(token));
-    each(
-        arguments,
-        |settings| wanted.chosen(settings),
-        "dropped from the retiring tokens; the token is left as it is at Dynatrace",
-        async |desk, secret| desk.forget(secret, &token).await,
-    )
-}
-
-impl Wanted {
-    fn one(name: &str) -> Self {
-        Wanted {
-            names: vec![name.to_owned()],
-            all: false,
-            environment: None,
-            dry_run: false,
-            yes: false,
-        }
-    }
-
-    /// The secrets that are meant, in the order of the configuration.
-    ///
-    /// # Errors
-    /// A sentence: what was asked for is not in the configuration.
-    fn chosen<'a>(&self, settings: &'a Settings) -> Result<Vec<&'a SecretSettings>, String> {
-        let only = self.environment.as_ref();
-        let here = |secret: &&SecretSettings| {
-            let environment = &secret.plan.coordinates.environment;
-            only.is_none_or(|only| only == environment)
-        };
-        let here: Vec<&SecretSettings> = settings.secrets.iter().filter(here).collect();
-        if let (Some(only), []) = (only, &here[..]) {
-            return Err(format!(
-                "no secret of the configuration has the environment {only}"
-            ));
-        }
-        let known = |name: &&String| here.iter().any(|secret| secret.plan.name == **name);
-        if let Some(unknown) = self.names.iter().find(|name| !known(name)) {
-            let there = only.map_or(String::new(), |only| format!(" for the environment {only}"));
-            return Err(format!("{unknown} is not in the configuration{there}"));
-        }
-        let meant = |secret: &&SecretSettings| {
-            self.names.contains(&secret.plan.name) || self.all && secret.enabled
-        };
-        Ok(here.into_iter().filter(meant).collect())
-    }
-}
-
-/// Does `work` for each chosen secret. The worst of what happened is the exit code; one failure does not keep the others from their turn.
-fn each(
-    arguments: &Arguments,
-    choose: impl Fn(&Settings) -> Result<Vec<&SecretSettings>, String>,
-    done: &str,
-    work: impl AsyncFn(&Desk, &SecretSettings) -> Result<Ended, CallError>,
-) -> ExitCode {
-    let settings = match arguments.load(false, false) {
-        Ok(settings) => settings,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(BAD_CONFIG);
-        }
-    };
-    let instance = format!("{}/command-{}", run::instance(), std::process::id());
-    telemetry::start(run::auto(), &run::level(&settings), &instance);
-    let chosen = match choose(&settings) {
-        Ok(chosen) => chosen,
-        Err(sentence) => {
-            eprintln!("{}", sanitize::line(&sentence));
-            return ExitCode::from(USAGE);
-        }
-    };
-    let working = async {
-        let desk = match open(&settings, instance).await {
-            Ok(desk) => desk,
-            Err(code) => return code,
-        };
-        let mut worst = 0;
-        for (number, secret) in chosen.iter().enumerate() {
-            let name = &secret.plan.name;
-            progress(number, chosen.len());
-            let (text, code) = tell(work(&desk, secret).await, done);
-            // Gone, so that the result has a line of its own.
-            progress(chosen.len(), chosen.len());
-            let text = text.trim_start_matches(&format!("{name}: "));
-            println!("{}", sanitize::line(&format!("{name}: {text}")));
-            worst = worst.max(code);
-        }
-        desk.close().await;
-        worst
-    };
-    ExitCode::from(super::block_on(working).unwrap_or_else(|code| code))
-}
-
-async fn open(settings: &Settings, instance: String) -> Result<Desk, u8> {
-    Desk::open(settings, instance).await.map_err(|error| {
-        eprintln!("{}", sanitize::line(&error.to_string()));
-        match error {
-            DeskError::Assemble(_) => BAD_CONFIG,
-            DeskError::Journal(error) => code(&error),
-        }
+pub(super) fn rotate(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
+    let settings = start(arguments)?;
+    let secrets = options.choose(&settings)?;
+    options.confirm(secrets.len())?;
+    let confirmed =
+        |secret: &SecretSettings| options.yes && options.selection.names_in_full(&secret.plan.name);
+    let results = Results::start(Task::Rotate, options.json, secrets.len())?;
+    results.run(&settings, options.dry_run, async |foreground, done| {
+        foreground.rotate(secrets, confirmed, done).await;
     })
 }
 
-/// What to print, and the exit code.
-fn tell(ended: Result<Ended, CallError>, done: &str) -> (String, u8) {
-    let ended = match ended {
-        Ok(ended) => ended,
-        Err(error) => return (error.to_string(), code(&error)),
-    };
-    match ended.result {
-        RunResult::Done { .. } => (done.to_owned(), 0),
-        RunResult::DryRun(text) => (text, 0),
-        RunResult::ClaimedElsewhere { holder, .. } => {
-            (format!("busy: {holder} holds the claim"), BUSY)
+impl Options {
+    /// The secrets that are meant. One that is switched off is meant only by its full name.
+    fn choose<'a>(&self, settings: &'a Settings) -> Result<Vec<&'a SecretSettings>, Exit> {
+        let mut chosen = choose(&self.selection, &settings.secrets)?;
+        chosen.retain(|secret| secret.enabled || self.selection.names_in_full(&secret.plan.name));
+        if chosen.is_empty() && !self.all {
+            output::complain("all secrets that match are switched off (`enabled = false`)");
+            return Err(Exit::Usage);
         }
-        RunResult::Failed { reason, .. } => {
-            let record = ended.journal.and_then(|journal| journal.record);
-            let failure = record.and_then(|record| record.health.failure);
-            let message = failure.map_or(String::new(), |failure| format!(": {}", failure.message));
-            (format!("failed: {}{message}", reason.as_str()), FAILED)
+        Ok(chosen)
+    }
+
+    /// A person on a terminal is asked. Without one, `--all` and full names are clear enough; what a pattern or a filter finds is not.
+    fn confirm(&self, number: usize) -> Result<(), Exit> {
+        if self.yes || self.dry_run || number <= WITHOUT_ASKING {
+            return Ok(());
         }
-        RunResult::JournalUnreadable(why)
-        | RunResult::JournalImplausible(why)
-        | RunResult::Refused(why)
-        | RunResult::InternalError(why) => (why, FAILED),
-        RunResult::Retry(error) => (error.to_string(), code(&error)),
+        if std::io::stdin().is_terminal() {
+            return ask(&format!("Rotate {number} secrets? [y/N] "));
+        }
+        if self.all || self.selection.is_explicit() {
+            return Ok(());
+        }
+        output::complain(&format!(
+            "{number} secrets match; more than {WITHOUT_ASKING} are rotated only with --yes"
+        ));
+        Err(Exit::Usage)
     }
 }
 
-fn code(error: &CallError) -> u8 {
-    match error.kind {
-        ErrorKind::Transient | ErrorKind::RateLimited | ErrorKind::Unclear => UNREACHABLE,
-        _ => FAILED,
+/// Asks a person.
+fn ask(question: &str) -> Result<(), Exit> {
+    // A question that cannot be written is answered by nobody.
+    let _ = std::io::stderr().write_all(question.as_bytes());
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" if read.is_ok() => Ok(()),
+        _ => {
+            output::complain("nothing was changed");
+            Err(Exit::Failed)
+        }
+    }
+}
+
+/// Reads the configuration and starts the log, for a command that acts on secrets.
+pub(super) fn start(arguments: &Arguments) -> Result<Settings, Exit> {
+    let settings = arguments.load(false)?;
+    // On a terminal the results say what the INFO lines would.
+    let level = match std::io::stderr().is_terminal() {
+        true => "warn",
+        false => "info",
+    };
+    super::start_log(&settings, level);
+    Ok(settings)
+}
+
+/// The secrets that are meant; a sentence and wrong usage if something is not there.
+pub(super) fn choose<'a>(
+    selection: &Selection,
+    secrets: &'a [SecretSettings],
+) -> Result<Vec<&'a SecretSettings>, Exit> {
+    selection.choose(secrets).map_err(|sentence| {
+        output::complain(&sentence);
+        Exit::Usage
+    })
+}
+
+/// Prints what becomes of each secret as soon as it is known, and ranks it.
+pub(super) struct Results {
+    task: Task,
+    json: bool,
+    output: Output,
+    all: usize,
+}
+
+impl Results {
+    pub(super) fn start(task: Task, json: bool, all: usize) -> Result<Results, Exit> {
+        let output = Output::start().map_err(|error| super::cannot_start(&error))?;
+        Ok(Results {
+            task,
+            json,
+            output,
+            all,
+        })
+    }
+
+    /// Connects, does `work`, and returns the gravest of its outcomes. One failure does not keep the other secrets from their turn.
+    pub(super) fn run<'a>(
+        self,
+        settings: &'a Settings,
+        dry_run: bool,
+        work: impl AsyncFnOnce(&Foreground<'a>, &mut dyn FnMut(Finished<'a>)),
+    ) -> Result<Exit, Exit> {
+        let (mut gravest, mut done) = (Exit::Success, 0);
+        let ran = super::block_on(async {
+            let foreground = open(settings, dry_run).await?;
+            self.output.progress(done, self.all);
+            let mut names = vec![];
+            let mut report = |finished: Finished<'a>| {
+                names.push(finished.secret.plan.name.as_str());
+                let outcome = Outcome::new(self.task, &finished);
+                gravest = gravest.max(outcome.exit());
+                match self.json {
+                    true => self.output.json(&outcome),
+                    false => self.output.text(outcome.text(clock::now())),
+                }
+                done += 1;
+                self.output.progress(done, self.all);
+            };
+            work(&foreground, &mut report).await;
+            foreground.close().await;
+            if let Some(listen) = settings.ops.listen.filter(|_| !dry_run) {
+                tell_daemon(listen, &names).await;
+            }
+            Ok(())
+        });
+        // That nobody reads the results changes nothing of what was done.
+        let _ = self.output.finish();
+        ran??;
+        Ok(gravest)
+    }
+}
+
+/// Lets the daemon on this machine, if there is one, read what was changed, so that its status shows it at once.
+async fn tell_daemon(listen: SocketAddr, names: &[&str]) {
+    let Some((first, others)) = names.split_first() else {
+        return;
+    };
+    // Without an answer there is no daemon: it is not needed for what was done.
+    if recheck(listen, first).await.is_ok() {
+        let rechecks = others.iter().map(|name| recheck(listen, name));
+        stream::iter(rechecks)
+            .buffer_unordered(16)
+            .for_each(async |_| {})
+            .await;
+    }
+}
+
+async fn open(settings: &Settings, dry_run: bool) -> Result<Foreground<'_>, Exit> {
+    let opened = Foreground::open(settings, super::instance(), dry_run).await;
+    opened.map_err(|error| complain(&error))
+}
+
+/// Says why a command could not begin.
+pub(super) fn complain(error: &OpenError) -> Exit {
+    output::complain(&error.to_string());
+    match error {
+        OpenError::Assemble(_) => Exit::BadConfig,
+        OpenError::Journal(error) => Exit::of(error),
     }
 }

@@ -33,6 +33,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use context::did_you_mean;
 pub use duration::show as show_duration;
 pub use kinds::KeyType;
 pub use notify::webhook_url;

@@ -15,7 +15,7 @@ use rotation::ports::{Journal, JournalRead};
 use rotation::record::Record;
 
 use super::assemble;
-use super::command::DeskError;
+use super::foreground::OpenError;
 use super::roster::{Entry, Roster, Surroundings};
 
 /// Documents read at the same time.
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 16;
 ///
 /// # Errors
 /// The clients cannot be built, or the journal cannot be read.
-pub async fn read(settings: &Settings, instance: &str) -> Result<Status, DeskError> {
+pub async fn read(settings: &Settings, instance: &str) -> Result<Status, OpenError> {
     let wired = assemble::assemble(settings)?;
     let mut roster: Roster = settings
         .secrets

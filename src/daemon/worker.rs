@@ -190,6 +190,7 @@ impl Daemon {
             let ended = start.run(&office).await.unwrap_or_else(|error| Ended {
                 result: RunResult::Retry(error),
                 journal: known,
+                reports: vec![],
             });
             (task_name, ended)
         });
@@ -260,6 +261,7 @@ impl Daemon {
                     Ended {
                         result: RunResult::Retry(error),
                         journal: None,
+                        reports: vec![],
                     },
                 )
             }

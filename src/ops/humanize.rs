@@ -1,6 +1,9 @@
-//! Times in words, short enough for a column and a phone.
+//! Times in words, short enough for a column and a phone, and sentences in lines that fit a terminal.
 
 use jiff::{SignedDuration, Timestamp};
+
+/// The width of a terminal that says nothing about itself.
+pub const WIDTH: usize = 80;
 
 /// A length in its largest fitting unit: `45s`, `12m`, `30h`, `90d`.
 pub fn span(length: SignedDuration) -> String {
@@ -38,6 +41,37 @@ pub fn exact(at: Timestamp) -> String {
 pub fn count(number: usize, one: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {one}{plural}")
+}
+
+/// How many columns `text` takes.
+pub fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// `text` in lines that fit, each with `indent` before it.
+pub fn wrapped(text: &str, indent: &str) -> String {
+    hanging(indent, text)
+}
+
+/// `text` behind `head`; the lines after the first are as far in. A word longer than a line has one of its own.
+pub fn hanging(head: &str, text: &str) -> String {
+    let indent = " ".repeat(width(head));
+    let (mut lines, mut line) = (String::new(), head.to_owned());
+    let mut empty = true;
+    for word in text.split_whitespace() {
+        if !empty && width(&line) + 1 + width(word) > WIDTH {
+            lines += &line;
+            lines.push('\n');
+            line.clone_from(&indent);
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line += word;
+        empty = false;
+    }
+    lines + &line + "\n"
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ pub mod client;
 pub mod condition;
 #[cfg(test)]
 mod fixture;
-mod humanize;
+pub mod humanize;
 pub mod listener;
 pub mod metrics;
 mod page;

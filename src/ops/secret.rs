@@ -171,6 +171,19 @@ pub struct Retiring {
 }
 
 impl Retiring {
+    /// The retiring tokens of a secret.
+    pub fn all(record: &Record) -> Vec<Retiring> {
+        let entries = record.retiring.iter().map(|entry| Retiring {
+            id: entry.id.clone(),
+            state: entry.state,
+            due: entry.due,
+            held_since: entry.usage.held_since,
+            used_from: entry.usage.used_from.clone(),
+            problems: entry.problems(&record.name),
+        });
+        entries.collect()
+    }
+
     /// What is next, for people: `disabled`, `deleted`.
     pub fn next_step(&self) -> &'static str {
         next_step(self.state)
@@ -523,9 +536,7 @@ impl Secret {
                 (_, _, Some(failing)) => format!("retried after: {}", failing.error.what),
                 _ => known.because.to_owned(),
             },
-            retiring: record
-                .map(|record| retiring(record, known.name))
-                .unwrap_or_default(),
+            retiring: record.map(Retiring::all).unwrap_or_default(),
             failure: failure.map(|failure| Failure {
                 reason: failure.reason.as_str().to_owned(),
                 message: failure.message.clone(),
@@ -554,26 +565,14 @@ impl Secret {
         }
     }
 
-    /// It has this name, or this is the id of its current token or of one that retires.
-    pub(super) fn is_meant_by(&self, wanted: &str) -> bool {
+    /// This is the id of its current token or of one that retires.
+    pub fn has_token(&self, id: &str) -> bool {
         // A whole value that somebody pasted is cut to its id.
-        let id = TokenId::new(wanted);
+        let id = TokenId::new(id);
         let current = self.current.iter().map(|token| &token.id);
         let mut ids = current.chain(self.retiring.iter().map(|entry| &entry.id));
-        self.name == wanted || ids.any(|known| *known == id)
+        ids.any(|known| *known == id)
     }
-}
-
-fn retiring(record: &Record, name: &str) -> Vec<Retiring> {
-    let entries = record.retiring.iter().map(|entry| Retiring {
-        id: entry.id.clone(),
-        state: entry.state,
-        due: entry.due,
-        held_since: entry.usage.held_since,
-        used_from: entry.usage.used_from.clone(),
-        problems: entry.problems(name),
-    });
-    entries.collect()
 }
 
 #[cfg(test)]

@@ -167,25 +167,22 @@ impl Status {
             .expect("only words of fixed lists are read back, and they are plain")
     }
 
-    /// Only what concerns one secret, by its name or the id of one of its tokens; none = nobody here is called that.
-    pub fn only(&self, wanted: &str) -> Option<Status> {
-        let secrets: Vec<Secret> = self
-            .secrets
-            .iter()
-            .filter(|secret| secret.is_meant_by(wanted))
-            .cloned()
-            .collect();
+    /// Only what concerns the secrets that are meant.
+    pub fn only(&self, is_meant: impl Fn(&Secret) -> bool) -> Status {
+        let secrets = self.secrets.iter().filter(|secret| is_meant(secret));
+        let secrets: Vec<Secret> = secrets.cloned().collect();
+        let names: BTreeSet<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
         let concerns = |condition: &&Condition| {
             let name = condition.secret.as_deref();
-            secrets.iter().any(|secret| name == Some(&secret.name))
+            name.is_some_and(|name| names.contains(name))
         };
         let conditions = self.conditions.iter().filter(concerns).cloned().collect();
-        (!secrets.is_empty()).then(|| {
-            let mut status = self.clone();
-            status.set_conditions(conditions);
-            status.secrets = secrets;
-            status
-        })
+        let mut status = Status {
+            secrets: secrets.clone(),
+            ..self.clone()
+        };
+        status.set_conditions(conditions);
+        status
     }
 
     /// The troubles that are of no secret here.

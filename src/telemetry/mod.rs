@@ -9,7 +9,7 @@ mod journald;
 mod log_line;
 
 use std::fs::File;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -126,15 +126,21 @@ pub fn lines_dropped() -> u64 {
     BUFFER.get().map_or(0, Buffer::dropped)
 }
 
-/// From now on a panic, a fault of ours, is a line with its place. Its message could quote anything, a value included, and is not shown.
-pub fn tell_panics() {
+/// From now on a panic, a fault of ours, is one line with its place. Its message could quote anything, a value included, and is not shown.
+pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = match panic.location() {
             Some(at) => format!("{}:{}", at.file(), at.line()),
             None => "an unknown place".to_owned(),
         };
-        let message = format!("a fault of dtrotate at {place}; please report it");
-        Line::new(EventName::InternalError, message).write();
+        let message = format!("internal error at {place}; please report it");
+        if OUTPUT.get().is_some() {
+            return Line::new(EventName::InternalError, message).write();
+        }
+        let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+        if let Ok(stderr) = stderr.map(File::from) {
+            let _ = write_all(&stderr, format!("{message}\n").as_bytes());
+        }
     }));
 }
 
@@ -218,20 +224,31 @@ impl Record {
             Form::Json | Form::Journal(_) => format::json(at, &level, fields),
         };
         line.push('\n');
-        let mut left = line.as_bytes();
-        while let (Some(mut file), false) = (stderr.as_ref(), left.is_empty()) {
-            match file.write(left) {
-                Ok(written @ 1..) => left = &left[written..],
-                // Somebody who shares the stream made it non-blocking.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A log that cannot be written must not stop the daemon.
-                Ok(_) | Err(_) => return,
-            }
+        if let Some(stderr) = stderr {
+            // A log that cannot be written must not stop the daemon.
+            let _ = write_all(stderr, line.as_bytes());
         }
     }
+}
+
+/// Writes all of it; waits for the reader, also where someone who shares the stream made it non-blocking.
+///
+/// # Errors
+/// The system's.
+pub fn write_all(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    let mut left = bytes;
+    while !left.is_empty() {
+        match file.write(left) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => left = &left[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Entry for Record {
@@ -307,6 +324,34 @@ mod tests {
             LevelFilter::parse("nonsense=%%")
                 .0
                 .would_enable("dtrotate::daemon", &Loudness::INFO)
+        );
+    }
+
+    /// A process of its own: this test, started again with the variable.
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test tells its second process apart"
+    )]
+    fn p5_a_panic_shows_its_place_and_never_its_text() {
+        const SECOND: &str = "DTROTATE_TEST_PANICS";
+        if std::env::var_os(SECOND).is_some() {
+            report_panics();
+            let panicked = std::thread::spawn(|| panic!("dt0c01.A.CANARY")).join();
+            return assert!(panicked.is_err());
+        }
+        let own = "telemetry::tests::p5_a_panic_shows_its_place_and_never_its_text";
+        let second = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", own, "--nocapture"])
+            .env(SECOND, "1")
+            .output()
+            .unwrap();
+        let shown = String::from_utf8(second.stderr).unwrap();
+        assert!(second.status.success(), "{shown}");
+        let place = format!("internal error at {}:", file!());
+        assert!(
+            shown.contains(&place) && !shown.contains("CANARY"),
+            "{shown}"
         );
     }
 }

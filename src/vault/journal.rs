@@ -95,6 +95,14 @@ impl KvJournal {
         ))
     }
 
+    /// The id of this installation, if it has one already.
+    pub async fn known_installation(&self) -> Result<Option<String>, CallError> {
+        match kv2::read(&self.vault, &self.document(INSTALLATION), None).await? {
+            SecretRead::Present { data, .. } => self.known(&data.0).map(Some),
+            SecretRead::Deleted { .. } | SecretRead::Absent => Ok(None),
+        }
+    }
+
     fn known(&self, document: &Map<String, Value>) -> Result<String, CallError> {
         let newer = too_new(document);
         let id = document.get("installation").and_then(Value::as_str);

@@ -2,6 +2,7 @@
 
 mod check;
 mod cluster;
+mod commands;
 
 mod crash;
 mod daemon;

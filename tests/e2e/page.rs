@@ -45,7 +45,7 @@ async fn world() -> World {
     ] {
         failing.insert(key.to_owned(), value.into());
     }
-    world.set("defaults.grace", "1s");
+    world.set("defaults.grace", "4s");
     world.set("defaults.max_grace", "2h");
     let old = world.current_id(0).await;
     assert_eq!(world.command(&["rotate", "dynatrace/s0"]).await.0, Some(0));

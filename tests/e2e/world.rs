@@ -334,7 +334,8 @@ listen = ""
         (output.status.code(), results, logs)
     }
 
-    fn program(&self) -> Command {
+    /// The program with this configuration and without any variable.
+    pub fn program(&self) -> Command {
         let mut command = Command::new(program());
         command.arg("--config").arg(self.config_file()).env_clear();
         command

@@ -4,7 +4,7 @@
 //! with the undo's base, so that a store of it that still lands is fenced like any other.
 
 use crate::candidate::Candidate;
-use crate::command::{Source, ValueRef};
+use crate::command::{RunResult, Source, ValueRef};
 use crate::context::{AfterWrite, Context, Decision, Step};
 use crate::failure;
 use crate::ownership;
@@ -14,12 +14,18 @@ use crate::request::after;
 use crate::token::TokenId;
 use crate::view::{Fact, Lookup};
 
-/// Nobody has a claim, and a person wants the previous token back.
-pub fn next(cx: &Context<'_>) -> Decision<Step> {
+/// Nobody has a claim, and a person wants this token back, or the previous one if they named none.
+pub fn next(cx: &Context<'_>, named: Option<&TokenId>) -> Decision<Step> {
     if let Some(id) = &cx.progress.undo_begun {
         return Ok(taken_over(cx, id));
     }
-    let entry = previous(cx)?;
+    if !cx.env().enabled {
+        let name = &cx.plan().name;
+        return Ok(Step::refuse(format!(
+            "{name} is switched off (`enabled = false`), so nothing is changed; switch it on first"
+        )));
+    }
+    let entry = wanted(cx, named)?;
     let id = &entry.id;
     match read_token(cx, id)? {
         Ok(Lookup::Found(info)) => {
@@ -38,6 +44,9 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
             "the value of {id} can no longer be read: its version was deleted or pruned"
         )));
     };
+    if cx.request.dry_run {
+        return Ok(describe(cx, entry, from));
+    }
     let base = cx.view.secret(cx.record)?.version();
     let work = Work::Undo {
         id: id.clone(),
@@ -71,8 +80,25 @@ fn taken_over(cx: &Context<'_>, id: &TokenId) -> Step {
     )
 }
 
+/// What a dry run prints.
+fn describe(cx: &Context<'_>, entry: &Retiring, from: u64) -> Step {
+    let current = cx.record.current_id();
+    let newer = current.map_or(String::new(), |id| format!(", and {id} would retire"));
+    Step::finish(RunResult::DryRun(format!(
+        "{}: would make {} the current value again, from version {from} of {}{newer}",
+        cx.plan().name,
+        entry.id,
+        cx.place()
+    )))
+}
+
 /// The entry of the token to go back to; without one the undo is refused.
-fn previous<'a>(cx: &Context<'a>) -> Decision<&'a Retiring> {
+fn wanted<'a>(cx: &Context<'a>, named: Option<&TokenId>) -> Decision<&'a Retiring> {
+    if cx.record.current.is_none() {
+        return Err(Step::refuse(
+            "there is no previous token: it was never rotated",
+        ));
+    }
     if !cx.env().history {
         return Err(Step::refuse(
             "KV version 1 keeps no older values, so there is nothing to go back to",
@@ -90,15 +116,31 @@ fn previous<'a>(cx: &Context<'a>) -> Decision<&'a Retiring> {
             "Vault holds {there}, not the token in the journal: someone changed the secret. Let the daemon record that first, then run undo again"
         )));
     }
-    let former = cx
+    let mut former = cx
         .record
         .retiring
         .iter()
-        .filter(|entry| matches!(entry.origin, Origin::Version(_)) && cx.belongs_here(entry))
-        .max_by_key(|entry| (entry.base, entry.since));
-    let Some(entry) = former else {
-        return Err(Step::refuse("there is no previous token left"));
+        .filter(|entry| matches!(entry.origin, Origin::Version(_)) && cx.belongs_here(entry));
+    let entry = match named {
+        Some(id) => former.find(|entry| entry.id == *id),
+        None => former.max_by_key(|entry| (entry.base, entry.since)),
     };
+    let Some(entry) = entry else {
+        return Err(Step::refuse(match named {
+            Some(id) => format!(
+                "{id} is not a retiring token of {name} whose value is in Vault; `dtrotate status {name}` lists them",
+                name = cx.plan().name
+            ),
+            None => "there is no previous token left".to_owned(),
+        }));
+    };
+    if entry.undone && named.is_none() {
+        return Err(Step::refuse(format!(
+            "the last change was an undo already; to bring the newer token back, name it: `dtrotate undo {} --token {}`",
+            cx.plan().name,
+            entry.id
+        )));
+    }
     if entry.state == RetiringState::Deleting {
         return Err(Step::refuse(format!(
             "it is too late: {} is being deleted",

@@ -113,6 +113,7 @@ pub fn retiring(token: &TokenInfo, state: RetiringState, since: i64, due: i64) -
         outage_counted_until: None,
         missed: None,
         failure: None,
+        undone: false,
         unknown: Default::default(),
     }
 }

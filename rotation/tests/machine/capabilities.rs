@@ -195,7 +195,7 @@ fn p2_every_kinds_unknown_token_retires_with_full_grace() {
 fn p3_every_kind_is_undone_in_its_grace() {
     for kind in KINDS {
         let mut world = World::new(in_grace(100));
-        let ended = world.run_at(50, of(kind, request(Goal::Undo)));
+        let ended = world.run_at(50, of(kind, request(Goal::Undo(None))));
         within(kind, &ended);
         assert_eq!(ended.result, RunResult::Done { wake: None }, "{kind:?}");
         assert!(world.document().is_current(&id("OLD")));

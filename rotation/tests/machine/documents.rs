@@ -189,7 +189,12 @@ fn served(last_due: i64) -> World {
 fn k5_a_last_due_in_the_future_is_reported_instead_of_waiting_for_it() {
     let year = 365 * 24 * 3600;
     for last_due in [301, 2 * 3600, year, 200 * year] {
-        for goal in [Goal::Settle, by_schedule(-1), Goal::Undo, Goal::Release] {
+        for goal in [
+            Goal::Settle,
+            by_schedule(-1),
+            Goal::Undo(None),
+            Goal::Release,
+        ] {
             let ended = served(last_due).run_at(0, request(goal));
             is_implausible(&ended, "`last_due`");
             is_implausible(&ended, "dtrotate rotate a");

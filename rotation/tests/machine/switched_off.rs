@@ -71,7 +71,7 @@ fn k2_open_attempts_wait() {
 
 #[test]
 fn k2_a_rotation_and_an_undo_are_refused() {
-    for goal in [by_command(), by_schedule(-1), Goal::Undo] {
+    for goal in [by_command(), by_schedule(-1), Goal::Undo(None)] {
         let mut world = World::new(in_grace());
         let ended = world.run_at(0, off(request(goal)));
         let RunResult::Refused(why) = &ended.result else {

@@ -25,7 +25,7 @@ pub fn world() -> World {
 }
 
 pub fn undo() -> RunRequest {
-    let mut request = request(Goal::Undo);
+    let mut request = request(Goal::Undo(None));
     request.holder.is_daemon = false;
     request.holder.instance = "cli".into();
     request
@@ -215,4 +215,85 @@ fn p9_an_undo_enables_only_a_token_that_is_proven_to_be_this_secrets_own() {
     world.edit().retiring[0].digest = None;
     let ended = world.run_at(100, undo());
     assert_eq!(ended.result, RunResult::Done { wake: None });
+}
+
+/// An undo of this token, or of the previous one.
+fn undo_to(token: Option<&str>) -> RunRequest {
+    RunRequest {
+        goal: Goal::Undo(token.map(id)),
+        ..undo()
+    }
+}
+
+#[test]
+fn p4_an_undo_is_not_undone_unless_a_person_names_the_token() {
+    let mut world = world();
+    assert_eq!(
+        world.run_at(100, undo()).result,
+        RunResult::Done { wake: None }
+    );
+    let before = world.document().clone();
+    let ended = world.run_at(101, undo());
+    let RunResult::Refused(why) = &ended.result else {
+        panic!("{:?}", ended.result);
+    };
+    assert!(why.contains("--token dt0c01.CUR"), "{why}");
+    assert!(ended.effects().is_empty() && *world.document() == before);
+    let ended = world.run_at(102, undo_to(Some("CUR")));
+    assert_eq!(ended.result, RunResult::Done { wake: None });
+    assert!(world.document().is_current(&id("CUR")));
+    // That was a step back in time, too, whoever names it.
+    let ended = world.run_at(103, undo());
+    assert!(matches!(&ended.result, RunResult::Refused(why) if why.contains("--token dt0c01.OLD")));
+}
+
+#[test]
+fn p4_a_value_that_a_person_put_back_by_hand_is_not_undone_either() {
+    let mut world = world();
+    world.put(crate::builders::value("OLD"));
+    let mut look = request(Goal::Settle);
+    look.hints.reread_secret = true;
+    let ended = world.run_at(100, look);
+    assert!(
+        world.document().is_current(&id("OLD")),
+        "{:?}",
+        ended.result
+    );
+    let ended = world.run_at(101, undo());
+    assert!(matches!(&ended.result, RunResult::Refused(why) if why.contains("--token dt0c01.CUR")));
+}
+
+#[test]
+fn p7_only_a_retiring_token_of_this_secret_can_be_named() {
+    let mut world = world();
+    let before = world.document().clone();
+    let ended = world.run_at(100, undo_to(Some("OTHER")));
+    assert!(
+        matches!(&ended.result, RunResult::Refused(why) if why.contains("dt0c01.OTHER is no retiring token"))
+    );
+    assert!(ended.effects().is_empty() && *world.document() == before);
+}
+
+#[test]
+fn p7_a_dry_run_of_an_undo_names_both_tokens_and_changes_nothing() {
+    let mut world = world();
+    let before = world.document().clone();
+    let dry = |request: RunRequest| RunRequest {
+        dry_run: true,
+        ..request
+    };
+    let ended = world.run_at(100, dry(undo()));
+    let RunResult::DryRun(text) = &ended.result else {
+        panic!("{:?}", ended.result);
+    };
+    let both = text.contains("make dt0c01.OLD the current value again")
+        && text.contains("dt0c01.CUR would retire");
+    assert!(both, "{text}");
+    assert!(ended.effects().is_empty() && *world.document() == before);
+    world.tokens.remove(&id("OLD"));
+    let ended = world.run_at(101, dry(undo()));
+    assert!(matches!(&ended.result, RunResult::Refused(why) if why.contains("gone at Dynatrace")));
+    world.journal = None;
+    let ended = world.run_at(102, dry(undo()));
+    assert!(matches!(&ended.result, RunResult::Refused(why) if why.contains("never rotated")));
 }

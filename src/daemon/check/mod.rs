@@ -59,12 +59,6 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// The worst grade.
-    pub fn worst(&self) -> Grade {
-        let grades = self.list.iter().map(|finding| finding.grade);
-        grades.max().unwrap_or(Grade::Ok)
-    }
-
     fn add(&mut self, grade: Grade, about: &str, text: impl Into<String>) {
         self.list.push(Finding {
             grade,

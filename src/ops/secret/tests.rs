@@ -48,6 +48,7 @@ fn retiring(due: Timestamp) -> Entry {
         id: TokenId::new("dt0c01.OLD"),
         state: RetiringState::Grace,
         base: 1,
+        undone: false,
         clean_through: 1,
         since: at(-60),
         due,

@@ -284,6 +284,7 @@ fn entry(
         outage_counted_until: None,
         missed: None,
         failure: None,
+        undone: false,
         unknown: Default::default(),
     }
 }

@@ -111,7 +111,7 @@ impl World {
             },
             id,
             goal: match (who.undo, serve) {
-                (true, _) => Goal::Undo,
+                (true, _) => Goal::Undo(None),
                 (false, None) => Goal::Settle,
                 (false, Some(n)) => Goal::Rotate(RotationRequest {
                     due: Some(due(n)),

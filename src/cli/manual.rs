@@ -1,0 +1,307 @@
+//! What help and manual pages say beside the options: descriptions, examples, files, variables, exit status.
+
+/// The explanation of one command.
+pub struct Manual {
+    /// What it does, in a few sentences.
+    pub description: &'static str,
+    /// Command lines, each with what it is for.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// Files that it reads.
+    pub files: &'static [(&'static str, &'static str)],
+    /// Environment variables that it reads.
+    pub environment: &'static [(&'static str, &'static str)],
+    /// The exit status.
+    pub exit_status: &'static [(u8, &'static str)],
+}
+
+type Pairs = &'static [(&'static str, &'static str)];
+
+const CONFIGURATION: Pairs = &[
+    (
+        "/etc/dtrotate/dtrotate.toml",
+        "The configuration; see dtrotate.toml(5).",
+    ),
+    (
+        "/etc/dtrotate/conf.d/*.toml",
+        "Drop-in files, read in the order of their names.",
+    ),
+];
+
+const CONFIG: (&str, &str) = ("DTROTATE_CONFIG", "The configuration file, like --config.");
+const OVERRIDE: (&str, &str) = (
+    "DTROTATE_SECTION__KEY",
+    "Overrides a key of the configuration, such as DTROTATE_VAULT__ADDRESS.",
+);
+const INSTANCE: (&str, &str) = (
+    "DTROTATE_INSTANCE",
+    "The name in claims and log lines; default: HOSTNAME/daemon. Each replica needs its own. Commands append /command-PID.",
+);
+const ADDRESS: (&str, &str) = (
+    "BAO_ADDR, VAULT_ADDR, BAO_NAMESPACE, VAULT_NAMESPACE, BAO_CACERT, VAULT_CACERT",
+    "Defaults of [vault] address, namespace and ca_file.",
+);
+const TOKEN: (&str, &str) = (
+    "BAO_TOKEN, VAULT_TOKEN",
+    "The Vault token. In every command but run it overrides [vault.auth], so that Vault's audit log shows the person.",
+);
+const LOG: (&str, &str) = (
+    "RUST_LOG",
+    "The level of the log where [log] level is not set.",
+);
+const COMMANDS: Pairs = &[CONFIG, OVERRIDE, INSTANCE, ADDRESS, TOKEN, LOG];
+
+const DONE: (u8, &str) = (0, "Success.");
+const USAGE: (u8, &str) = (2, "Wrong usage, or a name that does not exist.");
+const UNREACHABLE: (u8, &str) = (69, "Vault or Dynatrace cannot be reached.");
+const BUSY: (u8, &str) = (75, "Another process holds the claim; try again later.");
+const BAD_CONFIG: (u8, &str) = (78, "The configuration is not valid.");
+
+/// The explanation of the program or of one of its commands.
+pub fn of(command: &str) -> Manual {
+    match command {
+        "dtrotate" => Manual {
+            description: "Rotates Dynatrace tokens on cron schedules and keeps the current value in HashiCorp Vault or OpenBao. `dtrotate run` is the \
+                          daemon; the other commands check, show and change what it does. Results go to stdout, logs and problems to stderr.",
+            examples: &[
+                (
+                    "dtrotate check",
+                    "Validate the configuration and verify all permissions.",
+                ),
+                ("dtrotate run", "Run the daemon."),
+                ("dtrotate status", "Show what needs a human."),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                DONE,
+                (1, "The operation failed, or a human is needed."),
+                USAGE,
+                UNREACHABLE,
+                BUSY,
+                BAD_CONFIG,
+            ],
+        },
+        "run" => Manual {
+            description: "Runs the daemon in the foreground, for systemd or a container. SIGHUP reloads the configuration; SIGTERM finishes what is \
+                          running and stops; a second signal stops at once. It stays up while Vault or Dynatrace cannot be reached.",
+            examples: &[(
+                "dtrotate run --config dtrotate.toml",
+                "Run with this configuration.",
+            )],
+            files: CONFIGURATION,
+            environment: &[
+                CONFIG,
+                OVERRIDE,
+                INSTANCE,
+                ADDRESS,
+                LOG,
+                (
+                    "NOTIFY_SOCKET, WATCHDOG_USEC, JOURNAL_STREAM",
+                    "Set by systemd: readiness, watchdog, and a log with fields.",
+                ),
+            ],
+            exit_status: &[
+                (0, "Stopped by a signal."),
+                (1, "It cannot start, or a second signal stopped it at once."),
+                (2, "Wrong usage."),
+                BAD_CONFIG,
+            ],
+        },
+        "check" => Manual {
+            description: "Validates the configuration (errors include line and column), verifies the permissions at Vault and Dynatrace, compares \
+                          with the running daemon, and prints problems, warnings and a summary. It changes nothing.",
+            examples: &[
+                ("dtrotate check", "Problems and warnings of everything."),
+                (
+                    "dtrotate check dynatrace/ci",
+                    "Everything about one secret, with its next due times.",
+                ),
+                (
+                    "dtrotate check --offline",
+                    "Validate the configuration on a machine without access to Vault.",
+                ),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                (0, "No problem was found; there may be warnings."),
+                (1, "A problem was found."),
+                USAGE,
+                UNREACHABLE,
+                BAD_CONFIG,
+            ],
+        },
+        "status" => Manual {
+            description: "Shows the status of secrets, problems first. It queries the running daemon and falls back to the journal in Vault. \
+                          Names may also be ids of tokens: current or retiring ones.",
+            examples: &[
+                ("dtrotate status", "All secrets."),
+                (
+                    "dtrotate status 'dynatrace/prod/*'",
+                    "Everything about the secrets that match.",
+                ),
+                (
+                    "dtrotate status dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX",
+                    "The secret that this token belongs to.",
+                ),
+                (
+                    "dtrotate status --json | jq '.troubles[].message'",
+                    "For machines; docs/status.md describes the fields.",
+                ),
+            ],
+            files: CONFIGURATION,
+            environment: &[
+                CONFIG,
+                OVERRIDE,
+                ADDRESS,
+                TOKEN,
+                LOG,
+                ("NO_COLOR", "If not empty, no colors are used."),
+            ],
+            exit_status: &[
+                (0, "Nothing needs a human."),
+                (1, "Something needs a human."),
+                USAGE,
+                (69, "Neither a daemon nor Vault can be reached."),
+                BAD_CONFIG,
+            ],
+        },
+        "rotate" => Manual {
+            description: "Rotates secrets now, under the same claims as a daemon, [limits] concurrency at a time in each environment. It prints \
+                          each result as soon as it is known: both token ids, the version of the secret, and when the old token is disabled and \
+                          deleted. Old tokens that are due by then are disabled and deleted before it ends. On a terminal it asks before it \
+                          rotates more than ten secrets; without one, --all and full names need no confirmation, but patterns and \
+                          --environment that match more than ten need --yes.",
+            examples: &[
+                (
+                    "dtrotate rotate dynatrace/ci --dry-run",
+                    "Show what would be done.",
+                ),
+                ("dtrotate rotate dynatrace/ci", "Rotate one secret."),
+                (
+                    "dtrotate rotate 'dynatrace/prod/**' --yes",
+                    "Rotate all secrets below a folder without a question.",
+                ),
+                (
+                    "dtrotate rotate --all --json | jq -r 'select(.exit_status != 0) | .secret'",
+                    "Rotate everything and list what failed.",
+                ),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                (0, "All secrets were rotated."),
+                (
+                    1,
+                    "The rotation of a secret failed; the message says what to do.",
+                ),
+                USAGE,
+                UNREACHABLE,
+                BUSY,
+                BAD_CONFIG,
+            ],
+        },
+        "undo" => Manual {
+            description: "Makes the previous token of a secret its current value again, as long as it exists (grace and quarantine): it is \
+                          enabled, verified and stored; the newer token retires. An undo is not undone by a second one: name the newer token \
+                          with --token.",
+            examples: &[
+                (
+                    "dtrotate undo dynatrace/ci --dry-run",
+                    "Show both tokens; change nothing.",
+                ),
+                (
+                    "dtrotate undo dynatrace/ci",
+                    "Bring the previous token back.",
+                ),
+                (
+                    "dtrotate undo dynatrace/ci --token dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX",
+                    "Bring this retiring token back.",
+                ),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                DONE,
+                (1, "It cannot be undone; the current value is unchanged."),
+                USAGE,
+                UNREACHABLE,
+                BUSY,
+                BAD_CONFIG,
+            ],
+        },
+        "forget" => Manual {
+            description: "Drops a retiring token that dtrotate cannot prove to be its own, or cannot disable or delete, from the journal. The \
+                          token is left as it is at Dynatrace.",
+            examples: &[(
+                "dtrotate forget dynatrace/ci --token dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX",
+                "Drop this token after you have dealt with it in Dynatrace.",
+            )],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                DONE,
+                (1, "It is no retiring token of this secret."),
+                USAGE,
+                UNREACHABLE,
+                BUSY,
+                BAD_CONFIG,
+            ],
+        },
+        "health" => Manual {
+            description: "Queries the running daemon at [ops] listen for readiness, for a container without a shell. It reads nothing else of the \
+                          configuration.",
+            examples: &[("dtrotate health", "As the health check of a container.")],
+            files: CONFIGURATION,
+            environment: &[CONFIG, OVERRIDE],
+            exit_status: &[
+                (0, "Ready."),
+                (1, "Not ready, or no daemon answers."),
+                (2, "Wrong usage."),
+            ],
+        },
+        "demo" => Manual {
+            description: "Runs the daemon on embedded stand-ins for Vault and Dynatrace, with schedules of a few seconds. Nothing is installed.",
+            examples: &[("dtrotate demo", "Watch three secrets rotate.")],
+            files: &[],
+            environment: &[],
+            exit_status: &[(0, "Stopped by a signal."), (1, "It cannot start.")],
+        },
+        "schema" => Manual {
+            description: "Prints the JSON Schema of the configuration file, with which an editor completes and explains the keys.",
+            examples: &[(
+                "dtrotate schema >dtrotate.schema.json",
+                "Put it beside the configuration.",
+            )],
+            files: &[],
+            environment: &[],
+            exit_status: &[DONE, (1, "It cannot be written."), (2, "Wrong usage.")],
+        },
+        "completions" => Manual {
+            description: "Prints a script that completes commands and options of dtrotate in a shell.",
+            examples: &[(
+                "dtrotate completions bash >/etc/bash_completion.d/dtrotate",
+                "Install it for bash.",
+            )],
+            files: &[],
+            environment: &[],
+            exit_status: &[DONE, (1, "It cannot be written."), (2, "Wrong usage.")],
+        },
+        other => panic!("the command {other} has no manual"),
+    }
+}
+
+impl Manual {
+    /// The text below the options in --help.
+    pub fn after_help(&self) -> String {
+        let mut text = "Examples:\n".to_owned();
+        for (command, purpose) in self.examples {
+            text += &format!("  {command}\n      {purpose}\n");
+        }
+        text += "\nExit status:\n";
+        for (code, meaning) in self.exit_status {
+            text += &format!("  {code:<3} {meaning}\n");
+        }
+        text
+    }
+}

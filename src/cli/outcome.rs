@@ -1,0 +1,314 @@
+//! What a command did to one secret: one document for machines, a few lines for people. Both show ids, never a value.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::daemon::foreground::{self, Finished};
+use crate::ops::humanize::{due, exact, hanging};
+use crate::ops::secret::Retiring;
+use crate::sanitize;
+use rotation::command::RunResult;
+use rotation::error::CallError;
+use rotation::event::{EventName, Report};
+use rotation::record::{Record, RetiringState};
+use rotation::runner::Ended;
+use rotation::token::TokenId;
+
+use super::Exit;
+
+/// What a person asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    Rotate,
+    Undo,
+    Forget,
+}
+
+/// What became of one secret. The fields are an interface: docs/commands.md.
+#[derive(Debug, Serialize)]
+pub(super) struct Outcome {
+    secret: String,
+    environment: String,
+    result: Word,
+    /// The sentence: what was done; or what went wrong, with its cure.
+    message: String,
+    /// The stable code of a failure.
+    reason: Option<&'static str>,
+    /// The token that was replaced.
+    from: Option<TokenId>,
+    /// The token that is the current value now.
+    to: Option<TokenId>,
+    /// The version of the secret that holds it.
+    version: Option<u64>,
+    /// Old tokens that this command deleted.
+    deleted: Vec<TokenId>,
+    /// Old tokens on their way out.
+    retiring: Vec<Retiring>,
+    /// Why what was due could not be retired.
+    retirement: Option<String>,
+    exit_status: u8,
+    #[serde(skip)]
+    exit: Exit,
+    #[serde(skip)]
+    quarantine: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Rotated,
+    Restored,
+    Dropped,
+    DryRun,
+    Superseded,
+    Busy,
+    Unavailable,
+    Failed,
+}
+
+impl Word {
+    fn for_people(self) -> &'static str {
+        match self {
+            Word::Rotated => "rotated",
+            Word::Restored => "restored",
+            Word::Dropped => "dropped",
+            Word::DryRun => "dry run",
+            Word::Superseded => "not rotated",
+            Word::Busy => "busy",
+            Word::Unavailable => "unavailable",
+            Word::Failed => "failed",
+        }
+    }
+}
+
+impl Outcome {
+    /// Of what `task` did.
+    pub(super) fn new(task: Task, finished: &Finished<'_>) -> Outcome {
+        let plan = &finished.secret.plan;
+        let blank = Outcome {
+            secret: plan.name.clone(),
+            environment: plan.coordinates.environment.clone(),
+            result: Word::Failed,
+            message: String::new(),
+            reason: None,
+            from: None,
+            to: None,
+            version: None,
+            deleted: vec![],
+            retiring: vec![],
+            retirement: None,
+            exit_status: 0,
+            exit: Exit::Failed,
+            quarantine: plan.quarantine,
+        };
+        let mut outcome = match &finished.ended {
+            Ok(ended) => blank.of_run(task, ended),
+            Err(error) => blank.of_error(error),
+        };
+        if let Some(retirement) = &finished.retirement {
+            outcome.add_retirement(retirement);
+        }
+        outcome.message = outcome
+            .message
+            .trim_start_matches(&format!("{}: ", plan.name))
+            .to_owned();
+        outcome.exit_status = outcome.exit.code();
+        outcome
+    }
+
+    /// What it means for the exit status.
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    fn of_run(mut self, task: Task, ended: &Ended) -> Outcome {
+        let record = foreground::record(ended);
+        self.retiring = record.map(Retiring::all).unwrap_or_default();
+        match &ended.result {
+            RunResult::Done { .. } => self.of_reports(task, &ended.reports, record),
+            RunResult::DryRun(text) => self.with(Word::DryRun, Exit::Success, text),
+            RunResult::ClaimedElsewhere { holder, .. } => {
+                let text = format!("{holder} holds the claim; try again when it has finished");
+                self.with(Word::Busy, Exit::Busy, &text)
+            }
+            RunResult::Failed { reason, .. } => {
+                let failure = record.and_then(|record| record.health.failure.as_ref());
+                let message = failure.map_or("the rotation failed", |failure| &failure.message);
+                self.reason = Some(reason.as_str());
+                self.with(Word::Failed, Exit::Failed, message)
+            }
+            RunResult::JournalUnreadable(why)
+            | RunResult::JournalImplausible(why)
+            | RunResult::Refused(why)
+            | RunResult::InternalError(why) => self.with(Word::Failed, Exit::Failed, why),
+            RunResult::Retry(error) => self.of_error(error),
+        }
+    }
+
+    fn of_error(self, error: &CallError) -> Outcome {
+        let exit = Exit::of(error);
+        let word = match exit {
+            Exit::Unreachable => Word::Unavailable,
+            Exit::Busy => Word::Busy,
+            _ => Word::Failed,
+        };
+        self.with(word, exit, &error.what)
+    }
+
+    /// The run came to rest: its reports say with what.
+    fn of_reports(mut self, task: Task, reports: &[Report], record: Option<&Record>) -> Outcome {
+        let find = |event| reports.iter().rfind(|report| report.event == event);
+        let current = record.and_then(|record| record.current.as_ref());
+        let place = record.map_or(String::new(), |record| {
+            let at = &record.coordinates;
+            format!("{}/{}", at.mount, at.path)
+        });
+        let done = match task {
+            Task::Rotate => find(EventName::RotationSucceeded),
+            Task::Undo => find(EventName::UndoSucceeded),
+            Task::Forget => {
+                let text =
+                    "the token is no longer in the journal; it is left as it is at Dynatrace";
+                return self.with(Word::Dropped, Exit::Success, text);
+            }
+        };
+        let (Some(current), true) = (current, done.is_some() || task == Task::Undo) else {
+            return match find(EventName::SecretChangedElsewhere) {
+                Some(report) => self.with(Word::Superseded, Exit::Failed, &report.message),
+                None => {
+                    let name = self.secret.clone();
+                    let text = format!(
+                        "the run ended without a new token; `dtrotate status {name}` shows the secret"
+                    );
+                    self.with(Word::Failed, Exit::Failed, &text)
+                }
+            };
+        };
+        self.from = done.and_then(|report| report.old_token_id.clone());
+        self.to = Some(current.id.clone());
+        self.version = Some(current.version);
+        let word = match task {
+            Task::Undo => Word::Restored,
+            _ => Word::Rotated,
+        };
+        let mut message = format!(
+            "the current value is version {} of {place}",
+            current.version
+        );
+        let recorded = find(EventName::RotationRecovered).filter(|it| it.token_id.is_some());
+        if let Some(recorded) = recorded {
+            message += &format!("; before that, {}", recorded.message);
+        }
+        self.with(word, Exit::Success, &message)
+    }
+
+    fn with(mut self, result: Word, exit: Exit, message: &str) -> Outcome {
+        self.result = result;
+        self.exit = exit;
+        message.clone_into(&mut self.message);
+        self
+    }
+
+    /// What was due when the rotation had ended.
+    fn add_retirement(&mut self, retirement: &Result<Ended, CallError>) {
+        let ended = match retirement {
+            Ok(ended) => ended,
+            Err(error) => return self.retirement_failed(&error.what, Exit::of(error)),
+        };
+        let gone = ended
+            .reports
+            .iter()
+            .filter(|report| report.event == EventName::TokenDeleted);
+        self.deleted = gone.filter_map(|report| report.token_id.clone()).collect();
+        if let Some(record) = foreground::record(ended) {
+            self.retiring = Retiring::all(record);
+        }
+        match &ended.result {
+            RunResult::Retry(error) => self.retirement_failed(&error.what, Exit::of(error)),
+            RunResult::JournalUnreadable(why)
+            | RunResult::JournalImplausible(why)
+            | RunResult::Refused(why)
+            | RunResult::InternalError(why) => self.retirement_failed(why, Exit::Failed),
+            // Another holder retires it; what failed and needs a human is in the entries.
+            RunResult::ClaimedElsewhere { .. }
+            | RunResult::Done { .. }
+            | RunResult::DryRun(_)
+            | RunResult::Failed { .. } => {}
+        }
+        let blocked = EventName::RetirementBlocked.as_str();
+        let mut problems = self.retiring.iter().flat_map(|entry| &entry.problems);
+        if problems.any(|problem| problem.event == blocked) {
+            self.exit = self.exit.max(Exit::Failed);
+        }
+    }
+
+    fn retirement_failed(&mut self, why: &str, exit: Exit) {
+        self.retirement = Some(why.to_owned());
+        self.exit = self.exit.max(exit);
+    }
+
+    /// A few lines that fit a terminal.
+    pub(super) fn text(&self, now: Timestamp) -> String {
+        let mut text = String::new();
+        let mut line = |head: &str, value: &str| {
+            text += &hanging(head, &sanitize::line(value));
+        };
+        if let Some(from) = &self.from {
+            line("  from      ", from.as_str());
+        }
+        if let Some(to) = &self.to {
+            line("  to        ", to.as_str());
+        }
+        line("  ", &self.message);
+        if let Some(reason) = self.reason {
+            line("  reason    ", reason);
+        }
+        for id in &self.deleted {
+            line("  old token ", &format!("{id} is deleted"));
+        }
+        for entry in &self.retiring {
+            line("  old token ", &self.next(entry, now));
+        }
+        if let Some(why) = &self.retirement {
+            line("  problem   ", why);
+        }
+        let head = sanitize::line(&format!("{}: {}", self.secret, self.result.for_people()));
+        head + "\n" + &text
+    }
+
+    /// What is next for a retiring token.
+    fn next(&self, entry: &Retiring, now: Timestamp) -> String {
+        let id = &entry.id;
+        let at = |at: Timestamp| format!("{} ({})", due(at, now), exact(at));
+        let quarantine = SignedDuration::try_from(self.quarantine).unwrap_or_default();
+        let deleted = entry
+            .due
+            .max(now)
+            .checked_add(quarantine)
+            .unwrap_or(entry.due);
+        let mut text = match entry.state {
+            RetiringState::Grace => format!(
+                "{id} is disabled {} and deleted {}",
+                at(entry.due),
+                at(deleted)
+            ),
+            RetiringState::Quarantine => {
+                format!("{id} is disabled; it is deleted {}", at(entry.due))
+            }
+            RetiringState::Disabling | RetiringState::Deleting => format!(
+                "{id} is to be {}; whether the call took effect is examined {}",
+                entry.next_step(),
+                at(entry.due)
+            ),
+        };
+        if let Some(from) = entry.held_since.and(entry.used_from.as_deref()) {
+            text += &format!("; it is still used from {from}");
+        }
+        for problem in &entry.problems {
+            text += &format!("; {}", problem.message);
+        }
+        text
+    }
+}

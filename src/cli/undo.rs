@@ -1,0 +1,57 @@
+//! `dtrotate undo` and `dtrotate forget`: what concerns one retiring token of one secret.
+
+use rotation::token::TokenId;
+
+use super::outcome::Task;
+use super::rotate::{Results, choose, start};
+use super::selection::Selection;
+use super::{Arguments, Exit};
+
+/// Which token to bring back.
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// Name of the secret
+    name: String,
+    /// Bring this retiring token back; needed to undo an undo
+    #[arg(long, value_name = "ID")]
+    token: Option<String>,
+    /// Print what would be done; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print a JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which token to drop.
+#[derive(clap::Args)]
+pub(super) struct ForgetOptions {
+    /// Name of the secret
+    name: String,
+    /// Drop this retiring token
+    #[arg(long, value_name = "ID")]
+    token: String,
+    /// Print a JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn undo(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
+    let settings = start(arguments)?;
+    let secret = choose(&Selection::of(&options.name), &settings.secrets)?[0];
+    let token = options.token.as_deref().map(TokenId::new);
+    let results = Results::start(Task::Undo, options.json, 1)?;
+    results.run(&settings, options.dry_run, async |foreground, done| {
+        done(foreground.undo(secret, token).await);
+    })
+}
+
+pub(super) fn forget(arguments: &Arguments, options: &ForgetOptions) -> Result<Exit, Exit> {
+    let settings = start(arguments)?;
+    let secret = choose(&Selection::of(&options.name), &settings.secrets)?[0];
+    let token = TokenId::new(&options.token);
+    let results = Results::start(Task::Forget, options.json, 1)?;
+    results.run(&settings, false, async |foreground, done| {
+        done(foreground.forget(secret, token).await);
+    })
+}

@@ -1,0 +1,358 @@
+//! Commands that act on secrets: in the foreground, under the same claims as a daemon, several secrets at the same time. What is due for
+//! retirement when a rotation has ended is retired as well, because there may be no daemon that would do it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::stream::{self, Stream, StreamExt};
+
+use crate::clock;
+use crate::config::{SecretSettings, Settings};
+use rotation::command::RunResult;
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::event::EventName;
+use rotation::ports::{Journal, JournalRead};
+use rotation::record::{Record, Trigger};
+use rotation::request::{
+    ClaimObservation, CurrentTokens, Epochs, Goal, Hints, Holder, JournalSnapshot, Known,
+    RotationRequest,
+};
+use rotation::runner::Ended;
+use rotation::token::TokenId;
+
+use super::assemble::{self, AssembleError};
+use super::job::{self, Office, Start};
+use super::journal_index;
+use super::sweep;
+
+/// The runs of one command: its clients, and its name in claims.
+pub struct Foreground<'a> {
+    settings: &'a Settings,
+    office: Office,
+    holder: Holder,
+    installation: String,
+    dry_run: bool,
+    epochs: tokio::sync::OnceCell<Arc<Epochs>>,
+}
+
+/// Why a command could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The clients cannot be built.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// The journal cannot be reached.
+    #[error(transparent)]
+    Journal(#[from] CallError),
+}
+
+/// What became of one secret.
+pub struct Finished<'a> {
+    /// The secret.
+    pub secret: &'a SecretSettings,
+    /// How its run ended.
+    pub ended: Result<Ended, CallError>,
+    /// How the retirements that were due after it ended; none = none was due.
+    pub retirement: Option<Result<Ended, CallError>>,
+}
+
+impl<'a> Foreground<'a> {
+    /// Connects. `instance` must differ from every daemon's, so that neither takes the other's claim for its own. A dry run changes
+    /// nothing, not even the journal's first document.
+    pub async fn open(
+        settings: &'a Settings,
+        instance: String,
+        dry_run: bool,
+    ) -> Result<Self, OpenError> {
+        let office = Office::new(assemble::assemble(settings)?, settings);
+        let ledger = &office.wired.ledger;
+        let installation = match dry_run {
+            true => ledger.known_installation().await?.unwrap_or_default(),
+            false => ledger.installation().await?,
+        };
+        let holder = Holder {
+            instance,
+            boot: job::mark(),
+            is_daemon: false,
+        };
+        Ok(Foreground {
+            settings,
+            office,
+            holder,
+            installation,
+            dry_run,
+            epochs: tokio::sync::OnceCell::new(),
+        })
+    }
+
+    /// Rotates each secret, `limits.concurrency` at a time in each environment, and retires what is due then. `confirmed` = for these
+    /// secrets, rights that only the journal knows may be given to the new token. Each result is handed to `done` as soon as it is known.
+    pub async fn rotate(
+        &self,
+        secrets: Vec<&'a SecretSettings>,
+        confirmed: impl Fn(&SecretSettings) -> bool,
+        mut done: impl FnMut(Finished<'a>),
+    ) {
+        self.compare_clocks(&secrets).await;
+        let runs = self.concurrently(secrets, |secret| self.rotate_one(secret, confirmed(secret)));
+        let mut runs = std::pin::pin!(runs);
+        let mut due = vec![];
+        while let Some((secret, ended)) = runs.next().await {
+            let finished = Finished {
+                secret,
+                ended,
+                retirement: None,
+            };
+            match self.is_retirement_due(&finished) {
+                true => due.push(finished),
+                false => done(finished),
+            }
+        }
+        // After the rotations, so that it is known what every secret holds now.
+        let urls = due
+            .iter()
+            .map(|it| it.secret.plan.coordinates.base_url.as_str());
+        let holders =
+            journal_index::holders(&self.office.wired, self.settings, urls.collect()).await;
+        let mut rotated: BTreeMap<&str, Finished<'a>> = BTreeMap::new();
+        let secrets: Vec<_> = due.iter().map(|finished| finished.secret).collect();
+        rotated.extend(due.into_iter().map(|it| (it.secret.plan.name.as_str(), it)));
+        let runs = self.concurrently(secrets, |secret| self.retire(secret, &holders));
+        let mut runs = std::pin::pin!(runs);
+        while let Some((secret, ended)) = runs.next().await {
+            if let Some(finished) = rotated.remove(secret.plan.name.as_str()) {
+                done(Finished {
+                    retirement: Some(ended),
+                    ..finished
+                });
+            }
+        }
+    }
+
+    /// Makes this retiring token of a secret its current value again, the previous one if none is named.
+    pub async fn undo(&self, secret: &'a SecretSettings, token: Option<TokenId>) -> Finished<'a> {
+        self.one(secret, Goal::Undo(token)).await
+    }
+
+    /// Drops a retiring token of a secret from its journal document; the token is left as it is.
+    pub async fn forget(&self, secret: &'a SecretSettings, token: TokenId) -> Finished<'a> {
+        self.one(secret, Goal::Forget(token)).await
+    }
+
+    async fn one(&self, secret: &'a SecretSettings, goal: Goal) -> Finished<'a> {
+        Finished {
+            secret,
+            ended: self.run(secret, goal, None).await,
+            retirement: None,
+        }
+    }
+
+    /// Applies `work` to each secret, `limits.concurrency` at a time in each environment: a slow one does not hold up the others.
+    fn concurrently<T, F: Future<Output = T>>(
+        &self,
+        secrets: Vec<&'a SecretSettings>,
+        work: impl Fn(&'a SecretSettings) -> F,
+    ) -> impl Stream<Item = (&'a SecretSettings, T)> {
+        let mut environments: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for secret in secrets {
+            let run = work(secret).map(move |ended| (secret, ended));
+            let environment = &secret.plan.coordinates.environment;
+            environments.entry(environment).or_default().push(run);
+        }
+        let most = self.settings.limits.concurrency;
+        let streams = environments.into_values();
+        stream::select_all(streams.map(|runs| stream::iter(runs).buffer_unordered(most)))
+    }
+
+    /// Asks each environment for its time once, so that not every run does it.
+    async fn compare_clocks(&self, secrets: &[&SecretSettings]) {
+        let names: BTreeSet<&str> = secrets
+            .iter()
+            .map(|secret| secret.plan.coordinates.environment.as_str())
+            .collect();
+        let asks = names
+            .into_iter()
+            .map(|environment| sweep::clock_state(&self.office, environment));
+        futures_util::future::join_all(asks).await;
+    }
+
+    async fn rotate_one(
+        &self,
+        secret: &SecretSettings,
+        confirmed: bool,
+    ) -> Result<Ended, CallError> {
+        let goal = || {
+            Goal::Rotate(RotationRequest {
+                due: None,
+                trigger: Trigger::Command,
+                accept_recorded_rights: confirmed,
+            })
+        };
+        let mut first = self.run(secret, goal(), None).await?;
+        if !only_recorded(&first) {
+            return Ok(first);
+        }
+        // What a dead process had stored is the current value now, but it has not been rotated yet.
+        let mut second = self.run(secret, goal(), None).await?;
+        first.reports.append(&mut second.reports);
+        Ok(Ended {
+            reports: first.reports,
+            ..second
+        })
+    }
+
+    async fn retire(
+        &self,
+        secret: &SecretSettings,
+        holders: &BTreeMap<&str, journal_index::Holders>,
+    ) -> Result<Ended, CallError> {
+        let holders = holders.get(secret.plan.coordinates.base_url.as_str());
+        let tokens = holders.cloned().transpose()?.unwrap_or_default();
+        self.run(secret, Goal::Settle, Some(tokens)).await
+    }
+
+    /// One run, or two: a claim that is older than `claim_timeout` is watched for that long, because its holder may be dead, and
+    /// there may be no daemon that takes it over.
+    async fn run(
+        &self,
+        secret: &SecretSettings,
+        goal: Goal,
+        current_tokens: Option<Arc<CurrentTokens>>,
+    ) -> Result<Ended, CallError> {
+        let first = self.run_once(secret, goal.clone(), current_tokens.clone(), None);
+        let first = first.await?;
+        let RunResult::ClaimedElsewhere {
+            recheck,
+            observation,
+            ..
+        } = first.result
+        else {
+            return Ok(first);
+        };
+        // A run that lost its own claim has reported what it began: it does not begin again.
+        if !first.reports.is_empty() || !is_old(&first, secret.plan.claim_timeout) {
+            return Ok(first);
+        }
+        tokio::time::sleep(recheck).await;
+        self.run_once(secret, goal, current_tokens, Some(observation))
+            .await
+    }
+
+    /// One run. Given the tokens that the other secrets hold, it also retires what is due.
+    async fn run_once(
+        &self,
+        secret: &SecretSettings,
+        goal: Goal,
+        current_tokens: Option<Arc<CurrentTokens>>,
+        observation: Option<ClaimObservation>,
+    ) -> Result<Ended, CallError> {
+        let environment = &secret.plan.coordinates.environment;
+        let (journal, epochs) = match self.office.wired.ledger.read(&secret.plan.name).await? {
+            JournalRead::Present { version, record } => {
+                let record = Some(record);
+                (
+                    Some(JournalSnapshot {
+                        cas: version,
+                        record,
+                    }),
+                    None,
+                )
+            }
+            // The identities of the other documents are needed only where a document is to be made.
+            JournalRead::Absent { .. } => {
+                let read = || journal_index::epochs(&self.office.wired.ledger);
+                (None, Some(self.epochs.get_or_try_init(read).await?.clone()))
+            }
+            JournalRead::Unreadable { .. } => (None, None),
+        };
+        let start = Start {
+            plan: Arc::new(secret.plan.clone()),
+            holder: self.holder.clone(),
+            installation: self.installation.clone(),
+            goal,
+            dry_run: self.dry_run,
+            hints: Hints::default(),
+            enabled: secret.enabled,
+            clock: sweep::clock_state(&self.office, environment).await,
+            may_retire: current_tokens.is_some(),
+            current_tokens: current_tokens.unwrap_or_default(),
+            epochs,
+            outage: None,
+            known: Known {
+                journal,
+                observation,
+                listing: None,
+            },
+        };
+        let run = AssertUnwindSafe(start.run(&self.office)).catch_unwind();
+        let mut ended = run.await.unwrap_or_else(|_| Ok(panicked()))?;
+        if let RunResult::Retry(error) = &mut ended.result {
+            self.explain(environment, error).await;
+        }
+        Ok(ended)
+    }
+
+    /// A refused management token: what is wrong with it is the answer of the environment to it.
+    async fn explain(&self, environment: &str, error: &mut CallError) {
+        if (error.service, error.kind) != (Service::Dynatrace, ErrorKind::Unauthorized) {
+            return;
+        }
+        if let Err(cause) = self.office.wired.management_token(environment).await
+            && cause.kind == ErrorKind::Unauthorized
+        {
+            *error = cause;
+        }
+    }
+
+    /// A former token of the secret is to be disabled or deleted now.
+    fn is_retirement_due(&self, finished: &Finished<'_>) -> bool {
+        let ended = finished.ended.as_ref().ok();
+        let ended = ended.filter(|ended| matches!(ended.result, RunResult::Done { .. }));
+        let record = ended.and_then(record);
+        let now = clock::now();
+        let due = |record: &Record| record.retiring.iter().any(|entry| entry.due <= now);
+        !self.dry_run && finished.secret.enabled && record.is_some_and(due)
+    }
+
+    /// Gives back what the command logged in for.
+    pub async fn close(self) {
+        self.office.wired.log_out().await;
+    }
+}
+
+/// The journal document as a run knew it last.
+pub fn record(ended: &Ended) -> Option<&Record> {
+    ended.journal.as_ref()?.record.as_deref()
+}
+
+/// The claim that kept the run from its work was taken longer ago than this, by this machine's clock.
+fn is_old(ended: &Ended, age: Duration) -> bool {
+    let claim = record(ended).and_then(|record| record.claim.as_ref());
+    let lapses = claim.and_then(|claim| claim.since.checked_add(age).ok());
+    lapses.is_some_and(|at| at <= clock::now())
+}
+
+/// The run found a token that a dead process had stored, recorded it, and did no more.
+fn only_recorded(ended: &Ended) -> bool {
+    let has = |event| ended.reports.iter().any(|report| report.event == event);
+    let recorded = |report: &rotation::event::Report| {
+        report.event == EventName::RotationRecovered && report.token_id.is_some()
+    };
+    matches!(ended.result, RunResult::Done { .. })
+        && ended.reports.iter().any(recorded)
+        && !has(EventName::RotationSucceeded)
+        && !has(EventName::SecretChangedElsewhere)
+}
+
+/// The end of a run that panicked: a fault of dtrotate in the run of one secret is no reason to give up the others.
+fn panicked() -> Ended {
+    let what = "internal error: the run panicked. Nothing is lost: the next run continues from the journal. Please report it";
+    Ended {
+        result: RunResult::InternalError(what.to_owned()),
+        journal: None,
+        reports: vec![],
+    }
+}
