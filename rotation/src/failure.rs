@@ -97,7 +97,7 @@ pub fn fail(cx: &Context<'_>, reason: Reason, message: &str, retry: Retry<'_>) -
     {
         // What keeps it from being rotated was reported already, and is to be fixed first.
         let result = RunResult::Failed {
-            reason: stuck.reason,
+            reason: stuck.reason.clone(),
             retry_at: None,
         };
         return Step::write(record, vec![], AfterWrite::Finish(result));
@@ -117,7 +117,7 @@ pub fn fail(cx: &Context<'_>, reason: Reason, message: &str, retry: Retry<'_>) -
     if retry_at.is_none() {
         transition::serve(cx, &mut record, served);
     }
-    let known = transition::fail(&mut record, reason, message, retry_at, cx.now);
+    let known = transition::fail(&mut record, reason.clone(), message, retry_at, cx.now);
     // That the value does not work, and what keeps it from being rotated, are one condition where the cause is the same.
     let invalid = reason.is_of_the_value() && record.health.invalid.take().is_some();
     let mut report = Report::new(event(retry_at), message);
@@ -125,7 +125,7 @@ pub fn fail(cx: &Context<'_>, reason: Reason, message: &str, retry: Retry<'_>) -
         // Reported already; it is repeated from the document while it lasts.
         report.level = Level::Debug;
     }
-    report.reason = Some(reason);
+    report.reason = Some(reason.clone());
     report.trigger = cx.request.rotation().map(|request| request.trigger);
     report.error = match retry {
         Retry::Automatic(error) => error.map(|error| error.what.clone()),
@@ -162,8 +162,9 @@ pub fn fail_retirement(cx: &Context<'_>, id: &TokenId, error: &CallError) -> Ste
         if error.kind == ErrorKind::Unclear && entry.state == RetiringState::Disabling {
             entry.disable_unconfirmed_since = Some(cx.now.wall);
         }
+        let reported = !reason.needs_human();
         let known = transition::fail_entry(entry, reason, &error.what, due, cx.now);
-        if reason.needs_human() && !known {
+        if !known && !reported {
             let message = format!("cannot retire {id}: {}", error.what);
             reports.push(Report::new(EventName::RetirementBlocked, message).token(id));
         }

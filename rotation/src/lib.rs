@@ -23,6 +23,7 @@ pub mod ledger;
 mod lookup;
 pub mod machine;
 pub mod marker;
+mod newer_word;
 pub mod observe;
 mod order;
 pub mod ownership;

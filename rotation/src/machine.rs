@@ -367,7 +367,7 @@ impl Run {
         // What is held belongs to the claim.
         let holds = claim.as_ref().is_some_and(|claim| match &claim.work {
             Work::Rotate { attempt, .. } => attempt.is_some(),
-            Work::Cleanup => false,
+            Work::Cleanup | Work::Newer(_) => false,
             Work::Undo { .. } | Work::Disable { .. } | Work::Delete { .. } => true,
         });
         if !holds {

@@ -1,6 +1,6 @@
 //! The state of a secret: what the value in Vault is to us. A pure function of what is known.
 
-use super::command::{Command, SecretSnapshot, ValueRef};
+use super::command::{Command, RunResult, SecretSnapshot, ValueRef};
 use super::context::Context;
 use super::ownership::{Kinship, kinship};
 use super::policy;
@@ -37,6 +37,14 @@ pub fn secret_state(cx: &Context<'_>) -> Decision<SecretState> {
         Lookup::NotFound => return Ok(unknown_value(cx, value)),
     };
     let record = cx.record;
+    if let Some(entry) = record.retiring(&info.id).filter(|entry| entry.is_newer()) {
+        // Whether it may become the current token again, only the version that wrote this knows.
+        return Err(Command::Finish(RunResult::JournalUnreadable(format!(
+            "{} holds {}, and only a newer version of dtrotate knows how that token retires; start that version, or put another token there",
+            cx.place(),
+            entry.id
+        ))));
+    }
     if let Some(entry) = record.retiring(&info.id)
         && (info.enabled || entry.state != RetiringState::Grace)
     {
@@ -150,13 +158,13 @@ pub fn fence_base(cx: &Context<'_>) -> Option<u64> {
     let version = secret.version();
     let waits =
         cx.record.retiring.iter().any(|entry| {
-            entry.due <= cx.now.wall && belongs_here(cx, entry) && entry.base == version
+            entry.due <= cx.now.wall && is_workable(cx, entry) && entry.base == version
         });
     let present = matches!(secret, SecretSnapshot::Present { .. });
     (waits && cx.request.env.history && present).then_some(version)
 }
 
-/// The retirement concerns the environment that this run talks to.
-pub fn belongs_here(cx: &Context<'_>, entry: &Retiring) -> bool {
-    entry.base_url == cx.plan().coordinates.base_url
+/// The retirement concerns the environment that this run talks to, and this version knows its state.
+pub fn is_workable(cx: &Context<'_>, entry: &Retiring) -> bool {
+    entry.base_url == cx.plan().coordinates.base_url && !entry.is_newer()
 }

@@ -9,7 +9,7 @@ use super::command::{Command, RunResult};
 use super::context::{AfterWrite, Context, Step};
 use super::error::{CallError, ErrorKind, Service};
 use super::failure;
-use super::observe::belongs_here;
+use super::observe::is_workable;
 use super::plausibility::implausible;
 use super::record::{Claim, Reason, Work};
 use super::request::{Clock, Goal};
@@ -87,14 +87,15 @@ fn claimed_elsewhere(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
         // What is known of another's claim may be old.
         return Err(Command::ReadJournal);
     }
-    Ok(match takeover::wait(cx, claim) {
-        Some(busy) => Step::finish(busy),
-        None if cx.request.dry_run => Step::finish(RunResult::DryRun(format!(
+    Ok(match (takeover::wait(cx, claim), &claim.work) {
+        (Some(busy), _) => Step::finish(busy),
+        (None, Work::Newer(_)) => takeover::not_understood(cx, claim),
+        (None, _) if cx.request.dry_run => Step::finish(RunResult::DryRun(format!(
             "{}: would first finish the interrupted work of {}",
             cx.plan().name,
             claim.holder
         ))),
-        None => takeover::take_over(cx, claim),
+        (None, _) => takeover::take_over(cx, claim),
     })
 }
 
@@ -210,6 +211,7 @@ fn claimed(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
             Some(candidate) => store::next(cx, candidate),
             None => Ok(undo::without_candidate(cx)),
         },
+        Work::Newer(_) => Ok(takeover::not_understood(cx, claim)),
     }
 }
 
@@ -239,7 +241,7 @@ fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
         .record
         .retiring
         .iter()
-        .filter(|entry| belongs_here(cx, entry))
+        .filter(|entry| is_workable(cx, entry))
         .map(|entry| least(entry.due.max(hold.unwrap_or(entry.due))));
     let open = cx
         .record

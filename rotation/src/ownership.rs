@@ -116,7 +116,7 @@ fn stood_in_a_version(cx: &Context<'_>, entry: &Retiring) -> Decision<bool> {
     }
     let origin = match entry.origin {
         Origin::Version(version) => version,
-        Origin::Marker => 0,
+        Origin::Marker | Origin::Newer(_) => 0,
     };
     for version in [origin, entry.base] {
         if version == 0 {

@@ -216,7 +216,7 @@ impl Record {
         settle: Duration,
         claim_timeout: Duration,
     ) -> Plan {
-        let policy = self.policy.unwrap_or_default();
+        let policy = self.policy.clone().unwrap_or_default();
         let length = |signed| Duration::try_from(signed).unwrap_or_default();
         Plan {
             name: self.name.clone(),

@@ -111,9 +111,10 @@ pub fn back_into_grace(cx: &Context<'_>, record: &mut Record, id: &TokenId, base
     }
 }
 
-/// The entry of a retiring token, to change it.
+/// The entry of a retiring token, to change it. One that only a newer version understands is not changed.
 pub fn entry_mut<'a>(record: &'a mut Record, id: &TokenId) -> Option<&'a mut Retiring> {
-    record.retiring.iter_mut().find(|entry| entry.id == *id)
+    let entry = record.retiring.iter_mut().find(|entry| entry.id == *id);
+    entry.filter(|entry| !entry.is_newer())
 }
 
 /// Moves the watermark of every entry over the version that was just stored against `base`: its content is known, and so is that of
@@ -196,12 +197,13 @@ pub fn fail(
         .as_ref()
         .map_or(0, |failure| failure.count)
         .saturating_add(1);
+    let since = former
+        .filter(|failure| failure.reason == reason)
+        .map_or(now.wall, |failure| failure.since);
     record.health.failure = Some(Failure {
         reason,
         message: message.to_owned(),
-        since: former
-            .filter(|failure| failure.reason == reason)
-            .map_or(now.wall, |failure| failure.since),
+        since,
         at: now.wall,
         count,
         retry_at,

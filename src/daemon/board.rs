@@ -262,7 +262,7 @@ fn trouble(line: &Line, since: Timestamp) -> status::Trouble {
         message: report.message.clone(),
         secret: secret.map(str::to_owned),
         environment: environment.map(str::to_owned),
-        reason: report.reason.map(|reason| reason.as_str().to_owned()),
+        reason: report.reason.as_ref().map(|it| it.as_str().to_owned()),
         since,
     }
 }

@@ -66,10 +66,10 @@ impl Life {
                 !entry.busy && entry.known.as_ref().is_some_and(|known| known.cas == seen)
             };
             if let Some(entry) = entry.filter(same) {
-                let before = entry.stuck();
+                let before = entry.stuck().cloned();
                 entry.learn(read, now);
                 // What is refused to one replica is refused to all: they do not drive each other.
-                if before.is_none() || before != entry.stuck() {
+                if before.is_none() || before.as_ref() != entry.stuck() {
                     entry.look_at(now);
                 }
             }

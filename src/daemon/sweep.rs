@@ -229,7 +229,7 @@ pub(super) fn note_troubles(board: &Board, name: &str, entry: &Entry, result: &R
     // The run that found it has told it already, and the one that ends it tells that.
     if let Some(failure) = stuck {
         let mut report = Report::new(EventName::RotationStuck, &failure.message);
-        report.reason = Some(failure.reason);
+        report.reason = Some(failure.reason.clone());
         let line = Line::of(report).since(Some(failure.since));
         board.raise(secret, line.secret(name, environment), false);
     } else {

@@ -169,8 +169,13 @@ fn key(channel: &str) -> String {
 /// What people are told. Another event or reason under the same key is another trouble.
 fn notice((key, line, since): &Lasting, instance: &str) -> (String, Notice) {
     let report = line.report();
-    let reason = report.reason.map(|reason| reason.as_str());
+    let reason = report.reason.as_ref().map(|reason| reason.as_str().to_owned());
     let (secret, environment) = line.place();
+    let identity = format!(
+        "{key} {} {}",
+        report.event.as_str(),
+        reason.as_deref().unwrap_or("")
+    );
     let notice = Notice {
         event: report.event,
         message: report.message.clone(),
@@ -180,7 +185,6 @@ fn notice((key, line, since): &Lasting, instance: &str) -> (String, Notice) {
         since: *since,
         instance: instance.to_owned(),
     };
-    let identity = format!("{key} {} {}", report.event.as_str(), reason.unwrap_or(""));
     (identity, notice)
 }
 

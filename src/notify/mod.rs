@@ -39,7 +39,7 @@ pub struct Notice {
     /// Where.
     pub environment: Option<String>,
     /// The stable code of a failure.
-    pub reason: Option<&'static str>,
+    pub reason: Option<String>,
     /// Since when.
     pub since: Timestamp,
     /// Who tells.

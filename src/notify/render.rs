@@ -28,7 +28,7 @@ pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
         ("dtrotate.what_to_do", Some(notice.event.what_to_do())),
         ("dtrotate.secret", notice.secret.as_deref()),
         ("dtrotate.environment", notice.environment.as_deref()),
-        ("dtrotate.reason", notice.reason),
+        ("dtrotate.reason", notice.reason.as_deref()),
         ("dtrotate.instance", instance),
     ]
     .into_iter()

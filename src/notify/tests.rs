@@ -14,7 +14,7 @@ fn notice(secret: Option<&str>) -> Notice {
         message: "it was <disabled> & more".to_owned(),
         secret: secret.map(str::to_owned),
         environment: Some("prod".to_owned()),
-        reason: Some("token_disabled"),
+        reason: Some("token_disabled".to_owned()),
         since: Timestamp::UNIX_EPOCH,
         instance: "web-1".to_owned(),
     }

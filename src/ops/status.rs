@@ -228,11 +228,12 @@ pub struct Retiring {
 }
 
 impl Retiring {
-    /// What is next, for people: `disabled`, `deleted`.
+    /// What is next, for people, before its time: `disabled`, `deleted`.
     pub fn next_step(&self) -> &'static str {
         match self.state {
             RetiringState::Grace | RetiringState::Disabling => "disabled",
             RetiringState::Quarantine | RetiringState::Deleting => "deleted",
+            RetiringState::Newer(_) => "next step",
         }
     }
 }
@@ -395,7 +396,7 @@ impl Secret {
 fn retiring(record: &Record) -> Vec<Retiring> {
     let entries = record.retiring.iter().map(|entry| Retiring {
         id: entry.id.clone(),
-        state: entry.state,
+        state: entry.state.clone(),
         due: entry.due,
         held_since: entry.usage.held_since,
         used_from: entry.usage.used_from.clone(),

@@ -124,7 +124,7 @@ impl Line {
                     old_token_id = report.old_token_id.as_ref().map(|id| id.as_str()),
                     step = self.step,
                     attempt = report.attempt,
-                    reason = report.reason.map(|reason| reason.as_str()),
+                    reason = report.reason.as_ref().map(|reason| reason.as_str()),
                     duration_ms = self.duration.map(|took| took.as_millis() as u64),
                     error = report.error.as_deref(),
                     since = self.since.map(|since| since.to_string()),

@@ -423,6 +423,36 @@ mod tests {
         assert_eq!(serde_json::to_value(record).unwrap(), document);
     }
 
+    #[test]
+    fn words_of_a_newer_version_survive_wherever_the_document_has_a_list_of_words() {
+        let mut document = whole();
+        document["failure"] = serde_json::json!({"reason": "unavailable", "message": "m", "since": "2026-11-24T00:00:00Z",
+            "at": "2026-11-24T00:00:00Z", "count": 1, "retry_at": null});
+        document["terms"] = serde_json::json!({"grace": "PT24H", "max_grace": "PT48H", "quarantine": "PT24H", "still_used": "hold"});
+        for place in [
+            "/claim/work",
+            "/claim/work/rotate/trigger",
+            "/retiring/0/state",
+            "/retiring/0/proof",
+            "/retiring/0/failure/reason",
+            "/failure/reason",
+            "/terms/still_used",
+        ] {
+            for word in [
+                serde_json::json!("of_a_newer_version"),
+                serde_json::json!({"of_a_newer_version": [1, {"x": "y"}]}),
+            ] {
+                let mut document = document.clone();
+                *document.pointer_mut(place).unwrap() = word;
+                let Value::Object(map) = document.clone() else {
+                    unreachable!()
+                };
+                let record = parse(map).unwrap();
+                assert_eq!(serde_json::to_value(record).unwrap(), document, "{place}");
+            }
+        }
+    }
+
     /// A whole document, with every optional part.
     fn whole() -> Value {
         serde_json::from_str(r#"{

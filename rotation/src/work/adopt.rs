@@ -25,9 +25,9 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<Option<Step>> {
     if cx.record.current.is_some() || cx.is_released() || cx.is_relocated() {
         return Ok(None);
     }
-    let known = cx.record.stuck().map(|failure| failure.reason);
+    let known = cx.record.stuck().map(|failure| &failure.reason);
     let info = match secret_state(cx)? {
-        SecretState::Blocked(reason, _) if known == Some(reason) => {
+        SecretState::Blocked(reason, _) if known == Some(&reason) => {
             return Ok(Some(Step::finish(RunResult::Failed {
                 reason,
                 retry_at: None,

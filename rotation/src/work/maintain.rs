@@ -7,7 +7,7 @@ use crate::command::{Command, RunResult, TokenAction};
 use crate::context::{AfterWrite, Context, Step};
 use crate::event::{EventName, Level, Report};
 use crate::marker::{Marker, NameDigest};
-use crate::observe::{SecretState, belongs_here, secret_state};
+use crate::observe::{SecretState, is_workable, secret_state};
 use crate::ownership;
 use crate::reading::read_token;
 use crate::record::{Invalid, Reason, Record, RetiringState, Trigger};
@@ -124,7 +124,7 @@ pub fn mark_retiring(cx: &Context<'_>) -> Decision<Option<Step>> {
     let unmarked = |entry: &&crate::record::Retiring| {
         entry.digest.is_none()
             && entry.state == RetiringState::Grace
-            && belongs_here(cx, entry)
+            && is_workable(cx, entry)
             && ownership::other_holder(cx, &entry.id).is_none()
     };
     for entry in cx.record.retiring.iter().filter(unmarked) {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::command::{Command, TokenAction};
+use crate::command::{Command, RunResult, TokenAction};
 use crate::context::{AfterWrite, Context, Step};
 use crate::error::{CallError, ErrorKind};
 use crate::event::{EventName, Level, Report};
 use crate::failure;
-use crate::observe::{Position, belongs_here, fence_base, position};
+use crate::observe::{Position, is_workable, fence_base, position};
 use crate::ownership;
 use crate::plan::StillUsed;
 use crate::reading::{Absent, absence, read_token};
@@ -33,7 +33,7 @@ pub fn next(cx: &Context<'_>) -> Decision<Option<Step>> {
     if !env.may_retire || !cx.clock_is_trusted() || !env.enabled || held {
         return Ok(None);
     }
-    let due = |entry: &&Retiring| entry.due <= cx.now.wall && belongs_here(cx, entry);
+    let due = |entry: &&Retiring| entry.due <= cx.now.wall && is_workable(cx, entry);
     let Some(entry) = cx
         .record
         .retiring
@@ -113,6 +113,8 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         RetiringState::Quarantine | RetiringState::Deleting => {
             claim_end(cx, cx.draft(), &entry.id, RetiringState::Deleting, vec![])
         }
+        // Not workable, so never chosen.
+        RetiringState::Newer(_) => Step::finish(RunResult::Done { wake: None }),
     })
 }
 
@@ -205,13 +207,13 @@ fn claim_end(
     state: RetiringState,
     reports: Vec<Report>,
 ) -> Step {
-    if let Some(entry) = transition::entry_mut(&mut record, id) {
-        entry.state = state;
-    }
     let work = match state {
         RetiringState::Disabling => Work::Disable { id: id.clone() },
         _ => Work::Delete { id: id.clone() },
     };
+    if let Some(entry) = transition::entry_mut(&mut record, id) {
+        entry.state = state;
+    }
     record.claim = Some(cx.claim(work));
     Step::write(record, reports, AfterWrite::Proven(id.clone()))
 }

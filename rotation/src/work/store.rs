@@ -301,7 +301,7 @@ fn give_away(cx: &Context<'_>, candidate: &Candidate, discard: &Discard) -> Step
                 progress: &progress,
                 ..*cx
             };
-            failure::fail(&cx, *reason, message, retry)
+            failure::fail(&cx, reason.clone(), message, retry)
         }
         Discard::NameNotKept(message) => {
             failure::fail(cx, Reason::NameNotKept, message, Retry::Stuck)

@@ -7,7 +7,7 @@ use crate::candidate::Candidate;
 use crate::command::{RunResult, Source, ValueRef};
 use crate::context::{AfterWrite, Context, Step};
 use crate::failure;
-use crate::observe::belongs_here;
+use crate::observe::is_workable;
 use crate::ownership;
 use crate::reading::read_token;
 use crate::record::{Origin, Retiring, RetiringState, Work};
@@ -113,7 +113,7 @@ fn previous(cx: &Context<'_>) -> Decision<Result<Retiring, String>> {
         .record
         .retiring
         .iter()
-        .filter(|entry| matches!(entry.origin, Origin::Version(_)) && belongs_here(cx, entry))
+        .filter(|entry| matches!(entry.origin, Origin::Version(_)) && is_workable(cx, entry))
         .max_by_key(|entry| (entry.base, entry.since));
     let Some(entry) = former.cloned() else {
         return Ok(Err("there is no previous token any more".into()));

@@ -379,7 +379,7 @@ fn a8_a_lost_document_resumes_the_epoch_of_the_current_token_unless_another_docu
     // What else bears the marker retires with full grace.
     let old = world.entry("OLD");
     assert_eq!(
-        (old.state, old.due, old.base),
+        (old.state.clone(), old.due, old.base),
         (RetiringState::Grace, at(100), 2)
     );
 
