@@ -38,6 +38,7 @@ pub mod request;
 pub mod retiring;
 pub mod retry;
 pub mod runner;
+pub mod size;
 mod takeover;
 pub mod token;
 mod transition;

@@ -14,6 +14,7 @@ use super::record::{
 };
 use super::request::Now;
 use super::retiring::Usage;
+use super::size;
 use super::token::{TokenId, TokenInfo};
 
 /// A token that leaves use.
@@ -227,7 +228,7 @@ pub fn fail_entry(
     entry.due = due;
     entry.failure = Some(EntryFailure {
         reason,
-        message: message.to_owned(),
+        message: size::cut(message),
         since: former.as_ref().map_or(now.wall, |failure| failure.since),
         attempts: former
             .map_or(0, |failure| failure.attempts)

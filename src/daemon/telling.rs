@@ -169,7 +169,10 @@ fn key(channel: &str) -> String {
 /// What people are told. Another event or reason under the same key is another trouble.
 fn notice((key, line, since): &Lasting, instance: &str) -> (String, Notice) {
     let report = line.report();
-    let reason = report.reason.as_ref().map(|reason| reason.as_str().to_owned());
+    let reason = report
+        .reason
+        .as_ref()
+        .map(|reason| reason.as_str().to_owned());
     let (secret, environment) = line.place();
     let identity = format!(
         "{key} {} {}",

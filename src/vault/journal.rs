@@ -11,13 +11,11 @@ use rotation::error::{CallError, ErrorKind, Service};
 use rotation::history::{Event, History};
 use rotation::ports::{Journal, JournalRead, SecretPath, SecretRead};
 use rotation::record::{MIN_READER, Record, SCHEMA};
+use rotation::size;
 
 use super::client::Vault;
 use super::kv2;
 use super::mounts::Engine;
-
-/// The largest document: OpenBao and Vault refuse a JSON string of more than 1 MiB.
-pub const LARGEST: usize = 1_000_000;
 
 /// The folder of the histories, beside the documents.
 const HISTORIES: &str = "_history";
@@ -165,10 +163,11 @@ impl Journal for KvJournal {
         self.require_versions().await?;
         let refuse = |why: &str| self.error(ErrorKind::Refused, &encode(name), why);
         let text = serde_json::to_string(record).map_err(|error| refuse(&error.to_string()))?;
-        if text.len() > LARGEST {
+        let bytes = size::stored(&text);
+        if bytes > size::LARGEST {
             return Err(refuse(&format!(
-                "it would have {} bytes, and Vault accepts at most {LARGEST}; rotate less often, or shorten `grace` or `quarantine`",
-                text.len()
+                "it would have {bytes} bytes, and Vault accepts at most {}; rotate less often, or shorten `max_grace` or `quarantine`",
+                size::LARGEST
             )));
         }
         let document = Map::from_iter([

@@ -18,6 +18,7 @@ use crate::observe::fence_base;
 use crate::ownership::{self, Kinship, kinship};
 use crate::reading::read_token;
 use crate::record::{OpenAttempt, Record, RetiringState, Work};
+use crate::size;
 use crate::token::{TokenId, TokenInfo, manages_tokens};
 use crate::transition::{self, Leaving};
 use crate::view::{Decision, Lookup};
@@ -26,9 +27,6 @@ use crate::view::{Decision, Lookup};
 const LISTINGS_APART: Duration = Duration::from_secs(60);
 /// Unknown tokens that enter the document in one write.
 const SLICE: usize = 100;
-/// While this many tokens retire, unknown ones wait: with 400 bytes each the document stays far below the megabyte that a server accepts, and
-/// what a rotation adds to it fits.
-const MOST: usize = 1_000;
 
 /// Under the claim to clean up.
 pub fn claimed(cx: &Context<'_>) -> Decision<Step> {
@@ -287,8 +285,12 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<Option<Ste
     let (ours, copies): (Vec<_>, Vec<_>) = unknown
         .into_iter()
         .partition(|(token, n)| n.is_some() && !is_protected(token));
-    let room = MOST.saturating_sub(record.retiring.len()).min(SLICE);
-    let ours = &ours[..room.min(ours.len())];
+    // Further ones wait until there is room for them in the document.
+    let room = match ours.is_empty() {
+        true => 0,
+        false => size::most_retiring(record).saturating_sub(record.retiring.len()),
+    };
+    let ours = &ours[..room.min(SLICE).min(ours.len())];
     let copies = &copies[..record.room_to_leave_alone().min(copies.len())];
     let went_back = highest > record.attempts.attempt;
     if ours.is_empty() && copies.is_empty() && !went_back {

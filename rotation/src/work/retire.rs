@@ -10,7 +10,7 @@ use crate::context::{AfterWrite, Context, Step};
 use crate::error::{CallError, ErrorKind};
 use crate::event::{EventName, Level, Report};
 use crate::failure;
-use crate::observe::{Position, is_workable, fence_base, position};
+use crate::observe::{Position, fence_base, is_workable, position};
 use crate::ownership;
 use crate::plan::StillUsed;
 use crate::reading::{Absent, absence, read_token};

@@ -72,7 +72,9 @@ fn a_retirement_in_an_unknown_state_is_left_alone_and_shown_while_the_others_ret
     assert_eq!(problems[0].event, EventName::RetirementBlocked.as_str());
     assert!(
         problems[0].message.contains("newer version")
-            && problems[0].message.contains("dtrotate forget a --token dt0c01.OLD"),
+            && problems[0]
+                .message
+                .contains("dtrotate forget a --token dt0c01.OLD"),
         "{}",
         problems[0].message
     );
@@ -191,7 +193,9 @@ fn unknown_reasons_and_origins_are_kept_until_they_are_over() {
 #[test]
 fn an_unknown_word_for_tokens_still_used_holds_them() {
     let mut before = record();
-    before.policy = Some(rotation::plan::RetirementPolicy::of(&crate::builders::plan()));
+    before.policy = Some(rotation::plan::RetirementPolicy::of(
+        &crate::builders::plan(),
+    ));
     let old = retiring(&minted("OLD", 2), RetiringState::Grace, -1000, -10);
     before.retiring = vec![old];
     let document = with_word(&before, "/terms/still_used", json!("ask"));

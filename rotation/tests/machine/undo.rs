@@ -43,7 +43,10 @@ fn p3_an_undo_enables_verifies_and_stores_the_previous_token_and_the_newer_one_r
     assert!(document.is_current(&id("OLD")) && document.claim.is_none());
     assert_eq!(document.retiring.len(), 1);
     let newer = world.entry("CUR");
-    assert_eq!((newer.state.clone(), newer.due), (RetiringState::Grace, at(200)));
+    assert_eq!(
+        (newer.state.clone(), newer.due),
+        (RetiringState::Grace, at(200))
+    );
     let order = |what: &dyn Fn(&Command) -> bool| ended.commands.iter().position(what).unwrap();
     let enable = order(&|it| matches!(it, Command::Change(TokenAction::Enable, _)));
     let verify = order(&|it| matches!(it, Command::Verify(_)));
