@@ -29,7 +29,11 @@ pub(super) fn check(arguments: &Arguments, offline: bool) -> ExitCode {
         settings.secrets.len()
     );
     if offline {
-        return ExitCode::SUCCESS;
+        let findings = check::offline(&settings);
+        return match findings.list.is_empty() {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(tell(&findings)),
+        };
     }
     println!();
     if !is_the_daemons_login(arguments, &settings) {

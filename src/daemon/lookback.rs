@@ -18,14 +18,19 @@ impl Life {
     /// Reads the documents of these secrets again, and takes up what others wrote.
     ///
     /// One that is older than it was comes from a backup. Then all that is known of the journal is void, every secret is looked at as at the
-    /// start, and nothing retires until that is done.
-    pub(super) fn look_back(&mut self, kind: &str, wanted: impl Fn(&Entry) -> bool) {
+    /// start, and nothing retires until that is done. `then` follows.
+    pub(super) fn look_back(
+        &mut self,
+        kind: &str,
+        wanted: impl Fn(&Entry) -> bool,
+        then: fn(&mut Life),
+    ) {
         let entries = self.roster.iter().filter(|(_, entry)| wanted(entry));
         let seen: Vec<(String, u64)> = entries
             .filter_map(|(name, entry)| Some((name.clone(), entry.known.as_ref()?.cas)))
             .collect();
         if seen.is_empty() {
-            return;
+            return then(self);
         }
         let (ledger, board) = (self.office.wired.ledger.clone(), self.office.board.clone());
         self.chores.begin(kind, async move {
@@ -49,7 +54,10 @@ impl Life {
                 .await;
             // Without Vault, there is nothing to compare.
             let changed = changed.unwrap_or_default();
-            Box::new(move |life: &mut Life| life.looked_back(changed)) as Apply
+            Box::new(move |life: &mut Life| {
+                life.looked_back(changed);
+                then(life);
+            }) as Apply
         });
     }
 

@@ -15,6 +15,7 @@ mod dispatch;
 mod enrolment;
 mod gate;
 pub mod job;
+mod journal_retention;
 mod leavers;
 mod listen;
 pub mod listing;
@@ -239,7 +240,11 @@ impl Life {
                 self.look(&name, now);
             }
             // A person mends it, most likely by a command of their own.
-            self.look_back("look at what is stuck", |entry| entry.stuck().is_some());
+            self.look_back(
+                "look at what is stuck",
+                |entry| entry.stuck().is_some(),
+                |_| {},
+            );
         }
         if self.installation.is_none() {
             self.ask_installation();

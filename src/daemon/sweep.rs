@@ -37,7 +37,7 @@ impl Life {
             return;
         }
         self.next_sweep = Instant::now() + self.settings.daemon.sweep;
-        self.look_back("look back", |_| true);
+        self.look_back("look back", |_| true, Life::check_journal_retention);
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
         for environment in names {
             if self.office.board.can_start(&environment) {
