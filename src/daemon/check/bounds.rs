@@ -44,7 +44,7 @@ pub(super) fn retention(
             format!(
                 "Vault keeps only {versions} versions of {place}, fewer than are written until an old token is deleted: `undo` may not find its \
                  value, and a token whose name lost its marker cannot be proven to be this secret's own. Set max_versions of the secret or \
-                 the mount to at least {needed} (0 = the default of 10)"
+                 the mount to at least {needed}"
             ),
         ));
     }

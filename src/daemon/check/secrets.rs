@@ -204,18 +204,17 @@ impl Inspector<'_> {
             .filter_map(|looked| looked.document.as_ref().err());
         // The reason is the same for all of them.
         if let Some(error) = errors.min_by_key(|error| error.kind != ErrorKind::Refused) {
-            let right = ledger.reads_limits();
             let text = format!(
                 "it cannot be checked whether Vault deletes a document by itself: {}",
                 error.what
             );
             let grade = match error.kind {
-                ErrorKind::Refused => Grade::Warn,
+                ErrorKind::Refused => {
+                    findings.rule(ledger.reads_limits());
+                    Grade::Warn
+                }
                 _ => grade(error),
             };
-            if grade == Grade::Warn {
-                findings.rule(right);
-            }
             findings.add(grade, about, text);
         }
         let mount = &self.settings.journal.mount;
