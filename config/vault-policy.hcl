@@ -49,9 +49,18 @@ path "secret/data/dtrotate/journal/*" {
 }
 
 # list: finding documents whose secret left the configuration, in the folder itself and in those below it.
-# read: the version of a document without its content.
+# read: `dtrotate check` asks whether Vault deletes a document by itself (`delete_version_after`).
 path "secret/metadata/dtrotate/journal/*" {
   capabilities = ["list", "read"]
+}
+
+# --- how long the mounts keep what is written ----------------------------------------------------------------------
+
+# read: `max_versions` and `delete_version_after` of a mount. `dtrotate check` compares them with grace, quarantine and schedule, and the
+# daemon reports a journal mount that deletes its documents. One rule for each mount of secrets and journal; without it both know less, and
+# nothing else depends on it.
+path "secret/config" {
+  capabilities = ["read"]
 }
 
 # --- the daemon's own token ----------------------------------------------------------------------------------------

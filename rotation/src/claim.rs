@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::marker::NameDigest;
+use super::newer_word::NewerWord;
 use super::token::TokenId;
 
 /// Who works on the secret, and on what.
@@ -52,6 +53,9 @@ pub enum Work {
         /// The version of the secret from which its value is read.
         from: u64,
     },
+    /// What a newer version wrote.
+    #[serde(untagged)]
+    Newer(NewerWord),
 }
 
 /// One attempt to mint and store.

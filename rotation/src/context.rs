@@ -229,7 +229,7 @@ impl<'a> Context<'a> {
 
     /// The retirement concerns the environment that this run talks to.
     pub fn belongs_here(&self, entry: &Retiring) -> bool {
-        entry.base_url == self.plan().coordinates.base_url
+        entry.base_url == self.plan().coordinates.base_url && !entry.is_newer()
     }
 
     /// The local time may be compared with times that were written down.

@@ -64,7 +64,7 @@ pub fn fail(cx: &Context<'_>, reason: Reason, message: &str, retry: Option<&Call
         let retry = RunResult::Retry(error.clone());
         return Change::new(record).report(report).finish(retry).into();
     }
-    if let Some(stuck) = record.stuck().map(|failure| failure.reason)
+    if let Some(stuck) = record.stuck().map(|failure| failure.reason.clone())
         && reason == Reason::RetirementRefused
         && stuck != reason
     {
@@ -77,7 +77,7 @@ pub fn fail(cx: &Context<'_>, reason: Reason, message: &str, retry: Option<&Call
     if retry_at.is_none() {
         transition::serve(cx, &mut record, served);
     }
-    let known = transition::fail(&mut record, reason, message, retry_at, cx.now);
+    let known = transition::fail(&mut record, reason.clone(), message, retry_at, cx.now);
     // That the value does not work, and what keeps it from being rotated, are one condition where the cause is the same.
     let invalid = reason.is_of_the_value() && record.health.invalid.take().is_some();
     let event = match retry_at {
@@ -89,7 +89,7 @@ pub fn fail(cx: &Context<'_>, reason: Reason, message: &str, retry: Option<&Call
         // Reported already; it is repeated from the document while it lasts.
         report.level = Level::Debug;
     }
-    report.reason = Some(reason);
+    report.reason = Some(reason.clone());
     report.trigger = cx.request.rotation().map(|request| request.trigger);
     report.error = retry.map(|error| error.what.clone());
     let failed = RunResult::Failed { reason, retry_at };

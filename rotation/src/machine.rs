@@ -326,7 +326,9 @@ impl Run {
             Some(Work::Undo { id, .. }) => self.progress.undo_begun = Some(id.clone()),
             Some(Work::Disable { .. } | Work::Delete { .. }) => {}
             Some(Work::Rotate { attempt, .. }) if attempt.is_some() => {}
-            Some(Work::Rotate { .. } | Work::Cleanup) | None => self.progress.reset(),
+            Some(Work::Rotate { .. } | Work::Cleanup | Work::Newer(_)) | None => {
+                self.progress.reset();
+            }
         }
         self.journal = Some(Arc::new(JournalSnapshot {
             cas: version,

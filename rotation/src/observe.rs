@@ -1,6 +1,6 @@
 //! The state of a secret: what the value in Vault is to us. A pure function of what is known.
 
-use super::command::{SecretSnapshot, ValueRef};
+use super::command::{Command, RunResult, SecretSnapshot, ValueRef};
 use super::context::Context;
 use super::ownership::{Kinship, kinship};
 use super::policy;
@@ -38,6 +38,14 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
         Lookup::NotFound => return Ok(unknown_value(cx, value)),
     };
     let record = cx.record;
+    if let Some(entry) = record.retiring(&info.id).filter(|entry| entry.is_newer()) {
+        // Whether it may become the current token again, only the version that wrote this knows.
+        return Err(Command::Finish(RunResult::JournalUnreadable(format!(
+            "{} holds {}, and only a newer version of dtrotate knows how that token retires; start that version, or put another token there",
+            cx.place(),
+            entry.id
+        ))));
+    }
     if let Some(entry) = record.retiring(&info.id)
         && (info.enabled || entry.state != RetiringState::Grace)
     {

@@ -54,7 +54,7 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
         };
     }
     if let Some(claim) = claim {
-        return claimed(cx, &claim.work);
+        return claimed(cx, claim);
     }
     if cx.env().clock == Clock::Disagrees {
         return Ok(wait_for_clocks(cx));
@@ -95,14 +95,15 @@ fn claimed_elsewhere(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
         // What is known of another's claim may be old.
         return Err(Command::ReadJournal.into());
     }
-    Ok(match takeover::wait(cx, claim) {
-        Some(busy) => Step::finish(busy),
-        None if cx.request.dry_run => Step::finish(RunResult::DryRun(format!(
+    Ok(match (takeover::wait(cx, claim), &claim.work) {
+        (Some(busy), _) => Step::finish(busy),
+        (None, Work::Newer(_)) => takeover::not_understood(cx, claim),
+        (None, _) if cx.request.dry_run => Step::finish(RunResult::DryRun(format!(
             "{}: would first finish the interrupted work of {}",
             cx.plan().name,
             claim.holder
         ))),
-        None => takeover::take_over(cx, claim),
+        (None, _) => takeover::take_over(cx, claim),
     })
 }
 
@@ -155,11 +156,11 @@ fn rotation_wanted(cx: &Context<'_>) -> bool {
 }
 
 /// Continues with the work under our own claim.
-fn claimed(cx: &Context<'_>, work: &Work) -> Decision<Step> {
+fn claimed(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
     if let Some(candidate) = &cx.progress.candidate {
         return store::next(cx, candidate);
     }
-    match work {
+    match &claim.work {
         Work::Rotate { attempt: None, .. } if cx.is_relocated() => relocate::next(cx),
         Work::Rotate { attempt, .. } => {
             if attempt.is_none() {
@@ -175,6 +176,7 @@ fn claimed(cx: &Context<'_>, work: &Work) -> Decision<Step> {
         Work::Disable { id } => retire::disable(cx, id),
         Work::Delete { id } => retire::delete(cx, id),
         Work::Undo { .. } => Ok(undo::without_candidate(cx)),
+        Work::Newer(_) => Ok(takeover::not_understood(cx, claim)),
     }
 }
 

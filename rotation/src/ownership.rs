@@ -122,7 +122,7 @@ fn stood_in_a_version(cx: &Context<'_>, entry: &Retiring) -> Fact<bool> {
     }
     let origin = match entry.origin {
         Origin::Version(version) => version,
-        Origin::Marker => 0,
+        Origin::Marker | Origin::Newer(_) => 0,
     };
     for version in [origin, entry.base].into_iter().filter(|&it| it > 0) {
         let Some(value) = cx.view.version(version)?.value() else {

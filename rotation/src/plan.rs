@@ -6,6 +6,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::newer_word::NewerWord;
+
 /// Everything the machine must know of one configured secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
@@ -95,13 +97,16 @@ pub enum Kind {
 }
 
 /// What to do when the old token was used after the new one was stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StillUsed {
     /// Extend its grace until it has been quiet for `grace`, at most to `max_grace`; then disable it and report the consumer.
     Hold,
     /// Disable it at the end of the grace and report the consumer.
     Warn,
+    /// What a newer version wrote; as `Hold`, which is more careful.
+    #[serde(untagged)]
+    Newer(NewerWord),
 }
 
 /// How long a new token lives.
@@ -114,7 +119,7 @@ pub enum Lifetime {
 }
 
 /// The lengths of a retirement, as last configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RetirementPolicy {
     /// An old token stays enabled for this long.
     pub grace: SignedDuration,
@@ -133,7 +138,7 @@ impl RetirementPolicy {
             grace: signed(plan.grace),
             max_grace: signed(plan.max_grace),
             quarantine: signed(plan.quarantine),
-            still_used: plan.still_used,
+            still_used: plan.still_used.clone(),
         }
     }
 }

@@ -92,7 +92,7 @@ fn future(cx: &Context<'_>) -> Option<String> {
     let plan = cx.plan();
     let longest = plan.grace.max(plan.max_grace).max(plan.quarantine);
     let last = after(latest, longest.max(YEAR));
-    let ahead = |entry: &&Retiring| entry.since > latest || entry.due > last;
+    let ahead = |entry: &&Retiring| !entry.is_newer() && (entry.since > latest || entry.due > last);
     let entry = cx.record.retiring.iter().find(ahead)?;
     Some(format!(
         "the retirement of {} began at {} and continues at {}, which is too far in the future. Correct `since` and `due` of its entry, or run \

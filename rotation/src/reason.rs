@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::newer_word::NewerWord;
+
 /// Why a rotation failed or is stuck: one word per runbook page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Nothing at this path, or its latest version is deleted.
@@ -36,11 +38,14 @@ pub enum Reason {
     Moved,
     /// A service could not be reached or gave no clear answer; retried automatically.
     Unavailable,
+    /// What a newer version wrote.
+    #[serde(untagged)]
+    Newer(NewerWord),
 }
 
 impl Reason {
     /// The cause is the value in Vault or the token itself, so reading them again can find that it is resolved.
-    pub fn is_of_the_value(self) -> bool {
+    pub fn is_of_the_value(&self) -> bool {
         matches!(
             self,
             Reason::SecretMissing
@@ -53,7 +58,7 @@ impl Reason {
     }
 
     /// The word in logs and journal.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Reason::SecretMissing => "secret_missing",
             Reason::FieldMissing => "field_missing",
@@ -70,6 +75,7 @@ impl Reason {
             Reason::NameNotKept => "name_not_kept",
             Reason::Moved => "moved",
             Reason::Unavailable => "unavailable",
+            Reason::Newer(word) => word.as_str(),
         }
     }
 }

@@ -207,7 +207,7 @@ impl Record {
         settle: Duration,
         claim_timeout: Duration,
     ) -> Plan {
-        let policy = self.policy.unwrap_or_default();
+        let policy = self.policy.clone().unwrap_or_default();
         let length = |signed| Duration::try_from(signed).unwrap_or_default();
         Plan {
             name: self.name.clone(),
@@ -255,9 +255,10 @@ impl Record {
         self.retiring.iter().find(|entry| entry.id == *id)
     }
 
-    /// The same, to change it.
+    /// The same, to change it. One that only a newer version understands is not changed.
     pub fn retiring_mut(&mut self, id: &TokenId) -> Option<&mut Retiring> {
-        self.retiring.iter_mut().find(|entry| entry.id == *id)
+        let entry = self.retiring.iter_mut().find(|entry| entry.id == *id);
+        entry.filter(|entry| !entry.is_newer())
     }
 
     /// The attempt of the claimed rotation.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::event::EventName;
 use super::marker::NameDigest;
+use super::newer_word::NewerWord;
 use super::reason::Reason;
 use super::token::TokenId;
 
@@ -74,7 +75,7 @@ pub struct Usage {
 }
 
 /// How far a retirement is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RetiringState {
     /// Enabled until `due`.
@@ -85,6 +86,9 @@ pub enum RetiringState {
     Quarantine,
     /// The call to delete it may have been sent: the point of no return.
     Deleting,
+    /// What a newer version wrote.
+    #[serde(untagged)]
+    Newer(NewerWord),
 }
 
 /// What a person must do about a retiring token.
@@ -97,13 +101,16 @@ pub struct Problem {
 }
 
 /// Where a retiring token came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// It was found with this secret's marker.
     Marker,
     /// Its value was in this version of this secret.
     Version(u64),
+    /// What a newer version wrote.
+    #[serde(untagged)]
+    Newer(NewerWord),
 }
 
 /// What keeps the next step of a retirement from being done. It belongs to this token alone: the others retire.
@@ -120,7 +127,7 @@ pub struct EntryFailure {
 }
 
 /// Why the next step of a retirement cannot be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryReason {
     /// It cannot be proven to be this secret's own.
@@ -129,27 +136,47 @@ pub enum EntryReason {
     Refused,
     /// The environment could not be reached or gave no clear answer.
     Unavailable,
+    /// What a newer version wrote.
+    #[serde(untagged)]
+    Newer(NewerWord),
 }
 
 impl EntryReason {
     /// The word in logs and status.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             EntryReason::Unproven => "unproven",
             EntryReason::Refused => Reason::RetirementRefused.as_str(),
             EntryReason::Unavailable => Reason::Unavailable.as_str(),
+            EntryReason::Newer(word) => word.as_str(),
         }
     }
 
     /// Only a person resolves it.
-    pub fn needs_human(self) -> bool {
-        self != EntryReason::Unavailable
+    pub fn needs_human(&self) -> bool {
+        *self != EntryReason::Unavailable
     }
 }
 
 impl Retiring {
+    /// Only a newer version knows how far it is: it is left alone.
+    pub fn is_newer(&self) -> bool {
+        matches!(self.state, RetiringState::Newer(_))
+    }
+
     /// What a person must do about it, for the secret named `secret`.
     pub fn problems(&self, secret: &str) -> Vec<Problem> {
+        if self.is_newer() {
+            return vec![Problem {
+                event: EventName::RetirementBlocked.as_str().to_owned(),
+                message: format!(
+                    "only a newer version of dtrotate knows how {} retires, so it is left alone. Start that version again, or end the token by \
+                     hand and run `dtrotate forget {secret} --token {}`",
+                    self.id, self.id
+                ),
+                since: self.since,
+            }];
+        }
         let blocked = self
             .failure
             .as_ref()

@@ -32,6 +32,16 @@ pub fn wait(cx: &Context<'_>, claim: &Claim) -> Option<RunResult> {
     })
 }
 
+/// What a newer version left unfinished can only be finished by it: nothing is known of what it may have begun.
+pub fn not_understood(cx: &Context<'_>, claim: &Claim) -> Step {
+    Step::finish(RunResult::JournalUnreadable(format!(
+        "{} has unfinished work of {} (begun {}) that only a newer version of dtrotate understands; start that version to finish it",
+        cx.plan().name,
+        claim.holder,
+        claim.since
+    )))
+}
+
 /// Takes over what another holder left. Its attempt may have left a token: it becomes open, and nothing is deleted now. Its disable may
 /// still take effect: the entry says so.
 pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
@@ -63,6 +73,7 @@ pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
             format!("it may have enabled and stored {id}, which retires again")
         }
         Work::Cleanup | Work::Delete { .. } => "nothing to clean up".to_owned(),
+        Work::Newer(_) => return not_understood(cx, claim),
     };
     let message = format!(
         "took over the work of {} (begun {}); {left}",

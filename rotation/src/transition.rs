@@ -14,6 +14,7 @@ use super::record::{
 };
 use super::request::Now;
 use super::retiring::Usage;
+use super::size;
 use super::token::{TokenId, TokenInfo};
 
 /// A token that leaves use.
@@ -207,10 +208,11 @@ pub fn fail(
     let same = former.as_ref().filter(|failure| failure.reason == reason);
     // One cause may stop rotation and clean-up alike: it is one failure.
     let known = same.is_some() || former.as_ref().is_some_and(|it| it.message == message);
+    let since = same.map_or(now.wall, |failure| failure.since);
     record.health.failure = Some(Failure {
         reason,
         message: message.to_owned(),
-        since: same.map_or(now.wall, |failure| failure.since),
+        since,
         at: now.wall,
         count: former.map_or(1, |failure| failure.count.saturating_add(1)),
         retry_at,
@@ -234,7 +236,7 @@ pub fn fail_entry(
     entry.due = due;
     entry.failure = Some(EntryFailure {
         reason,
-        message: message.to_owned(),
+        message: size::cut(message),
         since: former.as_ref().map_or(now.wall, |former| former.since),
         attempts: former.map_or(1, |former| former.attempts.saturating_add(1)),
     });

@@ -48,7 +48,9 @@ pub(super) fn check(arguments: &Arguments, options: &Options) -> Result<Exit, Ex
     for warning in &settings.warnings {
         findings.list.push(warn("configuration", warning.clone()));
     }
-    if !options.offline {
+    if options.offline {
+        findings.list.extend(check::offline(&settings).list);
+    } else {
         if !is_the_daemons_login(arguments, &settings) {
             let text = "the token in BAO_TOKEN or VAULT_TOKEN is used, so what follows is about its permissions and not about those of the daemon; \
                         unset the variable to verify the daemon's login";

@@ -35,7 +35,7 @@ pub(super) struct Outcome {
     /// The sentence: what was done; or what went wrong, with its cure.
     message: String,
     /// The stable code of a failure.
-    reason: Option<&'static str>,
+    reason: Option<String>,
     /// The token that was replaced.
     from: Option<TokenId>,
     /// The token that is the current value now.
@@ -136,7 +136,7 @@ impl Outcome {
             RunResult::Failed { reason, .. } => {
                 let failure = record.and_then(|record| record.health.failure.as_ref());
                 let message = failure.map_or("the rotation failed", |failure| &failure.message);
-                self.reason = Some(reason.as_str());
+                self.reason = Some(reason.as_str().to_owned());
                 self.with(Word::Failed, Exit::Failed, message)
             }
             RunResult::JournalUnreadable(why)
@@ -262,7 +262,7 @@ impl Outcome {
             line("  to        ", to.as_str());
         }
         line("  ", &self.message);
-        if let Some(reason) = self.reason {
+        if let Some(reason) = &self.reason {
             line("  reason    ", reason);
         }
         for id in &self.deleted {
@@ -302,6 +302,9 @@ impl Outcome {
                 entry.next_step(),
                 at(entry.due)
             ),
+            RetiringState::Newer(_) => {
+                format!("{id} retires as only a newer version of dtrotate knows")
+            }
         };
         if let Some(from) = entry.held_since.and(entry.used_from.as_deref()) {
             text += &format!("; it is still used from {from}");

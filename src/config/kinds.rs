@@ -214,7 +214,7 @@ impl Kind for Fields {
 }
 
 /// A type whose values have names in the configuration.
-pub trait Words: Copy + 'static {
+pub trait Words: Clone + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
 
@@ -232,7 +232,7 @@ impl<T: Words> Kind for OneOf<T> {
         let text = text(node, "a string", context)?;
         let words = || T::WORDS.iter().map(|(word, _)| *word);
         if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {
-            return Some(*value);
+            return Some(value.clone());
         }
         let quoted: Vec<String> = words().map(|word| format!("\"{word}\"")).collect();
         let expected = match quoted.split_last() {

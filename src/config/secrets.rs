@@ -124,6 +124,7 @@ impl<'a> Secrets<'a> {
         self.done.push(SecretSettings {
             plan: plan.into_plan(identity, environment, manages_tokens, self.around.journal),
             schedule: timing.schedule.clone(),
+            shortest_gap: timing.shortest_gap,
             schedule_text,
             zone_name: timing.zone_name.clone(),
             jitter,

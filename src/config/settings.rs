@@ -96,6 +96,8 @@ pub struct SecretSettings {
     pub plan: Plan,
     /// When it is due, before jitter. Secrets with the same expression and zone share one.
     pub schedule: Arc<Schedule>,
+    /// The shortest gap of the schedule.
+    pub shortest_gap: Duration,
     /// The cron expression as it was written.
     pub schedule_text: String,
     /// The IANA name of its time zone.

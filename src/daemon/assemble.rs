@@ -13,7 +13,10 @@ use crate::http::{self, BuildError};
 use crate::notify::Webhook;
 pub use crate::notify::{Channel, Failure, Notice, Troubles};
 use crate::vault::{self, KvJournal, KvSecrets, Vault, VaultOptions};
-pub use crate::vault::{Engine, OwnToken, Right, capabilities_right, reads, rotates, suspicions};
+pub use crate::vault::{
+    Engine, KeyVersions, OwnToken, Right, VersionLimits, capabilities_right, reads, reads_limits,
+    rotates, suspicions,
+};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::ports::{SecretPath, SecretRead, SecretStore};
 use rotation::token::{TokenId, TokenInfo};

@@ -32,6 +32,8 @@ pub enum Subject {
     Listener,
     /// The journal as a whole.
     Journal,
+    /// How long Vault keeps the documents.
+    JournalRetention,
     /// Documents without a secret.
     Documents,
     /// The management token of an environment.

@@ -18,14 +18,19 @@ impl Daemon {
     /// Reads the documents of these secrets again, and takes up what others wrote.
     ///
     /// One that is older than it was comes from a backup. Then all that is known of the journal is void, every secret is looked at as at the
-    /// start, and nothing retires until that is done.
-    pub(super) fn refresh(&mut self, kind: &str, wanted: impl Fn(&Entry) -> bool) {
+    /// start, and nothing retires until that is done. `then` follows.
+    pub(super) fn refresh(
+        &mut self,
+        kind: &str,
+        wanted: impl Fn(&Entry) -> bool,
+        then: fn(&mut Daemon),
+    ) {
         let entries = self.roster.iter().filter(|(_, entry)| wanted(entry));
         let seen: Vec<(String, u64)> = entries
             .filter_map(|(name, entry)| Some((name.clone(), entry.known.as_ref()?.cas)))
             .collect();
         if seen.is_empty() {
-            return;
+            return then(self);
         }
         let (ledger, services) = (
             self.office.wired.ledger.clone(),
@@ -52,7 +57,10 @@ impl Daemon {
                 .await;
             // Without Vault, there is nothing to compare.
             let changed = changed.unwrap_or_default();
-            Box::new(move |daemon: &mut Daemon| daemon.refreshed(changed)) as Apply
+            Box::new(move |daemon: &mut Daemon| {
+                daemon.refreshed(changed);
+                then(daemon);
+            }) as Apply
         });
     }
 
@@ -104,10 +112,10 @@ impl Daemon {
                 !busy && entry.known.as_ref().is_some_and(|known| known.cas == seen)
             };
             if let Some(entry) = entry.filter(same) {
-                let before = entry.stuck();
+                let before = entry.stuck().cloned();
                 entry.learn(read, now);
                 // What is refused to one replica is refused to all: they do not drive each other.
-                if before.is_none() || before != entry.stuck() {
+                if before.is_none() || before.as_ref() != entry.stuck() {
                     entry.look_at(now);
                 }
                 self.note_holder(&name);

@@ -16,6 +16,7 @@ mod holders;
 pub mod job;
 mod journal_index;
 mod journal_refresh;
+mod journal_retention;
 mod notifications;
 pub mod offline_status;
 mod ops_listener;
@@ -261,7 +262,11 @@ impl Daemon {
             }
             self.judge_sweeps();
             // A person mends it, most likely by a command of their own.
-            self.refresh("look at what is stuck", |entry| entry.stuck().is_some());
+            self.refresh(
+                "look at what is stuck",
+                |entry| entry.stuck().is_some(),
+                |_| {},
+            );
         }
         if self.installation.is_none() {
             self.ask_installation();

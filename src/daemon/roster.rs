@@ -155,9 +155,9 @@ impl Entry {
     }
 
     /// Why only a person brings it further; none = it goes on by itself.
-    pub fn stuck(&self) -> Option<Reason> {
+    pub fn stuck(&self) -> Option<&Reason> {
         let failure = self.record()?.health.failure.as_ref()?;
-        failure.retry_at.is_none().then_some(failure.reason)
+        failure.retry_at.is_none().then_some(&failure.reason)
     }
 
     /// The token that it held when that was last known; the outer none = that was never known.
@@ -437,7 +437,8 @@ impl Entry {
     /// A stuck rotation keeps neither former tokens from retiring nor open attempts from being settled.
     fn left_to_do(&self, soon: Timestamp) -> Option<Timestamp> {
         let record = self.record()?;
-        let retiring = record.retiring.iter().map(|entry| entry.due);
+        let retiring = record.retiring.iter().filter(|entry| !entry.is_newer());
+        let retiring = retiring.map(|entry| entry.due);
         retiring.chain(record.open.iter().map(|_| soon)).min()
     }
 

@@ -115,7 +115,7 @@ impl Daemon {
         }
         if self.next_refresh <= Instant::now() {
             self.next_refresh = Instant::now() + self.settings.daemon.sweep;
-            self.refresh("look back", |_| true);
+            self.refresh("look back", |_| true, Daemon::check_journal_retention);
         }
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
         self.sweeps.retain(|name, _| names.contains(name));

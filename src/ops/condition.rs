@@ -222,6 +222,12 @@ pub const KINDS: &[Kind] = &[
         NEEDS_HUMAN,
     ),
     kind(
+        EventName::JournalExpiring,
+        "Vault deletes journal documents some time after they were written (`delete_version_after`)",
+        "neither the mount nor a document has that limit",
+        NEEDS_HUMAN,
+    ),
+    kind(
         EventName::VaultUnavailable,
         "Vault has been unavailable for 10 seconds, or refuses the credential",
         "Vault is available (`vault_available`)",

@@ -175,7 +175,7 @@ impl Retiring {
     pub fn all(record: &Record) -> Vec<Retiring> {
         let entries = record.retiring.iter().map(|entry| Retiring {
             id: entry.id.clone(),
-            state: entry.state,
+            state: entry.state.clone(),
             due: entry.due,
             held_since: entry.usage.held_since,
             used_from: entry.usage.used_from.clone(),
@@ -186,7 +186,7 @@ impl Retiring {
 
     /// What is next, for people: `disabled`, `deleted`.
     pub fn next_step(&self) -> &'static str {
-        next_step(self.state)
+        next_step(&self.state)
     }
 }
 
@@ -195,10 +195,11 @@ fn due(record: &Record, entry: &Entry) -> Timestamp {
     entry.due.max(record.health.hold_until.unwrap_or(entry.due))
 }
 
-fn next_step(state: RetiringState) -> &'static str {
+fn next_step(state: &RetiringState) -> &'static str {
     match state {
         RetiringState::Grace | RetiringState::Disabling => "disabled",
         RetiringState::Quarantine | RetiringState::Deleting => "deleted",
+        RetiringState::Newer(_) => "retired further",
     }
 }
 
@@ -424,7 +425,7 @@ impl Known<'_> {
         let failure = entry.failure.as_ref();
         let reported = failure.is_some_and(|failure| failure.reason.needs_human())
             || entry.base_url != record.coordinates.base_url;
-        let nothing_begins = self.waiting || self.configured && !self.enabled;
+        let nothing_begins = self.waiting || entry.is_newer() || self.configured && !self.enabled;
         let (since, attempts, error) = match failure {
             Some(failure) => (failure.since, failure.attempts, failure.message.as_str()),
             None => (due(record, entry), 0, "nothing was tried"),
@@ -435,7 +436,7 @@ impl Known<'_> {
         let message = format!(
             "{} should have been {} since {since:.0} and is not after {attempts} attempts: {error}",
             entry.id,
-            next_step(entry.state)
+            next_step(&entry.state)
         );
         let condition = Condition::new(EventName::RetirementBlocked, message, since)
             .reason("overdue")

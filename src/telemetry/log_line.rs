@@ -130,7 +130,7 @@ impl Line {
                     reason = self
                         .reason
                         .as_deref()
-                        .or(report.reason.map(|reason| reason.as_str())),
+                        .or(report.reason.as_ref().map(|reason| reason.as_str())),
                     duration_ms = self.duration.map(|took| took.as_millis() as u64),
                     error = report.error.as_deref(),
                     since = self.since.map(|since| since.to_string()),

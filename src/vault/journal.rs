@@ -1,23 +1,24 @@
 //! The `Journal`: one document per secret in a KV v2 engine. The document is one JSON text in the field `document`: OpenBao refuses a
-//! request with about 1,000 strings, and bounds a single string only by its length.
+//! request with about 1,000 strings, and bounds a single string only by its length (`rotation::size`).
 //!
 //! It holds no token value and no text of it is secret, but an unreadable document is still never quoted: who knows what is in it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::history::{Event, History};
 use rotation::ports::{Journal, JournalRead, SecretPath, SecretRead};
 use rotation::record::{MIN_READER, Record, SCHEMA};
+use rotation::size;
 
 use super::client::Vault;
 use super::kv2;
 use super::mounts::Engine;
-
-/// The largest document: OpenBao and Vault refuse a JSON string of more than 1 MiB.
-pub const LARGEST: usize = 1_000_000;
+use super::retention::{self, Ending, KeyVersions, VersionLimits};
 
 /// The folder of the histories, beside the documents.
 const HISTORIES: &str = "_history";
@@ -31,6 +32,7 @@ pub struct KvJournal {
     vault: Vault,
     pub(super) mount: String,
     pub(super) path: String,
+    ending: Ending,
 }
 
 impl KvJournal {
@@ -40,6 +42,44 @@ impl KvJournal {
             vault,
             mount: mount.into(),
             path: path.into(),
+            ending: Ending::default(),
+        }
+    }
+
+    /// The limits of the journal's mount. `Refused` = the policy does not let us read its configuration.
+    pub async fn mount_limits(&self) -> Result<VersionLimits, CallError> {
+        retention::mount_limits(&self.vault, &self.mount).await
+    }
+
+    /// What the metadata of the document of the secret named `name` says; `None` = there is no document.
+    pub async fn key(&self, name: &str) -> Result<Option<KeyVersions>, CallError> {
+        retention::key(&self.vault, &self.at(name)).await
+    }
+
+    /// The documents that Vault will delete, as far as they were read or written, with the time.
+    pub fn ending(&self) -> BTreeMap<SecretPath, Timestamp> {
+        self.ending.all()
+    }
+
+    /// Writes the documents that Vault will delete again, unchanged: what has no limit any more loses its end. One that is claimed is left to
+    /// its holder, who writes it anyway.
+    pub async fn renew_ending(&self) {
+        for at in self.ending().keys() {
+            let Ok((read, ends)) = kv2::read_with_end(&self.vault, at).await else {
+                continue;
+            };
+            self.ending.note(at, ends);
+            let SecretRead::Present { version, data } = read else {
+                continue;
+            };
+            let claimed = parse(data.0.clone()).is_ok_and(|record| record.claim.is_some());
+            if ends.is_some() && !claimed {
+                // Whoever writes it in between takes its end away as well.
+                let written = kv2::write_with_end(&self.vault, at, version, &data.0).await;
+                if let Ok((_, ends)) = written {
+                    self.ending.note(at, ends);
+                }
+            }
         }
     }
 
@@ -65,7 +105,9 @@ impl KvJournal {
         self.require_versions().await?;
         let at = self.document(INSTALLATION);
         for _ in 0..5 {
-            let (cas, id) = match kv2::read(&self.vault, &at, None).await? {
+            let (read, ends) = kv2::read_with_end(&self.vault, &at).await?;
+            self.ending.note(&at, ends);
+            let (cas, id) = match read {
                 SecretRead::Present { version, data } => {
                     let id = self.known(&data.0)?;
                     if data.0.get("schema").and_then(Value::as_u64) >= Some(u64::from(SCHEMA)) {
@@ -81,8 +123,11 @@ impl KvJournal {
             document.insert("schema".into(), SCHEMA.into());
             document.insert("min_reader".into(), MIN_READER.into());
             document.insert("installation".into(), id.clone().into());
-            match kv2::write(&self.vault, &at, cas, &document).await {
-                Ok(_) => return Ok(id),
+            match kv2::write_with_end(&self.vault, &at, cas, &document).await {
+                Ok((_, ends)) => {
+                    self.ending.note(&at, ends);
+                    return Ok(id);
+                }
                 // Somebody else made it, or the answer was lost: what stands there now counts.
                 Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unclear) => {}
                 Err(error) => return Err(error),
@@ -154,7 +199,10 @@ impl KvJournal {
 impl Journal for KvJournal {
     async fn read(&self, name: &str) -> Result<JournalRead, CallError> {
         self.require_versions().await?;
-        Ok(match kv2::read(&self.vault, &self.at(name), None).await? {
+        let at = self.at(name);
+        let (read, ends) = kv2::read_with_end(&self.vault, &at).await?;
+        self.ending.note(&at, ends);
+        Ok(match read {
             SecretRead::Absent => JournalRead::Absent { cas: 0 },
             SecretRead::Deleted { version } => JournalRead::Absent { cas: version },
             SecretRead::Present { version, mut data } => match parse(std::mem::take(&mut data.0)) {
@@ -173,10 +221,11 @@ impl Journal for KvJournal {
         self.require_versions().await?;
         let refuse = |why: &str| self.error(ErrorKind::Refused, &encode(name), why);
         let text = serde_json::to_string(record).map_err(|error| refuse(&error.to_string()))?;
-        if text.len() > LARGEST {
+        let bytes = size::stored(&text);
+        if bytes > size::LARGEST {
             return Err(refuse(&format!(
-                "it would have {} bytes, and Vault accepts at most {LARGEST}; rotate less often, or shorten `grace` or `quarantine`",
-                text.len()
+                "it would have {bytes} bytes, and Vault accepts at most {}; rotate less often, or shorten `max_grace` or `quarantine`",
+                size::LARGEST
             )));
         }
         let document = Map::from_iter([
@@ -185,7 +234,10 @@ impl Journal for KvJournal {
             ("name".to_owned(), record.name.clone().into()),
             ("document".to_owned(), text.into()),
         ]);
-        kv2::write(&self.vault, &self.at(name), cas, &document).await
+        let at = self.at(name);
+        let (version, ends) = kv2::write_with_end(&self.vault, &at, cas, &document).await?;
+        self.ending.note(&at, ends);
+        Ok(version)
     }
 
     async fn append_history(&self, name: &str, events: &[Event]) -> Result<(), CallError> {
@@ -429,6 +481,36 @@ mod tests {
         };
         let record = parse(map).unwrap();
         assert_eq!(serde_json::to_value(record).unwrap(), document);
+    }
+
+    #[test]
+    fn words_of_a_newer_version_survive_wherever_the_document_has_a_list_of_words() {
+        let mut document = whole();
+        document["failure"] = serde_json::json!({"reason": "unavailable", "message": "m", "since": "2026-11-24T00:00:00Z",
+            "at": "2026-11-24T00:00:00Z", "count": 1, "retry_at": null});
+        document["terms"] = serde_json::json!({"grace": "PT24H", "max_grace": "PT48H", "quarantine": "PT24H", "still_used": "hold"});
+        for place in [
+            "/claim/work",
+            "/claim/work/rotate/trigger",
+            "/retiring/0/state",
+            "/retiring/0/proof",
+            "/retiring/0/failure/reason",
+            "/failure/reason",
+            "/terms/still_used",
+        ] {
+            for word in [
+                serde_json::json!("of_a_newer_version"),
+                serde_json::json!({"of_a_newer_version": [1, {"x": "y"}]}),
+            ] {
+                let mut document = document.clone();
+                *document.pointer_mut(place).unwrap() = word;
+                let Value::Object(map) = document.clone() else {
+                    unreachable!()
+                };
+                let record = parse(map).unwrap();
+                assert_eq!(serde_json::to_value(record).unwrap(), document, "{place}");
+            }
+        }
     }
 
     /// A whole document, with every optional part.

@@ -1,5 +1,6 @@
 //! Reading and writing versions of a KV v2 engine. Every write is check-and-set.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -11,7 +12,7 @@ use rotation::ports::{SecretData, SecretPath, SecretRead};
 use super::answer::Answer;
 use super::client::Vault;
 use super::mounts::Engine;
-use super::rights;
+use super::retention;
 use super::wire::{Call, Effect};
 
 #[derive(Deserialize)]
@@ -23,6 +24,8 @@ struct Version {
 #[derive(Deserialize)]
 struct Metadata {
     version: u64,
+    #[serde(default)]
+    deletion_time: String,
 }
 
 /// Reads the latest version, or the one asked for.
@@ -31,12 +34,20 @@ pub(super) async fn read(
     at: &SecretPath,
     version: Option<u64>,
 ) -> Result<SecretRead, CallError> {
-    read_over(vault, at, version, false).await
+    Ok(read_over(vault, at, version, false).await?.0)
+}
+
+/// Reads the latest version, and tells when it will be deleted.
+pub(super) async fn read_with_end(
+    vault: &Vault,
+    at: &SecretPath,
+) -> Result<(SecretRead, Option<Timestamp>), CallError> {
+    read_over(vault, at, None, false).await
 }
 
 /// Reads the latest version over a connection of its own.
 pub(super) async fn confirm(vault: &Vault, at: &SecretPath) -> Result<SecretRead, CallError> {
-    read_over(vault, at, None, true).await
+    Ok(read_over(vault, at, None, true).await?.0)
 }
 
 async fn read_over(
@@ -44,13 +55,13 @@ async fn read_over(
     at: &SecretPath,
     version: Option<u64>,
     own_connection: bool,
-) -> Result<SecretRead, CallError> {
+) -> Result<(SecretRead, Option<Timestamp>), CallError> {
     let mut call = Call::get(Engine::V2.data_path(at));
     call.own_connection = own_connection;
     call.query = version.map(|version| ("version", version.to_string()));
     // The server takes 0 for "the latest".
     if version == Some(0) {
-        return Ok(SecretRead::Absent);
+        return Ok((SecretRead::Absent, None));
     }
     let mut answer = vault.call(&call).await?;
     let found = answer
@@ -60,14 +71,19 @@ async fn read_over(
         .map(serde_json::from_value::<Version>)
         .transpose();
     match (answer.status, found) {
-        (200, Ok(Some(found))) => Ok(SecretRead::Present {
-            version: found.metadata.version,
-            data: SecretData(found.data.unwrap_or_default()),
-        }),
-        (404, Ok(Some(found))) => Ok(SecretRead::Deleted {
-            version: found.metadata.version,
-        }),
-        (404, Ok(None)) => absent(vault, at, &call, &answer),
+        (200, Ok(Some(found))) => {
+            let ends = retention::ends(&found.metadata.deletion_time);
+            let read = SecretRead::Present {
+                version: found.metadata.version,
+                data: SecretData(found.data.unwrap_or_default()),
+            };
+            Ok((read, ends))
+        }
+        (404, Ok(Some(found))) => {
+            let version = found.metadata.version;
+            Ok((SecretRead::Deleted { version }, None))
+        }
+        (404, Ok(None)) => Ok((absent(vault, at, &call, &answer)?, None)),
         (200 | 404, _) => Err(call.error(
             ErrorKind::Transient,
             "the answer has not the form of a KV version 2 engine",
@@ -98,6 +114,16 @@ pub(super) async fn write(
     cas: u64,
     data: &Map<String, Value>,
 ) -> Result<u64, CallError> {
+    Ok(write_with_end(vault, at, cas, data).await?.0)
+}
+
+/// The same, and tells when the new version will be deleted.
+pub(super) async fn write_with_end(
+    vault: &Vault,
+    at: &SecretPath,
+    cas: u64,
+    data: &Map<String, Value>,
+) -> Result<(u64, Option<Timestamp>), CallError> {
     let path = Engine::V2.data_path(at);
     // Built by hand, since `json!` would copy the values into memory that is not wiped.
     let mut body = Zeroizing::new(format!(r#"{{"options":{{"cas":{cas}}},"data":"#).into_bytes());
@@ -114,53 +140,19 @@ pub(super) async fn write(
     if answer.status != 200 && answer.status != 204 {
         return Err(answer.refuse(&call));
     }
-    let version = answer
-        .body
-        .data
-        .as_ref()
-        .and_then(|data| data.get("version"));
-    version.and_then(Value::as_u64).ok_or_else(|| {
+    let written = answer.body.data.as_ref();
+    let written = written.and_then(|data| Metadata::deserialize(data).ok());
+    let Some(Metadata {
+        version,
+        deletion_time,
+    }) = written
+    else {
         vault.mounts().forget(&at.mount);
         let text =
             "Vault took the write, but not as a KV version 2 engine does; was the mount replaced?";
-        call.error(ErrorKind::Unclear, text)
-    })
-}
-
-#[derive(Deserialize)]
-struct Limits {
-    #[serde(default)]
-    max_versions: u64,
-    #[serde(default)]
-    current_version: u64,
-    #[serde(default)]
-    oldest_version: u64,
-}
-
-/// How many versions of the secret are kept, where its metadata shows it: by its own `max_versions`, or by what was dropped already
-/// (the limit of the mount stands in its configuration, which no rotation has the right to read).
-pub(super) async fn versions_kept(
-    vault: &Vault,
-    at: &SecretPath,
-) -> Result<Option<u64>, CallError> {
-    let call = Call::get(rights::metadata_path(at));
-    let mut answer = vault.call(&call).await?;
-    let data = answer.body.data.take();
-    let Some(limits) = data.and_then(|data| Limits::deserialize(data).ok()) else {
-        return Err(answer.refuse(&call));
+        return Err(call.error(ErrorKind::Unclear, text));
     };
-    Ok(match limits {
-        Limits {
-            max_versions: own @ 1..,
-            ..
-        } => Some(own),
-        Limits {
-            oldest_version: oldest @ 2..,
-            current_version: current,
-            ..
-        } => Some(current.saturating_add(1).saturating_sub(oldest)),
-        _ => None,
-    })
+    Ok((version, retention::ends(&deletion_time)))
 }
 
 /// The names right below a path, folders with their final `/`; none if there is nothing.

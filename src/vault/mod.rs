@@ -6,7 +6,8 @@
 //! - `method`: the login methods and their credentials, `wrapped` among them; `login`: how a token is got; `session`: who holds it and
 //!   replaces it; `keeper`: who renews it;
 //! - `client`: an authenticated call, the state of the whole (`state`), the engines behind the mounts (`mounts`);
-//! - `kv2`: reading and writing versions; `secrets`: the `SecretStore`; `journal`: the `Journal`; `rights`: what a policy must give.
+//! - `kv2`: reading and writing versions; `secrets`: the `SecretStore`; `journal`: the `Journal`; `rights`: what a policy must give;
+//!   `retention`: how long an engine keeps what is written.
 //!
 //! It must never follow a redirect, send a write twice, write without check-and-set where the engine has it, or let a token, a body
 //! or a header into an error text. The facts about the API were tested on OpenBao 2.7.2.
@@ -26,6 +27,7 @@ mod login;
 mod method;
 mod mounts;
 mod path;
+mod retention;
 mod rights;
 mod secrets;
 mod session;
@@ -40,7 +42,8 @@ pub use client::Vault;
 pub use journal::{KvJournal, decode, encode};
 pub use method::{Login, SecretId};
 pub use mounts::Engine;
-pub use rights::{OwnToken, Right, capabilities_right, reads, rotates};
+pub use retention::{KeyVersions, VersionLimits};
+pub use rights::{OwnToken, Right, capabilities_right, reads, reads_limits, rotates};
 pub use secrets::KvSecrets;
 pub use state::{Down, Health};
 pub use wrapped::suspicions;

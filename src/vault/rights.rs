@@ -81,8 +81,17 @@ pub fn reads(engine: Engine, at: &SecretPath) -> Right {
     Right::new(engine.data_path(at), &["read"])
 }
 
+/// The rule for reading how long a mount keeps what is written. `dtrotate check` compares it; nothing else depends on it.
+pub fn reads_limits(mount: &str) -> Right {
+    Right::new(config_path(mount), &["read"])
+}
+
 pub(super) fn metadata_path(at: &SecretPath) -> String {
     format!("{}/metadata/{}", at.mount, at.path)
+}
+
+pub(super) fn config_path(mount: &str) -> String {
+    format!("{mount}/config")
 }
 
 /// What Vault tells of the token in use.
@@ -106,6 +115,12 @@ impl OwnToken {
 }
 
 impl KvJournal {
+    /// The rule for reading how long the documents are kept. `dtrotate check` looks at it; nothing else depends on it.
+    pub fn reads_limits(&self) -> Right {
+        let metadata = format!("{}/metadata/{}", self.mount, self.path);
+        Right::below(&metadata, INSTALLATION, &["list", "read"])
+    }
+
     /// The rules for the journal.
     pub fn rights(&self) -> [Right; 2] {
         let (mount, path) = (&self.mount, &self.path);
@@ -178,6 +193,8 @@ mod tests {
                 &["create", "read", "update"],
             ),
             Right::below("secret/metadata/dynatrace", "app", &["read"]),
+            Right::below("secret/metadata/dtrotate/journal", "", &["list", "read"]),
+            reads_limits("secret"),
             Right::new("auth/token/renew-self", &["update"]),
             capabilities_right(),
         ] {

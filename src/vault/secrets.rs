@@ -3,6 +3,7 @@
 //! KV v1 knows no versions: a fingerprint of the content stands in for the number, and a write is read, compared, written and read
 //! back. That cannot stop a write of somebody else between the two, nor one of ours that arrives late; the mount is warned of once.
 
+use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -13,6 +14,7 @@ use rotation::ports::{SecretData, SecretPath, SecretRead, SecretStore};
 use super::client::Vault;
 use super::kv2;
 use super::mounts::Engine;
+use super::retention::{self, KeyVersions, VersionLimits};
 use super::wire::{Call, Effect};
 
 /// The secrets in Vault. Cheap to clone.
@@ -25,9 +27,22 @@ impl KvSecrets {
         KvSecrets(vault)
     }
 
-    /// How many versions of the secret the engine keeps, as far as its metadata shows it. Only a KV version 2 engine knows.
-    pub async fn versions_kept(&self, at: &SecretPath) -> Result<Option<u64>, CallError> {
-        kv2::versions_kept(&self.0, at).await
+    /// The limits of a KV version 2 mount. `Refused` = the policy does not let us read its configuration.
+    pub async fn mount_limits(&self, mount: &str) -> Result<VersionLimits, CallError> {
+        retention::mount_limits(&self.0, mount).await
+    }
+
+    /// What the metadata of a secret in a KV version 2 mount says; `None` = there is no such secret.
+    pub async fn key(&self, at: &SecretPath) -> Result<Option<KeyVersions>, CallError> {
+        retention::key(&self.0, at).await
+    }
+
+    /// When the current value of the secret will be deleted; `None` = never. Only a KV version 2 engine deletes any.
+    pub async fn ends(&self, at: &SecretPath) -> Result<Option<Timestamp>, CallError> {
+        match self.0.engine(&at.mount).await? {
+            Engine::V2 => Ok(kv2::read_with_end(&self.0, at).await?.1),
+            Engine::V1 => Ok(None),
+        }
     }
 }
 

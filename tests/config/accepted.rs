@@ -77,7 +77,7 @@ fn the_least_has_all_defaults() {
         (24 * HOUR, 168 * HOUR, 168 * HOUR)
     );
     assert_eq!(
-        (plan.still_used, plan.lifetime),
+        (plan.still_used.clone(), plan.lifetime),
         (StillUsed::Hold, Lifetime::Inherit)
     );
     assert_eq!((plan.settle, plan.claim_timeout), (HOUR / 4, HOUR / 60));

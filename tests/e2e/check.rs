@@ -104,6 +104,11 @@ impl Scene {
         seeded.id
     }
 
+    /// Sets limits of a mount (`MOUNT/config`) or of a key (`MOUNT/metadata/PATH`).
+    async fn limits(&self, path: &str, limits: Value) {
+        self.root.ok(Method::POST, path, limits).await;
+    }
+
     /// Runs the command with these secrets.
     async fn check(&self, secrets: &str) -> Said {
         self.check_as(secrets, "secret", &[]).await
@@ -111,6 +116,10 @@ impl Scene {
 
     async fn check_as(&self, secrets: &str, journal: &str, environment: &[(&str, &str)]) -> Said {
         let (vault, dynatrace) = (&self.vault.address, self.dynatrace.url());
+        let schedule = match secrets.starts_with("schedule") {
+            true => "",
+            false => "schedule = \"0 10 * * TUE\"",
+        };
         let text = format!(
             r#"
 [vault]
@@ -128,16 +137,26 @@ url = "{dynatrace}"
 [dynatrace.prod.auth]
 path = "dynatrace/master"
 [defaults]
-schedule = "0 10 * * TUE"
+{schedule}
 timezone = "Europe/Vienna"
 {secrets}"#
         );
         let file = self.folder.path().join("dtrotate.toml");
         fs::write(&file, text).expect("the configuration");
+        self.run(&[], environment).await
+    }
+
+    /// With the configuration of the last one, without asking anybody.
+    async fn check_offline(&self) -> Said {
+        self.run(&["--offline"], &[]).await
+    }
+
+    async fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
         let output = Command::new(crate::world::program())
             .arg("--config")
-            .arg(file)
+            .arg(self.folder.path().join("dtrotate.toml"))
             .args(["check", "--all"])
+            .args(arguments)
             .env_clear()
             .envs(environment.iter().copied())
             .output()
@@ -215,9 +234,10 @@ async fn every_rule_that_is_taken_away_is_named_and_the_printed_one_heals() {
         let rest = rest.concat();
         scene.root.write_policy("dtrotate", &rest).await;
         let said = scene.check(TWO).await;
-        // The one about the management token only takes rights away, the token never logs out, and without the right to look
-        // itself up a token does not work at all.
-        let harmless = rule.contains("dynatrace/master") || rule.contains("revoke-self");
+        // The one about the management token only takes rights away, the token never logs out, without the limits of the mount less is
+        // checked, and without the right to look itself up a token does not work at all.
+        let harmless = ["dynatrace/master", "revoke-self", "secret/config"];
+        let harmless = harmless.iter().any(|path| rule.contains(path));
         if rule.contains("lookup-self") {
             said.tells("ERROR", "Vault", "path \"auth/token/lookup-self\"");
             continue;
@@ -228,10 +248,14 @@ async fn every_rule_that_is_taken_away_is_named_and_the_printed_one_heals() {
             "without {rule}: {}",
             said.out
         );
+        if rule.contains("secret/config") {
+            said.tells("WARN", "Vault", "may not read secret/config");
+        }
         let healed = format!("{rest}\n{}", said.rules());
         scene.root.write_policy("dtrotate", &healed).await;
         let said = scene.check(TWO).await;
         assert_eq!(said.code, Some(0), "with {healed}: {}", said.out);
+        assert!(said.lines("WARN", "Vault").is_empty(), "{}", said.out);
     }
 
     // A single right is named, too.
@@ -246,6 +270,13 @@ async fn every_rule_that_is_taken_away_is_named_and_the_printed_one_heals() {
     );
     let rule = "\npath \"secret/data/dynatrace/b\" {\n  capabilities = [\"create\", \"read\", \"update\"]\n}\n";
     assert!(said.out.contains(rule), "{}", said.out);
+}
+
+/// The shipped policy without the rule for this path.
+fn without(path: &str) -> String {
+    let rules = shipped_rules().into_iter();
+    let rules = rules.filter(|rule| !rule.contains(&format!("\"{path}\"")));
+    rules.collect()
 }
 
 #[tokio::test]
@@ -442,10 +473,27 @@ async fn what_vault_keeps_is_looked_at() {
         .root
         .ok(Method::POST, "secret/metadata/dynatrace/a", limit)
         .await;
-    // The limit of the mount shows when versions were dropped.
+    let said = scene.check(TWO).await;
+    said.tells("WARN", "dynatrace/a", "keeps only 2 versions");
+    assert!(said.lines("WARN", "dynatrace/b").is_empty(), "{}", said.out);
+    // The larger one of the two limits counts.
+    scene
+        .limits("secret/config", json!({ "max_versions": 3 }))
+        .await;
+    let said = scene.check(TWO).await;
+    assert_eq!(said.code, Some(0));
+    for name in ["dynatrace/a", "dynatrace/b"] {
+        said.tells("WARN", name, "keeps only 3 versions");
+        said.tells("WARN", name, "to at least 5");
+    }
+    // The number follows from the schedule: as many as fit into 14 days at 23 hours each (summer time begins), and two more.
+    let daily = format!("schedule = \"0 10 * * *\"\n{TWO}");
+    let said = scene.check(&daily).await;
+    said.tells("WARN", "dynatrace/a", "to at least 17");
+    // Without the right to read it, the limit of the mount shows when versions were dropped.
     scene
         .root
-        .ok(Method::POST, "secret/config", json!({ "max_versions": 3 }))
+        .write_policy("dtrotate", &without("secret/config"))
         .await;
     let b = scene
         .root
@@ -458,8 +506,13 @@ async fn what_vault_keeps_is_looked_at() {
     }
     let said = scene.check(TWO).await;
     assert_eq!(said.code, Some(0));
+    said.tells("WARN", "Vault", "max_versions and delete_version_after");
     said.tells("WARN", "dynatrace/a", "keeps only 2 versions");
     said.tells("WARN", "dynatrace/b", "keeps only 3 versions");
+    scene.root.write_policy("dtrotate", POLICY).await;
+    scene
+        .limits("secret/config", json!({ "max_versions": 0 }))
+        .await;
 
     let token = |name| scene.dynatrace.dynatrace().seed(usual(name)).value;
     let two_fields = json!({ "token": token("c"), "other": token("d") });
@@ -504,6 +557,165 @@ async fn what_vault_keeps_is_looked_at() {
         "{}",
         said.out
     );
+}
+
+/// Grace 24 h, quarantine 7 days, and 7 days between two rotations.
+#[tokio::test]
+async fn k17_what_vault_deletes_by_itself_is_found_before_it_is_gone() {
+    let scene = Scene::new().await;
+    scene.seed("dynatrace/a", usual("a")).await;
+    scene.root.mount_kv("journal", 2).await;
+    let rules = [
+        ("secret/data/dtrotate", "journal/data/dtrotate"),
+        ("secret/metadata/dtrotate", "journal/metadata/dtrotate"),
+    ];
+    let rules = rules.iter().fold(POLICY.to_owned(), |policy, (old, new)| {
+        policy.replace(old, new)
+    });
+    let rules = format!("{rules}\npath \"journal/config\" {{\n  capabilities = [\"read\"]\n}}\n");
+    scene.root.write_policy("dtrotate", &rules).await;
+    let a = "[[secret]]\npath = \"dynatrace/a\"\n";
+    let check = async || scene.check_as(a, "journal", &[]).await;
+    let said = check().await;
+    assert!(said.out.ends_with("0 errors, 0 warnings\n"), "{}", said.out);
+
+    let after = |length: &str| json!({ "delete_version_after": length });
+    for (mount, key, error, warning) in [
+        ("168h", "0s", "7d1h can pass between two rotations", ""),
+        ("0s", "72h", "3d after it was written", ""),
+        ("170h", "0s", "", "or to at least 15d1h"),
+        ("170h", "72h", "3d after it was written", ""),
+        ("361h", "0s", "", ""),
+        ("-1s", "72h", "", ""),
+    ] {
+        scene.limits("secret/config", after(mount)).await;
+        scene
+            .limits("secret/metadata/dynatrace/a", after(key))
+            .await;
+        let said = check().await;
+        assert_eq!(
+            said.code,
+            Some(i32::from(!error.is_empty())),
+            "{}",
+            said.out
+        );
+        for (grade, part) in [("ERROR", error), ("WARN", warning)] {
+            match part {
+                "" => assert!(
+                    said.lines(grade, "dynatrace/a").is_empty(),
+                    "{mount} {key}: {}",
+                    said.out
+                ),
+                part => said.tells(grade, "dynatrace/a", part),
+            }
+        }
+        assert!(said.lines("ERROR", "journal").is_empty(), "{}", said.out);
+    }
+
+    // What was written under such a limit keeps its end when the limit is gone.
+    scene.limits("secret/config", after("24h")).await;
+    scene
+        .limits("secret/metadata/dynatrace/a", after("0s"))
+        .await;
+    scene.seed("dynatrace/a", usual("a")).await;
+    scene.seed("dynatrace/master", management()).await;
+    scene.limits("secret/config", after("0s")).await;
+    let said = check().await;
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    said.tells(
+        "WARN",
+        "dynatrace/a",
+        "will delete the current value of secret/dynatrace/a at",
+    );
+    said.tells(
+        "WARN",
+        "environment prod",
+        "will delete the management token's value",
+    );
+
+    scene.limits("journal/config", after("720h")).await;
+    let said = check().await;
+    assert_eq!(said.code, Some(1));
+    said.tells(
+        "ERROR",
+        "journal",
+        "the mount journal deletes journal documents 30d after",
+    );
+    scene.limits("journal/config", after("0s")).await;
+    let document = "journal/metadata/dtrotate/journal/dynatrace~2Fa";
+    scene.limits(document, after("720h")).await;
+    let said = check().await;
+    assert_eq!(said.code, Some(1));
+    said.tells(
+        "ERROR",
+        "journal",
+        "1 of the journal documents, first journal/dtrotate/journal/dynatrace~2Fa,",
+    );
+    // A policy that does not let us look is no error.
+    let blind = rules.replace("[\"list\", \"read\"]", "[\"list\"]");
+    scene.root.write_policy("dtrotate", &blind).await;
+    let said = check().await;
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    said.tells(
+        "WARN",
+        "journal",
+        "cannot be checked whether Vault deletes a document",
+    );
+    assert!(
+        said.rules().contains("[\"list\", \"read\"]"),
+        "{}",
+        said.out
+    );
+}
+
+/// A document of more bytes than Vault accepts would stop its secret; how many tokens retire follows from the configuration.
+#[tokio::test]
+async fn k7_a_schedule_whose_document_would_become_too_large_is_refused() {
+    let scene = Scene::new().await;
+    let scopes: Vec<String> = (0..10_000)
+        .map(|n| format!("scope.number{n}.read"))
+        .collect();
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    scene.seed("dynatrace/a", usual("a")).await;
+    scene.seed("dynatrace/b", usual("b").scopes(&scopes)).await;
+    let often = |max_grace: &str| {
+        format!(
+            "schedule = \"@hourly\"\ngrace = \"1h\"\nquarantine = \"48h\"\nmax_grace = \"{max_grace}\"\n{TWO}"
+        )
+    };
+    for (max_grace, errors) in [
+        ("30d", ["769", "769"]),
+        ("10d", ["", "289"]),
+        ("5d", ["", ""]),
+    ] {
+        let said = scene.check(&often(max_grace)).await;
+        for (name, tokens) in ["dynatrace/a", "dynatrace/b"].into_iter().zip(errors) {
+            match tokens {
+                "" => assert!(
+                    said.lines("ERROR", name).is_empty(),
+                    "{max_grace}: {:?}",
+                    said.lines("ERROR", name)
+                ),
+                tokens => said.tells("ERROR", name, &format!("up to {tokens} of its old tokens")),
+            }
+        }
+        assert_eq!(
+            said.code,
+            Some(i32::from(errors != ["", ""])),
+            "{max_grace}"
+        );
+        // The scopes are Dynatrace's to tell; everything else is known offline as well.
+        let said = scene.check_offline().await;
+        let said_errors =
+            said.lines("ERROR", "dynatrace/a").len() + said.lines("ERROR", "dynatrace/b").len();
+        assert_eq!(
+            said_errors,
+            if errors[0].is_empty() { 0 } else { 2 },
+            "{}",
+            said.out
+        );
+        assert_eq!(said.code, Some(i32::from(!errors[0].is_empty())));
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod ops;
 mod outage;
 mod process;
 mod replicas;
+mod retention;
 mod retire;
 mod snapshot;
 mod soak;

@@ -11,6 +11,7 @@ use rotation::marker::Epoch;
 use rotation::plan::{Coordinates, Kind};
 use rotation::ports::{Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore};
 use rotation::record::Record;
+use rotation::size;
 use rotation::token::TokenValue;
 use serde_json::{Map, Value, json};
 
@@ -430,5 +431,47 @@ async fn the_journal_keeps_records_under_the_shipped_policy() {
     match journal.read("plain").await.expect("a read") {
         JournalRead::Unreadable { why } => assert!(why.contains("99"), "{why}"),
         other => panic!("{other:?}"),
+    }
+}
+
+/// The bound that the writer keeps is one that a server with raft storage accepts, however much of the document it escapes.
+#[tokio::test]
+async fn k7_the_largest_document_is_accepted_by_raft_storage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bao = OpenBao::raft_tls(folder.path()).await;
+    let root = bao.root();
+    root.mount_kv("secret", 2).await;
+    root.write_shipped_policy().await;
+    let token = root.periodic_token(&["dtrotate"], "60s").await;
+    let vault = connect(options(&bao, &token));
+    let journal = KvJournal::new(vault, "secret", "dtrotate/journal");
+    let bytes = |record: &Record| size::stored(&serde_json::to_string(record).expect("a record"));
+
+    // A token of 10,000 scopes.
+    let mut wide = record("wide");
+    let current = json!({"id": "dt0c01.A", "name_base": "n", "version": 7, "marked": true,
+        "scopes": (0..10_000).map(|n| format!("scope.number{n}.read")).collect::<Vec<_>>()});
+    wide.current = serde_json::from_value(current).expect("a token");
+    assert_eq!(journal.write("wide", 0, &wide).await, Ok(1));
+
+    for (number, filler) in ["x", "\"", "<", "ä"].into_iter().enumerate() {
+        let name = format!("large{number}");
+        let filled = |length: usize| {
+            let mut record = record(&name);
+            let filler = Value::from(filler.repeat(length));
+            record.unknown.insert("of_a_newer_version".into(), filler);
+            record
+        };
+        let each = bytes(&filled(2)) - bytes(&filled(1));
+        let most = (size::LARGEST - bytes(&filled(0))) / each;
+        assert_eq!(
+            journal.write(&name, 0, &filled(most)).await,
+            Ok(1),
+            "{filler}"
+        );
+        let more = journal.write(&name, 1, &filled(most + 1)).await;
+        let error = more.expect_err("too large");
+        assert_eq!(error.kind, ErrorKind::Refused);
+        assert!(error.what.contains("at most 1000000"), "{error}");
     }
 }

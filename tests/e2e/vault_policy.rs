@@ -116,6 +116,10 @@ async fn allows_what_a_rotation_does() {
         .await;
     assert_eq!(mount["data"]["options"]["version"], "2");
 
+    assert!(daemon.get("secret/config").await, "the limits of the mount");
+    let document = "secret/metadata/dtrotate/journal/app";
+    assert!(daemon.get(document).await, "the limits of a document");
+
     root.delete_metadata("secret", "dynatrace/app").await;
     let vanished = daemon
         .put_cas("secret", "dynatrace/app", json!({"token": "t3"}), 2)

@@ -24,9 +24,9 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<()> {
     if cx.record.current.is_some() || cx.is_released() || cx.is_relocated() {
         return Ok(());
     }
-    let known = cx.record.stuck().map(|failure| failure.reason);
+    let known = cx.record.stuck().map(|failure| &failure.reason);
     let info = match secret_state(cx)? {
-        SecretState::Blocked(reason, _) if known == Some(reason) => {
+        SecretState::Blocked(reason, _) if known == Some(&reason) => {
             return Err(Step::finish(RunResult::stuck(reason)));
         }
         SecretState::Blocked(reason, message) => {

@@ -19,6 +19,7 @@ use crate::ownership::{self, Kinship, kinship};
 use crate::reading::read_token;
 use crate::record::{OpenAttempt, Record, RetiringState, Work};
 use crate::request::{Listing, after};
+use crate::size;
 use crate::token::{TokenId, TokenInfo};
 use crate::transition::{self, Leaving};
 use crate::view::{Fact, Lookup};
@@ -27,9 +28,6 @@ use crate::view::{Fact, Lookup};
 const LISTINGS_APART: Duration = Duration::from_secs(60);
 /// Unknown tokens that enter the document in one write.
 const SLICE: usize = 100;
-/// While this many tokens retire, unknown ones wait: with 400 bytes each the document stays far below the megabyte that a server accepts, and
-/// what a rotation adds to it fits.
-const MOST: usize = 1_000;
 
 /// Under the claim to clean up.
 pub fn claimed(cx: &Context<'_>) -> Decision<Step> {
@@ -268,7 +266,12 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<()> {
             Some(Kinship::Open(_) | Kinship::Claimed(_)) | None => {}
         }
     }
-    ours.truncate(MOST.saturating_sub(record.retiring.len()).min(SLICE));
+    // Further ones wait until there is room for them in the document.
+    let room = match ours.is_empty() {
+        true => 0,
+        false => size::most_retiring(record).saturating_sub(record.retiring.len()),
+    };
+    ours.truncate(room.min(SLICE));
     copies.truncate(record.room_to_leave_alone());
     let went_back = highest > record.attempts.attempt;
     if ours.is_empty() && copies.is_empty() && !went_back {

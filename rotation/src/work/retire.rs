@@ -101,6 +101,8 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         RetiringState::Quarantine | RetiringState::Deleting => {
             claim_end(cx, id, RetiringState::Deleting, |_| {})
         }
+        // Not workable, so never chosen.
+        RetiringState::Newer(_) => return Ok(Step::done()),
     };
     Ok(change.into())
 }
@@ -163,15 +165,16 @@ fn claim_end(
     state: RetiringState,
     change: impl FnOnce(&mut Retiring),
 ) -> Change {
-    let mut write = cx.write_entry(id, |entry| {
+    let id = id.clone();
+    let work = match state {
+        RetiringState::Disabling => Work::Disable { id: id.clone() },
+        _ => Work::Delete { id: id.clone() },
+    };
+    let mut write = cx.write_entry(&id, |entry| {
         entry.state = state;
         change(entry);
     });
-    let id = id.clone();
-    write.record.claim = Some(cx.claim(match state {
-        RetiringState::Disabling => Work::Disable { id: id.clone() },
-        _ => Work::Delete { id: id.clone() },
-    }));
+    write.record.claim = Some(cx.claim(work));
     write.then(AfterWrite::Proven(id))
 }
 

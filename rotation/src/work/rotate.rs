@@ -75,7 +75,7 @@ fn check_name_was_kept(cx: &Context<'_>) -> Decision<()> {
     let asked = cx.wanted().1 == Trigger::Command || cx.is_claimed();
     let failure = cx.record.stuck().filter(|_| !asked);
     match failure.filter(|failure| failure.reason == Reason::NameNotKept) {
-        Some(failure) => Err(failure::stuck(cx, failure.reason, &failure.message)),
+        Some(failure) => Err(failure::stuck(cx, failure.reason.clone(), &failure.message)),
         None => Ok(()),
     }
 }

@@ -245,7 +245,7 @@ fn give_away(cx: &Context<'_>, candidate: &Candidate, discard: &Discard) -> Step
             {
                 return Command::Change(TokenAction::Delete, id.clone()).into();
             }
-            failure::fail(cx, *reason, message, error.as_ref())
+            failure::fail(cx, reason.clone(), message, error.as_ref())
         }
     }
 }

@@ -122,9 +122,13 @@ fn show(command: &Command) -> String {
             record
                 .retiring
                 .iter()
-                .map(|r| (r.id.as_str(), r.state, r.base))
+                .map(|r| (r.id.as_str(), &r.state, r.base))
                 .collect::<Vec<_>>(),
-            record.health.failure.as_ref().map(|failure| failure.reason),
+            record
+                .health
+                .failure
+                .as_ref()
+                .map(|failure| &failure.reason),
         ),
         Command::Mint(order) => format!("mints {}", order.name),
         other => format!("{other:?}"),

@@ -155,7 +155,7 @@ fn a10_a_persons_value_that_both_reads_show_is_kept_and_the_former_one_retires()
     assert!(world.document().is_current(&id("HAND")));
     let entry = world.entry("CUR");
     assert_eq!(
-        (entry.state, entry.due, entry.base),
+        (entry.state.clone(), entry.due, entry.base),
         (RetiringState::Grace, at(100), 2)
     );
     assert_eq!(entry.origin, Origin::Version(2));

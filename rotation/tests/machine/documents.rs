@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use rotation::command::{Command, Outcome, RunResult};
-use rotation::error::ErrorKind;
+use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
 use rotation::machine::Run;
 use rotation::marker::{Epoch, NameDigest};
 use rotation::plan::Plan;
-use rotation::record::{Attempt, Claim, Record, RetiringState, Work};
+use rotation::record::{
+    Attempt, Claim, EntryFailure, EntryReason, Record, Retiring, RetiringState, Work,
+};
 use rotation::request::{Clock, Epochs, Goal, RunRequest};
+use rotation::size;
 
 use crate::builders::{
     at, by_command, by_schedule, epoch, id, marked, minted, now_at, plain, plan, record, request,
@@ -384,7 +387,7 @@ fn a8_a_lost_document_resumes_the_epoch_of_the_current_token_unless_another_docu
     // What else bears the marker retires with full grace.
     let old = world.entry("OLD");
     assert_eq!(
-        (old.state, old.due, old.base),
+        (old.state.clone(), old.due, old.base),
         (RetiringState::Grace, at(100), 2)
     );
 
@@ -440,10 +443,10 @@ fn k7_thousands_of_unknown_marked_tokens_enter_in_slices_and_the_run_ends() {
         "{sizes:?}"
     );
     assert!(ended.errors().is_empty());
-    // The document stays within what the server accepts, and the claim of a rotation fits into it.
-    let bytes = serde_json::to_string(world.document()).unwrap().len();
-    assert_eq!(sizes.last(), Some(&1000));
-    assert!(bytes < 600_000, "{bytes}");
+    // The document stays within what the server accepts, and the retirements of a schedule that `check` accepts fit into it as well.
+    let most = size::most_retiring(world.document());
+    assert_eq!(sizes.last(), Some(&most));
+    assert!(bytes(world.document()) < size::LARGEST / 2);
     // What is gone makes room for what waits.
     let gone: Vec<_> = world.edit().retiring.drain(..40).collect();
     for entry in gone {
@@ -451,7 +454,80 @@ fn k7_thousands_of_unknown_marked_tokens_enter_in_slices_and_the_run_ends() {
     }
     let request = sweep(&world, 5);
     world.run_at(5, request);
-    assert_eq!(world.document().retiring.len(), 1000);
+    assert_eq!(world.document().retiring.len(), most);
+}
+
+/// The bytes of a document as a server stores it.
+fn bytes(record: &Record) -> usize {
+    size::stored(&serde_json::to_string(record).unwrap())
+}
+
+/// Recovery never needs a larger write than the one that failed: neither a token of 10,000 scopes nor words of a service make the document
+/// larger than the server accepts, however many retirements fail.
+#[test]
+fn k7_a_document_full_of_retirements_that_all_fail_is_accepted() {
+    let mut before = record();
+    before.current.as_mut().unwrap().scopes = (0..10_000)
+        .map(|n| format!("scope.number{n}.read"))
+        .collect();
+    let most = size::most_retiring(&before);
+    assert!(most > 150, "{most}");
+    let words = "a \"quoted\" <answer> ".repeat(500);
+    // All but the last ones have failed before.
+    before.retiring = (0..2 * most)
+        .map(|n| Retiring {
+            failure: (n >= 5).then(|| EntryFailure {
+                reason: EntryReason::Refused,
+                message: size::cut(&words),
+                since: at(-50),
+                attempts: 1,
+            }),
+            ..retiring(
+                &minted(&format!("OLD{n:0>21}"), 2),
+                RetiringState::Grace,
+                -1000,
+                if n < 5 { -10 } else { 50 },
+            )
+        })
+        .collect();
+    let mut world = World::new(before);
+    world.fault(move |_, command| match command {
+        Command::LookUp(_) => Some(Outcome::Token(Err(CallError::new(
+            Service::Dynatrace,
+            ErrorKind::Refused,
+            &words,
+        )))),
+        _ => None,
+    });
+    let ended = world.run_at(0, settle());
+    assert_eq!(ended.of(EventName::RetirementBlocked).len(), 5);
+    let mut failed = world.document().retiring.iter();
+    assert!(failed.all(|entry| entry.failure.is_some()));
+    let bytes = bytes(world.document());
+    assert!(
+        bytes < size::LARGEST && bytes > size::LARGEST / 2,
+        "{bytes}"
+    );
+}
+
+/// Each token stays for its longest grace, its quarantine and `settle`: 100 or 1000 s, 200 s and 10 s.
+#[test]
+fn k7_a_schedule_says_how_many_tokens_retire_at_one_time() {
+    use rotation::plan::StillUsed;
+    let seconds = std::time::Duration::from_secs;
+    for (still_used, gap, most) in [
+        (StillUsed::Warn, 310, 1),
+        (StillUsed::Warn, 309, 2),
+        (StillUsed::Warn, 10, 31),
+        (StillUsed::Hold, 10, 121),
+        (StillUsed::Hold, 86_400, 1),
+    ] {
+        let plan = Plan {
+            still_used,
+            ..plan()
+        };
+        assert_eq!(size::retiring_at_once(&plan, seconds(gap)), most, "{gap}");
+    }
 }
 
 /// The numbers of tokens that still wait to enter the document are given out as well.
@@ -465,7 +541,9 @@ fn a4_the_highest_number_of_many_unknown_tokens_counts_at_once() {
     let ended = world.run_at(0, request);
     assert_eq!(ended.of(EventName::VaultWentBack).len(), 1);
     assert_eq!(ended.written()[0].attempts.attempt, 1500);
-    assert_eq!(world.document().retiring.len(), 1000);
+    let most = size::most_retiring(world.document());
+    assert!(most < 1400, "not all of them have entered: {most}");
+    assert_eq!(world.document().retiring.len(), most);
 }
 
 #[test]

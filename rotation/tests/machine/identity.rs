@@ -271,7 +271,7 @@ fn a4_a_number_that_a_restored_vault_does_not_know_yet_is_believed_and_holds_ret
     assert_eq!(document.health.hold_until, Some(at(10)));
     let entry = world.entry("LATER");
     assert_eq!(
-        (entry.state, entry.base, entry.due),
+        (entry.state.clone(), entry.base, entry.due),
         (RetiringState::Grace, 2, at(100))
     );
 }

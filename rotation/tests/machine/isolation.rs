@@ -12,14 +12,14 @@ use crate::world::World;
 const NAMES: [&str; 4] = ["A", "B", "C", "D"];
 
 /// Four tokens whose next step is due, A first.
-fn world(state: RetiringState) -> World {
+fn world(state: &RetiringState) -> World {
     let entries = (0..).zip(NAMES).map(|(n, name)| Retiring {
-        ..retiring(&minted(name, 2), state, -1000, -100 + n)
+        ..retiring(&minted(name, 2), state.clone(), -1000, -100 + n)
     });
     let mut world = World::with_retiring(entries.collect());
     for name in NAMES {
         world.add(minted(name, 2));
-        world.token(name).enabled = state == RetiringState::Grace;
+        world.token(name).enabled = *state == RetiringState::Grace;
     }
     world
 }
@@ -35,7 +35,7 @@ fn failing(world: &mut World, kind: ErrorKind, matches: fn(&Command, &TokenId) -
     });
 }
 
-fn ended(world: &World, state: RetiringState, name: &str) -> bool {
+fn ended(world: &World, state: &RetiringState, name: &str) -> bool {
     match state {
         RetiringState::Grace => !world.tokens[&id(name)].enabled,
         _ => !world.tokens.contains_key(&id(name)),
@@ -48,7 +48,7 @@ fn the_others_are_ended(
     matches: fn(&Command, &TokenId) -> bool,
 ) -> Vec<EventName> {
     let mut errors = vec![];
-    for state in [RetiringState::Grace, RetiringState::Quarantine] {
+    for state in &[RetiringState::Grace, RetiringState::Quarantine] {
         errors.clear();
         let mut world = world(state);
         failing(&mut world, kind, matches);
@@ -123,7 +123,7 @@ fn k13_a_failing_look_up_does_not_block_the_next_and_is_no_error() {
 /// A disable without a clear answer may still take effect: an undo waits for it.
 #[test]
 fn p1_a_disable_without_a_clear_answer_is_remembered() {
-    let mut world = world(RetiringState::Grace);
+    let mut world = world(&RetiringState::Grace);
     failing(&mut world, Unclear, change);
     world.run_at(0, settle());
     assert_eq!(world.entry("A").disable_unconfirmed_since, Some(at(0)));
@@ -133,7 +133,7 @@ fn p1_a_disable_without_a_clear_answer_is_remembered() {
 /// What cannot be used at all concerns the service and is not written into each entry.
 #[test]
 fn p10_an_environment_that_refuses_our_own_token_ends_the_run() {
-    let mut world = world(RetiringState::Grace);
+    let mut world = world(&RetiringState::Grace);
     world.fault(|_, command| match command {
         Command::LookUp(_) => Some(Outcome::Token(Err(dynatrace(ErrorKind::Unauthorized)))),
         _ => None,
@@ -151,7 +151,7 @@ fn p10_an_environment_that_refuses_our_own_token_ends_the_run() {
 /// A token that cannot be proven waits alone.
 #[test]
 fn k13_an_unproven_token_does_not_block_the_next() {
-    let mut world = world(RetiringState::Grace);
+    let mut world = world(&RetiringState::Grace);
     world.token("A").name = "renamed by somebody".into();
     let done = world.run_at(0, settle());
     assert_eq!(done.errors(), [EventName::RetirementBlocked]);

@@ -391,7 +391,10 @@ fn p1_a_rotation_reads_claims_mints_verifies_stores_and_commits_in_seven_calls()
     assert!(after.is_current(&id("NEW1")) && after.claim.is_none());
     assert_eq!((after.last_due, after.attempts.attempt), (Some(at(-1)), 4));
     let entry = world.entry("CUR");
-    assert_eq!((entry.state, entry.due), (RetiringState::Grace, at(100)));
+    assert_eq!(
+        (entry.state.clone(), entry.due),
+        (RetiringState::Grace, at(100))
+    );
     assert_eq!(ended.events(), [EventName::RotationSucceeded]);
     // A due instant is served once.
     assert_eq!(world.run_at(5, request(by_schedule(-1))).mints(), 0);

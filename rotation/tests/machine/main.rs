@@ -8,6 +8,7 @@ mod documents;
 mod identity;
 mod isolation;
 mod lifecycle;
+mod newer_words;
 mod ownership;
 mod rights;
 mod switched_off;

@@ -28,7 +28,7 @@ fn every_edit(token: &TokenInfo) -> Vec<Retiring> {
     for state in [Grace, Disabling, Quarantine, Deleting] {
         for origin in [Origin::Marker, Origin::Version(1), Origin::Version(2)] {
             for digest in [false, true] {
-                entries.push(edited(token, state, origin, digest));
+                entries.push(edited(token, state.clone(), origin.clone(), digest));
             }
         }
     }

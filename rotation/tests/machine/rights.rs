@@ -41,8 +41,8 @@ fn minted_scopes(ended: &Ended) -> Vec<Vec<String>> {
 }
 
 fn failed(ended: &Ended) -> Option<Reason> {
-    match ended.result {
-        RunResult::Failed { reason, .. } => Some(reason),
+    match &ended.result {
+        RunResult::Failed { reason, .. } => Some(reason.clone()),
         _ => None,
     }
 }

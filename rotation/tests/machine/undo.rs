@@ -43,7 +43,10 @@ fn p3_an_undo_enables_verifies_and_stores_the_previous_token_and_the_newer_one_r
     assert!(document.is_current(&id("OLD")) && document.claim.is_none());
     assert_eq!(document.retiring.len(), 1);
     let newer = world.entry("CUR");
-    assert_eq!((newer.state, newer.due), (RetiringState::Grace, at(200)));
+    assert_eq!(
+        (newer.state.clone(), newer.due),
+        (RetiringState::Grace, at(200))
+    );
     let order = |what: &dyn Fn(&Command) -> bool| ended.commands.iter().position(what).unwrap();
     let enable = order(&|it| matches!(it, Command::Change(TokenAction::Enable, _)));
     let verify = order(&|it| matches!(it, Command::Verify(_)));
@@ -84,7 +87,7 @@ fn p4_an_undo_gives_up_when_someone_stores_another_value_and_the_entry_is_fenced
     assert!(matches!(&ended.result, RunResult::Refused(why) if why.contains("version 3")));
     assert_eq!(ended.events(), [EventName::UndoFailed]);
     let entry = world.entry("OLD");
-    assert_eq!((entry.state, entry.base), (RetiringState::Grace, 2));
+    assert_eq!((entry.state.clone(), entry.base), (RetiringState::Grace, 2));
     assert_eq!(world.document().claim, None);
 }
 

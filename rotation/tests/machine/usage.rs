@@ -68,7 +68,7 @@ fn retire(
     assert_eq!(ended.of(TokenDisabled).len(), usize::from(disabled));
     let entry = world.entry("OLD").clone();
     let due = entry.due.as_second() - at(0).as_second();
-    let end = match (disabled, entry.state) {
+    let end = match (disabled, entry.state.clone()) {
         (true, RetiringState::Quarantine) if ended.errors() == [ConsumerCutOff] => End::CutOff,
         (true, RetiringState::Quarantine) if ended.errors().is_empty() => End::Quiet,
         (false, RetiringState::Quarantine) if ended.reports.is_empty() => End::FoundDisabled,

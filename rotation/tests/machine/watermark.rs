@@ -55,7 +55,7 @@ fn a6_a_watermark_above_the_current_version_restarts_the_grace() {
     assert_eq!(ended.effects(), Vec::<&Command>::new());
     let restarted = world.entry("OLD");
     assert_eq!(
-        (restarted.state, restarted.due),
+        (restarted.state.clone(), restarted.due),
         (RetiringState::Grace, at(100))
     );
     assert_eq!((restarted.base, restarted.clean_through), (1, 0));
@@ -185,7 +185,7 @@ fn p4_a_token_that_is_enabled_in_its_quarantine_is_not_deleted() {
         [rotation::event::EventName::RetirementRestarted]
     );
     assert_eq!(
-        (world.entry("OLD").state, world.entry("OLD").due),
+        (world.entry("OLD").state.clone(), world.entry("OLD").due),
         (RetiringState::Grace, at(100))
     );
 }

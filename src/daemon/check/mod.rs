@@ -4,6 +4,7 @@
 //! It changes nothing (P7): it reads, looks up and asks for rights; it does not even create the journal's first document. The one thing
 //! it may end is the Vault token that it logged in for.
 
+mod bounds;
 mod secrets;
 mod services;
 
@@ -76,6 +77,17 @@ impl Findings {
     }
 }
 
+/// What the configuration alone shows, without a question to anybody.
+pub fn offline(settings: &Settings) -> Findings {
+    let mut findings = Findings::default();
+    for secret in settings.secrets.iter().filter(|secret| secret.enabled) {
+        if let Some(text) = bounds::document(secret, None) {
+            findings.add(Grade::Error, &secret.plan.name, text);
+        }
+    }
+    findings
+}
+
 /// Checks everything. `progress` is told how many of how many secrets were looked at.
 ///
 /// # Errors
@@ -107,11 +119,13 @@ impl Inspector<'_> {
         let engines = self.engines(findings).await;
         self.journal(&engines, findings);
         let denied = self.rights(&engines, findings).await;
+        let limits = self.limits(&engines, findings).await;
         let managers = self.environments(findings).await;
         self.notify_token(findings).await;
         let around = secrets::Around {
             engines,
             denied,
+            limits,
             managers,
         };
         self.secrets(&around, findings, progress).await;

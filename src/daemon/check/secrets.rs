@@ -8,19 +8,17 @@ use futures_util::stream::{self, StreamExt};
 use crate::clock;
 use crate::config::SecretSettings;
 use rotation::command::{SecretSnapshot, ValueRef};
-use rotation::error::ErrorKind;
+use rotation::error::{CallError, ErrorKind};
 use rotation::plan::Lifetime;
 use rotation::policy;
 use rotation::ports::{SecretData, SecretPath, SecretRead, SecretStore, TokenIssuer};
 use rotation::token::{TokenId, TokenInfo, TokenValue};
 
-use super::super::assemble::{self, Engine};
+use super::super::assemble::{self, Engine, KeyVersions, VersionLimits};
+use super::super::journal_retention::expiring;
+use super::bounds::{self, Kept};
 use super::services::{Engines, at, ends, grade};
 use super::{Findings, Grade, Inspector};
-
-/// A mount or secret that keeps fewer versions is worth a warning: an old version is how dtrotate proves that a token was this secret's,
-/// and how `undo` finds its value. Two rotations and a few changes by hand must fit.
-const VERSIONS: u64 = 5;
 
 /// What is known before the secrets are looked at.
 pub(super) struct Around {
@@ -28,6 +26,8 @@ pub(super) struct Around {
     pub(super) engines: Engines,
     /// Paths that we may not read; told already.
     pub(super) denied: BTreeSet<String>,
+    /// How long the mounts keep what is written; one that could not be found out about is missing.
+    pub(super) limits: BTreeMap<String, VersionLimits>,
     /// The management tokens that work, by environment.
     pub(super) managers: BTreeMap<String, TokenInfo>,
 }
@@ -37,6 +37,8 @@ struct Looked<'a> {
     secret: &'a SecretSettings,
     findings: Findings,
     token: Option<TokenInfo>,
+    /// What Vault says of its journal document.
+    document: Result<Option<KeyVersions>, CallError>,
 }
 
 impl Looked<'_> {
@@ -57,7 +59,13 @@ impl Inspector<'_> {
         let done = Cell::new(0);
         progress(0, all.len());
         let looks = all.iter().map(|secret| async {
-            let looked = self.secret(around, secret).await;
+            let mut looked = self.secret(around, secret).await;
+            if let Some(text) = bounds::document(secret, looked.token.as_ref()) {
+                looked.add(Grade::Error, text);
+            }
+            if around.journal_is_versioned(&self.settings.journal.mount) {
+                looked.document = self.wired.ledger.key(&secret.plan.name).await;
+            }
             done.set(done.get() + 1);
             progress(done.get(), all.len());
             looked
@@ -66,6 +74,7 @@ impl Inspector<'_> {
             .buffered(self.settings.limits.concurrency)
             .collect()
             .await;
+        self.documents(around, &looks, findings);
         let shared = shared(&looks);
         for mut looked in looks {
             looked.findings.list.sort_by_key(|finding| finding.grade);
@@ -81,6 +90,7 @@ impl Inspector<'_> {
             secret,
             findings: Findings::default(),
             token: None,
+            document: Ok(None),
         };
         let Some((version, value)) = self.stored(around, &mut looked).await else {
             return looked;
@@ -165,24 +175,65 @@ impl Inspector<'_> {
             other_fields(looked, data, &value);
         }
         if engine == Engine::V2 && !paths.iter().any(|path| around.denied.contains(path)) {
-            self.versions(looked, &at).await;
+            self.versions(around, looked, &at).await;
         }
         Some((seen.version(), value))
     }
 
-    async fn versions(&self, looked: &mut Looked<'_>, at: &SecretPath) {
-        match self.wired.store.versions_kept(at).await {
-            Ok(Some(kept)) if kept < VERSIONS => looked.add(
-                Grade::Warn,
-                format!(
-                    "Vault keeps only {kept} versions of {}/{}, and old versions prove which tokens were this secret's; set max_versions \
-                     of the secret or the mount to at least {VERSIONS} (0 = the default of 10)",
-                    at.mount, at.path
-                ),
-            ),
-            Ok(_) => {}
-            Err(error) => looked.add(grade(&error), error.what),
+    async fn versions(&self, around: &Around, looked: &mut Looked<'_>, at: &SecretPath) {
+        let key = match self.wired.store.key(at).await {
+            Ok(key) => key.unwrap_or_default(),
+            Err(error) => return looked.add(grade(&error), error.what),
+        };
+        let mount = around.limits.get(&at.mount);
+        let kept = Kept {
+            versions: key.versions(mount),
+            delete_after: key.delete_after(mount),
+            ends: key.ends,
+        };
+        for (grade, text) in bounds::retention(looked.secret, kept, clock::now()) {
+            looked.add(grade, text);
         }
+    }
+
+    /// The journal documents of the secrets: will Vault delete one of them?
+    fn documents(&self, around: &Around, looks: &[Looked<'_>], findings: &mut Findings) {
+        let (about, ledger) = ("journal", &self.wired.ledger);
+        let errors = looks
+            .iter()
+            .filter_map(|looked| looked.document.as_ref().err());
+        // The reason is the same for all of them.
+        if let Some(error) = errors.min_by_key(|error| error.kind != ErrorKind::Refused) {
+            let text = format!(
+                "it cannot be checked whether Vault deletes a document by itself: {}",
+                error.what
+            );
+            let grade = match error.kind {
+                ErrorKind::Refused => {
+                    findings.rule(ledger.reads_limits());
+                    Grade::Warn
+                }
+                _ => grade(error),
+            };
+            findings.add(grade, about, text);
+        }
+        let mount = &self.settings.journal.mount;
+        let limits = around.limits.get(mount);
+        let ending = looks.iter().filter_map(|looked| {
+            let key = looked.document.as_ref().ok()?.as_ref()?;
+            let is_ending = key.ends.is_some() || key.delete_after(limits).is_some();
+            is_ending.then(|| (ledger.at(&looked.secret.plan.name), key.ends))
+        });
+        let after = limits.and_then(|limits| limits.delete_after());
+        if let Some(text) = expiring(mount, after, &ending.collect()) {
+            findings.add(Grade::Error, about, text);
+        }
+    }
+}
+
+impl Around {
+    fn journal_is_versioned(&self, mount: &str) -> bool {
+        self.engines.get(mount) == Some(&Engine::V2)
     }
 }
 

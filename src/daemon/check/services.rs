@@ -11,7 +11,7 @@ use rotation::error::{CallError, ErrorKind};
 use rotation::ports::{SecretPath, TokenIssuer};
 use rotation::token::TokenInfo;
 
-use super::super::assemble::{self, Engine, Right};
+use super::super::assemble::{self, Engine, Right, VersionLimits};
 use super::{Findings, Grade, Inspector};
 
 /// A management token that ends sooner is worth a warning: long enough to replace it without haste.
@@ -108,6 +108,40 @@ impl Inspector<'_> {
         }
     }
 
+    /// How long the mounts of secrets and journal keep what is written. A policy that does not let us read it is worth a warning: nothing
+    /// else depends on it.
+    pub(super) async fn limits(
+        &self,
+        engines: &Engines,
+        findings: &mut Findings,
+    ) -> BTreeMap<String, VersionLimits> {
+        let mut mounts = BTreeSet::from([self.settings.journal.mount.clone()]);
+        mounts.extend(self.enabled().map(|secret| at(secret).mount));
+        let mut limits = BTreeMap::new();
+        for mount in mounts {
+            if engines.get(&mount) != Some(&Engine::V2) {
+                continue;
+            }
+            match self.wired.store.mount_limits(&mount).await {
+                Ok(found) => {
+                    limits.insert(mount, found);
+                }
+                Err(error) if error.kind == ErrorKind::Refused => {
+                    let right = assemble::reads_limits(&mount);
+                    let text = format!(
+                        "max_versions and delete_version_after of the mount {mount} cannot be checked: the Vault token may not read {}; add \
+                         the rule below to its policy",
+                        right.path
+                    );
+                    findings.add(Grade::Warn, VAULT, text);
+                    findings.rule(right);
+                }
+                Err(error) => findings.add(grade(&error), VAULT, error.what),
+            }
+        }
+        limits
+    }
+
     /// Proves every right; tells the paths below which nothing can be read.
     pub(super) async fn rights(
         &self,
@@ -200,6 +234,7 @@ impl Inspector<'_> {
             match self.wired.management_token(name).await {
                 Ok(info) => {
                     self.manager(name, &info, findings);
+                    self.manager_value(name, findings).await;
                     managers.insert(name.clone(), info);
                 }
                 Err(error) => findings.add(grade(&error), &title(name), error.what),
@@ -238,12 +273,38 @@ impl Inspector<'_> {
         }
     }
 
+    fn manager_rotates(&self, environment: &str) -> bool {
+        self.enabled().any(|secret| {
+            secret.plan.manages_tokens && secret.plan.coordinates.environment == environment
+        })
+    }
+
+    /// Vault may delete the management token's value by itself.
+    async fn manager_value(&self, name: &str, findings: &mut Findings) {
+        let auth = &self.settings.environments[name].auth;
+        let place = SecretPath {
+            mount: auth.mount.clone(),
+            path: auth.path.clone(),
+        };
+        // What cannot be read was reported with the token, and the end of a secret's value is reported with the secret.
+        if !self.manager_rotates(name)
+            && let Ok(Some(ends)) = self.wired.store.ends(&place).await
+        {
+            let text = format!(
+                "Vault will delete the management token's value in {}/{} at {} (delete_version_after), and then nothing works in this \
+                 environment; set delete_version_after of the secret and the mount to 0s and write the value again",
+                place.mount,
+                place.path,
+                rough_time(ends)
+            );
+            findings.add(Grade::Warn, &title(name), text);
+        }
+    }
+
     fn manager(&self, name: &str, info: &TokenInfo, findings: &mut Findings) {
         let about = title(name);
         let id = &info.id;
-        let rotates = self.enabled().any(|secret| {
-            secret.plan.manages_tokens && secret.plan.coordinates.environment == name
-        });
+        let rotates = self.manager_rotates(name);
         let missing = match self.wired.issuer(name) {
             Ok(issuer) => issuer.inner().lacks(info),
             Err(error) => return findings.add(grade(&error), &about, error.what),
@@ -314,8 +375,13 @@ fn left(at: Timestamp) -> Duration {
 pub(super) fn ends(info: &TokenInfo) -> String {
     match info.expires {
         None => "never expires".to_owned(),
-        Some(at) => format!("ends on {}", at.strftime("%F %R UTC")),
+        Some(at) => format!("ends on {}", rough_time(at)),
     }
+}
+
+/// A time for a sentence, to the minute.
+pub(super) fn rough_time(at: Timestamp) -> String {
+    at.strftime("%F %R UTC").to_string()
 }
 
 /// A length of time for a sentence: days, or hours below two days, or seconds below two hours.

@@ -33,6 +33,7 @@ fn settings(missed: Missed) -> SecretSettings {
             manages_tokens: false,
         },
         schedule: Arc::new(Schedule::new(cron, zone("UTC").unwrap())),
+        shortest_gap: Duration::from_secs(86_400),
         schedule_text: "0 3 * * *".into(),
         zone_name: "UTC".into(),
         jitter: Duration::ZERO,

@@ -103,46 +103,58 @@ impl Cron {
     /// The smallest distance between two neighbouring matches on the wall clock, exact over the
     /// years 2025 to 2064.
     pub(super) fn shortest_civil_gap(&self) -> SignedDuration {
-        const DAY: i64 = 86_400;
+        let mut days = i64::MAX;
+        for gap in self.day_gaps() {
+            days = days.min(gap);
+            if days == 1 {
+                break;
+            }
+        }
+        // When fewer than two of the searched years have a match (29 February on a given weekday), four years, the least that is possible.
+        let days = if days == i64::MAX { 1461 } else { days };
+        let steps = [self.hours, self.minutes, self.seconds].map(|mask| steps(mask).min());
+        self.gaps(days, steps).min().unwrap_or_default()
+    }
+
+    /// The greatest distance between two neighbouring matches on the wall clock, exact over the
+    /// same years.
+    pub(super) fn longest_civil_gap(&self) -> SignedDuration {
+        // The years 2025 to 2064, when they have fewer than two matches.
+        let days = self.day_gaps().max().unwrap_or(40 * 1461 / 4);
+        let steps = [self.hours, self.minutes, self.seconds].map(|mask| steps(mask).max());
+        self.gaps(days, steps).max().unwrap_or_default()
+    }
+
+    /// The distances between two matches that are so many days, hours, minutes and seconds apart.
+    fn gaps(
+        &self,
+        days: i64,
+        [hours, minutes, seconds]: [Option<i64>; 3],
+    ) -> impl Iterator<Item = SignedDuration> {
         let of_day = |time: Time| {
             i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second())
         };
         let (first, last) = (of_day(self.first_time()), of_day(self.last_time()));
-        let (first_second, last_second) = (first % 60, last % 60);
-        let (first_in_hour, last_in_hour) = (first % 3600, last % 3600);
-        let mut gap = self.shortest_day_gap() * DAY - last + first;
-        if let Some(hours) = shortest_step(self.hours) {
-            gap = gap.min(hours * 3600 - last_in_hour + first_in_hour);
-        }
-        if let Some(minutes) = shortest_step(self.minutes) {
-            gap = gap.min(minutes * 60 - last_second + first_second);
-        }
-        if let Some(seconds) = shortest_step(self.seconds) {
-            gap = gap.min(seconds);
-        }
-        SignedDuration::from_secs(gap)
+        let gaps = [
+            Some(days * 86_400 - last + first),
+            hours.map(|hours| hours * 3600 - last % 3600 + first % 3600),
+            minutes.map(|minutes| minutes * 60 - last % 60 + first % 60),
+            seconds,
+        ];
+        gaps.into_iter().flatten().map(SignedDuration::from_secs)
     }
 
-    /// The smallest number of days between two matching dates. When fewer than two of the searched
-    /// years have one (29 February on a given weekday), four years, the least that is possible.
-    fn shortest_day_gap(&self) -> i64 {
-        let mut shortest = i64::MAX;
-        let mut seen: Option<i64> = None;
+    /// The numbers of days between neighbouring matching dates of the searched years.
+    fn day_gaps(&self) -> impl Iterator<Item = i64> {
+        let months = GAP_YEARS.flat_map(|year| (1..=12).map(move |month| (year, month)));
         let mut month_start = 0;
-        for (year, month) in GAP_YEARS.flat_map(|year| (1..=12).map(move |month| (year, month))) {
-            let mut days = self.days_of(year, month);
-            while let Some(day) = next_bit(days, 1) {
-                days &= !(1 << day);
-                let number = month_start + i64::from(day);
-                shortest = shortest.min(seen.map_or(i64::MAX, |seen| number - seen));
-                seen = Some(number);
-            }
-            if shortest == 1 {
-                break;
-            }
+        let days = months.flat_map(move |(year, month)| {
+            let start = month_start;
             month_start += i64::from(Date::constant(year, month, 1).days_in_month());
-        }
-        if shortest == i64::MAX { 1461 } else { shortest }
+            bits(self.days_of(year, month)).map(move |day| start + day)
+        });
+        let mut seen = None;
+        days.filter_map(move |day| seen.replace(day).map(|last| day - last))
     }
 
     fn matches_date(&self, date: Date) -> bool {
@@ -299,7 +311,14 @@ fn as_index(bits: u32) -> i8 {
     i8::try_from(bits).expect("a mask has 64 bits and is not empty")
 }
 
-/// The smallest distance between two bits; `None` with fewer than two.
-fn shortest_step(mask: u64) -> Option<i64> {
-    (1..64).find(|step| mask & mask >> step != 0)
+/// The bits that are set, in order.
+fn bits(mask: u64) -> impl Iterator<Item = i64> {
+    (0..64).filter(move |index| mask >> index & 1 == 1)
+}
+
+/// The distances between neighbouring bits.
+fn steps(mask: u64) -> impl Iterator<Item = i64> {
+    bits(mask)
+        .zip(bits(mask).skip(1))
+        .map(|(one, next)| next - one)
 }

@@ -98,25 +98,37 @@ impl Schedule {
     /// fires at 03:00 and 03:30 on the day on which 02:30 is skipped. It costs less than a
     /// millisecond for usual expressions; keep the answer.
     pub fn shortest_gap(&self) -> SignedDuration {
-        let mut shortest = self.cron.shortest_civil_gap();
+        let civil = self.cron.shortest_civil_gap();
+        self.gaps_around_changes().fold(civil, SignedDuration::min)
+    }
+
+    /// No two neighbouring firings are further from each other than this, by the rules of the time
+    /// zone as they are known for the years 2025 to 2064.
+    pub fn longest_gap(&self) -> SignedDuration {
+        let civil = self.cron.longest_civil_gap();
+        self.gaps_around_changes().fold(civil, SignedDuration::max)
+    }
+
+    /// The distances in real time of the firings around each change of the clock.
+    fn gaps_around_changes(&self) -> impl Iterator<Item = SignedDuration> {
         let mut examined = Timestamp::MIN;
         let changes = self.zone.following(GAPS_FROM).map(|it| it.timestamp());
-        for change in changes.take_while(|&change| change < GAPS_UNTIL) {
-            // Several changes between two firings need one look.
-            if change > examined
-                && let Some([before, first, second]) = self.firings_around(change)
-            {
-                let near = before.duration_until(first);
-                shortest = shortest.min(near).min(first.duration_until(second));
+        let changes = changes.take_while(|&change| change < GAPS_UNTIL);
+        changes
+            .filter_map(move |change| {
+                // Several changes between two firings need one look.
+                let [before, first, second] = (change > examined)
+                    .then(|| self.firings_around(change))
+                    .flatten()?;
                 examined = first;
-            }
-        }
-        shortest
+                Some([before.duration_until(first), first.duration_until(second)])
+            })
+            .flatten()
     }
 
     /// The last firing before a change of the clock, and the two after that. Only these can be
-    /// nearer to each other in real time than on the wall clock: the pair that straddles the
-    /// change, and the one that begins where skipped times are made up for.
+    /// nearer to each other in real time than on the wall clock, or further: the pair that straddles
+    /// the change, and the one that begins where skipped times are made up for.
     fn firings_around(&self, change: Timestamp) -> Option<[Timestamp; 3]> {
         let before = self.previous_at_or_before(change.checked_sub(SECOND).ok()?)?;
         let first = self.next_after(before)?;

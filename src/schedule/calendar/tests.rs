@@ -382,6 +382,30 @@ mod calendar {
     }
 
     #[test]
+    fn longest_gaps() {
+        for (text, zone_name, seconds) in [
+            ("* * * * *", "Europe/Vienna", 60),
+            ("*/7 * * * *", "UTC", 7 * 60),
+            ("*/5 9-17 * * *", "UTC", 15 * 3600 + 5 * 60),
+            ("*/2 * 9-17 * * *", "UTC", 15 * 3600 + 2),
+            ("0 3 * * *", "UTC", 86_400),
+            ("0 12 * * *", "Europe/Vienna", 86_400 + 3600),
+            ("0 10 * * TUE", "UTC", 7 * 86_400),
+            ("0 8 * * MON-FRI", "UTC", 3 * 86_400),
+            ("@monthly", "UTC", 31 * 86_400),
+            ("0 0 31 * *", "UTC", 61 * 86_400),
+            ("@yearly", "UTC", 366 * 86_400),
+            ("0 0 29 2 *", "UTC", 1461 * 86_400),
+        ] {
+            assert_eq!(
+                schedule(text, zone_name).longest_gap(),
+                SignedDuration::from_secs(seconds),
+                "{text} {zone_name}"
+            );
+        }
+    }
+
+    #[test]
     fn jitter_is_fixed_for_ever_and_uniform() {
         let due = at("2027-01-01T03:00:00Z");
         let max = SignedDuration::from_mins(15);
@@ -651,15 +675,17 @@ proptest! {
     }
 
     #[test]
-    fn no_gap_is_shorter_than_the_shortest(
+    fn every_gap_is_between_the_shortest_and_the_longest(
         cron in expression(),
         (zone_name, start) in prop::sample::select(&ODD_DAYS[..7]),
     ) {
         let schedule = Schedule::new(cron, zone(zone_name).unwrap());
-        let shortest = schedule.shortest_gap();
-        let firings: Vec<Timestamp> = schedule.firings_after(at(start)).take(200).collect();
+        let (shortest, longest) = (schedule.shortest_gap(), schedule.longest_gap());
+        let searched = schedule.firings_after(at(start)).take_while(|&it| it < at("2064-01-01T00:00:00Z"));
+        let firings: Vec<Timestamp> = searched.take(200).collect();
         for pair in firings.windows(2) {
-            prop_assert!(pair[0].duration_until(pair[1]) >= shortest);
+            let gap = pair[0].duration_until(pair[1]);
+            prop_assert!(shortest <= gap && gap <= longest);
         }
     }
 

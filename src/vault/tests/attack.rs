@@ -68,7 +68,7 @@ async fn read(vault: Vault) -> Result<(), CallError> {
     KvSecrets::new(vault).read(&app()).await.map(drop)
 }
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 16] = [
     Row {
         file: "login.rs",
         method: "GET",
@@ -188,15 +188,23 @@ const ROWS: [Row; 15] = [
         },
     },
     Row {
-        file: "kv2.rs",
+        file: "retention.rs",
         method: "GET",
         path: LIMITS,
+        nature: Nature::Read,
+        login: by_token,
+        run: |vault| Box::pin(async move { KvSecrets::new(vault).key(&app()).await.map(drop) }),
+    },
+    Row {
+        file: "retention.rs",
+        method: "GET",
+        path: MOUNT_LIMITS,
         nature: Nature::Read,
         login: by_token,
         run: |vault| {
             Box::pin(async move {
                 let store = KvSecrets::new(vault);
-                store.versions_kept(&app()).await.map(drop)
+                store.mount_limits("secret").await.map(drop)
             })
         },
     },
@@ -247,6 +255,7 @@ const ROWS: [Row; 15] = [
 
 const UNWRAP: &str = "/v1/sys/wrapping/unwrap";
 const LIMITS: &str = "/v1/secret/metadata/team/app";
+const MOUNT_LIMITS: &str = "/v1/secret/config";
 const OLD: &str = "/v1/old/app";
 
 /// The answers of a Vault that has all that the rows ask for.
@@ -264,6 +273,7 @@ fn good(seen: &Seen) -> Response {
         (_, "/v1/secret/metadata/dtrotate/journal") => json!({"data": {"keys": ["a"]}}),
         (_, "/v1/sys/health") => json!({"sealed": false}),
         (_, LIMITS) => json!({"data": {"current_version": u64::MAX, "oldest_version": 2}}),
+        (_, MOUNT_LIMITS) => json!({"data": {"delete_version_after": "1h0m0s"}}),
         ("GET", OLD) => json!({"data": {"token": VALUE}}),
         ("POST", OLD) => return reply(204, ""),
         _ => return healthy(seen).unwrap_or_else(|| present(seen)),

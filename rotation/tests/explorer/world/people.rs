@@ -198,7 +198,7 @@ fn edits(edit: Edit) -> Vec<(String, Change)> {
                     let label = format!("T{token} is in {state:?}, digest {digest}");
                     let change: Change = Box::new(move |world, mut record| {
                         let known = record.retiring(&id_of(token)).is_some();
-                        let entry = entry(world, &record, token, state, digest);
+                        let entry = entry(world, &record, token, state.clone(), digest);
                         record.retiring.push(entry);
                         (!known).then_some(record)
                     });
