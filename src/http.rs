@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 
 use crate::clock;
 
-pub mod pacer;
 mod explain;
+pub mod pacer;
 mod proxy;
 mod resolver;
 mod tls;

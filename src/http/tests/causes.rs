@@ -98,7 +98,7 @@ async fn not_sent(url: &Url, options: &Options) -> String {
             assert!(!why.contains("canary"), "{why}");
             why
         }
-        Failure::MaybeSent(why) => panic!("may have been sent: {why}"),
+        Failure::MaybeSent(why) | Failure::NoAnswer(why) => panic!("may have been sent: {why}"),
     }
 }
 
