@@ -1,13 +1,14 @@
 //! The state shared while one configuration is read: its files, the problems and warnings so far, the names of environment variables.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::Options;
 use super::problem::{Place, Placed, Problem, Problems, Source};
+use super::section::variable;
+use super::tables::tables;
 use crate::credential;
 
 /// The known word that a wrong one probably means: the nearest, if at most a third of its letters must change.
@@ -41,8 +42,6 @@ pub struct Context {
     problems: RefCell<Vec<Problem>>,
     /// What is valid and still worth a warning.
     warnings: RefCell<Vec<String>>,
-    /// Every variable that could override something.
-    known_variables: RefCell<BTreeSet<String>>,
     /// Variables that match no key.
     unknown_variables: RefCell<Vec<Place>>,
     /// A file could not be read, so that what seems to be missing may be in it.
@@ -171,22 +170,28 @@ impl Context {
         self.problem(Problem::new(&name.place, message).help(help));
     }
 
-    /// Adds a variable that could override something.
-    pub fn known_variable(&self, name: String) {
-        self.known_variables.borrow_mut().insert(name);
-    }
-
-    /// Adds a variable that matches no key; reported at the end, when all names are known.
+    /// Adds a variable that matches no key; reported at the end, when all environments are known.
     pub fn unknown_variable(&self, place: &Place) {
         self.unknown_variables.borrow_mut().push(place.clone());
     }
 
-    /// Reports the variables that match no key.
-    pub fn finish_variables(&self) {
+    /// Reports the variables that match no key of a table, or of these environments.
+    pub fn finish_variables(&self, environments: &[String]) {
         if self.is_incomplete() {
             return;
         }
-        let known = self.known_variables.borrow();
+        let mut known = Vec::new();
+        for table in tables().iter().filter(|table| table.name != "secret") {
+            let once = [String::new()];
+            let names = if table.name.contains('*') {
+                environments
+            } else {
+                &once
+            };
+            for table_name in names.iter().map(|name| table.name.replace('*', name)) {
+                known.extend(table.keys.iter().map(|key| variable(&table_name, key.name)));
+            }
+        }
         for place in self.unknown_variables.borrow().iter() {
             let Place::Variable(name) = place else {
                 continue;

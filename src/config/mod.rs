@@ -31,6 +31,7 @@ mod validate;
 mod vault;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -81,7 +82,6 @@ pub fn load(path: &Path, options: &Options) -> Result<Settings, Problems> {
     let context = Context::new(path, options);
     let (files, tree) = read_tree(path, &context);
     let settings = resolve(&tree, &context);
-    context.finish_variables();
     let problems = context.finish();
     match settings {
         Some(settings) if problems.is_empty() => Ok(Settings { files, ..settings }),
@@ -93,7 +93,7 @@ pub fn load(path: &Path, options: &Options) -> Result<Settings, Problems> {
 pub fn listen(path: &Path, options: &Options) -> Option<SocketAddr> {
     let context = Context::new(path, options);
     let tree = read_tree(path, &context).1;
-    Ops::read_all(Section::top(&tree.top, &context).table("ops")).listen
+    Ops::read_all(Section::new("", &tree.top, &context).table("ops")).listen
 }
 
 /// All files as one tree, overrides included.
@@ -113,13 +113,9 @@ fn read_tree(path: &Path, context: &Context) -> (Vec<PathBuf>, Tree) {
 
 /// From the tree to settings; `None` after a problem without which there are no settings.
 fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
-    let top = Section::top(&tree.top, context);
-    let names: Vec<&'static str> = tables().iter().map(|table| table.name).collect();
-    top.has_tables(
-        names
-            .into_iter()
-            .map(|name| name.split('.').next().unwrap_or(name)),
-    );
+    let top = Section::new("", &tree.top, context);
+    let names = tables().into_iter().map(|table| table.name);
+    top.has_tables(names.map(|name| name.split('.').next().unwrap_or(name)));
     let defaults = SecretOptions::read_all(top.table("defaults"));
     let vault = vault::vault(top.table("vault"), context);
     let journal = Journal::read_all(top.table("journal"));
@@ -141,6 +137,7 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
     };
     let secrets = secrets::secrets(tree, others, context);
     top.finish();
+    context.finish_variables(&names);
     Some(Settings {
         vault: vault?,
         journal,
@@ -175,42 +172,26 @@ fn read_file(path: &Path, context: &Context) -> Option<file::Table> {
 
 /// The drop-in files in the order of their names. Without `--config-dir` the folder may be absent.
 fn drop_in_files(main: &Path, context: &Context) -> Vec<PathBuf> {
+    let wanted = context.options.config_dir.clone();
+    let may_be_absent = wanted.is_none();
     let beside = || main.parent().unwrap_or(Path::new("")).join("conf.d");
-    let folder = context.options.config_dir.clone().unwrap_or_else(beside);
-    let entries =
-        std::fs::read_dir(&folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-    let entries = match entries {
-        Ok(entries) => entries,
-        Err(error)
-            if error.kind() == std::io::ErrorKind::NotFound
-                && context.options.config_dir.is_none() =>
-        {
-            return Vec::new();
-        }
+    let folder = wanted.unwrap_or_else(beside);
+    let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let mut files: Vec<PathBuf> = match entries {
+        Ok(entries) => entries.iter().map(std::fs::DirEntry::path).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound && may_be_absent => Vec::new(),
         Err(error) => {
             let place = Place::Whole(context.source(folder.display().to_string(), ""));
-            context.problem(Problem::new(
-                &place,
-                format!("cannot read this folder: {error}"),
-            ));
+            let message = format!("cannot read this folder: {error}");
+            context.problem(Problem::new(&place, message));
             context.set_incomplete();
-            return Vec::new();
+            Vec::new()
         }
     };
-    let is_drop_in = |path: &PathBuf| {
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        !hidden
-            && path
-                .extension()
-                .is_some_and(|extension| extension == "toml")
-    };
-    let mut files: Vec<PathBuf> = entries
-        .iter()
-        .map(|entry| entry.path())
-        .filter(is_drop_in)
-        .collect();
+    files.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".toml") && !name.starts_with('.')
+    });
     files.sort();
     files
 }

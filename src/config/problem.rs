@@ -170,6 +170,9 @@ pub struct Problems(Vec<Shown>);
 
 impl Problems {
     pub(super) fn new(sources: &[Source], mut problems: Vec<Problem>) -> Problems {
+        if problems.is_empty() {
+            return Problems(Vec::new());
+        }
         problems.sort();
         problems.dedup();
         let assignments: Vec<_> = sources

@@ -24,21 +24,10 @@ pub struct Section<'a> {
     refused: RefCell<Vec<String>>,
     /// Its name was probably misspelt, so nothing is reported as missing.
     misspelt: bool,
-    /// Whether environment variables can override its keys.
-    overridable: bool,
     context: &'a Context,
 }
 
 impl<'a> Section<'a> {
-    /// The top of the files.
-    pub fn top(table: &'a Table, context: &'a Context) -> Self {
-        Section {
-            overridable: true,
-            ..Self::new("", table, context)
-        }
-    }
-
-    /// A table that no environment variable overrides.
     pub fn new(name: &str, table: &'a Table, context: &'a Context) -> Self {
         Section {
             name: name.to_owned(),
@@ -48,7 +37,6 @@ impl<'a> Section<'a> {
             known: RefCell::default(),
             refused: RefCell::default(),
             misspelt: false,
-            overridable: false,
             context,
         }
     }
@@ -98,9 +86,6 @@ impl<'a> Section<'a> {
         default: fn() -> Option<K::Value>,
     ) -> Given<K::Value> {
         self.known.borrow_mut().push(key);
-        if self.overridable {
-            self.context.known_variable(variable(&self.name, key));
-        }
         if K::NAMES_CREDENTIAL {
             self.refuse_credential(key);
         }
@@ -180,7 +165,6 @@ impl<'a> Section<'a> {
             known: RefCell::default(),
             refused: RefCell::default(),
             misspelt: self.is_misspelt(key),
-            overridable: self.overridable,
             context: self.context,
         }
     }

@@ -31,9 +31,7 @@ pub(super) fn vault(section: Section<'_>, context: &Context) -> Option<VaultOpti
         only: table.ca_file.or_default(),
         extra: table.ca_extra_file.or_default(),
     };
-    let placed = addresses
-        .iter()
-        .map(|address| (&address.value, &address.place));
+    let placed = addresses.iter().map(|one| (&one.value, &one.place));
     let placed: Vec<_> = placed.collect();
     let mut http = transport(&section, &table.transport, trust, &placed, context);
     http.tls_server_name = table.tls_server_name.or_default();
