@@ -1,5 +1,5 @@
 # Every check and every build of this repository starts here; .ci/run calls only these targets.
-# Needed: Rust, make, bash, python3 with pip (only to fetch OpenBao for the tests). The targets test-systemd, test-container
+# Needed: Rust, make, bash, python3 with pip (to fetch OpenBao for the tests and the spelling checker). The targets test-systemd, test-container
 # and test-package also need root, apt and wget: they make a Debian root tree in .tools/ and install nothing on the machine.
 
 SHELL := bash
@@ -26,7 +26,7 @@ SMOKE := crash::p1_to_p5_hold_after_a_crash_at_the_store faults::p1_to_p8_hold_a
 	daemon::a_person_rotates daemon::p8_one_bad undo::p3_ retire::p3_ check::p7_ check::what_vault_keeps \
 	ops::p8_a_stuck_secret process::systemd_hears vault_policy::
 # Every other test binary.
-UNIT := all architecture config explorer generated runbook shipped_files
+UNIT := all architecture config explorer generated language runbook shipped_files
 # cargo-nextest where it is installed, which runs the tests of all binaries side by side; else the test runner of cargo.
 ifneq ($(shell command -v cargo-nextest),)
 empty :=
@@ -72,8 +72,9 @@ lies: tools ## 10,000 rotations (LIES_ROTATIONS) while 5 % of Dynatrace's answer
 	BAO="$$(scripts/openbao)"; export BAO; LIES_ROTATIONS="$${LIES_ROTATIONS:-10000}" $(CARGO) test $(ALL) --test e2e lies:: -- --nocapture
 
 .PHONY: lint
-lint: ## formatter check, then clippy with warnings denied
+lint: ## formatter and spelling check, then clippy with warnings denied
 	$(CARGO) fmt --all --check
+	scripts/codespell
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
 .PHONY: explore
@@ -89,7 +90,7 @@ bench: static tools ## measures the program that is shipped; fails when a figure
 	BAO="$$(scripts/openbao)"; export BAO; $(CARGO) run --locked --quiet --release --example bench -- target/static/dtrotate
 
 .PHONY: docs
-docs: ## writes anew what is generated from the code; `make test` fails when it is stale
+docs: ## writes what is generated from the code; `make test` fails when it is stale
 	WRITE_GENERATED=1 $(CARGO) test $(ALL) --test generated
 
 .PHONY: tools

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::bounded_file::{self, ReadError};
+use crate::sanitize;
 use rotation::token::TokenValue;
 
 /// A credential. No `Debug`, since it may hold the value.
@@ -63,7 +64,7 @@ pub fn read_file(path: &Path) -> Result<TokenValue, CredentialError> {
         error,
     })?;
     let value = text.trim();
-    match problem(value) {
+    match flaw(value) {
         None => Ok(TokenValue::new(value)),
         Some(why) => Err(CredentialError::Malformed {
             path: path.to_owned(),
@@ -72,31 +73,52 @@ pub fn read_file(path: &Path) -> Result<TokenValue, CredentialError> {
     }
 }
 
-/// Whether every user can read the file. Not on a tmpfs, where Kubernetes and systemd put credentials whose folder only the program sees.
+/// Reads a file that holds `user:password` and nothing else.
+pub fn read_login(path: &Path) -> Result<TokenValue, CredentialError> {
+    let value = read_file(path)?;
+    match value.expose().contains(':') {
+        true => Ok(value),
+        false => Err(CredentialError::Malformed {
+            path: path.to_owned(),
+            why: "must hold a user and a password: USER:PASSWORD",
+        }),
+    }
+}
+
+/// Whether every user can read the file and enter its folder. Not on a tmpfs, where Kubernetes and systemd put credentials whose folder
+/// only the program sees.
 pub fn is_exposed(path: &Path) -> bool {
-    let open_to_all =
-        std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.mode() & 0o004 != 0);
+    let Ok(path) = std::fs::canonicalize(path) else {
+        return false;
+    };
+    let gives =
+        |path: &Path, right| std::fs::metadata(path).is_ok_and(|found| found.mode() & right != 0);
+    let enters = |folder| gives(folder, 0o001);
+    let open_to_all = gives(&path, 0o004) && path.parent().is_none_or(enters);
     // TMPFS_MAGIC and RAMFS_MAGIC of statfs(2).
     let in_memory = |system: rustix::fs::StatFs| matches!(system.f_type, 0x0102_1994 | 0x8584_58f6);
     open_to_all && !rustix::fs::statfs(path).is_ok_and(in_memory)
 }
 
-/// What is wrong with a value, as half a sentence.
-fn problem(value: &str) -> Option<&'static str> {
-    let quoted = |quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
-    match value {
+/// What is wrong with the text of a credential, as half a sentence that follows where it was found: the usual slips of copying one.
+pub fn flaw(text: &str) -> Option<&'static str> {
+    let quoted = |quote| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+    match text {
         "" => Some("is empty"),
-        _ if value.starts_with('\u{feff}') => {
+        _ if text.starts_with('\u{feff}') => {
             Some("begins with a byte order mark; save it as UTF-8 without one")
         }
-        _ if value.starts_with('{') => Some("holds JSON; write only the value into it"),
-        _ if quoted('"') || quoted('\'') => Some("has quotes around the value; remove them"),
-        _ if is_assignment(value) => {
-            Some("holds an assignment (NAME=...); write only the value into it")
+        _ if text.starts_with('{') => Some("holds JSON; write only the credential"),
+        _ if quoted('"') || quoted('\'') => Some("has quotes around the credential; remove them"),
+        _ if is_assignment(text) => {
+            Some("holds an assignment (NAME=...); write only the credential")
         }
-        _ if value.contains(char::is_whitespace) => {
+        _ if text.contains(char::is_whitespace) => {
             Some("must hold one value on one line and nothing else")
         }
+        _ if text.contains(sanitize::is_hazard) => Some(
+            "has an invisible character in it, such as a zero-width space; copy the credential again",
+        ),
         _ => None,
     }
 }
@@ -152,9 +174,10 @@ mod tests {
             (b"canary\xff", "it is not text"),
             (&[b'x'; 70_000], "it is larger than"),
             (b"\xef\xbb\xbfcanary\n", "byte order mark"),
-            (b"\"canary\"\n", "quotes around the value"),
+            (b"\"canary\"\n", "quotes around the credential"),
             (b"VAULT_TOKEN=canary\n", "an assignment"),
             (b"export VAULT_TOKEN=canary\n", "an assignment"),
+            ("can\u{200b}ary".as_bytes(), "an invisible character"),
             (b"{\"token\": \"canary\"}", "holds JSON"),
         ] {
             let text = problem(Some(content));

@@ -4,20 +4,30 @@
 //! never repeats a request, never reads an answer without a bound, and never lets a URL, a header or a body into an error text.
 //! Its failures say the one thing that matters afterwards: was the request certainly not sent, or may it have been?
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Once};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Method, Proxy, RequestBuilder, Url};
+use reqwest::{Client, Method, RequestBuilder, Url};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::{bounded_file, clock};
+use crate::clock;
 
+mod explain;
 pub mod pacer;
+mod proxy;
 mod resolver;
+mod tls;
+
+use explain::Cause;
+pub use proxy::Proxy;
+use resolver::Resolver;
+pub use tls::{CertificateFiles, ClientIdentity, Trust, certificates};
 
 /// The bound of an ordinary answer: far above any secret or token, far below what could hurt.
 pub const SMALL: usize = 1024 * 1024;
@@ -35,37 +45,25 @@ const IDLE: Duration = Duration::from_secs(20);
 /// Requests under way at once in one client; reqwest itself has no cap on connections.
 const AT_ONCE: usize = 64;
 
-/// What a client needs to know.
-#[derive(Clone)]
+/// How a service is reached: what its table of the configuration says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// PEM file with root certificates, added to those of the system.
-    pub ca_file: Option<PathBuf>,
+    /// The table, for the cure in an error: `[vault]`.
+    pub section: String,
+    /// Whose certificates are accepted.
+    pub trust: Trust,
+    /// The name that the server's certificate must have, if it is not the host of the address.
+    pub tls_server_name: Option<ServerName<'static>>,
+    /// What the client shows of itself in the TLS handshake.
+    pub client_certificate: Option<CertificateFiles>,
+    /// The proxy for every request.
+    pub proxy: Option<Proxy>,
     /// From the first byte sent to the last byte of the answer's body, connecting included.
     pub timeout: Duration,
-    /// The proxy for every request; none is ever taken from the environment.
-    pub proxy: Option<Url>,
     /// Every address is https: then plain http is refused, and roots are needed.
     pub https_only: bool,
-    /// What the client shows of itself in the TLS handshake.
-    pub identity: Option<ClientIdentity>,
-}
-
-/// A client's certificate chain and private key, as they stood in their files. No `Debug`; wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ClientIdentity {
-    pem: Zeroizing<Vec<u8>>,
-    cert_file: PathBuf,
-}
-
-impl ClientIdentity {
-    /// Reads the two files. What is in them is judged when a client is built.
-    pub fn read(cert_file: &Path, key_file: &Path) -> Result<Self, BuildError> {
-        let mut pem = read(cert_file)?;
-        pem.push(b'\n');
-        pem.extend_from_slice(&read(key_file)?);
-        let cert_file = cert_file.to_owned();
-        Ok(ClientIdentity { pem, cert_file })
-    }
+    /// The port that the service usually has, for the cure where an address has none.
+    pub usual_port: Option<u16>,
 }
 
 /// A client could not be built: a fault of the configuration or of the machine.
@@ -87,10 +85,15 @@ pub enum BuildError {
         /// What it should hold.
         what: &'static str,
     },
-    /// The proxy's URL is not usable.
+    /// The proxy's URL or login is not usable.
     #[error("the proxy cannot be used: {0}")]
     Proxy(String),
-    /// TLS could not be set up, for example without any root certificates.
+    /// No certificate could be verified.
+    #[error(
+        "this machine has no root certificates: install the package ca-certificates, or set ca_file in {0}"
+    )]
+    NoRoots(String),
+    /// TLS could not be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
 }
@@ -135,7 +138,7 @@ fn http_date(text: &str) -> Option<Timestamp> {
     Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()
 }
 
-/// No whole answer came. The text is for people and holds no URL, header or body.
+/// No complete answer came. The text is for people and holds no URL, header or body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The request was certainly not sent: refused connection, name not found, TLS failure, connect timeout.
@@ -191,62 +194,71 @@ impl ServerClock {
 #[derive(Clone)]
 pub struct Http {
     client: Client,
-    shown: Option<ClientIdentity>,
+    way: Arc<Way>,
     clock: ServerClock,
     slots: Arc<Semaphore>,
 }
 
+/// How connections are made; the pools of one service share it.
+struct Way {
+    options: Options,
+    tls: ClientConfig,
+    /// What the client shows of itself.
+    identity: Option<ClientIdentity>,
+    resolver: Resolver,
+    /// What the proxy is shown.
+    authorization: Option<HeaderValue>,
+}
+
 impl Http {
     /// Builds a client and reads the named files once.
-    ///
-    /// Where the machine has no root certificates at all, it still works with those of `ca_file` alone, and for plain http without any.
     pub fn new(options: &Options) -> Result<Self, BuildError> {
-        Self::build(options, AT_ONCE)
+        let files = options.client_certificate.as_ref();
+        // One that cannot be used is reported by the login that needs it, and may be replaced until then.
+        let identity = files.and_then(|files| ClientIdentity::read(files).ok());
+        Self::with_identity(options, identity.as_ref())
     }
 
-    /// The same, but every request gets a connection of its own, which is closed afterwards.
-    pub fn without_pool(options: &Options) -> Result<Self, BuildError> {
-        Self::build(options, 0)
-    }
-
-    fn build(options: &Options, idle: usize) -> Result<Self, BuildError> {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            // An error means that a provider is installed already, which is what is wanted.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
-        let roots = match &options.ca_file {
-            Some(path) => certificates(path)?,
-            None => Vec::new(),
-        };
-        let builder = || base(options, idle);
-        let client = match builder()?.tls_certs_merge(roots.clone()).build() {
-            Ok(client) => client,
-            Err(_) if !roots.is_empty() || !options.https_only => builder()?
-                .tls_certs_only(roots)
-                .build()
-                .map_err(|e| BuildError::Tls(chain(e)))?,
-            Err(error) => return Err(BuildError::Tls(chain(error))),
+    fn with_identity(
+        options: &Options,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<Self, BuildError> {
+        let proxy = options.proxy.as_ref();
+        let way = Way {
+            tls: tls::config(options, identity)?,
+            identity: identity.cloned(),
+            // Part of connecting: its own limit comes first, so that the error says what took the time.
+            resolver: Resolver::system(connect_timeout(options) * 4 / 5),
+            authorization: proxy.map(proxy::authorization).transpose()?.flatten(),
+            options: options.clone(),
         };
         Ok(Http {
-            client,
-            shown: options.identity.clone(),
+            client: way.client(AT_ONCE)?,
+            way: Arc::new(way),
             clock: ServerClock::default(),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
         })
     }
 
-    /// Shows this identity on all connections from now on, which are new ones unless it was shown already. Clock and bounds stay.
-    pub fn show(&mut self, options: &Options, identity: &ClientIdentity) -> Result<(), BuildError> {
-        if self.shown.as_ref() != Some(identity) {
-            let identity = Some(identity.clone());
-            let Http { client, shown, .. } = Self::new(&Options {
-                identity,
-                ..options.clone()
-            })?;
-            (self.client, self.shown) = (client, shown);
+    /// A client for the same service in which every request gets a connection of its own, which is closed afterwards.
+    pub fn without_pool(&self) -> Result<Self, BuildError> {
+        Ok(Http {
+            client: self.way.client(0)?,
+            way: self.way.clone(),
+            clock: self.clock.clone(),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+        })
+    }
+
+    /// The same client with this identity on all connections, which are new ones unless it was shown already. The clock stays.
+    pub fn showing(&self, identity: &ClientIdentity) -> Result<Self, BuildError> {
+        if self.way.identity.as_ref() == Some(identity) {
+            return Ok(self.clone());
         }
-        Ok(())
+        Ok(Http {
+            clock: self.clock.clone(),
+            ..Self::with_identity(&self.way.options, Some(identity))?
+        })
     }
 
     /// The clock of the servers that answered.
@@ -261,10 +273,18 @@ impl Http {
 
     /// Sends the request once and reads the whole answer, at most `limit` bytes of it.
     pub async fn send(&self, request: RequestBuilder, limit: usize) -> Result<Reply, Failure> {
-        let request = request.build().map_err(|e| Failure::NotSent(chain(e)))?;
+        let request = request
+            .build()
+            .map_err(|e| Failure::NotSent(explain::words(e)))?;
         let _slot = self.slots.acquire().await;
         let asked = clock::now();
-        let mut response = self.client.execute(request).await.map_err(failure)?;
+        let mut response = match self.client.execute(request).await {
+            Ok(response) => response,
+            Err(error) => return Err(self.way.failure(error).await),
+        };
+        if let (407, Some(proxy)) = (response.status().as_u16(), &self.way.options.proxy) {
+            return Err(Failure::NotSent(self.way.refused_login(proxy)));
+        }
         let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await.map_err(in_answer)? {
             if body.len() + chunk.len() > limit {
@@ -287,6 +307,119 @@ impl Http {
     }
 }
 
+fn connect_timeout(options: &Options) -> Duration {
+    CONNECT.min(options.timeout / 2)
+}
+
+impl Way {
+    /// A client that keeps so many idle connections to a host.
+    fn client(&self, idle: usize) -> Result<Client, BuildError> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("dtrotate/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .retry(reqwest::retry::never())
+            .timeout(self.options.timeout)
+            .connect_timeout(connect_timeout(&self.options))
+            .dns_resolver(self.resolver.clone())
+            .tls_backend_preconfigured(self.tls.clone())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(idle)
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .http2_keep_alive_timeout(Duration::from_secs(10))
+            .https_only(self.options.https_only);
+        if let Some(proxy) = &self.options.proxy {
+            let wrong = |error| BuildError::Proxy(explain::words(error));
+            let mut proxy = reqwest::Proxy::all(proxy.url.clone()).map_err(wrong)?;
+            if let Some(value) = &self.authorization {
+                proxy = proxy.custom_http_auth(value.clone());
+            }
+            builder = builder.proxy(proxy);
+        }
+        builder
+            .build()
+            .map_err(|e| BuildError::Tls(explain::words(e)))
+    }
+
+    /// What an error means for the request, and what to do about it.
+    async fn failure(&self, error: reqwest::Error) -> Failure {
+        let not_sent = |sentence| Failure::NotSent(self.of_proxy(sentence));
+        match explain::cause(&error) {
+            Cause::Tls(tls) if error.is_connect() || explain::wants_certificate(tls) => {
+                return Failure::NotSent(explain::tls(tls, &self.options));
+            }
+            Cause::Tunnel if error.is_connect() => {
+                return Failure::NotSent(self.no_tunnel(error).await);
+            }
+            _ if !error.is_connect() && !error.is_builder() => return in_answer(error),
+            _ if error.is_timeout() => {
+                return not_sent(format!("timeout: no connection{}", self.port_hint(&error)));
+            }
+            Cause::Refused => {
+                let hint = self.port_hint(&error);
+                return not_sent(explain::words(error) + &hint);
+            }
+            _ => {}
+        }
+        not_sent(explain::words(error))
+    }
+
+    /// With a proxy, it is the proxy that could not be reached.
+    fn of_proxy(&self, sentence: String) -> String {
+        match &self.options.proxy {
+            Some(proxy) => format!("cannot reach the proxy {}: {sentence}", shown(&proxy.url)),
+            None => sentence,
+        }
+    }
+
+    /// That the address has no port, where most have one.
+    fn port_hint(&self, error: &reqwest::Error) -> String {
+        let has_port = error.url().is_none_or(|url| url.port().is_some());
+        match self.options.usual_port {
+            Some(port) if !has_port && self.options.proxy.is_none() => {
+                let section = &self.options.section;
+                format!("; the address in {section} has no port, and {port} is usual")
+            }
+            _ => String::new(),
+        }
+    }
+
+    async fn no_tunnel(&self, error: reqwest::Error) -> String {
+        let (Some(proxy), Some(target)) = (&self.options.proxy, error.url()) else {
+            return explain::words(error);
+        };
+        let authorization = self.authorization.as_ref();
+        let status = proxy::refusal(proxy, authorization, target, &self.resolver).await;
+        let words = || "broke the connection off".to_owned();
+        let status = status.map_or_else(words, |status| format!("answered {status}"));
+        if status.starts_with("answered 407") {
+            return self.refused_login(proxy);
+        }
+        format!(
+            "the proxy {} does not connect to this address: it {status}; allow it there, or correct proxy in {}",
+            shown(&proxy.url),
+            self.options.section
+        )
+    }
+
+    fn refused_login(&self, proxy: &Proxy) -> String {
+        let cure = match &proxy.auth_file {
+            Some(path) => format!("it refused the one in {}", path.display()),
+            None => format!("set proxy_auth_file in {}", self.options.section),
+        };
+        format!(
+            "the proxy {} wants a user and a password (407): {cure}",
+            shown(&proxy.url)
+        )
+    }
+}
+
+/// An address without its path.
+fn shown(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
 /// A header value that no `Debug` shows. `None` if the text cannot stand in a header.
 pub fn sensitive(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
@@ -294,92 +427,12 @@ pub fn sensitive(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-fn base(options: &Options, idle: usize) -> Result<ClientBuilder, BuildError> {
-    let connect = CONNECT.min(options.timeout / 2);
-    let mut builder = Client::builder()
-        .user_agent(concat!("dtrotate/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .no_proxy()
-        .retry(reqwest::retry::never())
-        .timeout(options.timeout)
-        .connect_timeout(connect)
-        // Part of connecting: its own limit comes first, so that the error says what took the time.
-        .dns_resolver(resolver::Resolver::system(connect * 4 / 5))
-        .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(idle)
-        .http2_keep_alive_interval(Duration::from_secs(30))
-        .http2_keep_alive_timeout(Duration::from_secs(10))
-        .https_only(options.https_only);
-    if let Some(url) = &options.proxy {
-        let proxy = Proxy::all(url.clone()).map_err(|e| BuildError::Proxy(chain(e)))?;
-        builder = builder.proxy(proxy);
-    }
-    if let Some(ClientIdentity { pem, cert_file }) = &options.identity {
-        let identity = Identity::from_pem(pem).map_err(|_| BuildError::Pem {
-            path: cert_file.clone(),
-            what: "certificate with its private key",
-        })?;
-        builder = builder.identity(identity);
-    }
-    Ok(builder)
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate>, BuildError> {
-    let nothing = || BuildError::Pem {
-        path: path.to_owned(),
-        what: "certificate",
-    };
-    match Certificate::from_pem_bundle(&read(path)?) {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(nothing()),
-    }
-}
-
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, BuildError> {
-    bounded_file::read(path, bounded_file::CERTIFICATES).map_err(|e| BuildError::Read {
-        path: path.to_owned(),
-        why: e.to_string(),
-    })
-}
-
-fn failure(error: reqwest::Error) -> Failure {
-    if error.is_connect() && error.is_timeout() {
-        Failure::NotSent("timeout: no connection".to_owned())
-    } else if error.is_connect() || error.is_builder() {
-        Failure::NotSent(chain(error))
-    } else {
-        in_answer(error)
-    }
-}
-
 fn in_answer(error: reqwest::Error) -> Failure {
     if error.is_timeout() {
         Failure::NoAnswer("timeout: no complete response".to_owned())
     } else {
-        Failure::MaybeSent(chain(error))
+        Failure::MaybeSent(explain::words(error))
     }
-}
-
-/// The causes of an error from the outside to the inside, without its URL.
-fn chain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = String::new();
-    let mut next: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-    if next.is_none() {
-        return error.to_string();
-    }
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -72,6 +72,33 @@ pub fn spans(text: &str, known: &[&[u8]]) -> Vec<Range<usize>> {
     merged
 }
 
+/// The tokens of Dynatrace and Vault in a text that must not have any, each with what it is.
+pub fn tokens(text: &str) -> Vec<(Range<usize>, &'static str)> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    // Line by line: a view is many times larger than its text.
+    for line in text.split_inclusive('\n') {
+        let view = View::new(line, false);
+        let mut at = 0;
+        while at < view.bytes.len() {
+            let begins = at == 0 || !is_token_byte(view.bytes[at - 1]);
+            let token = begins.then(|| match dotted(&view, at) {
+                Some(secret) => Some((at..secret.end, "a Dynatrace token")),
+                None => vault(&view, at).map(|part| (part, "a Vault token")),
+            });
+            let Some((part, what)) = token.flatten() else {
+                at += 1;
+                continue;
+            };
+            at = part.end;
+            let place = view.place(part);
+            found.push((start + place.start..start + place.end, what));
+        }
+        start += line.len();
+    }
+    found
+}
+
 fn hide(text: &str, spans: Vec<Range<usize>>) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut done = 0;
@@ -172,15 +199,21 @@ fn shapes(view: &View) -> Vec<Range<usize>> {
 fn dotted(view: &View, at: usize) -> Option<Range<usize>> {
     let begins = matches!(view.bytes.get(at..at + 7)?, [b'd' | b'D', b't' | b'T', b'0', letter, a, b, b'.']
         if letter.is_ascii_alphabetic() && a.is_ascii_digit() && b.is_ascii_digit());
+    if !begins {
+        return None;
+    }
     let public = view.run(at + 7, |byte| is_token_byte(byte) && byte != b'.');
     let end = view.run(at, is_token_byte);
-    (begins && view.bytes.get(public) == Some(&b'.') && public + 1 < end).then_some(public + 1..end)
+    (view.bytes.get(public) == Some(&b'.') && public + 1 < end).then_some(public + 1..end)
 }
 
 /// A JSON web token, or another text in base64 that begins with `{"`.
 fn signed(view: &View, at: usize) -> Option<Range<usize>> {
+    if !view.bytes[at..].starts_with(b"eyJ") {
+        return None;
+    }
     let end = view.run(at, is_token_byte);
-    (view.bytes[at..].starts_with(b"eyJ") && end - at >= 16).then_some(at..end)
+    (end - at >= 16).then_some(at..end)
 }
 
 /// `hvs.`, `hvb.`, `hvr.` and the older `s.`, `b.`, `r.` of Vault and OpenBao.
@@ -215,11 +248,13 @@ fn user_in_url(view: &View, at: usize) -> Option<Range<usize>> {
 
 /// `user:password` in front of the `@` of an address without a scheme.
 fn user(view: &View, at: usize) -> Option<Range<usize>> {
-    let begins = at == 0 || is_edge(view.bytes[at - 1]);
+    if at > 0 && !is_edge(view.bytes[at - 1]) {
+        return None;
+    }
     let word = &view.bytes[at..view.run(at, |byte| !is_edge(byte))];
     let length = word.iter().rposition(|&byte| byte == b'@')?;
     let colon = word[..length].iter().position(|&byte| byte == b':')?;
-    (begins && !word[colon..].starts_with(b"://")).then_some(at..at + length)
+    (!word[colon..].starts_with(b"://")).then_some(at..at + length)
 }
 
 /// Finds every part of a known value in the texts, which are in lower case. A text that was decoded is hidden as a whole, at its place.

@@ -1,4 +1,4 @@
-//! What is generated from the code and kept in the tree is what the code says now. `make docs` writes it anew.
+//! What is generated from the code and kept in the tree is what the code says now. `make docs` writes it.
 
 #[path = "generated/manual.rs"]
 mod manual;

@@ -132,7 +132,7 @@ fn the_unit_hands_over_every_credential_that_the_configuration_may_name() {
     let named = reference.lines().filter_map(|line| {
         let (key, value) = line.trim_start_matches("# ").split_once(" = \"")?;
         let (value, _) = value.split_once('"')?;
-        let ours = ["vault-", "notify-"]
+        let ours = ["vault-", "notify-", "proxy-"]
             .iter()
             .any(|start| value.starts_with(start));
         (key.ends_with("_file") && ours).then_some(value)

@@ -101,7 +101,7 @@ fn exit(findings: &Findings) -> Exit {
 /// The daemon would log in to Vault as this command does.
 fn is_the_daemons_login(arguments: &Arguments, settings: &Settings) -> bool {
     let daemon = crate::config::load(&arguments.config, &arguments.options(true, true));
-    daemon.is_ok_and(|daemon| daemon.vault.auth == settings.vault.auth)
+    daemon.is_ok_and(|daemon| daemon.vault.login == settings.vault.login)
 }
 
 /// What the running daemon does differently; nothing if none answers, or does not show its status.

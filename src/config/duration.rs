@@ -1,4 +1,4 @@
-//! Lengths of time as people write them: `90d`, `15m`, `1h30m`. A bare number is refused, since nobody can tell its unit.
+//! Lengths of time as people write them: `90d`, `15m`, `1h30m`. A bare number is refused, because its unit is unknown.
 
 use std::time::Duration;
 

@@ -2,12 +2,18 @@
 
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use ::url::Url;
+use rustls::pki_types::ServerName;
 
 use super::context::{Context, did_you_mean};
 use super::file::{Node, Value};
 use super::problem::{Place, Placed, Problem};
 use super::{duration, redact, url, validate};
+use crate::credential::{self, Credential};
+use crate::http;
 use rotation::plan::Lifetime;
 
 /// The values that a key accepts, for the schema and the reference.
@@ -27,189 +33,211 @@ pub enum KeyType {
     Integer(i64, i64),
 }
 
+impl KeyType {
+    /// What it is, for a message about something else.
+    fn wanted(&self) -> &'static str {
+        match self {
+            KeyType::Text | KeyType::Words(_) => "a string",
+            KeyType::Texts => "a string or a list of strings",
+            KeyType::Length => "a length of time such as \"15m\"",
+            KeyType::Flag => "true or false",
+            KeyType::Integer(..) => "a whole number",
+        }
+    }
+
+    /// The text of a value of this type; `None` after a problem that was reported. A length may be written as a number, which has no unit.
+    fn text<'a>(&self, node: &'a Node, context: &Context) -> Option<&'a str> {
+        let is_number = matches!(self, KeyType::Integer(..));
+        match &node.value {
+            Value::Variable(text) => return Some(text),
+            Value::Text(text) if !is_number && *self != KeyType::Flag => return Some(text),
+            Value::Boolean(text) if *self == KeyType::Flag => return Some(text),
+            Value::Integer(text) if is_number || *self == KeyType::Length => return Some(text),
+            _ => {}
+        }
+        let message = format!("this must be {}, not {}", self.wanted(), node.value.what());
+        context.problem(Problem::new(&node.place, message));
+        None
+    }
+}
+
 /// A kind of value.
 pub trait Kind {
     type Value: Clone;
     /// The key names the file of a credential. The key without `_file` would be the credential itself, which is refused.
     const NAMES_CREDENTIAL: bool = false;
+    /// Messages repeat the value, and an error follows it as half a sentence; otherwise it is a whole one.
+    const QUOTED: bool = true;
 
-    fn key_type() -> KeyType {
-        KeyType::Text
-    }
+    fn key_type() -> KeyType;
 
-    /// The value of `key`, or `None` after a problem that was reported.
-    fn read(node: &Node, key: &str, context: &Context) -> Option<Self::Value>;
-}
+    /// From the text of a value; the error is half a sentence that follows it.
+    fn parse(text: &str, context: &Context) -> Result<Self::Value, String>;
 
-/// A value from the sample of a declaration.
-pub fn from_sample<K: Kind>(sample: &str) -> Option<K::Value> {
-    let node = Node {
-        place: Place::Variable("sample".into()),
-        value: Value::Override(sample.trim_matches('"').to_owned()),
-    };
-    K::read(&node, "", &Context::default())
-}
-
-fn wrong_type(node: &Node, wanted: &str, context: &Context) {
-    let message = format!("this must be {wanted}, not {}", node.value.what());
-    context.problem(Problem::new(&node.place, message));
-}
-
-fn text<'a>(node: &'a Node, wanted: &str, context: &Context) -> Option<&'a str> {
-    match &node.value {
-        Value::Text(text) | Value::Override(text) => Some(text),
-        _ => {
-            wrong_type(node, wanted, context);
-            None
-        }
+    /// From a file or a variable; `None` after a problem that was reported.
+    fn read(node: &Node, context: &Context) -> Option<Self::Value> {
+        let text = Self::key_type().text(node, context)?;
+        let refused = |why: String| {
+            let message = match Self::QUOTED {
+                true => format!("\"{text}\" {why}"),
+                false => why,
+            };
+            context.problem(Problem::new(&node.place, message));
+        };
+        Self::parse(text, context).map_err(refused).ok()
     }
 }
 
-/// A string that `parse` accepts; its error is half a sentence that follows the value.
-fn parsed<T>(
-    node: &Node,
-    context: &Context,
-    parse: impl FnOnce(&str) -> Result<T, String>,
-) -> Option<T> {
-    let text = text(node, "a string", context)?;
-    let refused = |why| {
-        let message = format!("\"{text}\" {why}");
-        context.problem(Problem::new(&node.place, message));
-    };
-    parse(text).map_err(refused).ok()
-}
-
-macro_rules! parsed_kinds {
-    ($($(#[$doc:meta])* $name:ident: $value:ty = $parse:expr;)+) => {$(
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident($key_type:expr $(, $constant:ident = $is:literal)*): $value:ty = $parse:expr;)+) => {$(
         $(#[$doc])*
         pub struct $name;
         impl Kind for $name {
             type Value = $value;
-            fn read(node: &Node, _key: &str, context: &Context) -> Option<$value> {
-                parsed(node, context, $parse)
+            $(const $constant: bool = $is;)*
+            fn key_type() -> KeyType {
+                $key_type
+            }
+            fn parse(text: &str, context: &Context) -> Result<$value, String> {
+                $parse(text, context)
             }
         }
     )+};
 }
 
-parsed_kinds! {
+kinds! {
     /// Any string.
-    Text: String = |text| Ok(text.to_owned());
+    Text(KeyType::Text): String = |text: &str, _| Ok(text.to_owned());
     /// A mount or a path in Vault.
-    VaultPath: String = validate::vault_path;
+    VaultPath(KeyType::Text): String = |text, _| validate::vault_path(text);
+    /// A namespace of Vault; `""` is none.
+    Namespace(KeyType::Text): Option<String> = |text: &str, _| not_empty(text.trim_matches('/'), validate::vault_path);
+    /// The address of a Vault server.
+    Server(KeyType::Text): Url = |text, _| url::server(text);
+    /// The address of an environment.
+    EnvironmentUrl(KeyType::Text): url::EnvironmentUrl = |text, _| url::dynatrace(text);
     /// The name of a field or a role.
-    Name: String = validate::field;
+    Name(KeyType::Text): String = |text, _| validate::field(text);
     /// The name of a secret.
-    SecretName: String = validate::secret_name;
+    SecretName(KeyType::Text): String = |text, _| validate::secret_name(text);
+    /// The name of a server's certificate; `""` is the host of the address.
+    TlsName(KeyType::Text): Option<ServerName<'static>> = |text, _| not_empty(text, validate::server_name);
     /// The address of a proxy; `""` is none.
-    Proxy: Option<String> = |text| match text {
-        "" => Ok(None),
-        text => url::proxy(text).map(Some),
-    };
+    Proxy(KeyType::Text): Option<Url> = |text, _| not_empty(text, url::proxy);
     /// Where to listen; `""` is nowhere.
-    Listen: Option<SocketAddr> = |text| match text {
-        "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| {
-            "is not an address to listen on; write IP:PORT such as \"127.0.0.1:9780\" or \"[::]:9780\", or \"\" for none".to_owned()
-        }),
-    };
+    Listen(KeyType::Text): Option<SocketAddr> = |text, _| not_empty(text, listen);
     /// The lifetime of a new token.
-    TokenLifetime: Lifetime = lifetime;
+    TokenLifetime(KeyType::Text): Lifetime = |text, _| lifetime(text);
+    /// A length of time.
+    Length(KeyType::Length): Duration = |text, _| positive(text);
+    /// The same; it may be zero.
+    LengthOrZero(KeyType::Length): Duration = |text, _| duration::parse(text);
+    /// `true` or `false`.
+    Flag(KeyType::Flag): bool = |text: &str, _| text.parse().map_err(|_| "is not true or false".to_owned());
+    /// A file that is read by others, or later.
+    File(KeyType::Text, NAMES_CREDENTIAL = true, QUOTED = false): PathBuf = file;
+    /// The file that holds a credential.
+    CredentialFile(KeyType::Text, NAMES_CREDENTIAL = true, QUOTED = false): Credential = |text, context: &Context| {
+        let path = file(text, context)?;
+        let credential = Credential::File(path.clone());
+        context.look(|| credential.read())?;
+        context.warn_if_exposed(&path);
+        Ok(credential)
+    };
+    /// The file that holds `USER:PASSWORD`.
+    LoginFile(KeyType::Text, NAMES_CREDENTIAL = true, QUOTED = false): PathBuf = |text, context: &Context| {
+        let path = file(text, context)?;
+        context.look(|| credential::read_login(&path))?;
+        context.warn_if_exposed(&path);
+        Ok(path)
+    };
+    /// A PEM file of authorities, or a folder of them; `""` is none.
+    Authorities(KeyType::Text, QUOTED = false): Option<PathBuf> = |text: &str, context: &Context| {
+        let path = (!text.is_empty()).then(|| context.resolve(text));
+        path.as_ref().map_or(Ok(()), |path| context.look(|| http::certificates(path)))?;
+        Ok(path)
+    };
+}
+
+fn not_empty<T>(
+    text: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    match text {
+        "" => Ok(None),
+        text => parse(text).map(Some),
+    }
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "is not an address to listen on; write IP:PORT such as \"127.0.0.1:9780\" or \"[::]:9780\", or \"\" for none".to_owned()
+    })
 }
 
 fn lifetime(text: &str) -> Result<Lifetime, String> {
     match text {
         "inherit" => Ok(Lifetime::Inherit),
         "never" => Ok(Lifetime::Never),
-        text => match duration::parse(text) {
-            Ok(length) if length.is_zero() => Err("must be longer than zero".into()),
-            Ok(length) => Ok(Lifetime::For(length)),
-            Err(why) if text.starts_with(|c: char| c.is_ascii_digit()) => Err(why),
-            Err(_) => Err(
-                "is not a lifetime; expected \"inherit\", \"never\" or a length such as \"90d\""
-                    .into(),
-            ),
-        },
+        text if text.starts_with(|c: char| c.is_ascii_digit()) => positive(text).map(Lifetime::For),
+        _ => Err(
+            "is not a lifetime; expected \"inherit\", \"never\" or a length such as \"90d\"".into(),
+        ),
     }
 }
 
-/// The file that holds a credential.
-pub struct CredentialFile;
-
-impl Kind for CredentialFile {
-    type Value = String;
-    const NAMES_CREDENTIAL: bool = true;
-
-    fn read(node: &Node, key: &str, context: &Context) -> Option<String> {
-        let text = text(node, "a string", context)?;
-        let instead = match text {
-            text if redact::is_uuid(text) => "the credential itself",
-            text if text.contains("://") => "a web address",
-            text => return Some(text.to_owned()),
-        };
-        let message = format!("{key} holds {instead} instead of the name of a file");
-        context.problem(Problem::new(&node.place, message));
-        None
+fn positive(text: &str) -> Result<Duration, String> {
+    match duration::parse(text)? {
+        Duration::ZERO => Err("must be longer than zero".into()),
+        length => Ok(length),
     }
 }
 
-/// A string, or a list of strings that is not empty.
-pub struct Texts;
+/// The path of a file that is named.
+fn file(text: &str, context: &Context) -> Result<PathBuf, String> {
+    let wrong = match text {
+        "" => "must not be empty: it is the name of a file",
+        text if redact::is_uuid(text) => "is a credential itself; write it to a file and name that",
+        text if text.contains("://") => "is a web address; write it to a file and name that",
+        text => return Ok(context.resolve(text)),
+    };
+    Err(format!("this {wrong}"))
+}
 
-impl Kind for Texts {
-    type Value = Vec<Placed<String>>;
+/// One or several of a kind, each with its place.
+pub struct Several<K>(PhantomData<K>);
+
+impl<K: Kind> Kind for Several<K> {
+    type Value = Vec<Placed<K::Value>>;
 
     fn key_type() -> KeyType {
         KeyType::Texts
     }
 
-    fn read(node: &Node, _key: &str, context: &Context) -> Option<Self::Value> {
+    fn parse(text: &str, context: &Context) -> Result<Self::Value, String> {
+        let place = Place::Variable("default".into());
+        let value = K::parse(text, context)?;
+        Ok(vec![Placed { value, place }])
+    }
+
+    fn read(node: &Node, context: &Context) -> Option<Self::Value> {
         let items = match &node.value {
+            Value::List(items) if items.is_empty() => {
+                context.problem(Problem::new(&node.place, "this list is empty"));
+                return None;
+            }
             Value::List(items) => items.as_slice(),
             _ => std::slice::from_ref(node),
         };
-        if items.is_empty() {
-            context.problem(Problem::new(&node.place, "this list is empty"));
-        }
-        let item = |item: &Node| {
-            let text = text(item, "a string or a list of strings", context)?;
+        let item = |node: &Node| {
+            let place = node.place.clone();
             Some(Placed {
-                value: text.to_owned(),
-                place: item.place.clone(),
+                value: K::read(node, context)?,
+                place,
             })
         };
-        let texts: Vec<_> = items.iter().filter_map(item).collect();
-        (!texts.is_empty()).then_some(texts)
-    }
-}
-
-/// The names of one field or several, each once.
-pub struct Fields;
-
-impl Kind for Fields {
-    type Value = Vec<String>;
-
-    fn key_type() -> KeyType {
-        KeyType::Texts
-    }
-
-    fn read(node: &Node, key: &str, context: &Context) -> Option<Self::Value> {
-        let mut names: Vec<String> = Vec::new();
-        let mut refused = false;
-        for text in Texts::read(node, key, context)? {
-            let why = match validate::field(&text.value) {
-                Err(why) => why,
-                Ok(name) if names.contains(&name) => "is listed twice".to_owned(),
-                Ok(name) => {
-                    names.push(name);
-                    continue;
-                }
-            };
-            refused = true;
-            let message = format!("\"{}\" {why}", text.value);
-            context.problem(Problem::new(&text.place, message));
-        }
-        (!refused).then_some(names)
+        let read: Vec<_> = items.iter().map(item).collect();
+        read.into_iter().collect()
     }
 }
 
@@ -228,78 +256,21 @@ impl<T: Words> Kind for OneOf<T> {
         KeyType::Words(T::WORDS.iter().map(|(word, _)| *word).collect())
     }
 
-    fn read(node: &Node, _key: &str, context: &Context) -> Option<T> {
-        let text = text(node, "a string", context)?;
-        let words = || T::WORDS.iter().map(|(word, _)| *word);
+    fn parse(text: &str, _: &Context) -> Result<T, String> {
         if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {
-            return Some(value.clone());
+            return Ok(value.clone());
         }
-        let quoted: Vec<String> = words().map(|word| format!("\"{word}\"")).collect();
+        let words = T::WORDS.iter().map(|(word, _)| *word);
+        let quoted: Vec<String> = words.clone().map(|word| format!("\"{word}\"")).collect();
         let expected = match quoted.split_last() {
             Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
             _ => quoted.concat(),
         };
-        let message = format!("invalid value \"{text}\": expected {expected}");
-        let problem = Problem::new(&node.place, message);
-        context.problem(match did_you_mean(text, words()) {
-            Some(meant) => problem.help(meant),
-            None => problem,
-        });
-        None
-    }
-}
-
-/// A length of time; `ZERO`: it may be zero. A bare number is refused.
-pub struct Length<const ZERO: bool>;
-
-impl<const ZERO: bool> Kind for Length<ZERO> {
-    type Value = Duration;
-
-    fn key_type() -> KeyType {
-        KeyType::Length
-    }
-
-    fn read(node: &Node, _key: &str, context: &Context) -> Option<Duration> {
-        if let Value::Integer(number) = node.value {
-            let number = number.map(|n| n.to_string()).unwrap_or_default();
-            let message = format!(
-                "a bare number has no unit; write \"{number}s\", \"{number}m\", \"{number}h\" or \"{number}d\""
-            );
-            context.problem(Problem::new(&node.place, message));
-            return None;
-        }
-        let text = text(node, "a length of time such as \"15m\"", context)?;
-        let why = match duration::parse(text) {
-            Ok(length) if length.is_zero() && !ZERO => "must be longer than zero".to_owned(),
-            Ok(length) => return Some(length),
-            Err(why) => why,
-        };
-        let message = format!("\"{text}\" {why}");
-        context.problem(Problem::new(&node.place, message));
-        None
-    }
-}
-
-/// `true` or `false`.
-pub struct Flag;
-
-impl Kind for Flag {
-    type Value = bool;
-
-    fn key_type() -> KeyType {
-        KeyType::Flag
-    }
-
-    fn read(node: &Node, _key: &str, context: &Context) -> Option<bool> {
-        match &node.value {
-            Value::Boolean(flag) => Some(*flag),
-            Value::Override(text) if text == "true" => Some(true),
-            Value::Override(text) if text == "false" => Some(false),
-            _ => {
-                wrong_type(node, "true or false", context);
-                None
-            }
-        }
+        let why = format!("is invalid (expected {expected})");
+        Err(match did_you_mean(text, words) {
+            Some(meant) => format!("{why}; {meant}"),
+            None => why,
+        })
     }
 }
 
@@ -313,21 +284,12 @@ impl<const MIN: i64, const MAX: i64> Kind for Whole<MIN, MAX> {
         KeyType::Integer(MIN, MAX)
     }
 
-    fn read(node: &Node, _key: &str, context: &Context) -> Option<usize> {
-        let number = match &node.value {
-            Value::Integer(number) => *number,
-            Value::Override(text) => text.parse().ok(),
-            _ => {
-                wrong_type(node, "a whole number", context);
-                return None;
-            }
-        };
-        let number = number.filter(|number| (MIN..=MAX).contains(number));
+    fn parse(text: &str, _: &Context) -> Result<usize, String> {
+        let number = text
+            .parse()
+            .ok()
+            .filter(|number| (MIN..=MAX).contains(number));
         let number = number.and_then(|number| usize::try_from(number).ok());
-        if number.is_none() {
-            let message = format!("this must be between {MIN} and {MAX}");
-            context.problem(Problem::new(&node.place, message));
-        }
-        number
+        number.ok_or_else(|| format!("is not a number between {MIN} and {MAX}"))
     }
 }

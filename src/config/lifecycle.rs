@@ -6,131 +6,77 @@ use super::context::Context;
 use super::duration;
 use super::problem::Problem;
 use super::schedules::Timing;
-use super::secret_options::Layers;
-use super::secrets::Identity;
-use super::settings::Environment;
-use super::table::Refused;
-use super::tables::Journal;
-use rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
+use super::table::Given;
+use super::tables::SecretOptions;
+use rotation::plan::Lifetime;
 
 /// More retired tokens of one secret at a time than this are refused: an environment bears a limited number of tokens, and each of
 /// them would be a valid or re-enabled credential for somebody who has an old value.
 const MOST_RETIRING: u32 = 50;
 
-/// The lengths and policies of one secret's rotation.
-pub(super) struct Lifecycle {
-    grace: Duration,
-    max_grace: Duration,
-    quarantine: Duration,
-    lifetime: Lifetime,
-    still_used: StillUsed,
+/// A length, and whether it is the default.
+fn shown(length: &Given<Duration>) -> String {
+    let text = duration::show(length.or_default());
+    match length.is_present() {
+        true => text,
+        false => format!("{text}, the default"),
+    }
 }
 
-impl Lifecycle {
-    /// The lengths of a rotation, checked against each other.
-    pub fn read(layers: &Layers<'_>, context: &Context) -> Result<Lifecycle, Refused> {
-        let grace = layers.given(|o| &o.grace)?;
-        let max_grace = layers.given(|o| &o.max_grace)?;
-        let lifetime = layers.given(|o| &o.lifetime)?;
-        let lifecycle = Lifecycle {
-            grace: layers.value(|o| &o.grace)?,
-            max_grace: layers.value(|o| &o.max_grace)?,
-            quarantine: layers.value(|o| &o.quarantine)?,
-            lifetime: layers.value(|o| &o.lifetime)?,
-            still_used: layers.value(|o| &o.still_used)?,
-        };
-        if context.is_incomplete() {
-            return Ok(lifecycle);
-        }
-        let shown = |length: Duration, given: bool| match given {
-            true => duration::show(length),
-            false => format!("{}, the default", duration::show(length)),
-        };
-        let graces = (
-            shown(lifecycle.grace, grace.is_some()),
-            shown(lifecycle.max_grace, max_grace.is_some()),
+/// The lengths against each other.
+pub(super) fn check_lengths(options: &SecretOptions, context: &Context) {
+    let (Some(grace), Some(max_grace)) = (options.grace.value(), options.max_grace.value()) else {
+        return;
+    };
+    if context.is_incomplete() {
+        return;
+    }
+    let shown_grace = shown(&options.grace);
+    let given = options.max_grace.given().or(options.grace.given());
+    if let Some(placed) = given.filter(|_| max_grace < grace) {
+        let max_grace = shown(&options.max_grace);
+        let message = format!("max_grace ({max_grace}) is below grace ({shown_grace})");
+        context.problem(Problem::new(&placed.place, message));
+    }
+    if let Some(placed) = options.lifetime.given()
+        && let Lifetime::For(length) = placed.value
+        && length <= 2 * grace
+    {
+        let length = duration::show(length);
+        let message = format!("lifetime ({length}) must exceed twice the grace ({shown_grace})");
+        context.problem(Problem::new(&placed.place, message));
+    }
+}
+
+/// Jitter, and the number of tokens in retirement, against the shortest gap of the schedule.
+pub(super) fn check_rates(options: &SecretOptions, timing: &Timing, context: &Context) {
+    let gap = timing.shortest_gap;
+    let shown_gap = duration::show(gap);
+    let jitter = options.jitter.given();
+    if let Some(jitter) = jitter.filter(|jitter| !jitter.value.is_zero() && jitter.value >= gap) {
+        let message = format!(
+            "jitter ({}) must be below the shortest gap of the schedule \"{}\" ({shown_gap})",
+            duration::show(jitter.value),
+            timing.schedule.cron().as_str()
         );
-        if lifecycle.max_grace < lifecycle.grace {
-            let message = format!("max_grace ({}) is below grace ({})", graces.1, graces.0);
-            if let Some(placed) = max_grace.or(grace) {
-                context.problem(Problem::new(&placed.place, message));
-            }
-        }
-        if let (Some(placed), Lifetime::For(length)) = (lifetime, lifecycle.lifetime)
-            && length <= 2 * lifecycle.grace
-        {
-            let message = format!(
-                "lifetime ({}) must exceed twice the grace ({})",
-                duration::show(length),
-                graces.0
-            );
-            context.problem(Problem::new(&placed.place, message));
-        }
-        Ok(lifecycle)
+        context.problem(Problem::new(&jitter.place, message));
     }
-
-    /// Jitter, and the number of tokens in retirement, against the shortest gap of the schedule.
-    pub fn check_rates(
-        &self,
-        layers: &Layers<'_>,
-        timing: &Timing,
-        context: &Context,
-    ) -> Result<Duration, Refused> {
-        let jitter = layers.given(|o| &o.jitter)?;
-        let gap = timing.shortest_gap;
-        let shown_gap = duration::show(gap);
-        if let Some(jitter) = jitter.filter(|jitter| !jitter.value.is_zero() && jitter.value >= gap)
-        {
-            let message = format!(
-                "jitter ({}) must be below the shortest gap of the schedule \"{}\" ({shown_gap})",
-                duration::show(jitter.value),
-                timing.schedule.cron().as_str()
-            );
-            context.problem(Problem::new(&jitter.place, message));
-        }
-        let standing = self.grace + self.quarantine;
-        let schedule = layers.given(|o| &o.schedule)?;
-        if let Some(schedule) = schedule.filter(|_| standing > gap * MOST_RETIRING)
-            && !context.is_incomplete()
-        {
-            let tokens = standing.as_millis().div_ceil(gap.as_millis().max(1));
-            let message = format!(
-                "too many retiring tokens: (grace {} + quarantine {}) / shortest gap {shown_gap} = {tokens}, and {MOST_RETIRING} is the most",
-                duration::show(self.grace),
-                duration::show(self.quarantine),
-            );
-            let problem = Problem::new(&schedule.place, message);
-            context.problem(problem.help("rotate less often, or shorten grace or quarantine"));
-        }
-        Ok(jitter.map_or(Duration::ZERO, |jitter| jitter.value))
-    }
-
-    /// With everything else that the machine must know.
-    pub fn into_plan(
-        self,
-        identity: Identity,
-        environment: &Environment,
-        manages_tokens: bool,
-        journal: &Journal,
-    ) -> Plan {
-        Plan {
-            name: identity.name,
-            coordinates: Coordinates {
-                mount: identity.mount,
-                path: identity.path,
-                fields: identity.fields,
-                environment: environment.name.clone(),
-                base_url: environment.base_url.clone(),
-                kind: Kind::Api,
-            },
-            grace: self.grace,
-            max_grace: self.max_grace,
-            quarantine: self.quarantine,
-            still_used: self.still_used,
-            lifetime: self.lifetime,
-            settle: environment.settle,
-            claim_timeout: journal.claim_timeout,
-            manages_tokens,
-        }
+    let (Some(grace), Some(quarantine)) = (options.grace.value(), options.quarantine.value())
+    else {
+        return;
+    };
+    let schedule = options.schedule.given();
+    if let Some(schedule) = schedule.filter(|_| grace + quarantine > gap * MOST_RETIRING)
+        && !context.is_incomplete()
+    {
+        let retirement = (grace + quarantine).as_millis();
+        let tokens = retirement.div_ceil(gap.as_millis().max(1));
+        let message = format!(
+            "too many retiring tokens: (grace {} + quarantine {}) / shortest gap {shown_gap} = {tokens}, and {MOST_RETIRING} is the most",
+            duration::show(grace),
+            duration::show(quarantine),
+        );
+        let problem = Problem::new(&schedule.place, message);
+        context.problem(problem.help("rotate less often, or shorten grace or quarantine"));
     }
 }

@@ -22,51 +22,53 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Begins with the main file, or with nothing if that could not be read.
-    pub fn new(main: Option<Table>, context: &Context) -> Tree {
-        let mut tree = Tree {
+    pub fn new() -> Tree {
+        Tree {
             top: Table {
                 place: Place::Whole(0),
                 entries: BTreeMap::new(),
             },
             secrets: Vec::new(),
             file_defaults: Vec::new(),
-        };
-        if let Some(main) = main {
-            tree.add(main, None, context);
         }
-        tree
     }
 
-    /// Adds a drop-in file.
-    pub fn drop_in(&mut self, mut file: Table, context: &Context) {
-        let own = match file.entries.get("defaults").map(|entry| &entry.node.value) {
-            Some(Value::Table(_)) => file.entries.remove("defaults"),
-            _ => None,
-        };
-        let own = own.and_then(|entry| match entry.node.value {
+    /// A table at the top.
+    pub fn table(&self, key: &str) -> Option<&Table> {
+        match &self.top.entries.get(key)?.node.value {
             Value::Table(table) => Some(table),
             _ => None,
-        });
-        let number = own.map(|table| {
-            self.file_defaults.push(table);
-            self.file_defaults.len() - 1
-        });
-        self.add(file, number, context);
-    }
-
-    fn add(&mut self, mut file: Table, defaults: Option<usize>, context: &Context) {
-        if let Some(entry) = file.entries.remove("secret") {
-            for table in secret_tables(entry, context) {
-                self.secrets.push((table, defaults));
-            }
         }
-        merge(&mut self.top, file, context);
     }
 
-    /// Puts the overrides in. A variable that fits nowhere is kept in mind by `context` and told at the end.
+    /// Adds a file; the `[defaults]` of a drop-in file apply to its own secrets.
+    pub fn add(&mut self, mut file: Table, is_drop_in: bool, context: &Context) {
+        let is_table = |entry: &Entry| matches!(entry.node.value, Value::Table(_));
+        let mut defaults = None;
+        if is_drop_in
+            && file.entries.get("defaults").is_some_and(is_table)
+            && let Some(entry) = file.entries.remove("defaults")
+            && let Value::Table(table) = entry.node.value
+        {
+            defaults = Some(self.file_defaults.len());
+            self.file_defaults.push(table);
+        }
+        if let Some(entry) = file.entries.remove("secret") {
+            let tables = secret_tables(entry, context).into_iter();
+            self.secrets.extend(tables.map(|table| (table, defaults)));
+        }
+        merge(&mut self.top, file, &mut |key, first, entry| {
+            let problem = Problem::new(&entry.key, format!("\"{key}\" is given twice"));
+            context.problem(problem.also(&first.key, "first given here"));
+        });
+    }
+
+    /// Applies the overrides. A variable that fits nowhere is reported at the end by `context`.
     pub fn override_from(&mut self, environment: &BTreeMap<String, String>, context: &Context) {
-        let names = self.environment_names();
+        let names: Vec<String> = self
+            .table("dynatrace")
+            .map(|table| table.entries.keys().cloned().collect())
+            .unwrap_or_default();
         let mut service_links = Vec::new();
         for (variable, text) in environment {
             let Some(path) = variable.strip_prefix("DTROTATE_") else {
@@ -85,13 +87,23 @@ impl Tree {
                 context.problem(problem);
                 continue;
             }
-            let steps = steps(path, &names);
-            let done = steps.is_some_and(|steps| put(&mut self.top, &steps, text, &place));
-            if !done {
+            let mut fits = false;
+            if let Some(Value::Table(table)) = nested(path, &names, text, &place) {
+                fits = true;
+                merge(
+                    &mut self.top,
+                    table,
+                    &mut |_, first, entry| match is_value(first) && is_value(&entry) {
+                        true => *first = entry,
+                        false => fits = false,
+                    },
+                );
+            }
+            if !fits {
                 context.unknown_variable(&place);
             }
         }
-        if let Some(first) = service_links.first() {
+        if let [first, ..] = service_links[..] {
             context.warn(format!(
                 "{} environment variables such as {first} are ignored: Kubernetes sets them for a Service whose name begins with \"dtrotate\"; \
                  set enableServiceLinks: false in the pod's spec",
@@ -99,18 +111,10 @@ impl Tree {
             ));
         }
     }
+}
 
-    fn environment_names(&self) -> Vec<String> {
-        match self
-            .top
-            .entries
-            .get("dynatrace")
-            .map(|entry| &entry.node.value)
-        {
-            Some(Value::Table(table)) => table.entries.keys().cloned().collect(),
-            _ => Vec::new(),
-        }
-    }
+fn is_value(entry: &Entry) -> bool {
+    !matches!(entry.node.value, Value::Table(_))
 }
 
 /// Whether Kubernetes sets this variable for a Service whose name begins with `dtrotate`: `DTROTATE_SERVICE_HOST`,
@@ -137,44 +141,48 @@ fn is_service_link(path: &str, text: &str) -> bool {
 /// The tables of `[[secret]]`; anything else of that name is reported.
 fn secret_tables(entry: Entry, context: &Context) -> Vec<Table> {
     let wrong = |place: &Place| {
-        let problem = Problem::new(
-            place,
-            "a secret is a table of its own under [[secret]], with two brackets",
-        );
-        context.problem(problem);
+        let message = "a secret is a table of its own under [[secret]], with two brackets";
+        context.problem(Problem::new(place, message));
+        None
     };
     let Value::List(items) = entry.node.value else {
-        wrong(&entry.key);
-        return Vec::new();
+        return Vec::from_iter(wrong(&entry.key));
     };
     let table = |item: Node| match item.value {
         Value::Table(table) => Some(table),
-        _ => {
-            wrong(&item.place);
-            None
-        }
+        _ => wrong(&item.place),
     };
     items.into_iter().filter_map(table).collect()
 }
 
-fn merge(into: &mut Table, from: Table, context: &Context) {
+/// Puts the entries of one table into another; `clash` decides about a key that is in both.
+fn merge(into: &mut Table, from: Table, clash: &mut impl FnMut(&str, &mut Entry, Entry)) {
     for (key, entry) in from.entries {
         let Some(first) = into.entries.get_mut(&key) else {
             into.entries.insert(key, entry);
             continue;
         };
         match (&mut first.node.value, entry.node.value) {
-            (Value::Table(into), Value::Table(from)) => merge(into, from, context),
-            _ => {
-                let problem = Problem::new(&entry.key, format!("\"{key}\" is given twice"));
-                context.problem(problem.also(&first.key, "first given here"));
+            (Value::Table(into), Value::Table(from)) => merge(into, from, clash),
+            (_, value) => {
+                let place = entry.node.place;
+                let (key_place, node) = (entry.key, Node { place, value });
+                clash(
+                    &key,
+                    first,
+                    Entry {
+                        key: key_place,
+                        node,
+                    },
+                );
             }
         }
     }
 }
 
-/// `VAULT__AUTH__METHOD` as keys. Environments are found by their name in the files; without any there, the variable names one.
-fn steps(path: &str, environments: &[String]) -> Option<Vec<String>> {
+/// `VAULT__AUTH__METHOD` as tables around a value. Environments are found by their name in the files; without any there, the variable
+/// names one.
+fn nested(path: &str, environments: &[String], text: &str, place: &Place) -> Option<Value> {
     if path != path.to_uppercase() {
         return None;
     }
@@ -191,44 +199,20 @@ fn steps(path: &str, environments: &[String]) -> Option<Vec<String>> {
         }
         steps[1] = name;
     }
-    Some(steps)
-}
-
-/// Puts a value in, making tables on the way; `false` where a table stands in the place of a value or the other way round.
-fn put(table: &mut Table, steps: &[String], text: &str, place: &Place) -> bool {
-    let [step, rest @ ..] = steps else {
-        return false;
-    };
-    let value = match rest {
-        [] => Value::Override(text.to_owned()),
-        _ => Value::Table(Table {
-            place: place.clone(),
-            entries: BTreeMap::new(),
-        }),
-    };
-    let new = || Entry {
-        key: place.clone(),
-        node: Node {
+    let innermost = Value::Variable(text.to_owned());
+    Some(steps.into_iter().rev().fold(innermost, |value, key| {
+        let (key_place, place) = (place.clone(), place.clone());
+        let node = Node {
             place: place.clone(),
             value,
-        },
-    };
-    if rest.is_empty() {
-        let is_table = |entry: &Entry| matches!(entry.node.value, Value::Table(_));
-        if table.entries.get(step).is_some_and(is_table) {
-            return false;
-        }
-        table.entries.insert(step.clone(), new());
-        return true;
-    }
-    match &mut table
-        .entries
-        .entry(step.clone())
-        .or_insert_with(new)
-        .node
-        .value
-    {
-        Value::Table(inner) => put(inner, rest, text, place),
-        _ => false,
-    }
+        };
+        let entries = BTreeMap::from([(
+            key,
+            Entry {
+                key: key_place,
+                node,
+            },
+        )]);
+        Value::Table(Table { place, entries })
+    }))
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::problem::Placed;
+use super::context::Context;
+use super::problem::Problem;
 use super::section::Section;
-use super::services::Surroundings;
 use super::settings::{Environment, Notify, NotifyDynatrace, NotifyWebhook};
 use super::table::{Given, Table};
 use super::tables::{NotifyDynatraceTable, NotifyWebhookTable};
+use super::transport::{added, transport};
 use super::url;
 use rotation::token::TokenValue;
 
@@ -16,11 +17,11 @@ pub(super) fn notify(
     section: Section<'_>,
     environments: &BTreeMap<String, Environment>,
     names: &[String],
-    around: &Surroundings<'_>,
+    context: &Context,
 ) -> Notify {
-    section.has_tables(&["dynatrace", "webhook"]);
-    let dynatrace = dynatrace(section.table("dynatrace"), environments, names, around);
-    let webhook = webhook(section.table("webhook"), around);
+    section.has_tables(["dynatrace", "webhook"]);
+    let dynatrace = dynatrace(section.table("dynatrace"), environments, names, context);
+    let webhook = webhook(section.table("webhook"), context);
     section.finish();
     Notify { dynatrace, webhook }
 }
@@ -29,14 +30,13 @@ fn dynatrace(
     section: Section<'_>,
     environments: &BTreeMap<String, Environment>,
     names: &[String],
-    around: &Surroundings<'_>,
+    context: &Context,
 ) -> Option<NotifyDynatrace> {
     let table = NotifyDynatraceTable::read(&section);
-    let token = enabled_by(&section, "token_file", &table.token_file);
-    let token = token.and_then(|written| around.credential(written, true));
+    check_enabled(&section, "token_file", &table.token_file);
     let environment = match table.environment.given() {
         Some(name) if !names.contains(&name.value) => {
-            around.context.unknown_environment(name, names);
+            context.unknown_environment(name, names);
             None
         }
         Some(name) => environments.get(&name.value),
@@ -53,46 +53,34 @@ fn dynatrace(
     section.finish();
     Some(NotifyDynatrace {
         environment: environment?.clone(),
-        token: token?,
+        token: table.token_file.value()?,
     })
 }
 
-fn webhook(section: Section<'_>, around: &Surroundings<'_>) -> Option<NotifyWebhook> {
+fn webhook(section: Section<'_>, context: &Context) -> Option<NotifyWebhook> {
     let table = NotifyWebhookTable::read(&section);
-    let allow_http = table.allow_http.or_default();
-    let written = enabled_by(&section, "url_file", &table.url_file);
-    let url = written.and_then(|written| {
-        let url = around.credential(written, true)?;
-        if !around.options.offline
-            && let Ok(value) = url.read()
-            && let Err(why) = url::webhook(value.expose(), allow_http)
-        {
-            around.problem(&written.place, format!("{} {why}", url.origin()));
-        }
-        Some(url)
-    });
-    let ca_file = around.certificates(&table.ca_file);
+    check_enabled(&section, "url_file", &table.url_file);
+    let trust = added(table.ca_file.or_default());
+    let http = transport(&section, &table.transport, trust, &[], context);
     section.finish();
-    Some(NotifyWebhook {
-        url: url?,
-        allow_http,
-        ca_file,
-        proxy: table.proxy.or_default(),
-        timeout: table.timeout.or_default(),
-    })
+    let url = table.url_file.given()?;
+    let webhook = NotifyWebhook {
+        url: url.value.clone(),
+        allow_http: table.transport.allow_http.or_default(),
+        http,
+    };
+    if let Err(why) = context.look(|| webhook_url(&webhook)) {
+        context.problem(Problem::new(&url.place, why));
+    }
+    Some(webhook)
 }
 
-/// The key that enables a channel by naming its file.
-fn enabled_by<'a>(
-    section: &Section<'_>,
-    key: &str,
-    file: &'a Given<String>,
-) -> Option<&'a Placed<String>> {
+/// A channel is enabled by the key that names its file.
+fn check_enabled<T: Clone>(section: &Section<'_>, key: &str, file: &Given<T>) {
     if !section.is_empty() && !file.is_present() {
         let name = section.name();
         section.missing(key, &format!("[{name}] has no effect without {key}"));
     }
-    file.given()
 }
 
 /// Reads the URL of a webhook.

@@ -1,7 +1,6 @@
-//! What is wrong and where: the list that a refused configuration comes with. It must never show a secret: sources are kept
-//! masked, and every text is masked once more on its way in.
+//! What is wrong and where: the list that a refused configuration comes with. It must never show a secret: every text and every line of a
+//! file is masked.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
@@ -25,9 +24,24 @@ impl Place {
     pub fn span(file: usize, span: Range<usize>) -> Place {
         Place::Span(file, span.start, span.end)
     }
+
+    /// `file:line`, with the column where that is wanted, or the variable.
+    pub(super) fn show(&self, sources: &[Source], column: bool) -> String {
+        match self {
+            Place::Whole(file) => sources[*file].name.clone(),
+            Place::Span(file, start, _) => {
+                let name = &sources[*file].name;
+                match sources[*file].line_and_column(*start) {
+                    (line, at) if column => format!("{name}:{line}:{at}"),
+                    (line, _) => format!("{name}:{line}"),
+                }
+            }
+            Place::Variable(name) => format!("${name}"),
+        }
+    }
 }
 
-/// A value and where it stands.
+/// A value and where it is written.
 #[derive(Clone, Debug)]
 pub struct Placed<T> {
     pub value: T,
@@ -70,7 +84,7 @@ impl Problem {
 fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in redact::text(text).chars() {
-        match c.is_control() {
+        match crate::sanitize::is_hazard(c) {
             true => clean.extend(c.escape_default()),
             false => clean.push(c),
         }
@@ -78,129 +92,127 @@ fn clean(text: &str) -> String {
     clean
 }
 
-/// A file as it was read. Only its masked text is kept.
-struct Source {
+/// A file as it was read.
+pub(super) struct Source {
     name: String,
-    masked: String,
+    text: String,
     line_starts: Vec<usize>,
 }
 
 impl Source {
+    pub(super) fn new(name: String, text: &str) -> Source {
+        let starts = text.match_indices('\n').map(|(at, _)| at + 1);
+        Source {
+            name,
+            text: text.to_owned(),
+            line_starts: std::iter::once(0).chain(starts).collect(),
+        }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Line and column, both from 1; the column counts characters.
     fn line_and_column(&self, at: usize) -> (usize, usize) {
         let line = self.line_starts.partition_point(|start| *start <= at);
-        let start = self.line_starts[line - 1];
-        let before = self.masked.get(start..at).unwrap_or_default();
-        (line, before.chars().count() + 1)
+        let before = self.text.get(self.line_starts[line - 1]..at);
+        (line, before.unwrap_or_default().chars().count() + 1)
     }
 
-    /// A line without its end, and the span moved into it.
-    fn line(&self, span: Range<usize>) -> (usize, &str, Range<usize>) {
+    /// The line in which a span begins.
+    fn line(&self, span: Range<usize>, assignments: &[Range<usize>]) -> Line {
         let (number, _) = self.line_and_column(span.start);
         let start = self.line_starts[number - 1];
-        let end = self
-            .line_starts
-            .get(number)
-            .map_or(self.masked.len(), |next| next - 1);
-        let line = self.masked[start..end].trim_end_matches('\r');
-        let from = (span.start - start).min(line.len());
-        let to = (span.end.max(span.start) - start).clamp(from, line.len());
-        (number, line, from..to)
+        let length = self.text[start..].lines().next().map_or(0, str::len);
+        let from = (span.start - start).min(length);
+        Line {
+            file: self.name.clone(),
+            number,
+            text: redact::mask(&self.text, start..start + length, assignments),
+            span: from..(span.end.max(span.start) - start).clamp(from, length),
+        }
     }
 }
 
-/// Collects problems while a configuration is read.
-#[derive(Default)]
-pub struct Report {
-    sources: RefCell<Vec<Source>>,
-    problems: RefCell<Vec<Problem>>,
+/// A line of a file, masked, with the part that is wrong.
+struct Line {
+    file: String,
+    number: usize,
+    text: String,
+    span: Range<usize>,
 }
 
-impl Report {
-    /// Takes note of a file; the number names it in places.
-    pub fn source(&self, name: String, text: &str) -> usize {
-        let starts = text.match_indices('\n').map(|(at, _)| at + 1);
-        let mut sources = self.sources.borrow_mut();
-        sources.push(Source {
-            name,
-            masked: redact::source(text),
-            line_starts: std::iter::once(0).chain(starts).collect(),
-        });
-        sources.len() - 1
+impl Line {
+    fn snippet<'a>(&'a self, kind: AnnotationKind, label: Option<&'a str>) -> Element<'a> {
+        let mark = kind.span(self.span.clone()).label(label);
+        let snippet = Snippet::source(&self.text).line_start(self.number);
+        snippet.path(&self.file).annotation(mark).into()
     }
+}
 
-    /// Takes a problem. One that comes word for word at the same place again (many secrets share a default) is told once.
-    pub fn push(&self, problem: Problem) {
-        self.problems.borrow_mut().push(problem);
-    }
+/// A place as it is shown: `file:line:column` and the line, if it has one.
+struct Spot {
+    text: String,
+    line: Option<Line>,
+}
 
-    pub fn is_empty(&self) -> bool {
-        self.problems.borrow().is_empty()
-    }
-
-    /// `file:line` of a place, or the variable, for messages about it later.
-    pub fn spot(&self, place: &Place) -> String {
-        let sources = self.sources.borrow();
-        match place {
-            Place::Whole(file) => sources[*file].name.clone(),
-            Place::Span(file, start, _) => {
-                let source = &sources[*file];
-                format!("{}:{}", source.name, source.line_and_column(*start).0)
-            }
-            Place::Variable(name) => format!("${name}"),
-        }
-    }
-
-    /// The place of a part of a string that stands at `place`; the whole string where its spelling has escapes.
-    pub fn inside(&self, place: &Place, text: &str, part: Range<usize>) -> Place {
-        let Place::Span(file, start, end) = *place else {
-            return place.clone();
-        };
-        let sources = self.sources.borrow();
-        let written = sources[file].masked.get(start..end).unwrap_or_default();
-        for quote in [3, 1] {
-            let inner = written.len().checked_sub(quote);
-            if inner.and_then(|to| written.get(quote..to)) == Some(text) {
-                return Place::Span(file, start + quote + part.start, start + quote + part.end);
-            }
-        }
-        place.clone()
-    }
-
-    pub fn finish(self) -> Problems {
-        let mut problems = self.problems.into_inner();
-        problems.sort();
-        problems.dedup();
-        Problems {
-            sources: self.sources.into_inner(),
-            problems,
-        }
-    }
+/// A problem as it is shown.
+struct Shown {
+    spot: Spot,
+    message: String,
+    also: Option<(Spot, String)>,
+    help: Option<String>,
 }
 
 /// Why a configuration was refused: every problem of every file, in the order of files and lines. Shows no secret.
-pub struct Problems {
-    sources: Vec<Source>,
-    problems: Vec<Problem>,
-}
+pub struct Problems(Vec<Shown>);
 
 impl Problems {
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.problems.len()
+    pub(super) fn new(sources: &[Source], mut problems: Vec<Problem>) -> Problems {
+        if problems.is_empty() {
+            return Problems(Vec::new());
+        }
+        problems.sort();
+        problems.dedup();
+        let assignments: Vec<_> = sources
+            .iter()
+            .map(|source| redact::assignments(&source.text))
+            .collect();
+        let spot = |place: &Place| Spot {
+            text: place.show(sources, true),
+            line: match *place {
+                Place::Span(file, start, end) => {
+                    Some(sources[file].line(start..end, &assignments[file]))
+                }
+                _ => None,
+            },
+        };
+        let shown = |problem: Problem| Shown {
+            spot: spot(&problem.place),
+            message: problem.message,
+            also: problem.also.map(|(place, label)| (spot(&place), label)),
+            help: problem.help,
+        };
+        Problems(problems.into_iter().map(shown).collect())
     }
 
-    /// Never true for what `load` hands out.
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never true for what `load` returns.
     pub fn is_empty(&self) -> bool {
-        self.problems.is_empty()
+        self.0.is_empty()
     }
 
     /// One line each, `file:line:column: message`, for a log.
     pub fn lines(&self) -> Vec<String> {
-        let one = |problem: &Problem| {
-            let mut line = format!("{}: {}", self.spot(&problem.place), problem.message);
-            if let Some((place, label)) = &problem.also {
-                line.push_str(&format!(" ({label}: {})", self.spot(place)));
+        let one = |problem: &Shown| {
+            let mut line = format!("{}: {}", problem.spot.text, problem.message);
+            if let Some((spot, label)) = &problem.also {
+                line.push_str(&format!(" ({label}: {})", spot.text));
             }
             if let Some(help) = &problem.help {
                 line.push_str("; ");
@@ -208,7 +220,7 @@ impl Problems {
             }
             line
         };
-        self.problems.iter().map(one).collect()
+        self.0.iter().map(one).collect()
     }
 
     /// For people: each problem with its line and a caret under it.
@@ -218,69 +230,38 @@ impl Problems {
             false => Renderer::plain(),
         };
         let mut text = String::new();
-        for problem in &self.problems {
-            text.push_str(&self.render_one(problem, &renderer));
+        for problem in &self.0 {
+            text.push_str(&problem.render(&renderer));
             text.push_str("\n\n");
         }
-        text.push_str(&match self.problems.len() {
+        text.push_str(&match self.0.len() {
             1 => "1 problem in the configuration".to_owned(),
             n => format!("{n} problems in the configuration"),
         });
         text
     }
+}
 
-    fn render_one(&self, problem: &Problem, renderer: &Renderer) -> String {
-        let title = match &problem.place {
-            Place::Span(..) => problem.message.clone(),
-            place => format!("{}: {}", self.spot(place), problem.message),
+impl Shown {
+    fn render(&self, renderer: &Renderer) -> String {
+        let (title, own) = match &self.spot.line {
+            Some(line) => {
+                let snippet = line.snippet(AnnotationKind::Primary, None);
+                (self.message.clone(), Some(snippet))
+            }
+            None => (format!("{}: {}", self.spot.text, self.message), None),
         };
-        let mut group = Level::ERROR.primary_title(title).elements(
-            self.snippet(&problem.place, AnnotationKind::Primary, None)
-                .into_iter()
-                .chain(problem.also.as_ref().and_then(|(place, label)| {
-                    self.snippet(place, AnnotationKind::Context, Some(label))
-                })),
-        );
-        if let Some((place @ (Place::Variable(_) | Place::Whole(_)), label)) = &problem.also {
-            group = group.element(Level::NOTE.message(format!("{label}: {}", self.spot(place))));
+        let mut group = Level::ERROR.primary_title(title).elements(own);
+        if let Some((spot, label)) = &self.also {
+            group = match &spot.line {
+                Some(line) => group.element(line.snippet(AnnotationKind::Context, Some(label))),
+                None => group.element(Level::NOTE.message(format!("{label}: {}", spot.text))),
+            };
         }
-        if let Some(help) = &problem.help {
+        if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help));
         }
         renderer.render(&[group])
-    }
-
-    fn snippet<'a>(
-        &'a self,
-        place: &Place,
-        kind: AnnotationKind,
-        label: Option<&'a String>,
-    ) -> Option<Element<'a>> {
-        let Place::Span(file, start, end) = *place else {
-            return None;
-        };
-        let source = &self.sources[file];
-        let (number, line, span) = source.line(start..end);
-        let mark = kind.span(span).label(label.map(String::as_str));
-        Some(
-            Snippet::source(line)
-                .line_start(number)
-                .path(&source.name)
-                .annotation(mark)
-                .into(),
-        )
-    }
-
-    fn spot(&self, place: &Place) -> String {
-        match place {
-            Place::Whole(file) => self.sources[*file].name.clone(),
-            Place::Span(file, start, _) => {
-                let source = &self.sources[*file];
-                let (line, column) = source.line_and_column(*start);
-                format!("{}:{line}:{column}", source.name)
-            }
-            Place::Variable(name) => format!("${name}"),
-        }
     }
 }
 

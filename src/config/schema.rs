@@ -32,7 +32,7 @@ fn object(name: &str, tables: &[TableDoc]) -> Value {
     let table = tables.iter().find(|table| table.name == name);
     for key in table.into_iter().flat_map(|table| &table.keys) {
         let mut value = key.key_type.schema();
-        value["description"] = json!(one_line(key.doc));
+        value["description"] = json!(key.doc());
         properties.insert(key.name.to_owned(), value);
     }
     for inner in tables {

@@ -3,8 +3,8 @@
 
 use std::cell::RefCell;
 
-use super::context::{Context, did_you_mean};
-use super::file::{Entry, Table, Value};
+use super::context::{Context, did_you_mean, nearest};
+use super::file::{Entry, Node, Table, Value};
 use super::kinds::Kind;
 use super::problem::{Place, Placed, Problem};
 use super::table::Given;
@@ -13,7 +13,9 @@ use super::table::Given;
 pub struct Section<'a> {
     /// Its dotted name, `vault.auth`; empty for the top of a file.
     name: String,
-    table: Option<&'a Table>,
+    /// Its own table, and those that its keys are inherited from, the nearest first.
+    own: Option<&'a Table>,
+    inherited: Vec<&'a Table>,
     /// The place for problems about what it lacks.
     place: Place,
     /// The keys that were read or are read elsewhere.
@@ -22,23 +24,26 @@ pub struct Section<'a> {
     refused: RefCell<Vec<String>>,
     /// Its name was probably misspelt, so nothing is reported as missing.
     misspelt: bool,
-    /// Whether environment variables can override its keys.
-    overridable: bool,
     context: &'a Context,
 }
 
 impl<'a> Section<'a> {
-    pub fn new(name: &str, table: &'a Table, overridable: bool, context: &'a Context) -> Self {
+    pub fn new(name: &str, table: &'a Table, context: &'a Context) -> Self {
         Section {
             name: name.to_owned(),
-            table: Some(table),
+            own: Some(table),
+            inherited: Vec::new(),
             place: table.place.clone(),
             known: RefCell::default(),
             refused: RefCell::default(),
             misspelt: false,
-            overridable,
             context,
         }
+    }
+
+    /// The same section; keys that it lacks are read from these tables from now on.
+    pub fn inheriting(self, inherited: Vec<&'a Table>) -> Self {
+        Section { inherited, ..self }
     }
 
     /// Its dotted name.
@@ -52,76 +57,95 @@ impl<'a> Section<'a> {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.table.is_none_or(|table| table.entries.is_empty())
+        self.own.is_none_or(|table| table.entries.is_empty())
     }
 
-    /// The names of all its keys.
+    /// The names of its own keys.
     pub fn keys(&self) -> impl Iterator<Item = (&'a str, &'a Place)> {
-        let entries = self.table.into_iter().flat_map(|table| &table.entries);
-        entries.map(|(key, entry)| (key.as_str(), &entry.key))
+        keys(self.own)
     }
 
-    fn entry(&self, key: &str) -> Option<&'a Entry> {
-        self.table?.entries.get(key)
+    /// Where the value of its own key is, whether or not it was accepted.
+    pub fn place_of(&self, key: &str) -> Option<&'a Place> {
+        Some(&self.own_entry(key)?.node.place)
     }
 
-    /// Reads a key.
+    fn own_entry(&self, key: &str) -> Option<&'a Entry> {
+        self.own?.entries.get(key)
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &'a Table> {
+        self.own.into_iter().chain(self.inherited.iter().copied())
+    }
+
+    /// Reads a key, or the first of some variables of Vault's client.
     pub fn read<K: Kind>(
         &self,
         key: &'static str,
+        variables: &[&str],
         default: fn() -> Option<K::Value>,
     ) -> Given<K::Value> {
         self.known.borrow_mut().push(key);
-        if self.overridable {
-            self.context.known_variable(variable(&self.name, key));
-        }
         if K::NAMES_CREDENTIAL {
             self.refuse_credential(key);
         }
-        let entry = self.entry(key);
-        let placed = entry.and_then(|entry| {
-            Some(Placed {
-                value: K::read(&entry.node, key, self.context)?,
-                place: entry.node.place.clone(),
-            })
+        let variable = || {
+            let mut set = variables
+                .iter()
+                .filter_map(|name| self.context.variable(name));
+            let Placed { value, place } = set.next()?;
+            let value = Value::Variable(value);
+            Some(Node { place, value })
+        };
+        let written = self.tables().find_map(|table| table.entries.get(key));
+        let node = written.map(|entry| entry.node.clone()).or_else(variable);
+        let placed = node.as_ref().and_then(|node| {
+            let value = K::read(node, self.context)?;
+            let place = node.place.clone();
+            Some(Placed { value, place })
         });
-        Given::new(placed, entry.is_some(), default)
+        Given::new(placed, node.is_some(), default)
     }
 
     /// Refuses the credential itself in place of the file that holds it.
     fn refuse_credential(&self, file_key: &str) {
         let key = file_key.strip_suffix("_file").unwrap_or(file_key);
-        self.refused.borrow_mut().push(key.to_owned());
-        if let Some(entry) = self.entry(key) {
-            let message = format!(
-                "\"{key}\" must not be in the configuration, which never holds credentials"
-            );
-            self.context.problem(Problem::new(&entry.key, message).help(format!(
+        self.refuse(key, "must not be in the configuration, which never holds credentials", |problem| {
+            problem.help(format!(
                 "write it to a file and set {file_key} to the file's name; replace a credential that others could have read"
-            )));
-        }
+            ))
+        });
     }
 
     /// Refuses keys of a later version.
     pub fn refuse_reserved(&self, keys: &[&str]) {
         for key in keys {
-            self.refused.borrow_mut().push((*key).to_owned());
-            if let Some(entry) = self.entry(key) {
-                let message = format!("\"{key}\" is reserved for a later version");
-                self.context.problem(Problem::new(&entry.key, message));
-            }
+            self.refuse(key, "is reserved for a later version", |problem| problem);
+        }
+    }
+
+    fn refuse(&self, key: &str, why: &str, with: impl FnOnce(Problem) -> Problem) {
+        self.refused.borrow_mut().push(key.to_owned());
+        if let Some(entry) = self.own_entry(key) {
+            let problem = Problem::new(&entry.key, format!("\"{key}\" {why}"));
+            self.context.problem(with(problem));
         }
     }
 
     /// The tables in it, which are read elsewhere.
-    pub fn has_tables(&self, names: &[&'static str]) {
-        self.known.borrow_mut().extend(names);
+    pub fn has_tables(&self, names: impl IntoIterator<Item = &'static str>) {
+        let mut known = self.known.borrow_mut();
+        for name in names {
+            if !known.contains(&name) {
+                known.push(name);
+            }
+        }
     }
 
     /// A table in it; empty where there is none.
     pub fn table(&self, key: &str) -> Section<'a> {
-        let node = self.entry(key).map(|entry| &entry.node);
-        let table = match node.map(|node| (node, &node.value)) {
+        let node = self.own_entry(key).map(|entry| &entry.node);
+        let own = match node.map(|node| (node, &node.value)) {
             Some((_, Value::Table(table))) => Some(table),
             Some((node, value)) => {
                 let message = format!("this must be a table, not {}", value.what());
@@ -135,38 +159,33 @@ impl<'a> Section<'a> {
                 "" => key.to_owned(),
                 name => format!("{name}.{key}"),
             },
-            table,
-            place: table.map_or(&self.place, |table| &table.place).clone(),
+            own,
+            inherited: Vec::new(),
+            place: own.map_or(&self.place, |table| &table.place).clone(),
             known: RefCell::default(),
             refused: RefCell::default(),
             misspelt: self.is_misspelt(key),
-            overridable: self.overridable,
             context: self.context,
         }
     }
 
-    /// The keys that nobody reads.
-    fn unknown(&self) -> impl Iterator<Item = (&'a str, &'a Place)> {
+    /// Whether nobody reads a key.
+    fn is_unknown(&self, key: &str) -> bool {
         let (known, refused) = (self.known.borrow(), self.refused.borrow());
-        let unknown = |(key, _): &(&str, &Place)| {
-            !known.contains(key) && !refused.iter().any(|refused| refused == key)
-        };
-        self.keys().filter(unknown).collect::<Vec<_>>().into_iter()
-    }
-
-    fn meant(&self, key: &str) -> Option<&'static str> {
-        super::context::nearest(key, self.known.borrow().iter().copied())
+        !known.contains(&key) && !refused.iter().any(|refused| refused == key)
     }
 
     /// Whether an absent key is probably there under a misspelt name, which is reported as unknown.
     pub fn is_misspelt(&self, key: &str) -> bool {
-        let meant = |unknown: &str| self.meant(unknown).is_some_and(|meant| meant == key);
-        let inline = key
-            .strip_suffix("_file")
-            .is_some_and(|key| self.entry(key).is_some());
+        let inline = key.strip_suffix("_file");
+        let inline = inline.is_some_and(|key| self.own_entry(key).is_some());
+        let is_meant =
+            |unknown: &str| nearest(unknown, self.known.borrow().iter().copied()) == Some(key);
+        let mut others = self.tables().flat_map(|table| keys(Some(table)));
         self.misspelt
             || inline
-            || (self.entry(key).is_none() && self.unknown().any(|(key, _)| meant(key)))
+            || (self.own_entry(key).is_none()
+                && others.any(|(other, _)| self.is_unknown(other) && is_meant(other)))
     }
 
     /// Reports that `key` is missing, unless a file could not be read or the key is probably misspelt.
@@ -178,7 +197,7 @@ impl<'a> Section<'a> {
 
     /// Refuses every key that was not read.
     pub fn finish(self) {
-        for (key, place) in self.unknown() {
+        for (key, place) in self.keys().filter(|(key, _)| self.is_unknown(key)) {
             if let Place::Variable(_) = place {
                 self.context.unknown_variable(place);
                 continue;
@@ -191,10 +210,15 @@ impl<'a> Section<'a> {
             let known = self.known.borrow();
             let help = did_you_mean(key, known.iter().copied());
             let help = help.unwrap_or_else(|| format!("known keys: {}", known.join(", ")));
-            self.context
-                .problem(Problem::new(place, message).help(help));
+            let problem = Problem::new(place, message);
+            self.context.problem(problem.help(help));
         }
     }
+}
+
+fn keys(table: Option<&Table>) -> impl Iterator<Item = (&str, &Place)> {
+    let entries = table.into_iter().flat_map(|table| &table.entries);
+    entries.map(|(key, entry)| (key.as_str(), &entry.key))
 }
 
 /// The environment variable that overrides a key: `DTROTATE_VAULT__AUTH__METHOD`.

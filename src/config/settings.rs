@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use super::tables::{Daemon, Journal, Limits, Log, Ops};
 use crate::credential::Credential;
-use crate::dynatrace::Api;
+use crate::dynatrace;
+use crate::http;
 use crate::schedule::calendar::Schedule;
 use crate::schedule::due::Missed;
-use crate::vault::Login;
+use crate::vault::VaultOptions;
 use rotation::plan::Plan;
 
 /// A valid configuration. No `Debug`, since a credential may stand in it.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
     /// How to reach Vault.
-    pub vault: Vault,
+    pub vault: VaultOptions,
     /// Where the journal lives.
     pub journal: Journal,
     /// The Dynatrace environments by name; never empty.
@@ -32,7 +33,7 @@ pub struct Settings {
     pub log: Log,
     /// The ops listener.
     pub ops: Ops,
-    /// Whom to tell of troubles.
+    /// The notification channels.
     pub notify: Notify,
     /// What is valid and still worth a warning.
     pub warnings: Vec<String>,
@@ -40,38 +41,11 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
 }
 
-/// How to reach Vault.
-#[derive(Clone, PartialEq)]
-pub struct Vault {
-    /// Base addresses without a trailing slash and without `/v1`; never empty, tried in this order.
-    pub addresses: Vec<String>,
-    /// The namespace, without slashes at its ends.
-    pub namespace: Option<String>,
-    /// Certificates added to the system's roots.
-    pub ca_file: Option<PathBuf>,
-    /// For one request.
-    pub timeout: Duration,
-    /// Plain http to a host that is not loopback is wanted.
-    pub allow_http: bool,
-    /// How to log in.
-    pub auth: Login,
-}
-
 /// One Dynatrace environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Canonical base URL without a trailing slash; API paths are appended to it.
-    pub base_url: String,
-    /// Which generation of the tokens API.
-    pub api: Api,
-    /// Certificates added to the system's roots.
-    pub ca_file: Option<PathBuf>,
-    /// A proxy's address; never taken from the environment.
-    pub proxy: Option<String>,
-    /// For one request.
-    pub timeout: Duration,
+    /// Its name, where it is and how it is reached.
+    pub client: dynatrace::Options,
     /// How long an effect may take to become visible there.
     pub settle: Duration,
     /// Where its management token lives in Vault.
@@ -127,7 +101,7 @@ impl PartialEq for SecretSettings {
     }
 }
 
-/// Whom to tell of troubles; `None`: nobody by this way.
+/// The notification channels; `None` = switched off.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Notify {
     /// By a problem in Dynatrace.
@@ -152,10 +126,6 @@ pub struct NotifyWebhook {
     pub url: Credential,
     /// Plain http to a host that is not loopback is wanted.
     pub allow_http: bool,
-    /// Certificates added to the system's roots.
-    pub ca_file: Option<PathBuf>,
-    /// A proxy's address; never taken from the environment.
-    pub proxy: Option<String>,
-    /// For one request.
-    pub timeout: Duration,
+    /// How it is reached.
+    pub http: http::Options,
 }

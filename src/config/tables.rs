@@ -2,8 +2,9 @@
 //! `docs/configuration.md` and the manual page `dtrotate.toml(5)` repeat it (`make docs`).
 
 use super::kinds::{
-    CredentialFile, Fields, Flag, Kind, Length, Listen, Name, OneOf, Proxy, SecretName, Text,
-    Texts, TokenLifetime, VaultPath, Whole, Words,
+    Authorities, CredentialFile, EnvironmentUrl, File, Flag, Kind, Length, LengthOrZero, Listen,
+    LoginFile, Name, Namespace, OneOf, Proxy, SecretName, Server, Several, Text, TlsName,
+    TokenLifetime, VaultPath, Whole, Words,
 };
 use super::section::Section;
 use super::table::{Role, Table, TableDoc, table};
@@ -45,15 +46,33 @@ pub(super) const GROUPS: [(&str, &str); 2] = [
 
 table! {
     /// HashiCorp Vault or OpenBao
-    given struct VaultTable {
-        /// One address or a list of the cluster's nodes, without a path; default: `BAO_ADDR`, `VAULT_ADDR`.
-        address: Texts = Shown "\"https://vault.example.com:8200\"",
-        /// Namespace; default: `BAO_NAMESPACE`, `VAULT_NAMESPACE`.
-        namespace: Text = Default "\"\"",
-        /// PEM file, added to the system's roots; default: `BAO_CACERT`, `VAULT_CACERT`.
-        ca_file: Text = Default "\"\"",
+    given struct VaultTable with transport: Transport {
+        /// One address or a list of the cluster's nodes, without a path.
+        address: Several<Server> = Shown "\"https://vault.example.com:8200\"" or ["ADDR"],
+        /// Namespace.
+        namespace: Namespace = Default "\"\"" or ["NAMESPACE"],
+        /// PEM file, or a folder of them, that replaces the system's roots.
+        ca_file: Authorities = Default "\"\"" or ["CACERT", "CAPATH"],
+        /// PEM file, added to the roots.
+        ca_extra_file: Authorities = Default "\"\"",
+        /// Name that the server's certificate must have, if it is not the host of the address.
+        tls_server_name: TlsName = Default "\"\"" or ["TLS_SERVER_NAME"],
+        /// PEM file with the client certificate, for a listener that wants one.
+        client_cert_file: File = Example "\"vault-client.pem\"" or ["CLIENT_CERT"],
+        /// PEM file with its private key.
+        client_key_file: File = Example "\"vault-client.key\"" or ["CLIENT_KEY"],
+    }
+}
+
+table! {
+    /// Connection of a service
+    given struct Transport {
+        /// Proxy such as `http://proxy.example.com:3128`; never taken from the environment.
+        proxy: Proxy = Default "\"\"",
+        /// File that holds `USER:PASSWORD` for the proxy; read at the start and at each reload.
+        proxy_auth_file: LoginFile = Example "\"proxy-login\"",
         /// Timeout of one request.
-        timeout: Length<false> = Default "\"10s\"",
+        timeout: Length = Default "\"10s\"",
         /// Allow plain http to a host that is not loopback.
         allow_http: Flag = Default "false",
     }
@@ -75,17 +94,17 @@ table! {
         /// approle: file that holds the secret id.
         secret_id_file: CredentialFile = Shown "\"vault-secret-id\"",
         /// approle, instead of `secret_id_file`: file that holds a wrapping token; the secret id is unwrapped in memory.
-        wrapped_secret_id_file: CredentialFile = Example "\"vault-wrapped-secret-id\"",
+        wrapped_secret_id_file: File = Example "\"vault-wrapped-secret-id\"",
         /// token: file that holds the token; default: `BAO_TOKEN`, `VAULT_TOKEN`.
         token_file: CredentialFile = Example "\"vault-token\"",
         /// Role at Vault. Required for kubernetes; for jwt and cert Vault chooses one by default.
         role: Name = Example "\"dtrotate\"",
         /// jwt: file that holds the token. kubernetes: default `/var/run/secrets/kubernetes.io/serviceaccount/token`.
         jwt_file: CredentialFile = Example "\"vault-jwt\"",
-        /// cert: PEM file with the certificate chain.
-        cert_file: CredentialFile = Example "\"vault-client.pem\"",
-        /// cert: PEM file with the private key.
-        key_file: CredentialFile = Example "\"vault-client.key\"",
+        /// cert: PEM file with the certificate chain; default: `client_cert_file` of `[vault]`.
+        cert_file: File = Example "\"vault-client.pem\"",
+        /// cert: PEM file with the private key; default: `client_key_file` of `[vault]`.
+        key_file: File = Example "\"vault-client.key\"",
     }
 }
 
@@ -97,34 +116,30 @@ table! {
         /// Folder of the documents below the mount.
         path: VaultPath = Default "\"dtrotate/journal\"",
         /// Time after which the unchanged claim of another replica may be taken over.
-        claim_timeout: Length<false> = Default "\"60s\"",
+        claim_timeout: Length = Default "\"60s\"",
     }
 }
 
 table! {
     /// A Dynatrace environment; the name is your choice
-    given struct EnvironmentTable {
+    given struct EnvironmentTable with transport: Transport {
         /// SaaS: `https://ENV.live.dynatrace.com`; Managed: `https://HOST/e/ENV`; ActiveGate: `https://HOST:9999/e/ENV`.
-        url: Text = Shown "\"https://abc12345.live.dynatrace.com\"",
+        url: EnvironmentUrl = Shown "\"https://abc12345.live.dynatrace.com\"",
         /// Tokens API; v1 is deprecated and meant for servers that have nothing newer.
         api: OneOf<Api> = Default "\"v2\"",
         /// PEM file, added to the system's roots; Managed and ActiveGate often use a private CA.
-        ca_file: Text = Default "\"\"",
-        /// Proxy such as `http://proxy.example.com:3128`; never taken from the environment.
-        proxy: Proxy = Default "\"\"",
-        /// Timeout of one request.
-        timeout: Length<false> = Default "\"10s\"",
+        ca_file: Authorities = Default "\"\"",
+        /// Name that the server's certificate must have, if it is not the host of `url`.
+        tls_server_name: TlsName = Default "\"\"",
         /// Time after which a change is visible to every node of the environment.
-        settle: Length<false> = Default "\"15m\"",
-        /// Allow plain http to a host that is not loopback.
-        allow_http: Flag = Default "false",
+        settle: Length = Default "\"15m\"",
     }
 }
 
 table! {
     /// The environment's management token: where it is in Vault
     ///
-    /// List it as a `[[secret]]`, too, and it is rotated like any other.
+    /// Also list it as a `[[secret]]`, and it is rotated like any other.
     given struct ManagementToken {
         /// Path below the mount, without `data/`.
         path: VaultPath = Shown "\"dynatrace/master\"",
@@ -143,21 +158,21 @@ table! {
         /// KV mount of the secret.
         mount: VaultPath = Default "\"secret\"",
         /// Field of the secret, or a list of fields that get the same token.
-        field: Fields = Default "\"token\"",
+        field: Several<Name> = Default "\"token\"",
         /// Cron expression: minute hour day-of-month month day-of-week, with seconds as an optional first field; or `@daily` and the like. Required.
         /// Choose working hours: the switch happens on Tuesday, the old token is disabled on Wednesday.
         schedule: Text = Shown "\"0 10 * * TUE\"",
         /// Time zone of the schedule, an IANA name; default: `UTC`.
         timezone: Text = Shown "\"Europe/Vienna\"",
         /// Spread of the due times; shorter than the shortest gap of the schedule.
-        jitter: Length<true> = Default "\"0s\"",
+        jitter: LengthOrZero = Default "\"0s\"",
         /// Time for which the old token stays valid after the switch.
-        grace: Length<true> = Default "\"24h\"",
+        grace: LengthOrZero = Default "\"24h\"",
         /// Limit to which `still_used = "hold"` extends the grace.
-        max_grace: Length<true> = Default "\"7d\"",
+        max_grace: LengthOrZero = Default "\"7d\"",
         /// Time for which the old token stays disabled before it is deleted; `undo` can restore it until then.
         /// Keep it longer than the oldest Vault backup you would restore.
-        quarantine: Length<true> = Default "\"7d\"",
+        quarantine: LengthOrZero = Default "\"7d\"",
         /// Action if the old token is still used at the end of its grace: hold extends the grace, warn disables it.
         still_used: OneOf<StillUsed> = Default "\"hold\"",
         /// Lifetime of a new token: inherit (the old token's), never, or a length such as `90d`.
@@ -172,7 +187,7 @@ table! {
 }
 
 table! {
-    /// A secret to rotate; accepts every key of `[defaults]`, too
+    /// A secret to rotate; also accepts every key of `[defaults]`
     given struct SecretKeys {
         /// Path below the mount, without `data/`. Required.
         path: VaultPath = Shown "\"dynatrace/automation_script1\"",
@@ -197,17 +212,11 @@ table! {
 
 table! {
     /// Posts JSON (with a `text` for Slack) when a condition begins and when it ends
-    given struct NotifyWebhookTable {
+    given struct NotifyWebhookTable with transport: Transport {
         /// File that holds the URL, which is a secret.
         url_file: CredentialFile = Example "\"notify-webhook-url\"",
         /// PEM file, added to the system's roots.
-        ca_file: Text = Default "\"\"",
-        /// Proxy such as `http://proxy.example.com:3128`; never taken from the environment.
-        proxy: Proxy = Default "\"\"",
-        /// Timeout of one request.
-        timeout: Length<false> = Default "\"10s\"",
-        /// Allow plain http to a host that is not loopback.
-        allow_http: Flag = Default "false",
+        ca_file: Authorities = Default "\"\"",
     }
 }
 
@@ -223,9 +232,9 @@ table! {
     /// The daemon's own intervals
     values struct Daemon {
         /// Time after SIGTERM in which running rotations are finished or interrupted at a safe point.
-        shutdown_timeout: Length<false> = Default "\"25s\"",
+        shutdown_timeout: Length = Default "\"25s\"",
         /// Interval at which Dynatrace, journal and Vault are compared.
-        sweep: Length<false> = Default "\"10m\"",
+        sweep: Length = Default "\"10m\"",
     }
 }
 

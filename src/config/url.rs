@@ -5,6 +5,9 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
+use super::validate;
+use crate::dynatrace::BaseUrl;
+
 /// The hosts of the web interface, where the tokens API answers 404, and the hosts of their APIs. The pairs are those of Dynatrace's
 /// Terraform provider; the last two are Dynatrace's own test stages.
 const WEB_HOSTS: [(&str, &str); 3] = [
@@ -20,15 +23,23 @@ const ACCOUNT_HOSTS: [&str; 3] = [
     "account.dynatrace.com",
 ];
 
+/// The address of an environment.
+#[derive(Clone, Debug)]
+pub struct EnvironmentUrl {
+    pub base: BaseUrl,
+    /// The host that was written, if it is that of the web interface.
+    pub web: Option<String>,
+}
+
 /// Brings the address of a Dynatrace environment into the form that API paths are appended to: `https://ENV.live.dynatrace.com`,
 /// `https://HOST/e/ENV` (Managed) or `https://HOST:9999/e/ENV` (ActiveGate), without a trailing slash. The host of the web
-/// interface (`.apps.`), trailing slashes and whatever begins with `/api` are understood. Plain http is refused except to a loopback
-/// address or with `allow_http`. The error is half a sentence that follows the address.
+/// interface (`.apps.`), trailing slashes and whatever begins with `/api` are understood. The error is half a sentence that follows the
+/// address.
 ///
 /// The same environment must always give the same text: the journal compares it, and a retirement recorded for one base URL is never
 /// carried out against another.
-pub fn dynatrace(text: &str, allow_http: bool) -> Result<String, String> {
-    let mut url = parse(text, allow_http)?;
+pub fn dynatrace(text: &str) -> Result<EnvironmentUrl, String> {
+    let mut url = parse(text)?;
     let host = url.host_str().unwrap_or_default().to_owned();
     if ACCOUNT_HOSTS.contains(&host.as_str()) {
         return Err(
@@ -36,8 +47,9 @@ pub fn dynatrace(text: &str, allow_http: bool) -> Result<String, String> {
                 .into(),
         );
     }
-    if let Some(api_host) = without_apps(&host) {
-        url.set_host(Some(&api_host))
+    let api_host = without_apps(&host);
+    if let Some(api_host) = &api_host {
+        url.set_host(Some(api_host))
             .map_err(|_| "is not the address of a Dynatrace environment".to_owned())?;
     }
     let path = url.path().trim_end_matches('/');
@@ -64,31 +76,41 @@ pub fn dynatrace(text: &str, allow_http: bool) -> Result<String, String> {
         return Err("has an empty part in its path".into());
     }
     if path.ends_with("/e") {
-        return Err("names no environment after \"/e/\"".into());
+        return Err("has no environment after \"/e/\"; write https://HOST/e/ENVIRONMENT".into());
     }
-    Ok(format!("{}{path}", origin(&url)))
+    Ok(EnvironmentUrl {
+        base: BaseUrl::new(&format!("{}{path}", origin(&url)))?,
+        web: api_host.map(|_| host),
+    })
 }
 
 /// Checks the address of a server (Vault) and takes trailing slashes and `/v1` off. The error is half a sentence that follows the
 /// address.
-pub fn server(text: &str, allow_http: bool) -> Result<String, String> {
-    let url = parse(text, allow_http)?;
+pub fn server(text: &str) -> Result<Url, String> {
+    let mut url = parse(text)?;
     let path = url.path().trim_end_matches('/');
-    let path = path.strip_suffix("/v1").unwrap_or(path);
-    if path.contains("/v1/") {
-        return Err("is the address of an API path; write only the address of the server".into());
+    let path = path.strip_suffix("/v1").unwrap_or(path).to_owned();
+    if let Some((base, _)) = path.split_once("/v1/") {
+        let base = format!("{}{base}", origin(&url));
+        return Err(format!(
+            "has a path of the API behind the address of the server; write \"{base}\""
+        ));
     }
-    Ok(format!("{}{path}", origin(&url)))
+    url.set_path(&path);
+    Ok(url)
 }
 
 /// Checks the address of a proxy. Plain http is usual there: what goes through it is encrypted.
-pub fn proxy(text: &str) -> Result<String, String> {
+pub fn proxy(text: &str) -> Result<Url, String> {
     if !text.contains("://") {
         return Err("has no scheme; write \"http://\" in front".into());
     }
-    let url = parse(text, true)?;
+    if authority(text).contains('@') {
+        return Err("has a user name or password in it; write USER:PASSWORD into a file and set proxy_auth_file".into());
+    }
+    let url = parse(text)?;
     match url.path() {
-        "" | "/" => Ok(origin(&url)),
+        "" | "/" => Ok(url),
         path => Err(format!("has the path \"{path}\"; a proxy has none")),
     }
 }
@@ -96,13 +118,17 @@ pub fn proxy(text: &str) -> Result<String, String> {
 /// Checks the URL of a webhook, which is a secret as a whole: the error is half a sentence and repeats nothing of it.
 pub fn webhook(text: &str, allow_http: bool) -> Result<(), &'static str> {
     match Url::parse(text) {
-        Ok(url) if url.scheme() == "https" => Ok(()),
-        Ok(url) if url.scheme() == "http" && (allow_http || is_loopback(&url)) => Ok(()),
-        Ok(url) if url.scheme() == "http" => {
+        Ok(url) if is_exposed(&url) && !allow_http => {
             Err("holds a URL that is plain http to a host that is not loopback")
         }
-        _ => Err("holds no web address that begins with https://"),
+        Ok(url) if matches!(url.scheme(), "https" | "http") => Ok(()),
+        _ => Err("does not hold a web address that begins with https://"),
     }
+}
+
+/// Plain http to a host that is not loopback.
+pub fn is_exposed(url: &Url) -> bool {
+    url.scheme() == "http" && !is_loopback(url)
 }
 
 fn origin(url: &Url) -> String {
@@ -113,37 +139,33 @@ fn origin(url: &Url) -> String {
     }
 }
 
-fn parse(text: &str, allow_http: bool) -> Result<Url, String> {
+fn parse(text: &str) -> Result<Url, String> {
     if !text.contains("://") {
         return Err("has no scheme; write \"https://\" in front".into());
     }
-    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    if text.contains(char::is_whitespace) {
         return Err("has white space in it".into());
     }
+    validate::visible(text)?;
     let url = Url::parse(text).map_err(|error| format!("is not a web address: {error}"))?;
     if !matches!(url.scheme(), "https" | "http") {
+        let scheme = url.scheme();
         return Err(format!(
-            "has the scheme \"{}\"; only https is understood",
-            url.scheme()
+            "has the scheme \"{scheme}\"; only https and http are understood"
         ));
     }
-    if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
+    if authority(text).contains('@') {
         return Err(
-            "has a user name or password in it; secrets never stand in a configuration".into(),
+            "has a user name or password in it; a configuration never holds credentials".into(),
         );
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("has a \"?\" or \"#\" in it; write the address only".into());
     }
-    if url.scheme() == "http" && !allow_http && !is_loopback(&url) {
-        return Err(
-            "is plain http to a host that is not loopback: tokens would travel unencrypted".into(),
-        );
-    }
     Ok(url)
 }
 
-/// What stands between `://` and the path.
+/// What is between `://` and the path.
 fn authority(text: &str) -> &str {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     &rest[..rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())]
@@ -172,111 +194,85 @@ mod tests {
 
     #[test]
     fn an_environment_has_one_form() {
-        for (given, form) in [
-            (
-                "https://abc12345.live.dynatrace.com",
-                "https://abc12345.live.dynatrace.com",
-            ),
-            (
-                "https://ABC12345.live.dynatrace.com/",
-                "https://abc12345.live.dynatrace.com",
-            ),
-            (
-                "https://abc12345.live.dynatrace.com/api/v2/",
-                "https://abc12345.live.dynatrace.com",
-            ),
-            (
-                "https://abc12345.apps.dynatrace.com/",
-                "https://abc12345.live.dynatrace.com",
-            ),
-            (
-                "https://abc12345.live.dynatrace.com/api/v2/apiTokens",
-                "https://abc12345.live.dynatrace.com",
-            ),
-            (
-                "https://gate.example.com/dt/e/abc/api/",
-                "https://gate.example.com/dt/e/abc",
-            ),
-            (
-                "https://abc.dev.apps.dynatracelabs.com",
-                "https://abc.dev.dynatracelabs.com",
-            ),
-            (
-                "https://abc.sprint.apps.dynatracelabs.com",
-                "https://abc.sprint.dynatracelabs.com",
-            ),
-            (
-                "https://dt.example.com/e/0a-1b//",
-                "https://dt.example.com/e/0a-1b",
-            ),
-            (
-                "https://dt.example.com:443/e/0a/api/v1",
-                "https://dt.example.com/e/0a",
-            ),
-            (
-                "https://ag.example.com:9999/e/abc/",
-                "https://ag.example.com:9999/e/abc",
-            ),
-            ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
-            ("http://[::1]:80/e/x", "http://[::1]/e/x"),
-            ("http://localhost:1", "http://localhost:1"),
-        ] {
-            assert_eq!(dynatrace(given, false).as_deref(), Ok(form), "{given}");
+        const FORMS: &str = "\
+            https://abc12345.live.dynatrace.com https://abc12345.live.dynatrace.com
+            https://ABC12345.live.dynatrace.com/ https://abc12345.live.dynatrace.com
+            https://abc12345.live.dynatrace.com/api/v2/ https://abc12345.live.dynatrace.com
+            https://abc12345.apps.dynatrace.com/ https://abc12345.live.dynatrace.com
+            https://abc12345.live.dynatrace.com/api/v2/apiTokens https://abc12345.live.dynatrace.com
+            https://gate.example.com/dt/e/abc/api/ https://gate.example.com/dt/e/abc
+            https://abc.dev.apps.dynatracelabs.com https://abc.dev.dynatracelabs.com
+            https://abc.sprint.apps.dynatracelabs.com https://abc.sprint.dynatracelabs.com
+            https://dt.example.com/e/0a-1b// https://dt.example.com/e/0a-1b
+            https://dt.example.com:443/e/0a/api/v1 https://dt.example.com/e/0a
+            https://ag.example.com:9999/e/abc/ https://ag.example.com:9999/e/abc
+            http://127.0.0.1:8080/ http://127.0.0.1:8080
+            http://[::1]:80/e/x http://[::1]/e/x";
+        for line in FORMS.lines() {
+            let (given, form) = line.trim().split_once(' ').unwrap();
+            assert_eq!(dynatrace(given).unwrap().base.as_str(), form, "{given}");
         }
-        assert_eq!(
-            dynatrace("http://dt:1/e/x", true).as_deref(),
-            Ok("http://dt:1/e/x")
-        );
+        for (address, exposed) in [
+            ("http://dt:1/e/x", true),
+            ("http://10.0.0.1/e/x", true),
+            ("http://localhost.example.com", true),
+            ("http://localhost:1", false),
+            ("http://[::1]/e/x", false),
+            ("https://dt:1/e/x", false),
+        ] {
+            let url = dynatrace(address).unwrap().base;
+            assert_eq!(is_exposed(url.url()), exposed, "{address}");
+        }
     }
 
     #[test]
     fn what_is_no_environment_says_why() {
-        for (given, why) in [
-            ("abc12345.live.dynatrace.com", "has no scheme"),
-            ("ftp://abc", "has the scheme \"ftp\""),
-            ("https://", "is not a web address"),
-            ("https://a b", "white space"),
-            ("http://dt.example.com/e/x", "plain http"),
-            ("http://10.0.0.1/e/x", "plain http"),
-            ("http://localhost.example.com", "plain http"),
-            ("https://user:canary@host", "user name or password"),
-            ("https://@host", "user name or password"),
-            (
-                "https://abc.live.dynatrace.com/ui/settings",
-                "has the path \"/ui/settings\"",
-            ),
-            ("https://abc.live.dynatrace.com/?gtf=1", "\"?\""),
-            ("https://host/e/", "names no environment"),
-            ("https://host/e/api/v2", "names no environment"),
-            ("https://api.dynatrace.com", "serves accounts"),
-            (
-                "https://m.example.com/api/cluster/v2",
-                "is the API of a cluster",
-            ),
-            ("https://host//e/x", "empty part"),
-        ] {
-            let error = dynatrace(given, false).unwrap_err();
-            assert!(error.contains(why), "{given}: {error}");
-            assert!(!error.contains("canary"));
+        const REASONS: &str = "\
+            abc12345.live.dynatrace.com | has no scheme
+            ftp://abc | has the scheme \"ftp\"
+            https:// | is not a web address
+            https://a b | white space
+            https://user:canary@host | user name or password
+            https://@host | user name or password
+            https://abc.live.dynatrace.com/ui/settings | has the path \"/ui/settings\"
+            https://abc.live.dynatrace.com/?gtf=1 | \"?\"
+            https://host/e/ | has no environment
+            https://host/e/api/v2 | has no environment
+            https://api.dynatrace.com | serves accounts
+            https://m.example.com/api/cluster/v2 | is the API of a cluster
+            https://host//e/x | empty part";
+        for line in REASONS.lines() {
+            let (given, why) = line.trim().split_once(" | ").unwrap();
+            let error = dynatrace(given).unwrap_err();
+            assert!(
+                error.contains(why) && !error.contains("canary"),
+                "{given}: {error}"
+            );
         }
+        assert!(
+            dynatrace("https://\u{200b}host")
+                .unwrap_err()
+                .contains("U+200B")
+        );
     }
 
     #[test]
     fn servers_and_proxies() {
-        assert_eq!(
-            server("https://vault:8200/v1/", false).as_deref(),
-            Ok("https://vault:8200")
-        );
-        assert_eq!(
-            server("https://gw/vault/", false).as_deref(),
-            Ok("https://gw/vault")
-        );
-        assert!(server("http://vault:8200", false).is_err());
-        assert_eq!(
-            proxy("http://proxy:3128/").as_deref(),
-            Ok("http://proxy:3128")
-        );
-        assert!(proxy("http://u:p@proxy:3128").is_err());
-        assert!(proxy("socks5://proxy:1080").is_err());
+        let server_of = |text| server(text).unwrap().to_string();
+        assert_eq!(server_of("https://vault:8200/v1/"), "https://vault:8200/");
+        assert_eq!(server_of("https://gw/vault/"), "https://gw/vault");
+        let error = server("https://gw/vault/v1/secret/data").unwrap_err();
+        assert!(error.ends_with("write \"https://gw/vault\""), "{error}");
+        let url = proxy("http://proxy:3128/").unwrap();
+        assert_eq!(url.as_str(), "http://proxy:3128/");
+        for (given, why) in [
+            ("proxy:3128", "write \"http://\" in front"),
+            ("http://u:p@proxy:3128", "set proxy_auth_file"),
+            ("socks5://proxy:1080", "only https and http"),
+            ("http://proxy/x", "a proxy has none"),
+        ] {
+            let error = proxy(given).unwrap_err();
+            assert!(error.contains(why), "{given}: {error}");
+        }
     }
 }

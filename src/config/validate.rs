@@ -1,5 +1,9 @@
 //! Rules for single words: paths, mounts, fields, names. Each error is half a sentence that follows the value.
 
+use rustls::pki_types::ServerName;
+
+use crate::sanitize;
+
 /// A path or a mount in Vault: segments that are neither empty nor `.` nor `..`, joined by `/`.
 pub(super) fn vault_path(text: &str) -> Result<String, String> {
     if text.is_empty() {
@@ -22,24 +26,33 @@ pub(super) fn vault_path(text: &str) -> Result<String, String> {
             _ => {}
         }
     }
-    match text.chars().find(|c| c.is_control() || *c == '\\') {
-        Some(c) => Err(format!("has the character {c:?} in it")),
-        None if text != text.trim() => Err("begins or ends with white space".into()),
-        None => Ok(text.to_owned()),
+    if text.contains('\\') {
+        return Err("has a backslash in it".into());
     }
+    visible(text)
 }
 
 /// The name of a field in a secret.
 pub(super) fn field(text: &str) -> Result<String, String> {
     match text {
         "" => Err("is empty".into()),
-        _ if text.chars().any(char::is_control) => Err("has a control character in it".into()),
-        _ if text != text.trim() => Err("begins or ends with white space".into()),
-        _ => Ok(text.to_owned()),
+        text => visible(text),
     }
 }
 
-/// The name of a secret: it stands in logs and on command lines.
+/// Text without control characters, without invisible ones (a copied zero-width space, a byte order mark), and without white space around it.
+pub(super) fn visible(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| sanitize::is_hazard(*c)) {
+        Some(c) => Err(format!(
+            "has the invisible character U+{:04X} in it; delete it, or type the text again",
+            u32::from(c)
+        )),
+        None if text != text.trim() => Err("begins or ends with white space".into()),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// The name of a secret: it appears in logs and on command lines.
 pub(super) fn secret_name(text: &str) -> Result<String, String> {
     field(text)?;
     match text.starts_with('-') {
@@ -48,12 +61,20 @@ pub(super) fn secret_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The name of an environment: it stands in variables, too.
+/// The name of a server in its certificate.
+pub(super) fn server_name(text: &str) -> Result<ServerName<'static>, String> {
+    let name = ServerName::try_from(text.to_owned());
+    name.map_err(|_| "is not a host name or an IP address".into())
+}
+
+/// The name of an environment: it is also part of variables.
 pub(super) fn environment_name(text: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     match !text.is_empty() && text.chars().all(fits) && !text.contains("__") {
         true => Ok(()),
-        false => Err("is no name for an environment; use letters, digits, \"-\" and \"_\"".into()),
+        false => Err(
+            "is not a valid name for an environment; use letters, digits, \"-\" and \"_\"".into(),
+        ),
     }
 }
 
@@ -73,8 +94,10 @@ mod tests {
             ("a//b", "an empty part"),
             ("a/../b", "the part \"..\""),
             ("./a", "the part \".\""),
-            ("a\nb", "'\\n'"),
-            ("a\\b", "'\\\\'"),
+            ("a\nb", "U+000A"),
+            ("a\u{200b}b", "U+200B"),
+            ("\u{feff}a", "U+FEFF"),
+            ("a\\b", "a backslash"),
             (" a", "white space"),
         ] {
             let error = vault_path(bad).unwrap_err();

@@ -7,12 +7,12 @@ use futures_util::future::BoxFuture;
 
 use crate::bounded_file;
 use crate::config::{self, Settings};
-use crate::dynatrace::{self, BaseUrl, Dynatrace};
+use crate::dynatrace::{self, Dynatrace};
+use crate::http::BuildError;
 pub use crate::http::ServerClock;
-use crate::http::{self, BuildError};
 use crate::notify::Webhook;
 pub use crate::notify::{Channel, Failure, Notice, Troubles};
-use crate::vault::{self, KvJournal, KvSecrets, Vault, VaultOptions};
+use crate::vault::{self, KvJournal, KvSecrets, Vault};
 pub use crate::vault::{
     Engine, KeyVersions, OwnToken, Right, VersionLimits, capabilities_right, reads, reads_limits,
     rotates, suspicions,
@@ -44,7 +44,7 @@ pub struct Wired {
 
 /// The channel of `[notify.dynatrace]`. Its token is read anew for each event.
 pub fn dynatrace_channel(settings: &config::NotifyDynatrace) -> Result<Channel, AssembleError> {
-    let events = dynatrace::Events::new(&options(&settings.environment)?);
+    let events = dynatrace::Events::new(&settings.environment.client);
     let wrong = |error: BuildError| AssembleError::Notify(error.to_string());
     let (events, token) = (events.map_err(wrong)?, settings.token.clone());
     let send = move |event: serde_json::Value| -> BoxFuture<'static, _> {
@@ -60,13 +60,7 @@ pub fn dynatrace_channel(settings: &config::NotifyDynatrace) -> Result<Channel, 
 
 /// The channel of `[notify.webhook]`. Its URL is read anew for each post.
 pub fn webhook_channel(settings: &config::NotifyWebhook) -> Result<Channel, AssembleError> {
-    let webhook = Webhook::new(&http::Options {
-        ca_file: settings.ca_file.clone(),
-        timeout: settings.timeout,
-        proxy: proxy(settings.proxy.as_ref()).map_err(AssembleError::Notify)?,
-        https_only: false,
-        identity: None,
-    });
+    let webhook = Webhook::new(&settings.http);
     let webhook = webhook.map_err(|error| AssembleError::Notify(error.to_string()))?;
     let settings = settings.clone();
     let send = move |message: serde_json::Value| -> BoxFuture<'static, _> {
@@ -96,11 +90,6 @@ fn unreadable(what: String) -> Failure {
     }
 }
 
-fn proxy(text: Option<&String>) -> Result<Option<reqwest::Url>, String> {
-    let parse = |text: &String| text.parse().map_err(|error| format!("proxy: {error}"));
-    text.map(parse).transpose()
-}
-
 /// The clients cannot be built: a fault of the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
@@ -117,7 +106,7 @@ pub enum AssembleError {
 
 /// Builds the clients. Nothing is sent.
 pub fn assemble(settings: &Settings) -> Result<Wired, AssembleError> {
-    let vault = Vault::new(vault_options(&settings.vault)?)
+    let vault = Vault::new(settings.vault.clone())
         .map_err(|error| AssembleError::Vault(error.to_string()))?;
     let store = KvSecrets::new(vault.clone());
     let ledger = KvJournal::new(
@@ -138,42 +127,15 @@ pub fn assemble(settings: &Settings) -> Result<Wired, AssembleError> {
     })
 }
 
-fn vault_options(settings: &config::Vault) -> Result<VaultOptions, AssembleError> {
-    let addresses = settings.addresses.iter().map(|address| {
-        address
-            .parse()
-            .map_err(|error| AssembleError::Vault(format!("{address}: {error}")))
-    });
-    Ok(VaultOptions {
-        addresses: addresses.collect::<Result<_, _>>()?,
-        namespace: settings.namespace.clone(),
-        ca_file: settings.ca_file.clone(),
-        timeout: settings.timeout,
-        login: settings.auth.clone(),
-    })
-}
-
-fn options(settings: &config::Environment) -> Result<dynatrace::Options, AssembleError> {
-    let wrong = |error: String| AssembleError::Environment(settings.name.clone(), error);
-    Ok(dynatrace::Options {
-        name: settings.name.clone(),
-        base_url: BaseUrl::new(&settings.base_url).map_err(wrong)?,
-        api: settings.api,
-        ca_file: settings.ca_file.clone(),
-        proxy: proxy(settings.proxy.as_ref()).map_err(wrong)?,
-        timeout: settings.timeout,
-    })
-}
-
 fn issuer(settings: &config::Environment, store: &Store) -> Result<Dynatrace, AssembleError> {
-    let wrong = |error: String| AssembleError::Environment(settings.name.clone(), error);
-    let options = options(settings)?;
-    let (store, at, name) = (store.clone(), settings.auth.clone(), settings.name.clone());
+    let client = &settings.client;
+    let (store, at, name) = (store.clone(), settings.auth.clone(), client.name.clone());
     let management_token = move || {
         let (store, at, name) = (store.clone(), at.clone(), name.clone());
         async move { management_token(&store, &at, &name).await }
     };
-    Dynatrace::new(&options, management_token).map_err(|error| wrong(error.to_string()))
+    Dynatrace::new(client, management_token)
+        .map_err(|error| AssembleError::Environment(client.name.clone(), error.to_string()))
 }
 
 /// Reads an environment's management token. Whatever is wrong with it concerns the whole environment.

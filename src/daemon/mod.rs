@@ -293,7 +293,7 @@ impl Daemon {
     /// Wrapped secret ids that somebody else may have; the login has written it to the log.
     fn note_suspicions(&self) {
         let mut all = assemble::suspicions();
-        all.retain(|(path, _)| self.settings.vault.auth.unwraps(path));
+        all.retain(|(path, _)| self.settings.vault.login.unwraps(path));
         let conditions = all.into_iter().map(|(path, what)| {
             Condition::new(EventName::WrappedSecretIdRefused, what, clock::now())
                 .subject(path.display().to_string())

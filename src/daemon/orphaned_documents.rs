@@ -144,13 +144,13 @@ fn wanted(settings: &Settings) -> Vec<Wanted> {
 /// The environment with this URL, whatever its name is now. A retirement is never carried out against another one.
 pub(super) fn environment_at<'a>(settings: &'a Settings, url: &str) -> Option<&'a Environment> {
     let mut environments = settings.environments.values();
-    environments.find(|environment| environment.base_url == url)
+    environments.find(|environment| environment.client.base_url.as_str() == url)
 }
 
 fn leaver_plan(settings: &Settings, record: &Record) -> Option<Plan> {
     let environment = environment_at(settings, &record.coordinates.base_url)?;
     let claim_timeout = settings.journal.claim_timeout;
-    Some(record.release_plan(&environment.name, environment.settle, claim_timeout))
+    Some(record.release_plan(&environment.client.name, environment.settle, claim_timeout))
 }
 
 fn homeless(record: &Record) -> Condition {

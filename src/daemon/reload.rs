@@ -9,7 +9,7 @@ use crate::ops::condition::Condition;
 use crate::schedule::ticker::{GroupId, Groups};
 use crate::telemetry::{self, Line};
 use crate::{bounded_file, clock};
-use rotation::event::EventName;
+use rotation::event::{EventName, Level};
 
 use super::background::{Apply, Background};
 use super::conditions::Subject;
@@ -42,7 +42,7 @@ impl Daemon {
                 entry.settings = None;
                 entry.due = None;
                 let url = &entry.plan.coordinates.base_url;
-                let environment = environment_at(all, url).map(|at| at.name.clone());
+                let environment = environment_at(all, url).map(|at| at.client.name.clone());
                 let stays = environment.is_some();
                 if let Some(name) = environment {
                     Arc::make_mut(&mut entry.plan).coordinates.environment = name;
@@ -136,7 +136,15 @@ impl Daemon {
             || settings.journal != self.settings.journal
             || settings.environments != self.settings.environments;
         // Whatever can fail comes before the first change.
-        let wired = rewired.then(|| assemble::assemble(&settings)).transpose()?;
+        let wired = match rewired {
+            true => {
+                // It reads files: certificates, the login of a proxy.
+                let settings = settings.clone();
+                let assembled = bounded_file::off_runtime(move || assemble::assemble(&settings));
+                Some(assembled.await??)
+            }
+            false => None,
+        };
         let (conditions, counters) = (&self.office.conditions, &self.office.counters);
         self.notifications
             .set(&settings.notify, conditions, counters)?;
@@ -155,6 +163,12 @@ impl Daemon {
         }
         if settings.ops != self.settings.ops {
             self.stop_listening().await;
+        }
+        for warning in &settings.warnings {
+            if !self.settings.warnings.contains(warning) {
+                let line = Line::new(EventName::ConfigReloaded, warning);
+                line.at(Level::Warn).write();
+            }
         }
         self.settings = settings;
         if rewired {

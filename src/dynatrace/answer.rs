@@ -225,7 +225,7 @@ impl Answer {
     }
 
     /// Adds to the error of a refused mint which of the `scopes` asked for the refusal speaks of: a cloned list may hold one that
-    /// cannot be created any more.
+    /// can no longer be created.
     pub(super) fn name_scopes(&self, scopes: &[String], error: CallError) -> CallError {
         let (400, Body::Error(message)) = (self.status, &self.body) else {
             return error;

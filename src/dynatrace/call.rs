@@ -156,18 +156,12 @@ impl Wire {
 
     /// Builds the clients; sends nothing.
     pub(super) fn new(options: &super::Options) -> Result<Self, BuildError> {
-        let wanted = http::Options {
-            ca_file: options.ca_file.clone(),
-            timeout: options.timeout,
-            proxy: options.proxy.clone(),
-            https_only: options.base_url.is_https(),
-            identity: None,
-        };
+        let pooled = Http::new(&options.http)?;
         Ok(Wire {
             name: options.name.clone(),
             base: options.base_url.clone(),
-            pooled: Http::new(&wanted)?,
-            lone: Http::without_pool(&wanted)?,
+            lone: pooled.without_pool()?,
+            pooled,
             pacer: Pacer::default(),
         })
     }
@@ -269,7 +263,7 @@ impl Wire {
         CallError::new(Service::Dynatrace, ErrorKind::RateLimited, sentence).retry_after(Some(left))
     }
 
-    /// The error of a call that got no whole answer.
+    /// The error of a call that got no complete answer.
     fn unanswered(&self, call: &Call, failure: Failure) -> CallError {
         let (name, what) = (&self.name, &call.what);
         let (kind, sentence) = match &failure {

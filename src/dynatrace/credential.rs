@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use super::form::is_sendable;
+use super::form::flaw;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::token::{TokenId, TokenValue};
 
@@ -76,7 +76,7 @@ impl Credential {
         }
     }
 
-    /// Forgets the value, so that the next call reads it anew.
+    /// Forgets the value, so that the next call reads it again.
     pub(super) async fn forget(&self) {
         *self.last.lock().await = None;
     }
@@ -94,14 +94,14 @@ impl Credential {
     fn judge(&self, value: Result<TokenValue, CallError>) -> Result<TokenValue, CallError> {
         let name = &self.environment;
         match value {
-            Ok(value) if is_sendable(&value) => Ok(value),
-            Ok(_) => Err(CallError::new(
-                Service::Dynatrace,
-                ErrorKind::Unauthorized,
-                format!(
-                    "the management token of Dynatrace {name} is no token value: it is blank, or has white space or control characters in it"
-                ),
-            )),
+            Ok(value) => match flaw(&value) {
+                None => Ok(value),
+                Some(why) => Err(CallError::new(
+                    Service::Dynatrace,
+                    ErrorKind::Unauthorized,
+                    format!("the management token of Dynatrace {name}: the value in Vault {why}"),
+                )),
+            },
             Err(mut error) => {
                 if !matches!(
                     error.kind,

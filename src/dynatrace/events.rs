@@ -97,7 +97,7 @@ mod tests {
     use simulator::{Seed, Simulator};
 
     use super::super::tests::fake::{Back, Fake};
-    use super::super::{Api, BaseUrl};
+    use super::super::{Api, BaseUrl, http};
     use super::*;
 
     fn events(url: &str) -> Events {
@@ -105,9 +105,10 @@ mod tests {
             name: "prod".into(),
             base_url: BaseUrl::new(url).unwrap(),
             api: Api::V2,
-            ca_file: None,
-            proxy: None,
-            timeout: Duration::from_secs(10),
+            http: http::Options {
+                timeout: Duration::from_secs(10),
+                ..http::Options::default()
+            },
         })
         .unwrap()
     }

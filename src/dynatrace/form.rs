@@ -1,12 +1,20 @@
 //! What values and ids may look like before they go into a request or a sentence.
 
+use crate::credential;
 use rotation::token::{TokenId, TokenValue};
 
-/// A value that can stand in a header and in a body: not blank, printable ASCII, no white space inside. Anything else was
-/// certainly never made by Dynatrace and is not sent anywhere.
-pub(super) fn is_sendable(value: &TokenValue) -> bool {
+/// Why a value was certainly never made by Dynatrace, as half a sentence; such a value is not sent anywhere. One without a flaw can stand
+/// in a header and in a body: printable ASCII without white space.
+pub(super) fn flaw(value: &TokenValue) -> Option<&'static str> {
     let text = value.expose();
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+    let printable = || text.bytes().all(|byte| byte.is_ascii_graphic());
+    let foreign = || (!printable()).then_some("has a character in it that no token has");
+    credential::flaw(text).or_else(foreign)
+}
+
+/// A value without a flaw.
+pub(super) fn is_sendable(value: &TokenValue) -> bool {
+    flaw(value).is_none()
 }
 
 /// An id that is one segment of a path, whatever a server makes of it: letters, digits, dots and dashes, not dots alone.

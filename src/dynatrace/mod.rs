@@ -32,21 +32,17 @@ mod when;
 mod tests;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-use reqwest::Url;
 
 use answer::Answer;
 use call::{Call, Effect, Via, Wire};
 use credential::Credential;
 pub use events::Events;
-use form::{is_plain, is_sendable, shown};
+use form::{flaw, is_plain, is_sendable, shown};
 use generation::Generation;
 pub use url::BaseUrl;
 
-use crate::http::BuildError;
+use crate::http::{self, BuildError};
 use rotation::capabilities::Capabilities;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::marker::Marker;
@@ -75,7 +71,7 @@ impl Api {
 }
 
 /// What an environment's client needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The name in configuration, logs and error sentences.
     pub name: String,
@@ -83,12 +79,8 @@ pub struct Options {
     pub base_url: BaseUrl,
     /// How its tokens are managed.
     pub api: Api,
-    /// A PEM file with certificates to trust in addition to the system's: Managed and ActiveGates often have a private CA.
-    pub ca_file: Option<PathBuf>,
-    /// The proxy; none is ever taken from the environment variables.
-    pub proxy: Option<Url>,
-    /// The longest that one request may take, from connecting to the last byte of the answer.
-    pub timeout: Duration,
+    /// How it is reached.
+    pub http: http::Options,
 }
 
 /// One Dynatrace environment. Cheap to clone; all clones share connections and management token.
@@ -146,7 +138,7 @@ impl Dynatrace {
         self.credential.id().await
     }
 
-    /// The next call reads the management token anew: after it was rotated, and on a reload.
+    /// The next call reads the management token again: after it was rotated, and on a reload.
     pub async fn forget_management_token(&self) {
         self.credential.forget().await;
     }
@@ -276,13 +268,10 @@ impl Dynatrace {
     }
 
     fn check_value(&self, value: &TokenValue) -> Result<(), CallError> {
-        if is_sendable(value) {
-            return Ok(());
+        match flaw(value) {
+            None => Ok(()),
+            Some(why) => Err(self.refuse("look up a token", &format!("the value in Vault {why}"))),
         }
-        Err(self.refuse(
-            "look up a token",
-            "the value is blank, or has white space or control characters in it",
-        ))
     }
 
     /// An id stands in a path: it must be one plain segment, or the call would go to something else.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Api, BaseUrl, Dynatrace, Options};
+use super::{Api, BaseUrl, Dynatrace, Options, http};
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::TokenIssuer;
 use rotation::token::{MintRequest, TokenId, TokenValue};
@@ -29,9 +29,10 @@ fn options(url: &str, api: Api, timeout: Duration) -> Options {
         name: "prod".into(),
         base_url: BaseUrl::new(url).unwrap(),
         api,
-        ca_file: None,
-        proxy: None,
-        timeout,
+        http: http::Options {
+            timeout,
+            ..http::Options::default()
+        },
     }
 }
 
@@ -102,4 +103,35 @@ fn kind<T>(result: Result<T, CallError>) -> ErrorKind {
     let error = result.err().expect("this must fail");
     assert_clean(&error);
     error.kind
+}
+
+#[tokio::test]
+async fn a_value_with_a_flaw_is_named_and_not_sent() {
+    let fake = fake::Fake::always(200, "{}").await;
+    let env = environment(&fake.url, Api::V2, MANAGEMENT);
+    for (value, why) in [
+        ("\"dt0c01.A.CANARY\"", "has quotes around the credential"),
+        ("'dt0c01.A.CANARY'", "has quotes around the credential"),
+        ("DT_TOKEN=dt0c01.A.CANARY", "holds an assignment"),
+        ("{\"token\": \"dt0c01.A.CANARY\"}", "holds JSON"),
+        ("dt0c01.A.CANARY dt0c01.A.CANARY", "one value on one line"),
+        ("\u{feff}dt0c01.A.CANARY", "a byte order mark"),
+        ("dt0c01.A.\u{200b}CANARY", "an invisible character"),
+        ("dt0c01.A.CANARYü", "a character in it that no token has"),
+    ] {
+        let error = env.look_up_value(&TokenValue::new(value)).await;
+        let error = error.unwrap_err();
+        assert_clean(&error);
+        assert_eq!(error.kind, ErrorKind::Refused, "{error}");
+        assert!(error.what.contains("the value in Vault "), "{error}");
+        assert!(error.what.contains(why), "{error}");
+    }
+    assert_eq!(fake.requests(), Vec::<String>::new());
+    let wrapped = environment(&fake.url, Api::V2, "\"dt0c01.A.CANARY\"");
+    let error = wrapped.look_up(&id("dt0c01.SUBJECT")).await.unwrap_err();
+    assert_clean(&error);
+    assert!(
+        error.what.contains("management token") && error.what.contains("quotes around"),
+        "{error}"
+    );
 }

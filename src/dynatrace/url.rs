@@ -26,9 +26,9 @@ impl BaseUrl {
         self.0.as_str().trim_end_matches('/')
     }
 
-    /// Not plain http.
-    pub(super) fn is_https(&self) -> bool {
-        self.0.scheme() == "https"
+    /// The address as a URL.
+    pub fn url(&self) -> &Url {
+        &self.0
     }
 
     /// The address of `segments` below this base; keeps `/e/ENV` (joining a path that starts with a slash would drop it).

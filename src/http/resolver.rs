@@ -75,7 +75,7 @@ impl Resolver {
     }
 
     /// The addresses of a host, at least one.
-    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
         let bare = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let listed = match bounded_file::read(&self.hosts, HOSTS) {
             Ok(text) => in_hosts(&String::from_utf8_lossy(&text), &bare),

@@ -1,5 +1,6 @@
 //! What the client does when servers misbehave.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -7,13 +8,13 @@ use reqwest::Method;
 use super::fake::{Fake, endless, nobody, reply, with};
 use super::*;
 
+mod causes;
+
 fn options() -> Options {
     Options {
-        ca_file: None,
+        section: "[vault]".to_owned(),
         timeout: Duration::from_secs(5),
-        proxy: None,
-        https_only: false,
-        identity: None,
+        ..Options::default()
     }
 }
 
@@ -164,7 +165,10 @@ fn a_file_without_certificates_is_refused_by_name() {
     let path = folder.path().join("ca.pem");
     let with = |path: &Path| {
         let options = Options {
-            ca_file: Some(path.to_owned()),
+            trust: Trust {
+                only: Some(path.to_owned()),
+                extra: None,
+            },
             ..options()
         };
         Http::new(&options).err().unwrap().to_string()

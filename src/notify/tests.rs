@@ -209,11 +209,8 @@ async fn what_was_shown_last_is_told_and_the_run_ends_when_nobody_shows_any_more
 #[tokio::test]
 async fn p5_a_webhook_that_fails_says_why_and_never_where() {
     let options = Options {
-        ca_file: None,
         timeout: Duration::from_secs(5),
-        proxy: None,
-        https_only: false,
-        identity: None,
+        ..Options::default()
     };
     let webhook = Webhook::new(&options).unwrap();
     for (status, kind) in [

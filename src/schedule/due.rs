@@ -69,7 +69,7 @@ pub struct Input<'a> {
     pub created: Option<Timestamp>,
     /// When the current token expires; `None` when it never does, or when that is not known.
     pub expires: Option<Timestamp>,
-    /// How long the old token works on after a switch.
+    /// How long the old token stays valid after a switch.
     pub grace: SignedDuration,
     /// Whether a token is rotated before it expires, whatever the schedule says.
     pub expiry_guard: bool,
@@ -144,7 +144,7 @@ pub fn next_due(input: &Input<'_>) -> Next {
         (Some(scheduled), Some(guarded)) => Next::Due(earlier(input, scheduled, guarded)),
         (Some(due), None) | (None, Some(due)) => Next::Due(due),
         (None, None) => Next::Never {
-            because: format!("{} does not fire any more", describe(input.schedule)),
+            because: format!("{} no longer fires", describe(input.schedule)),
         },
     }
 }
@@ -275,7 +275,7 @@ fn by_schedule(input: &Input<'_>, instant: Timestamp) -> Due {
     }
 }
 
-/// Nothing up to this instant is due any more.
+/// Nothing up to this instant is still due.
 fn served(input: &Input<'_>) -> Timestamp {
     input
         .last_due

@@ -204,7 +204,7 @@ impl Shared {
         }
         let sender = self.sender().clone();
         if let Some(sender) = sender {
-            // Fails only when nobody listens any more: the daemon is going down.
+            // Fails only when nobody listens: the daemon is going down.
             let _ = sender.send(id).await;
         }
         waiting.store(false, Ordering::Release);
@@ -255,7 +255,7 @@ impl Plan {
     }
 
     /// The jobs that have struck since the last poll, each once and at most `most`; they are
-    /// planned anew from `now`. `monotonic` counts from any fixed instant. The cost is that of the
+    /// planned again from `now`. `monotonic` counts from any fixed instant. The cost is that of the
     /// jobs handed out, except after a step of the clock.
     fn poll(&mut self, now: Timestamp, monotonic: Duration) -> Vec<Uuid> {
         if self.stepped(now, monotonic) {
@@ -330,7 +330,7 @@ impl MetaDataStorage for Storage {
         answer(struck.into_iter().map(due).collect())
     }
 
-    /// Ignored: the job was claimed and planned anew when it was listed.
+    /// Ignored: the job was claimed and planned again when it was listed.
     fn set_next_and_last_tick(
         &mut self,
         _: Uuid,

@@ -41,12 +41,12 @@ impl Vault {
         let wire = Wire::new(&options)?;
         Ok(Vault(Arc::new(Inner {
             wire,
-            session: Session::new(options.login),
+            session: Session::new(options.login, options.http.client_certificate),
             mounts: Mounts::default(),
         })))
     }
 
-    /// Keeps a token at hand until `stop`: login, renewal, login anew. To be spawned once by a daemon; a short command can do without.
+    /// Keeps a token at hand until `stop`: login, renewal, another login. To be spawned once by a daemon; a short command can do without.
     pub async fn run(&self, stop: CancellationToken) {
         self.0.session.keep(&self.0.wire, &stop).await;
     }

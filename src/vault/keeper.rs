@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(5);
 const RENEW: Duration = Duration::from_secs(300);
 
 impl Session {
-    /// Keeps a token at hand until `stop`, which comes before everything else, so that nothing is begun after it: logs in, renews at about two thirds of the lease, logs in anew in the background when a
+    /// Keeps a token at hand until `stop`, which comes before everything else, so that nothing is begun after it: logs in, renews at about two thirds of the lease, logs in again in the background when a
     /// renewal no longer helps or the credential files have changed.
     pub(super) async fn keep(&self, wire: &Wire, stop: &CancellationToken) {
         let mut changes = self.current.subscribe();
@@ -74,14 +74,14 @@ impl Session {
         next.unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
     }
 
-    /// Logs in anew when the credential files have changed.
+    /// Logs in again when the credential files have changed.
     async fn follow_files(&self, wire: &Wire, token: &Token) {
-        if self.login.read().await.is_ok_and(|now| now != token.with) {
+        if self.credentials().await.is_ok_and(|now| now != token.with) {
             self.replace(wire, token).await;
         }
     }
 
-    /// Renews the token, or replaces one that cannot be renewed any more. False = try again later.
+    /// Renews the token, or replaces one that can no longer be renewed. False = try again later.
     pub(super) async fn extend(&self, wire: &Wire, token: &Token) -> bool {
         let Some(lease) = token.lease else {
             return true;
@@ -139,7 +139,7 @@ impl Session {
         true
     }
 
-    /// Logs in anew while the old token still works; it is left to expire, since calls under way use it.
+    /// Logs in again while the old token still works; it is left to expire, since calls under way use it.
     async fn replace(&self, wire: &Wire, token: &Token) -> bool {
         let asked = Instant::now();
         let mut flight = self.flight.lock().await;
@@ -167,7 +167,7 @@ impl Session {
             tracing::warn!(
                 event = "vault_login",
                 error = %error,
-                "a login for a new Vault token failed; the old one works on{}",
+                "a login for a new Vault token failed; the old one stays in use{}",
                 left.unwrap_or_default()
             );
         }

@@ -9,7 +9,7 @@ use crate::http;
 use rotation::error::{CallError, ErrorKind};
 use rotation::token::TokenValue;
 
-use super::method::{Credentials, Form, Login, unusable};
+use super::method::{Credentials, Form, Login, Proof, unusable};
 use super::wire::{Call, Wire};
 use super::wrapped::Wrapped;
 
@@ -30,7 +30,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// A lease of `ttl` that was asked for at `from`; `None` = the token lasts for ever.
+    /// A lease of `ttl` that was asked for at `from`; `None` = the token never expires.
     pub(super) fn new(
         from: Instant,
         ttl: Duration,
@@ -67,7 +67,7 @@ pub(super) struct Token {
     pub(super) generation: u64,
     /// We logged in for it, so it is ours to revoke.
     pub(super) own: bool,
-    /// `None` = it lasts for ever.
+    /// `None` = it never expires.
     pub(super) lease: Option<Lease>,
 }
 
@@ -80,9 +80,13 @@ pub(super) async fn log_in(
     with: Credentials,
     generation: u64,
 ) -> Result<Token, CallError> {
-    let got = match &with {
-        Credentials::Token(value) => by_token(wire, value).await,
-        Credentials::Request(form) => by_request(wire, login, form).await,
+    if let Some(identity) = &with.identity {
+        let shown = wire.show(identity);
+        shown.map_err(|error| unusable(&error.to_string()))?;
+    }
+    let got = match &with.proof {
+        Proof::Token(value) => by_token(wire, value).await,
+        Proof::Request(form) => by_request(wire, login, form).await,
     };
     let (header, lease) = got.map_err(|error| match error.kind {
         ErrorKind::Unauthorized | ErrorKind::RateLimited => error,
@@ -93,7 +97,7 @@ pub(super) async fn log_in(
     })?;
     Ok(Token {
         header,
-        own: matches!(with, Credentials::Request(_)),
+        own: matches!(with.proof, Proof::Request(_)),
         with,
         generation,
         lease,
@@ -106,10 +110,6 @@ async fn by_request(
     form: &Form,
 ) -> Result<(HeaderValue, Option<Lease>), CallError> {
     let mount = login.mount();
-    if let Some(identity) = &form.identity {
-        let shown = wire.show(identity);
-        shown.map_err(|error| unusable(&error.to_string()))?;
-    }
     let mut fields = form.fields.clone();
     if let Some((name, token, path)) = &form.wrapped {
         let wrapped = Wrapped { token, path, mount };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::bounded_file;
 use crate::credential::Credential;
-use crate::http::ClientIdentity;
+use crate::http::{CertificateFiles, ClientIdentity};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::token::TokenValue;
 
@@ -60,22 +60,26 @@ pub enum Login {
         /// The signed token.
         jwt: Credential,
     },
-    /// With a certificate in the TLS handshake.
+    /// With the client certificate of the TLS handshake.
     Cert {
         /// Where the method is mounted.
         mount: String,
         /// The role at Vault; `None` = the first whose rules the certificate fits.
         role: Option<String>,
-        /// The certificate and what stands between it and its authority, PEM.
-        cert_file: PathBuf,
-        /// Its private key, PEM.
-        key_file: PathBuf,
     },
 }
 
 /// What was read for one login.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Credentials {
+pub(super) struct Credentials {
+    /// The client certificate of all connections.
+    pub(super) identity: Option<ClientIdentity>,
+    pub(super) proof: Proof,
+}
+
+/// What stands for us at Vault.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Proof {
     Token(TokenValue),
     Request(Form),
 }
@@ -87,8 +91,6 @@ pub(super) struct Form {
     pub(super) fields: Vec<(&'static str, TokenValue)>,
     /// A field whose value is still to be unwrapped.
     pub(super) wrapped: Option<(&'static str, TokenValue, PathBuf)>,
-    /// What the connection shows.
-    pub(super) identity: Option<ClientIdentity>,
 }
 
 impl Login {
@@ -132,7 +134,7 @@ impl Login {
                 "; after some refused logins Vault locks a role for 15 minutes (see sys/locked-users)"
             }
             (Login::Kubernetes { .. }, 403) => {
-                "; Vault says so, too, when it cannot ask the Kubernetes API, and then it heals by itself"
+                "; Vault says so, too, when it cannot ask the Kubernetes API, and then it heals automatically"
             }
             _ => "",
         }
@@ -149,15 +151,25 @@ impl Login {
         }
     }
 
-    /// The credentials as they are now.
-    pub(super) async fn read(&self) -> Result<Credentials, CallError> {
-        let login = self.clone();
-        let read = bounded_file::off_runtime(move || login.read_here()).await;
+    /// The credentials as they are now, those of the connection included.
+    pub(super) async fn read(
+        &self,
+        certificate: Option<&CertificateFiles>,
+    ) -> Result<Credentials, CallError> {
+        let (login, certificate) = (self.clone(), certificate.cloned());
+        let read = bounded_file::off_runtime(move || {
+            let identity = certificate.as_ref().map(ClientIdentity::read).transpose();
+            Ok(Credentials {
+                identity: identity.map_err(|error| unusable(&error.to_string()))?,
+                proof: login.proof()?,
+            })
+        });
+        let read = read.await;
         read.unwrap_or_else(|error| Err(unusable(&error.to_string())))
     }
 
-    /// The same on this thread.
-    fn read_here(&self) -> Result<Credentials, CallError> {
+    /// Reads what stands for us, on this thread.
+    fn proof(&self) -> Result<Proof, CallError> {
         let mut form = Form::default();
         let mut role = |key, role: &Option<String>| {
             let field = role
@@ -166,7 +178,7 @@ impl Login {
             form.fields.extend(field);
         };
         match self {
-            Login::Token(token) => return Ok(Credentials::Token(value_of("token", token)?)),
+            Login::Token(token) => return Ok(Proof::Token(value_of("token", token)?)),
             Login::AppRole {
                 role_id, secret_id, ..
             } => {
@@ -203,18 +215,9 @@ impl Login {
                 role("role", name);
                 form.fields.push(("jwt", value_of("JWT", jwt)?));
             }
-            Login::Cert {
-                role: name,
-                cert_file,
-                key_file,
-                ..
-            } => {
-                role("name", name);
-                let identity = ClientIdentity::read(cert_file, key_file);
-                form.identity = Some(identity.map_err(|error| unusable(&error.to_string()))?);
-            }
+            Login::Cert { role: name, .. } => role("name", name),
         }
-        Ok(Credentials::Request(form))
+        Ok(Proof::Request(form))
     }
 }
 
@@ -248,7 +251,7 @@ mod tests {
             (long, "it is larger than 65536 bytes"),
         ] {
             let login = Login::Token(Credential::File(path.clone()));
-            let error = login.read().await.err().unwrap().to_string();
+            let error = login.read(None).await.err().unwrap().to_string();
             assert!(error.contains(why), "{error}");
             assert!(error.contains(path.to_str().unwrap()), "{error}");
         }

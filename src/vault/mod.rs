@@ -12,10 +12,9 @@
 //! It must never follow a redirect, send a write twice, write without check-and-set where the engine has it, or let a token, a body
 //! or a header into an error text. The facts about the API were tested on OpenBao 2.7.2.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use reqwest::Url;
+
+use crate::http;
 
 mod answer;
 mod client;
@@ -48,17 +47,15 @@ pub use secrets::KvSecrets;
 pub use state::{Down, Health};
 pub use wrapped::suspicions;
 
-/// What a [`Vault`] needs to know.
-#[derive(Clone)]
+/// What a [`Vault`] needs to know. No `Debug`, since a token may stand in it.
+#[derive(Clone, PartialEq)]
 pub struct VaultOptions {
     /// One or more nodes of the same cluster. Without a path, or with the prefix below which a proxy serves the API.
     pub addresses: Vec<Url>,
     /// The namespace of everything.
     pub namespace: Option<String>,
-    /// PEM file with root certificates, added to those of the system.
-    pub ca_file: Option<PathBuf>,
-    /// The bound of one request to one node, connecting and body included.
-    pub timeout: Duration,
+    /// How the nodes are reached.
+    pub http: http::Options,
     /// How to get a token.
     pub login: Login,
 }

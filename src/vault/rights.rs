@@ -108,7 +108,7 @@ pub struct OwnToken {
 }
 
 impl OwnToken {
-    /// How long it lasts; `None` = for ever.
+    /// How long it lasts; `None` = it never expires.
     pub fn ends_in(&self) -> Option<Duration> {
         (self.ttl > 0).then(|| Duration::from_secs(self.ttl))
     }

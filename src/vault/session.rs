@@ -11,6 +11,7 @@ use reqwest::header::HeaderValue;
 use serde_json::json;
 use tokio::sync::{Mutex, watch};
 
+use crate::http::CertificateFiles;
 use rotation::error::{CallError, ErrorKind};
 
 use super::login::{self, Token};
@@ -18,12 +19,13 @@ use super::method::{Credentials, Login};
 use super::state::Down;
 use super::wire::{Call, Wire};
 
-/// The longest wait between logins that did not get through: Vault comes back by itself, and everything waits for it.
+/// The longest wait between logins that did not get through: Vault comes back without us, and everything waits for it.
 const UNREACHED: Duration = Duration::from_secs(5);
 
 /// The token in use and the way to the next one.
 pub(super) struct Session {
     pub(super) login: Login,
+    certificate: Option<CertificateFiles>,
     pub(super) current: watch::Sender<Option<Arc<Token>>>,
     pub(super) flight: Mutex<Flight>,
 }
@@ -53,9 +55,10 @@ pub(super) enum Suspect {
 }
 
 impl Session {
-    pub(super) fn new(login: Login) -> Self {
+    pub(super) fn new(login: Login, certificate: Option<CertificateFiles>) -> Self {
         Session {
             login,
+            certificate,
             current: watch::Sender::new(None),
             flight: Mutex::default(),
         }
@@ -102,6 +105,11 @@ impl Session {
         self.current.borrow().clone()
     }
 
+    /// What a login would show now.
+    pub(super) async fn credentials(&self) -> Result<Credentials, CallError> {
+        self.login.read(self.certificate.as_ref()).await
+    }
+
     /// One login, unless one that failed a moment ago says enough.
     pub(super) async fn renew_login(
         &self,
@@ -110,7 +118,7 @@ impl Session {
         asked: Instant,
         dead: Option<&Token>,
     ) -> Result<Arc<Token>, CallError> {
-        let read = self.login.read().await;
+        let read = self.credentials().await;
         if let Some(failed) = &flight.failed
             && failed.with.as_ref() == read.as_ref().ok()
             && (asked <= failed.at || Instant::now() < failed.next)
@@ -191,7 +199,7 @@ impl Session {
         }
     }
 
-    /// Revokes the token if we logged in for it. Errors are of no interest: it ends by itself.
+    /// Revokes the token if we logged in for it. Errors are of no interest: it expires.
     pub(super) async fn end(&self, wire: &Wire) {
         let Some(token) = self.current.send_replace(None).filter(|token| token.own) else {
             return;
@@ -199,7 +207,7 @@ impl Session {
         let call = Call::post("auth/token/revoke-self", &json!({})).named("revoke the Vault token");
         let header: &HeaderValue = &token.header;
         if let Err(error) = wire.exchange(&call, Some(header)).await {
-            tracing::debug!(event = "vault_login", error = %error, "the Vault token was not revoked; it ends by itself");
+            tracing::debug!(event = "vault_login", error = %error, "the Vault token was not revoked; it expires");
         }
     }
 }

@@ -12,6 +12,7 @@ use reqwest::Url;
 use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::http;
 use crate::http::fake::{Fake, Seen, endless, nobody, reply, with};
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::{Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore};
@@ -30,8 +31,11 @@ fn options(addresses: &[&Url]) -> VaultOptions {
     VaultOptions {
         addresses: addresses.iter().map(|&url| url.clone()).collect(),
         namespace: None,
-        ca_file: None,
-        timeout: Duration::from_secs(5),
+        http: http::Options {
+            timeout: Duration::from_secs(5),
+            usual_port: Some(8200),
+            ..http::Options::default()
+        },
         login: Login::Token(Credential::Value(TokenValue::new(CANARY))),
     }
 }
@@ -235,7 +239,7 @@ async fn p4_a_warning_on_a_write_is_no_success() {
 async fn lost_answers_are_unclear_for_a_write_and_transient_for_a_read() {
     let short = |fake: &Fake| {
         let mut options = options(&[&fake.url]);
-        options.timeout = Duration::from_millis(400);
+        options.http.timeout = Duration::from_millis(400);
         KvSecrets::new(Vault::new(options).unwrap())
     };
     let endless =
@@ -350,7 +354,7 @@ async fn a_node_that_hangs_is_not_the_first_to_be_asked_again() {
     .await;
     let good = vault(present).await;
     let mut options = options(&[&hanging.url, &good.url]);
-    options.timeout = Duration::from_millis(400);
+    options.http.timeout = Duration::from_millis(400);
     let store = KvSecrets::new(Vault::new(options).unwrap());
     let write = store.write(&app(), 1, &value()).await;
     assert_eq!(error(write).kind, ErrorKind::Unclear);

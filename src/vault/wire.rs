@@ -129,7 +129,6 @@ pub(super) struct Wire {
     /// Makes a connection for each call.
     unpooled: Mutex<Http>,
     clock: http::ServerClock,
-    options: http::Options,
     nodes: Vec<Url>,
     /// The node that answered last.
     preferred: AtomicUsize,
@@ -144,14 +143,7 @@ impl Wire {
         if options.addresses.is_empty() {
             return Err(SetupError::NoAddress);
         }
-        let http_options = http::Options {
-            ca_file: options.ca_file.clone(),
-            timeout: options.timeout,
-            proxy: None,
-            https_only: options.addresses.iter().all(|url| url.scheme() == "https"),
-            identity: None,
-        };
-        let http = Http::new(&http_options)?;
+        let http = Http::new(&options.http)?;
         let namespace = options
             .namespace
             .as_deref()
@@ -160,9 +152,8 @@ impl Wire {
             .transpose()?;
         Ok(Wire {
             clock: http.clock().clone(),
+            unpooled: Mutex::new(http.without_pool()?),
             http: Mutex::new(http),
-            unpooled: Mutex::new(Http::without_pool(&http_options)?),
-            options: http_options,
             nodes: options.addresses.clone(),
             preferred: AtomicUsize::new(0),
             namespace,
@@ -178,10 +169,11 @@ impl Wire {
 
     /// Shows this certificate on every connection from now on; calls under way end on theirs.
     pub(super) fn show(&self, identity: &ClientIdentity) -> Result<(), http::BuildError> {
-        for http in [&self.http, &self.unpooled] {
-            let mut http = http.lock().unwrap_or_else(|e| e.into_inner());
-            http.show(&self.options, identity)?;
-        }
+        let mut http = self.http.lock().unwrap_or_else(|e| e.into_inner());
+        let showing = http.showing(identity)?;
+        let unpooled = showing.without_pool()?;
+        *http = showing;
+        *self.unpooled.lock().unwrap_or_else(|e| e.into_inner()) = unpooled;
         Ok(())
     }
 

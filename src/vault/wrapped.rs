@@ -115,7 +115,7 @@ impl Wrapped<'_> {
         self.unwrap(wire).await
     }
 
-    /// Where it was made; `None` = Vault does not know it (any more).
+    /// Where it was made; `None` = Vault does not know it (or no longer).
     async fn look(&self, wire: &Wire) -> Result<Option<String>, CallError> {
         let call = Call::form("sys/wrapping/lookup", &[("token", self.token.clone())])
             .named("look at the wrapped secret id");

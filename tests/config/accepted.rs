@@ -6,6 +6,7 @@ use std::time::Duration;
 use dtrotate::config::{LogFormat, Options, Settings, load};
 use dtrotate::credential::Credential;
 use dtrotate::dynatrace::Api;
+use dtrotate::http::Trust;
 use dtrotate::ops::listener::Details;
 use dtrotate::schedule::due::Missed;
 use dtrotate::vault::{Login, SecretId};
@@ -14,6 +15,15 @@ use rotation::plan::{Lifetime, StillUsed};
 use super::{Files, PROD, SECRET, VAULT, daemon, daemon_with, shipped};
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+fn addresses(settings: &Settings) -> Vec<&str> {
+    let addresses = settings.vault.addresses.iter();
+    addresses.map(|url| url.as_str()).collect()
+}
+
+fn base_url(settings: &Settings) -> &str {
+    settings.environments["prod"].client.base_url.as_str()
+}
 
 fn names(settings: &Settings) -> Vec<&str> {
     settings
@@ -26,10 +36,10 @@ fn names(settings: &Settings) -> Vec<&str> {
 #[test]
 fn the_least_has_all_defaults() {
     let settings = Files::new(&format!("{VAULT}{PROD}{SECRET}")).settings(&daemon());
-    assert_eq!(settings.vault.addresses, ["https://vault:8200"]);
+    assert_eq!(addresses(&settings), ["https://vault:8200/"]);
     assert_eq!(settings.vault.namespace, None);
-    assert_eq!(settings.vault.timeout, Duration::from_secs(10));
-    assert!(!settings.vault.allow_http);
+    assert_eq!(settings.vault.http.timeout, Duration::from_secs(10));
+    assert!(settings.vault.http.https_only);
     assert_eq!(
         (
             settings.journal.mount.as_str(),
@@ -39,12 +49,16 @@ fn the_least_has_all_defaults() {
         ("secret", "dtrotate/journal", Duration::from_secs(60))
     );
     let prod = &settings.environments["prod"];
-    assert_eq!(prod.base_url, "https://abc.live.dynatrace.com");
     assert_eq!(
-        (prod.api, prod.timeout, prod.settle),
+        prod.client.base_url.as_str(),
+        "https://abc.live.dynatrace.com"
+    );
+    assert_eq!(
+        (prod.client.api, prod.client.http.timeout, prod.settle),
         (Api::V2, Duration::from_secs(10), HOUR / 4)
     );
-    assert_eq!((prod.ca_file.as_ref(), prod.proxy.as_ref()), (None, None));
+    let http = &prod.client.http;
+    assert!(http.trust == Trust::default() && http.proxy.is_none() && http.https_only);
     assert_eq!(
         (
             prod.auth.mount.as_str(),
@@ -107,13 +121,14 @@ fn people_are_told_by_the_ways_whose_files_are_named() {
         .settings(&daemon_with(&variables))
         .notify;
     let dynatrace = both.dynatrace.expect("on");
-    assert_eq!(dynatrace.environment.name, "prod");
+    assert_eq!(dynatrace.environment.client.name, "prod");
     assert!(dynatrace.token.origin().ends_with("/t"));
     let webhook = both.webhook.expect("on");
     assert_eq!(webhook.url.origin(), "/etc/u");
-    assert_eq!(webhook.proxy.as_deref(), Some("http://p:3128"));
-    assert_eq!(webhook.timeout, Duration::from_secs(10));
-    assert!(!webhook.allow_http && webhook.ca_file.is_none());
+    let proxy = webhook.http.proxy.expect("a proxy");
+    assert_eq!(proxy.url.as_str(), "http://p:3128/");
+    assert_eq!(webhook.http.timeout, Duration::from_secs(10));
+    assert!(!webhook.allow_http && webhook.http.trust == Trust::default());
 }
 
 #[test]
@@ -244,6 +259,7 @@ fn a_credential_file_that_every_user_can_read_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
     // Not in /tmp, which may be a tmpfs.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let files = Files(folder)
         .with("main.toml", &format!("{VAULT}{PROD}{SECRET}"))
         .with("t", "token");
@@ -301,7 +317,7 @@ fn overrides_win_over_files_and_files_over_standard_variables() {
         ("BAO_NAMESPACE", ""),
     ];
     let settings = files.settings(&daemon_with(&standard));
-    assert_eq!(settings.vault.addresses, ["https://vault:8200"]);
+    assert_eq!(addresses(&settings), ["https://vault:8200/"]);
     assert_eq!(settings.vault.namespace.as_deref(), Some("ns"));
 
     let overrides = [
@@ -321,12 +337,11 @@ fn overrides_win_over_files_and_files_over_standard_variables() {
         ("OTHER", "x"),
     ];
     let settings = files.settings(&daemon_with(&overrides));
-    assert_eq!(settings.vault.addresses, ["https://over"]);
-    assert!(settings.vault.allow_http);
+    assert_eq!(addresses(&settings), ["https://over/"]);
     assert!(
-        matches!(&settings.vault.auth, Login::Token(Credential::File(path)) if path.to_str() == Some("/run/t"))
+        matches!(&settings.vault.login, Login::Token(Credential::File(path)) if path.to_str() == Some("/run/t"))
     );
-    assert_eq!(settings.environments["prod"].base_url, "http://dt.test/e/9");
+    assert_eq!(base_url(&settings), "http://dt.test/e/9");
     assert_eq!(settings.environments["stage-eu"].auth.field, "master");
     assert_eq!(settings.secrets[0].plan.grace, 2 * HOUR);
     assert_eq!(settings.limits.concurrency, 64);
@@ -348,16 +363,13 @@ fn everything_but_secrets_can_come_from_variables() {
         ),
         ("DTROTATE_DYNATRACE__PROD__AUTH__PATH", "m"),
     ]));
-    assert_eq!(settings.vault.addresses, ["https://bao:8200"]);
+    assert_eq!(addresses(&settings), ["https://bao:8200/"]);
     assert_eq!(
-        settings.vault.ca_file.as_deref(),
+        settings.vault.http.trust.only.as_deref(),
         Some(std::path::Path::new("/ca.pem"))
     );
-    assert_eq!(
-        settings.environments["prod"].base_url,
-        "https://abc.live.dynatrace.com"
-    );
-    let Login::Token(token) = &settings.vault.auth else {
+    assert_eq!(base_url(&settings), "https://abc.live.dynatrace.com");
+    let Login::Token(token) = &settings.vault.login else {
         panic!("no token");
     };
     assert!(token.read().is_ok_and(|value| value.expose() == "tok"));
@@ -372,7 +384,7 @@ fn a_token_in_the_environment_wins_everywhere_but_in_run() {
         mount,
         role_id,
         secret_id,
-    } = files.settings(&options).vault.auth
+    } = files.settings(&options).vault.login
     else {
         panic!("no role");
     };
@@ -384,7 +396,7 @@ fn a_token_in_the_environment_wins_everywhere_but_in_run() {
     assert_eq!(secret_id.origin(), "/s");
     options.daemon = false;
     options.offline = false;
-    let Login::Token(token) = files.settings(&options).vault.auth else {
+    let Login::Token(token) = files.settings(&options).vault.login else {
         panic!("no token");
     };
     assert!(token.read().is_ok_and(|value| value.expose() == "human"));
@@ -395,13 +407,14 @@ fn a_token_in_the_environment_wins_everywhere_but_in_run() {
                 ..daemon_with(&[])
             })
             .vault
-            .auth
+            .login
             != Login::Token(token)
     );
 }
 
 #[test]
 fn every_login_method_with_its_files_and_defaults() {
+    let certificate = std::cell::RefCell::new(None);
     let auth = |keys: &str, daemon_reads: bool| {
         let text =
             format!("[vault]\naddress = \"https://v\"\n[vault.auth]\n{keys}\n{PROD}{SECRET}");
@@ -410,7 +423,9 @@ fn every_login_method_with_its_files_and_defaults() {
             daemon: daemon_reads,
             ..daemon()
         };
-        (files.settings(&options).vault.auth, files.path("x"))
+        let vault = files.settings(&options).vault;
+        certificate.replace(vault.http.client_certificate);
+        (vault.login, files.path("x"))
     };
     let (found, x) = auth(
         "method = \"approle\"\nrole_id_file = \"r\"\nwrapped_secret_id_file = \"x\"",
@@ -455,17 +470,12 @@ fn every_login_method_with_its_files_and_defaults() {
         "method = \"cert\"\nrole = \"r\"\ncert_file = \"x\"\nkey_file = \"/k\"",
         true,
     );
-    let Login::Cert {
-        mount,
-        role,
-        cert_file,
-        key_file,
-    } = found
-    else {
+    let Login::Cert { mount, role } = found else {
         panic!("not cert");
     };
     assert_eq!((mount.as_str(), role.as_deref()), ("cert", Some("r")));
-    assert_eq!((cert_file, key_file), (x, "/k".into()));
+    let files = certificate.take().expect("a certificate");
+    assert_eq!((files.cert, files.key), (x, "/k".into()));
 }
 
 #[test]
@@ -474,7 +484,7 @@ fn a_credential_of_the_service_manager_wins_over_the_folder() {
         .with("t", "from folder")
         .with("credentials/t", "token\n");
     let credentials = files.path("credentials").display().to_string();
-    let origin = |options: &Options| match files.settings(options).vault.auth {
+    let origin = |options: &Options| match files.settings(options).vault.login {
         Login::Token(token) => token.origin(),
         _ => panic!("no token"),
     };
@@ -566,6 +576,9 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "jwt_file",
         "cert_file",
         "key_file",
+        "client_cert_file",
+        "client_key_file",
+        "proxy_auth_file",
         "renamed_from",
     ];
     let switched_on: String = text
@@ -595,7 +608,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
     let told = |settings: &Settings| {
         let dynatrace = settings.notify.dynatrace.clone().expect("on");
         let it = settings.notify.webhook.clone().expect("on");
-        let webhook = (it.allow_http, it.ca_file, it.proxy, it.timeout);
+        let webhook = (it.allow_http, it.http);
         (dynatrace.environment, webhook)
     };
     assert_eq!(told(&on), told(&as_shipped));
@@ -605,9 +618,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         (
             settings.vault.addresses.clone(),
             settings.vault.namespace.clone(),
-            settings.vault.ca_file.clone(),
-            settings.vault.timeout,
-            settings.vault.allow_http,
+            settings.vault.http.clone(),
         )
     };
     assert!(vault(&on) == vault(&as_shipped));

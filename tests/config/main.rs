@@ -1,6 +1,8 @@
 //! The configuration as its users meet it: what is refused, where and with which words; what counts when several things say something.
 
 mod accepted;
+mod causes;
+mod network;
 mod refused;
 mod robust;
 mod secrets_stay_hidden;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use dtrotate::http::{self, Trust};
 use dtrotate::vault::{
     Credential, Down, Engine, Health, KvJournal, KvSecrets, Login, Vault, VaultOptions,
 };
@@ -21,8 +22,14 @@ pub fn options(bao: &OpenBao, token: &str) -> VaultOptions {
     VaultOptions {
         addresses: vec![bao.address.parse().expect("an address")],
         namespace: None,
-        ca_file: bao.ca_file.clone(),
-        timeout: Duration::from_secs(10),
+        http: http::Options {
+            trust: Trust {
+                only: bao.ca_file.clone(),
+                extra: None,
+            },
+            timeout: Duration::from_secs(10),
+            ..http::Options::default()
+        },
         login: Login::Token(Credential::Value(TokenValue::new(token))),
     }
 }
@@ -339,7 +346,11 @@ async fn sealed_and_gone_are_transient_and_heal_by_themselves() {
 
     // Nobody trusts the server's CA without `ca_file`.
     let strangers = connect(VaultOptions {
-        ca_file: None,
+        http: http::Options {
+            section: "[vault]".to_owned(),
+            trust: Trust::default(),
+            ..options(&bao, &token).http
+        },
         ..options(&bao, &token)
     });
     let error = KvSecrets::new(strangers)
@@ -349,6 +360,7 @@ async fn sealed_and_gone_are_transient_and_heal_by_themselves() {
         .expect("TLS");
     assert_eq!(error.kind, ErrorKind::Transient);
     assert!(error.what.contains("certificate"), "{error}");
+    assert!(error.what.contains("set ca_file in [vault]"), "{error}");
 }
 
 fn coordinates() -> Coordinates {

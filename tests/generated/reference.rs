@@ -47,9 +47,9 @@ pub fn toml() -> String {
         for key in &table.keys {
             let value = format!("{} = {}", key.name, key.sample);
             let (value, doc) = match key.role {
-                Role::Shown => (value, key.doc.to_owned()),
-                Role::Default => (format!("# {value}"), key.doc.to_owned()),
-                Role::Example => (format!("# {value}"), format!("Example. {}", key.doc)),
+                Role::Shown => (value, key.doc()),
+                Role::Default => (format!("# {value}"), key.doc()),
+                Role::Example => (format!("# {value}"), format!("Example. {}", key.doc())),
             };
             text += &described(&value, &doc);
         }
@@ -148,7 +148,7 @@ environment variable that overrides the key; in `NAME`, letters are in upper cas
                 "| `{}` | {} | {default} | {} | {} |\n",
                 key.name,
                 values(key),
-                one_line(key.doc),
+                key.doc(),
                 variable.unwrap_or_default(),
             );
         }
@@ -174,7 +174,7 @@ then in the folder of the configuration. Lengths of time have units, such as 90d
             text += &format!(".PP\n{}\n", roff(&one_line(paragraph)));
         }
         for key in &table.keys {
-            text += &format!(".TP\n.B {}\n{}\n", key.name, roff(&one_line(key.doc)));
+            text += &format!(".TP\n.B {}\n{}\n", key.name, roff(&key.doc()));
             text += &format!("Values: {}.", roff(&values(key)));
             if key.role == Role::Default {
                 text += &format!(" Default: {}.", roff(key.sample));

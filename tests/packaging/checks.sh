@@ -2,7 +2,7 @@
 
 failures=0
 
-# check SENTENCE COMMAND...: a failed one shows what the command printed and goes on.
+# check SENTENCE COMMAND...: a failed one shows what the command printed; the rest is checked all the same.
 check() {
     local sentence="$1" said
     shift

@@ -107,7 +107,7 @@ check "STATUS says that the old one stays" within 5 status_says "configuration w
 check "rotations go on" within 10 told EVENT=rotation_succeeded
 configure "$busy"
 mark
-check "a mended file" systemctl reload "$unit"
+check "a corrected file" systemctl reload "$unit"
 check "is taken" within 10 told EVENT=config_reloaded
 check "and STATUS is clean" within 5 not status_says "configuration was refused"
 check "all by one process" is MainPID "$pid"

@@ -253,7 +253,7 @@ impl Inspector<'_> {
             Ok(token) => token,
             Err(why) => return findings.add(Grade::Error, about, why.to_string()),
         };
-        let looked_up = match self.wired.issuer(&notify.environment.name) {
+        let looked_up = match self.wired.issuer(&notify.environment.client.name) {
             Ok(issuer) => issuer.verify(&token).await,
             Err(error) => Err(error),
         };

@@ -261,15 +261,15 @@ fn item(part: Part<'_>, whole: Part<'_>, kind: &Kind) -> Result<u64, CronError> 
             last = 7;
         }
         if first > last {
-            return Err(CronError::new(
-                range,
-                format!(
-                    "the range `{}` runs backwards; write it as two, such as `{first}-{},{}-{last}`",
-                    range.shown(),
-                    kind.last,
-                    kind.first
-                ),
-            ));
+            let (end, begin) = (kind.last, kind.first);
+            let right = match (kind.is_weekday(), first, last) {
+                // Sunday is 0 at the beginning of a range, and 7 at its end.
+                (true, 7, _) => format!("write `0-{last}`"),
+                (true, _, 0) => format!("write `{first}-7`"),
+                _ => format!("write it as two: `{first}-{end},{begin}-{last}`"),
+            };
+            let message = format!("the range `{}` runs backwards; {right}", range.shown());
+            return Err(CronError::new(range, message));
         }
         (first, last)
     } else {

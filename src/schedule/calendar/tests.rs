@@ -565,6 +565,27 @@ mod parsing {
         }
         assert!(Cron::parse(&"0,".repeat(1000)).is_err());
     }
+
+    #[test]
+    fn the_advice_for_a_backwards_range_is_understood() {
+        for (before, range, after, advice) in [
+            ("0 0 * * ", "7-3", "", "0-3"),
+            ("0 0 * * ", "5-1", "", "5-6,0-1"),
+            ("0 0 * * ", "FRI-MON", "", "5-6,0-1"),
+            ("0 0 * * ", "6-0", "", "6-7"),
+            ("0 ", "22-6", " * * *", "22-23,0-6"),
+            ("0 0 1 ", "11-2", " *", "11-12,1-2"),
+        ] {
+            let error = Cron::parse(&format!("{before}{range}{after}")).unwrap_err();
+            let words = format!("`{range}` runs backwards");
+            assert!(error.message().contains(&words), "{error}");
+            assert!(error.message().ends_with(&format!("`{advice}`")), "{error}");
+            assert!(
+                Cron::parse(&format!("{before}{advice}{after}")).is_ok(),
+                "{advice}"
+            );
+        }
+    }
 }
 
 /// The rule read minute by minute, as slowly as it is written.

@@ -351,7 +351,7 @@ const FAULTS: [Fault; 29] = [
         kinds: LIMITED,
     },
     Fault {
-        name: "429 with a wish for ever",
+        name: "429 with an endless wish",
         answer: || with(refusal(429, "quota"), "retry-after", "18446744073709551615"),
         kinds: LIMITED,
     },
@@ -513,14 +513,17 @@ async fn attack(fault: &'static Fault, row: &'static Row) {
     let folder = tempfile::tempdir().unwrap();
     let options = VaultOptions {
         login: (row.login)(folder.path()),
-        timeout: Duration::from_secs(4),
+        http: http::Options {
+            timeout: Duration::from_secs(4),
+            ..http::Options::default()
+        },
         ..options(&[&fake.url])
     };
     // Reading the system's roots takes long enough to make the other cases late.
     let built = tokio::task::spawn_blocking(|| Vault::new(options)).await;
     let vault = built.unwrap().unwrap();
     let mut result = (row.run)(vault.clone()).await;
-    // On a machine with too much to do, a call before it may have come too late.
+    // On a busy machine a call before it may have been late.
     let late = Instant::now() + Duration::from_secs(60);
     while fake.count(row.method, row.path) == 0 && Instant::now() < late {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -643,7 +646,7 @@ fn the_table_knows_every_call() {
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        // `wire.rs` defines the constructors, and asks for health by itself.
+        // `wire.rs` defines the constructors, and asks for health on its own.
         if !name.ends_with(".rs") || name == "wire.rs" || name == "tests.rs" {
             continue;
         }

@@ -5,6 +5,8 @@ use rcgen::{
     KeyPair,
 };
 
+use dtrotate::http::{self, CertificateFiles};
+
 use super::*;
 
 /// An authority whom Vault trusts.
@@ -56,8 +58,13 @@ async fn a_certificate_logs_in_renews_and_is_followed_when_its_files_change() {
         login: Login::Cert {
             mount: "cert".into(),
             role: Some("r".into()),
-            cert_file: files.path().join("cert.pem"),
-            key_file: files.path().join("key.pem"),
+        },
+        http: http::Options {
+            client_certificate: Some(CertificateFiles {
+                cert: files.path().join("cert.pem"),
+                key: files.path().join("key.pem"),
+            }),
+            ..options(&bao, "").http
         },
         ..options(&bao, "")
     });

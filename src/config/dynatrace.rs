@@ -1,0 +1,99 @@
+//! `[dynatrace.*]`: the environments and where their management tokens are.
+
+use std::collections::BTreeMap;
+
+use super::context::Context;
+use super::problem::Problem;
+use super::section::Section;
+use super::settings::{Environment, Field};
+use super::table::Table;
+use super::tables::{EnvironmentTable, ManagementToken};
+use super::transport::{added, transport};
+use super::validate;
+use crate::dynatrace;
+
+/// `[dynatrace]`. The second part of the result are the names of all environments in the files, valid or not, so that a secret that names a
+/// broken one is not reported as well.
+pub(super) fn environments(
+    section: &Section<'_>,
+    default_mount: &str,
+    context: &Context,
+) -> (BTreeMap<String, Environment>, Vec<String>) {
+    let mut environments = BTreeMap::new();
+    let mut names = Vec::new();
+    for (name, place) in section.keys() {
+        names.push(name.to_owned());
+        if let Err(why) = validate::environment_name(name) {
+            context.problem(Problem::new(place, format!("\"{name}\" {why}")));
+        }
+        let environment = environment(name, section.table(name), default_mount, context);
+        environments.extend(environment.map(|found| (name.to_owned(), found)));
+    }
+    if names.is_empty() {
+        section.missing(
+            "*",
+            "no Dynatrace environment is configured: add a table such as [dynatrace.prod]",
+        );
+    }
+    (environments, names)
+}
+
+fn environment(
+    name: &str,
+    section: Section<'_>,
+    default_mount: &str,
+    context: &Context,
+) -> Option<Environment> {
+    section.has_tables(["auth"]);
+    let table = EnvironmentTable::read(&section);
+    if !table.url.is_present() {
+        section.missing("url", &format!("[dynatrace.{name}] has no url"));
+    }
+    let url = table.url.given();
+    if let Some((url, web)) = url.and_then(|url| Some((url, url.value.web.as_ref()?))) {
+        context.warn(format!(
+            "{}: {web} is the web interface; the API at {} is used instead, so write that",
+            context.spot(&url.place),
+            url.value.base
+        ));
+    }
+    let trust = added(table.ca_file.or_default());
+    let placed = url.map(|url| (url.value.base.url(), &url.place));
+    let mut http = transport(
+        &section,
+        &table.transport,
+        trust,
+        placed.as_slice(),
+        context,
+    );
+    http.tls_server_name = table.tls_server_name.or_default();
+    let auth = management_token(name, section.table("auth"), default_mount);
+    section.finish();
+    Some(Environment {
+        client: dynatrace::Options {
+            name: name.to_owned(),
+            base_url: url?.value.base.clone(),
+            api: table.api.or_default(),
+            http,
+        },
+        settle: table.settle.or_default(),
+        auth: auth?,
+    })
+}
+
+/// `[dynatrace.X.auth]`
+fn management_token(name: &str, section: Section<'_>, default_mount: &str) -> Option<Field> {
+    let table = ManagementToken::read(&section);
+    if !table.path.is_present() {
+        section.missing("path", &format!(
+            "[dynatrace.{name}.auth] has no path: where in Vault is the token that may manage tokens?"
+        ));
+    }
+    section.finish();
+    let mount = table.mount.value();
+    Some(Field {
+        mount: mount.unwrap_or_else(|| default_mount.to_owned()),
+        field: table.field.or_default(),
+        path: table.path.value()?,
+    })
+}

@@ -1,0 +1,104 @@
+//! Phrases that make a reader stumble are not used; each has a plain one. The list is short: what a tool can find. Spelling is checked by
+//! `scripts/codespell`.
+
+use std::fs;
+use std::path::Path;
+
+/// A phrase and what to write instead.
+const PHRASES: [(&str, &str); 14] = [
+    ("a person's hand", "manually"),
+    ("any more", "no longer"),
+    ("anew", "again"),
+    ("by itself", "automatically"),
+    ("came to nothing", "failed"),
+    ("comes too late", "has no effect"),
+    ("does not work out", "fails"),
+    ("for ever", "indefinitely"),
+    ("goes on", "continues"),
+    ("it is over", "resolved"),
+    ("let go", "released"),
+    ("mended", "fixed"),
+    ("no whole answer", "no complete response"),
+    ("too much to do", "rate limited"),
+];
+
+/// Folders whose text has not been rewritten yet. A folder that is clean leaves the list.
+const LATER: [&str; 9] = [
+    "examples",
+    "rotation",
+    "simulator",
+    "src/cli",
+    "src/daemon",
+    "src/notify",
+    "src/ops",
+    "src/telemetry",
+    "tests/e2e",
+];
+
+/// Folders without text of ours.
+const FOREIGN: [&str; 3] = ["target", "proptest-regressions", "docs/man"];
+
+/// This file quotes the phrases.
+const SELF: &str = "tests/language.rs";
+
+/// Every text file below `folder` that is checked, by its path from the root.
+fn files(root: &Path, folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.strip_prefix(root).expect("a path below the root");
+        let name = name.to_str().expect("a name in UTF-8").to_owned();
+        let hidden = name.starts_with('.');
+        let skipped = LATER.contains(&name.as_str()) || FOREIGN.contains(&name.as_str());
+        if hidden || skipped || name == SELF || name.ends_with(".lock") {
+            continue;
+        }
+        match path.is_dir() {
+            true => files(root, &path, found),
+            false => found.push(name),
+        }
+    }
+}
+
+/// Where a phrase stands as words of their own, in any case.
+fn lines_with<'a>(text: &'a str, phrase: &str) -> Vec<(usize, &'a str)> {
+    let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let has = |line: &str| {
+        let line = line.to_ascii_lowercase();
+        line.match_indices(phrase).any(|(at, _)| {
+            let before = at.checked_sub(1).and_then(|at| line.as_bytes().get(at));
+            !is_word(before) && !is_word(line.as_bytes().get(at + phrase.len()))
+        })
+    };
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(_, line)| has(line))
+        .map(|(number, line)| (number + 1, line.trim()))
+        .collect()
+}
+
+#[test]
+fn no_file_uses_a_phrase_that_has_a_plain_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names = vec![];
+    files(root, root, &mut names);
+    assert!(names.len() > 150, "only {} files were found", names.len());
+    let mut problems = vec![];
+    for name in names {
+        // What is no text has no phrases.
+        let text = fs::read_to_string(root.join(&name)).unwrap_or_default();
+        for (phrase, instead) in PHRASES {
+            for (number, line) in lines_with(&text, phrase) {
+                problems.push(format!(
+                    "{name}:{number}: {phrase:?} -> {instead:?}: {line}"
+                ));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn a_phrase_is_found_in_any_case_and_not_within_a_word() {
+    assert_eq!(lines_with("a\nIt Goes On", "goes on"), [(2, "It Goes On")]);
+    assert_eq!(lines_with("manewer", "anew"), []);
+}
