@@ -254,9 +254,9 @@ impl Wired {
     }
 
     /// Lets the next call read an environment's management token from Vault again.
-    pub async fn forget_management_token(&self, environment: &str) {
+    pub fn forget_management_token(&self, environment: &str) {
         if let Some(issuer) = self.issuers.get(environment) {
-            issuer.inner().forget_management_token().await;
+            issuer.inner().forget_management_token();
         }
     }
 

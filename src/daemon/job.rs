@@ -71,6 +71,7 @@ impl Office {
             environment: request.plan.coordinates.environment.clone(),
             id: request.id.clone(),
             trigger: request.rotation().map(|rotation| rotation.trigger),
+            manages_tokens: request.plan.manages_tokens,
             began: Instant::now(),
         };
         runner::run(
@@ -115,7 +116,6 @@ impl Start {
         // A management token is retired by its successor, which reads its own value again when it is refused.
         let own = self.plan.manages_tokens.then_some(environment.as_str());
         let management_tokens = office.wired.management_token_ids(own).await;
-        let manages = self.plan.manages_tokens;
         let request = RunRequest {
             plan: self.plan,
             holder: self.holder,
@@ -140,12 +140,7 @@ impl Start {
             },
             known: self.known,
         };
-        let ended = office.run(request, &issuer).await;
-        if manages {
-            // What was current when the run began may not be so any more; the next call reads it again.
-            issuer.inner().forget_management_token().await;
-        }
-        Ok(ended)
+        Ok(office.run(request, &issuer).await)
     }
 }
 
@@ -162,6 +157,7 @@ struct Around<'a> {
     environment: String,
     id: String,
     trigger: Option<Trigger>,
+    manages_tokens: bool,
     began: Instant,
 }
 
@@ -214,6 +210,10 @@ impl RunContext for Around<'_> {
 
     fn call_ended(&self, step: &'static str, error: Option<&CallError>) {
         self.office.services.called(&self.environment, step, error);
+        if self.manages_tokens && step == "store" {
+            // Whatever the answer: the next call uses what is in Vault now, so that the old token is not in use when it retires.
+            self.office.wired.forget_management_token(&self.environment);
+        }
         if let Some(error) = error {
             let report = Report::new(
                 EventName::CallFailed,

@@ -51,7 +51,7 @@ impl Daemon {
                 let kind = format!("environment {name}");
                 self.background.begin(&kind, async move {
                     // A person may have replaced it, although the old one is still accepted.
-                    wired.forget_management_token(&name).await;
+                    wired.forget_management_token(&name);
                     let answer = wired.management_token(&name).await;
                     services.called(&name, "look_up", answer.as_ref().err());
                     Box::new(Daemon::notice) as Apply

@@ -11,7 +11,7 @@ use crate::telemetry::{self, Line};
 use crate::{bounded_file, clock};
 use rotation::event::{EventName, Level};
 
-use super::background::{Apply, Background};
+use super::background::Background;
 use super::conditions::Subject;
 use super::orphaned_documents::environment_at;
 use super::roster::Entry;
@@ -177,14 +177,9 @@ impl Daemon {
         self.enroll();
         self.regroup().await?;
         self.listen();
+        // The same address may have a new management token.
         for name in self.office.wired.issuers.keys() {
-            // The same address may have a new management token.
-            let (wired, name) = (self.office.wired.clone(), name.clone());
-            self.background
-                .begin(&format!("management token {name}"), async move {
-                    wired.forget_management_token(&name).await;
-                    Box::new(|_: &mut Daemon| {}) as Apply
-                });
+            self.office.wired.forget_management_token(name);
         }
         self.hurry_sweeps();
         self.next_survey = Instant::now();

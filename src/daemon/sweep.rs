@@ -142,7 +142,7 @@ impl Daemon {
         let current = self.tokens_in_use(&environment);
         self.background.begin(&kind, async move {
             // Another replica may have rotated it: read it again now, not only when the old one is refused.
-            issuer.inner().forget_management_token().await;
+            issuer.inner().forget_management_token();
             let management = wired.management_token(&environment).await;
             services.called(&environment, "look_up", management.as_ref().err());
             let at = clock::now();

@@ -4,7 +4,7 @@
 //! at the same moment, the secret store is asked once. It never shows the value and never writes it.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
@@ -30,6 +30,8 @@ pub(super) struct Credential {
     /// How many reads have ended; moves only under the lock.
     reads: AtomicU64,
     last: Mutex<Option<Result<Held, CallError>>>,
+    /// What was read may have been replaced since.
+    stale: AtomicBool,
 }
 
 impl Credential {
@@ -44,6 +46,7 @@ impl Credential {
             source: Box::new(move || Box::pin(source())),
             reads: AtomicU64::new(0),
             last: Mutex::new(None),
+            stale: AtomicBool::new(false),
         }
     }
 
@@ -51,6 +54,9 @@ impl Credential {
     pub(super) async fn get(&self) -> Result<Held, CallError> {
         let seen = self.reads.load(Ordering::Acquire);
         let mut last = self.last.lock().await;
+        if self.stale.swap(false, Ordering::AcqRel) {
+            *last = None;
+        }
         match &*last {
             Some(Ok(held)) => Ok(held.clone()),
             Some(failed) if self.reads.load(Ordering::Acquire) > seen => failed.clone(),
@@ -77,8 +83,8 @@ impl Credential {
     }
 
     /// Forgets the value, so that the next call reads it again.
-    pub(super) async fn forget(&self) {
-        *self.last.lock().await = None;
+    pub(super) fn forget(&self) {
+        self.stale.store(true, Ordering::Release);
     }
 
     async fn read(&self, last: &mut Option<Result<Held, CallError>>) -> Result<Held, CallError> {

@@ -139,8 +139,8 @@ impl Dynatrace {
     }
 
     /// The next call reads the management token again: after it was rotated, and on a reload.
-    pub async fn forget_management_token(&self) {
-        self.credential.forget().await;
+    pub fn forget_management_token(&self) {
+        self.credential.forget();
     }
 
     /// What the environment tells about its management token: its id, its end, its scopes.

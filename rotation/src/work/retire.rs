@@ -112,7 +112,7 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
     let from = info.last_used_ip.as_deref().unwrap_or("an unknown address");
     let quiet = quiet_at(cx, entry, info).filter(|quiet| *quiet > cx.now.wall);
     let last = after(entry.since, cx.plan().max_grace);
-    let may_hold = cx.plan().still_used == StillUsed::Hold && last > cx.now.wall;
+    let may_hold = cx.plan().still_used != StillUsed::Warn && last > cx.now.wall;
     if let Some(quiet) = quiet.filter(|_| may_hold) {
         // Reported once; the entry shows it while it lasts.
         let report = entry.usage.held_since.is_none().then(|| {

@@ -272,7 +272,7 @@ fn p7_only_a_retiring_token_of_this_secret_can_be_named() {
     let before = world.document().clone();
     let ended = world.run_at(100, undo_to(Some("OTHER")));
     assert!(
-        matches!(&ended.result, RunResult::Refused(why) if why.contains("dt0c01.OTHER is no retiring token"))
+        matches!(&ended.result, RunResult::Refused(why) if why.contains("dt0c01.OTHER is not a retiring token"))
     );
     assert!(ended.effects().is_empty() && *world.document() == before);
 }

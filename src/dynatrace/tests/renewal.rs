@@ -108,7 +108,7 @@ async fn forgetting_reads_again_and_acting_as_another_leaves_the_cache_alone() {
         .unwrap();
     assert_eq!(reads.load(Ordering::SeqCst), 0);
     env.look_up(&id("dt0c01.SUBJECT")).await.unwrap();
-    env.forget_management_token().await;
+    env.forget_management_token();
     env.look_up(&id("dt0c01.SUBJECT")).await.unwrap();
     assert_eq!(reads.load(Ordering::SeqCst), 3);
 }
