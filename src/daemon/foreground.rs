@@ -106,7 +106,7 @@ impl<'a> Foreground<'a> {
                 ended,
                 retirement: None,
             };
-            match self.is_retirement_due(&finished) {
+            match self.is_retirement_due(&finished) || self.is_unmarked(&finished) {
                 true => due.push(finished),
                 false => done(finished),
             }
@@ -125,7 +125,7 @@ impl<'a> Foreground<'a> {
         while let Some((secret, ended)) = runs.next().await {
             if let Some(finished) = rotated.remove(secret.plan.name.as_str()) {
                 done(Finished {
-                    retirement: Some(ended),
+                    retirement: self.is_retirement_due(&finished).then_some(ended),
                     ..finished
                 });
             }
@@ -307,14 +307,25 @@ impl<'a> Foreground<'a> {
         }
     }
 
-    /// A former token of the secret is to be disabled or deleted now.
-    fn is_retirement_due(&self, finished: &Finished<'_>) -> bool {
+    /// The document of a secret that was rotated, if what is to retire is this command's work.
+    fn rotated<'e>(&self, finished: &'e Finished<'_>) -> Option<&'e Record> {
         let ended = finished.ended.as_ref().ok();
         let ended = ended.filter(|ended| matches!(ended.result, RunResult::Done { .. }));
-        let record = ended.and_then(record);
+        let works = !self.dry_run && finished.secret.enabled;
+        ended.and_then(record).filter(|_| works)
+    }
+
+    /// A former token of the secret is to be disabled or deleted now.
+    fn is_retirement_due(&self, finished: &Finished<'_>) -> bool {
         let now = clock::now();
         let due = |record: &Record| record.retiring.iter().any(|entry| entry.due <= now);
-        !self.dry_run && finished.secret.enabled && record.is_some_and(due)
+        self.rotated(finished).is_some_and(due)
+    }
+
+    /// A former token of the secret is to get our marker while its value can still be proven.
+    fn is_unmarked(&self, finished: &Finished<'_>) -> bool {
+        let unmarked = |record: &Record| record.retiring.iter().any(|it| it.digest.is_none());
+        self.rotated(finished).is_some_and(unmarked)
     }
 
     /// Gives back what the command logged in for.
