@@ -73,15 +73,21 @@ impl Conditions {
         self.replace(subject, now, |_| true);
     }
 
-    /// The same for a secret. What its run has reported is not written again; what it reported and no document shows is an incident.
+    /// The same for a secret. What its run has reported is not written again.
     pub fn set_secret(&self, name: &str, now: Vec<Condition>) {
-        let mut reported = lock(&self.reported);
-        let mine = |one: &mut Condition| one.secret.as_deref() == Some(name);
-        let mine: Vec<Condition> = match reported.is_empty() {
-            true => vec![],
-            false => reported.extract_if(.., mine).collect(),
+        let reported = lock(&self.reported).clone();
+        let is_mine = |one: &Condition, condition: &Condition| {
+            one.secret.as_deref() == Some(name) && one.kind == condition.kind
         };
-        drop(reported);
+        self.replace(Subject::Secret(name.to_owned()), now, |condition| {
+            reported.iter().any(|one| is_mine(one, condition))
+        });
+    }
+
+    /// The same when a run over the secret has ended: what it reported and no document shows is an incident.
+    pub fn set_secret_after_run(&self, name: &str, now: Vec<Condition>) {
+        let mine = |one: &mut Condition| one.secret.as_deref() == Some(name);
+        let mine: Vec<Condition> = lock(&self.reported).extract_if(.., mine).collect();
         let incidents: Vec<Condition> = mine
             .iter()
             .filter(|one| !now.iter().any(|other| other.kind == one.kind))

@@ -57,7 +57,7 @@ use rotation::runner::Ended;
 pub use assemble::AssembleError;
 use assemble::Wired;
 use background::{Apply, Background};
-use conditions::Subject;
+use conditions::{Conditions, Subject};
 use holders::Holders;
 use job::Office;
 use notifications::Notifications;
@@ -337,6 +337,15 @@ impl Daemon {
 
     /// Shows what is known of a secret, and opens and resolves its conditions.
     fn publish(&mut self, name: &str) {
+        self.publish_by(name, Conditions::set_secret);
+    }
+
+    /// The same when a run over it has ended.
+    fn publish_after_run(&mut self, name: &str) {
+        self.publish_by(name, Conditions::set_secret_after_run);
+    }
+
+    fn publish_by(&mut self, name: &str, set: fn(&Conditions, &str, Vec<Condition>)) {
         let now = clock::now();
         let Some(entry) = self.roster.get(name) else {
             self.status_cache.show(name, None);
@@ -360,7 +369,7 @@ impl Daemon {
         let secret = Secret::of(&facts, &conditions);
         let judged_again_at = facts.judged_again_at();
         self.status_cache.show(name, Some(secret));
-        self.office.conditions.set_secret(name, conditions);
+        set(&self.office.conditions, name, conditions);
         if let Some(entry) = self.roster.get_mut(name) {
             entry.judged_again_at = judged_again_at;
         }

@@ -294,7 +294,7 @@ impl Daemon {
             self.plan(&name, now);
         }
         self.note_holder(&name);
-        self.publish(&name);
+        self.publish_after_run(&name);
         self.rearm(&name, now);
         if first && self.roster.values().all(|entry| entry.looked) {
             self.looked_at_all = true;

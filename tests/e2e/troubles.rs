@@ -419,5 +419,8 @@ async fn p8_a_current_token_that_stops_working_is_found_by_the_sweep() {
         assert!(world.record(number).await["invalid"].is_null());
     }
     world.assert_valid().await;
-    assert_eq!(world.errors().len(), 2, "{:?}", world.errors());
+    // That the first command needs a person is a condition of its own, if the daemon reads the document before the second one.
+    let mut errors = world.errors();
+    errors.retain(|line| line["event"] != "rotation_stuck");
+    assert_eq!(errors.len(), 2, "{errors:?}");
 }
