@@ -32,7 +32,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// Rotate Dynatrace tokens on cron schedules and keep the current value in HashiCorp Vault or OpenBao
 #[derive(Parser)]
-#[command(name = "dtrotate", version)]
+#[command(name = "dtrotate", version, max_term_width = 80)]
 struct Arguments {
     /// Read this configuration file
     #[arg(
