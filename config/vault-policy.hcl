@@ -49,7 +49,7 @@ path "secret/data/dtrotate/journal/*" {
 }
 
 # list: finding documents whose secret left the configuration, in the folder itself and in those below it.
-# read: `dtrotate check` asks whether Vault deletes a document by itself (`delete_version_after`).
+# read: `dtrotate check` asks whether Vault deletes a document automatically (`delete_version_after`).
 path "secret/metadata/dtrotate/journal/*" {
   capabilities = ["list", "read"]
 }

@@ -125,7 +125,7 @@ vocabulary! {
         "Use the version of dtrotate that wrote it, or repair the document from an older version of it in Vault.",
     JournalImplausible "journal_implausible" Error "A journal document contradicts itself, another document or the time; nothing is done for its secret."
         "The message names the contradiction and its cure.",
-    JournalExpiring "journal_expiring" Error "Vault deletes journal documents by itself; the knowledge of former tokens would be lost with them."
+    JournalExpiring "journal_expiring" Error "Vault deletes journal documents automatically; the knowledge of former tokens would be lost with them."
         "Set `delete_version_after` of the journal's mount, or of the documents that the message names, to 0s.",
     InternalError "internal_error" Error "A fault of dtrotate ended a run; it will be retried."
         "Report it with the log lines before it. Nothing is lost: the journal says how to continue.",

@@ -136,9 +136,13 @@ impl Conditions {
         let mut before = open.remove(&subject).unwrap_or_default();
         let mut after = Vec::with_capacity(now.len());
         for mut condition in now {
-            let known = before
-                .iter()
-                .position(|open| open.condition.identity() == condition.identity());
+            // One cause of a secret can be found by several ways, which give it another kind or reason.
+            let is_same = |open: &Open| {
+                let other = &open.condition;
+                other.identity() == condition.identity()
+                    || other.secret.is_some() && other.message == condition.message
+            };
+            let known = before.iter().position(is_same);
             let written = match known {
                 Some(at) => {
                     let known = before.swap_remove(at);

@@ -36,6 +36,8 @@ pub struct Foreground<'a> {
     installation: String,
     dry_run: bool,
     epochs: tokio::sync::OnceCell<Arc<Epochs>>,
+    /// What the secrets at a URL held when that was first needed.
+    holders: tokio::sync::Mutex<BTreeMap<String, journal_index::Holders>>,
 }
 
 /// Why a command could not begin.
@@ -85,6 +87,7 @@ impl<'a> Foreground<'a> {
             installation,
             dry_run,
             epochs: tokio::sync::OnceCell::new(),
+            holders: tokio::sync::Mutex::default(),
         })
     }
 
@@ -106,7 +109,7 @@ impl<'a> Foreground<'a> {
                 ended,
                 retirement: None,
             };
-            match self.is_retirement_due(&finished) || self.is_unmarked(&finished) {
+            match self.is_retirement_due(&finished) {
                 true => due.push(finished),
                 false => done(finished),
             }
@@ -125,7 +128,7 @@ impl<'a> Foreground<'a> {
         while let Some((secret, ended)) = runs.next().await {
             if let Some(finished) = rotated.remove(secret.plan.name.as_str()) {
                 done(Finished {
-                    retirement: self.is_retirement_due(&finished).then_some(ended),
+                    retirement: Some(ended),
                     ..finished
                 });
             }
@@ -241,7 +244,19 @@ impl<'a> Foreground<'a> {
             .await
     }
 
-    /// One run. Given the tokens that the other secrets hold, it also retires what is due.
+    /// The tokens of the secrets at this URL; none if they are not all known.
+    async fn holders(&self, url: &str) -> Option<Arc<CurrentTokens>> {
+        let mut known = self.holders.lock().await;
+        if !known.contains_key(url) {
+            let urls = BTreeSet::from([url]);
+            let mut read = journal_index::holders(&self.office.wired, self.settings, urls).await;
+            known.insert(url.to_owned(), read.remove(url)?);
+        }
+        known.get(url)?.as_ref().ok().cloned()
+    }
+
+    /// One run. Given the tokens that the other secrets hold, it also retires what is due. A rotation of a token that does not bear our marker
+    /// needs them: the token gets the marker while its value can be proven, and not if another secret holds it.
     async fn run_once(
         &self,
         secret: &SecretSettings,
@@ -267,6 +282,15 @@ impl<'a> Foreground<'a> {
                 (None, Some(self.epochs.get_or_try_init(read).await?.clone()))
             }
             JournalRead::Unreadable { .. } => (None, None),
+        };
+        let record = journal.as_ref().and_then(|known| known.record.as_deref());
+        let current = record.and_then(|record| record.current.as_ref());
+        let marks = current.is_some_and(|current| !current.marked) && !self.dry_run;
+        let current_tokens = match (&goal, current_tokens) {
+            (Goal::Rotate(_), None) if marks => {
+                self.holders(&secret.plan.coordinates.base_url).await
+            }
+            (_, known) => known,
         };
         let start = Start {
             plan: Arc::new(secret.plan.clone()),
@@ -307,25 +331,14 @@ impl<'a> Foreground<'a> {
         }
     }
 
-    /// The document of a secret that was rotated, if what is to retire is this command's work.
-    fn rotated<'e>(&self, finished: &'e Finished<'_>) -> Option<&'e Record> {
-        let ended = finished.ended.as_ref().ok();
-        let ended = ended.filter(|ended| matches!(ended.result, RunResult::Done { .. }));
-        let works = !self.dry_run && finished.secret.enabled;
-        ended.and_then(record).filter(|_| works)
-    }
-
     /// A former token of the secret is to be disabled or deleted now.
     fn is_retirement_due(&self, finished: &Finished<'_>) -> bool {
+        let ended = finished.ended.as_ref().ok();
+        let ended = ended.filter(|ended| matches!(ended.result, RunResult::Done { .. }));
+        let record = ended.and_then(record);
         let now = clock::now();
         let due = |record: &Record| record.retiring.iter().any(|entry| entry.due <= now);
-        self.rotated(finished).is_some_and(due)
-    }
-
-    /// A former token of the secret is to get our marker while its value can still be proven.
-    fn is_unmarked(&self, finished: &Finished<'_>) -> bool {
-        let unmarked = |record: &Record| record.retiring.iter().any(|it| it.digest.is_none());
-        self.rotated(finished).is_some_and(unmarked)
+        !self.dry_run && finished.secret.enabled && record.is_some_and(due)
     }
 
     /// Gives back what the command logged in for.

@@ -1,4 +1,4 @@
-//! Does Vault delete journal documents by itself? Then what is known of former tokens would be lost, and they would stay alive.
+//! Does Vault delete journal documents? Then what is known of former tokens would be lost, and they would stay alive.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

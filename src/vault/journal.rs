@@ -61,7 +61,7 @@ impl KvJournal {
         self.ending.all()
     }
 
-    /// Writes the documents that Vault will delete again, unchanged: what has no limit any more loses its end. One that is claimed is left to
+    /// Writes the documents that Vault will delete again, unchanged: what no longer has a limit loses its end. One that is claimed is left to
     /// its holder, who writes it anyway.
     pub async fn renew_ending(&self) {
         for at in self.ending().keys() {

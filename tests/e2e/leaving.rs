@@ -351,7 +351,10 @@ async fn p2_p8_a_new_url_is_a_move_and_former_tokens_wait_for_their_own() {
     world.set("defaults.max_grace", "40s");
     world.set("dynatrace.prod.url", other.as_str());
     reload(&daemon).await;
-    until("it to be told", async || stuck(&world).await == ["moved"]).await;
+    until("it to be told", async || {
+        stuck(&world).await == ["moved"] && !world.errors().is_empty()
+    })
+    .await;
     let told = world.errors()[0]["message"].to_string();
     assert!(told.contains(&url) && told.contains(&other), "{told}");
     let before = world.value(0).await;

@@ -173,3 +173,16 @@ fn the_end_of_an_outage_has_an_event_of_its_own() {
         assert_eq!(written.take()[1], end);
     });
 }
+
+#[test]
+fn p8_a_cause_that_is_found_again_under_another_kind_is_not_written_again() {
+    with_conditions(|conditions, written| {
+        let of = |event| condition(event, "someone disabled it").secret("a", "prod");
+        conditions.set_secret("a", vec![of(EventName::CurrentInvalid)]);
+        conditions.set_secret("a", vec![of(EventName::RotationStuck)]);
+        let first = "ERROR current_invalid someone disabled it";
+        assert_eq!(written.take(), [first]);
+        conditions.set_secret("a", vec![]);
+        assert_eq!(written.take().len(), 1, "its end");
+    });
+}
