@@ -60,9 +60,9 @@ impl Unavailable {
 /// An outage that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Return {
-    /// It was too short to be reported: what failed in it keeps its own retry.
+    /// It was short: what failed in it keeps its own retry.
     AfterBlip,
-    /// It was reported: everything waited for it.
+    /// Everything waited for it.
     AfterOutage,
 }
 
@@ -160,16 +160,17 @@ impl CircuitBreaker {
     pub(super) fn succeed(&self) {
         let mut state = lock(&self.state);
         if let State::Unavailable(outage) = &*state {
-            let reported = outage.is_reported();
-            if reported {
+            // A refusal of one call that is followed by a success is a blip, too: nothing waited for it.
+            let lasted = outage.began.elapsed() >= BLIP;
+            if lasted {
                 *lock(&self.last) = Some(request::Outage {
                     since: outage.worked,
                     until: clock::now(),
                 });
             }
             let mut returned = lock(&self.returned);
-            if reported || returned.is_none() {
-                *returned = Some(match reported {
+            if lasted || returned.is_none() {
+                *returned = Some(match lasted {
                     true => Return::AfterOutage,
                     false => Return::AfterBlip,
                 });

@@ -75,3 +75,12 @@ fn nobody_knows_when_an_outage_began_that_was_there_at_the_start() {
     services.called("prod", "journal", None);
     assert_eq!(services.last_vault_outage().unwrap().since, None);
 }
+
+#[test]
+fn a_refused_call_that_is_followed_by_a_success_hurries_nothing() {
+    let services = services();
+    services.called("prod", "read", Some(&failed(ErrorKind::Unauthorized)));
+    services.called("prod", "read", None);
+    assert_eq!(services.take_returns(), [(None, Return::AfterBlip)]);
+    assert_eq!(services.last_vault_outage(), None);
+}
