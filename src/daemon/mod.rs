@@ -85,6 +85,7 @@ pub async fn run(settings: Settings, instance: String, reload: Reload) -> anyhow
     let signals = signals::listen()?;
     let (ticker, ticks) = Ticker::start(Groups::new()).await?;
     let mut daemon = Daemon::new(settings, instance, reload, ticker)?;
+    daemon.start_notifications().await?;
     daemon.regroup().await?;
     daemon.listen();
     daemon.go(ticks, signals).await;
@@ -190,7 +191,6 @@ impl Daemon {
             notifications: Notifications::default(),
             next_listen: Instant::now(),
         };
-        daemon.start_notifications()?;
         daemon.enroll();
         daemon.keep_logged_in();
         Ok(daemon)

@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 
 use jiff::Timestamp;
 
-use crate::clock;
 use crate::config::Notify;
 use crate::ops::condition::Condition;
 use crate::ops::metrics::Counters;
+use crate::{bounded_file, clock};
 use rotation::event::EventName;
 
 use super::Daemon;
@@ -53,7 +53,7 @@ impl Notifications {
     ///
     /// # Errors
     /// A client cannot be built; then nothing changed.
-    pub fn set(
+    pub async fn set(
         &mut self,
         wanted: &Notify,
         conditions: &Conditions,
@@ -65,13 +65,11 @@ impl Notifications {
         let (mut gone, mut new) = (vec![], vec![]);
         if dynatrace != wanted.dynatrace.as_ref() {
             gone.push("dynatrace");
-            let channel = wanted.dynatrace.as_ref().map(assemble::dynatrace_channel);
-            new.extend(channel.transpose()?);
+            new.extend(build(wanted.dynatrace.clone(), assemble::dynatrace_channel).await?);
         }
         if webhook != wanted.webhook.as_ref() {
             gone.push("webhook");
-            let channel = wanted.webhook.as_ref().map(assemble::webhook_channel);
-            new.extend(channel.transpose()?);
+            new.extend(build(wanted.webhook.clone(), assemble::webhook_channel).await?);
         }
         self.channels.retain(|told| !gone.contains(&told.name));
         for name in gone {
@@ -183,15 +181,27 @@ fn notice(condition: &Condition, instance: &str) -> Option<(String, Notice)> {
     Some((identity.join(" "), notice))
 }
 
+/// Builds a channel, which reads files: certificates, the login of a proxy.
+async fn build<T: Send + 'static>(
+    settings: Option<T>,
+    channel: fn(&T) -> Result<Channel, AssembleError>,
+) -> Result<Option<Channel>, AssembleError> {
+    let built = bounded_file::off_runtime(move || settings.as_ref().map(channel).transpose());
+    built
+        .await
+        .unwrap_or_else(|error| Err(AssembleError::Notify(error.to_string())))
+}
+
 impl Daemon {
     /// Brings the channels in line with the settings.
     ///
     /// # Errors
     /// As [`Notifications::set`].
-    pub(super) fn start_notifications(&mut self) -> Result<(), AssembleError> {
+    pub(super) async fn start_notifications(&mut self) -> Result<(), AssembleError> {
         let (conditions, counters) = (&self.office.conditions, &self.office.counters);
         self.notifications
             .set(&self.settings.notify, conditions, counters)
+            .await
     }
 
     /// Shows the channels what there is to tell.

@@ -147,7 +147,8 @@ impl Daemon {
         };
         let (conditions, counters) = (&self.office.conditions, &self.office.counters);
         self.notifications
-            .set(&settings.notify, conditions, counters)?;
+            .set(&settings.notify, conditions, counters)
+            .await?;
         if let Some(wired) = wired {
             let former = std::mem::replace(&mut self.office.wired, wired);
             self.former.push(former);

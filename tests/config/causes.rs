@@ -244,7 +244,7 @@ fn run_prints_each_problem_once() {
 fn check_says_that_nothing_is_configured_to_be_rotated() {
     let files = Files::new(&format!("{VAULT}{PROD}"));
     let printed = printed(&files, "check --offline", false);
-    assert!(printed.contains("no secret is configured"), "{printed}");
-    let words: Vec<&str> = printed.split_whitespace().collect();
-    assert!(words.join(" ").contains("add a [[secret]]"), "{printed}");
+    let line = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(line.contains("no secret is configured"), "{printed}");
+    assert!(line.contains("add a [[secret]]"), "{printed}");
 }

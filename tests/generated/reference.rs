@@ -185,7 +185,8 @@ then in the folder of the configuration. Lengths of time have units, such as 90d
     text + "\
 .SH ENVIRONMENT
 DTROTATE_SECTION__KEY overrides a key outside [[secret]], such as DTROTATE_VAULT__ADDRESS or DTROTATE_DYNATRACE__PROD__URL.
-BAO_ADDR, BAO_CACERT, BAO_NAMESPACE and BAO_TOKEN, or the same with VAULT_, hold where the file says nothing.
+BAO_ADDR, BAO_CACERT, BAO_CAPATH, BAO_CLIENT_CERT, BAO_CLIENT_KEY, BAO_NAMESPACE, BAO_TLS_SERVER_NAME and BAO_TOKEN, or the same with VAULT_, apply
+where the file has no such key. BAO_SKIP_VERIFY and VAULT_SKIP_VERIFY are refused.
 .SH FILES
 .TP
 .B /etc/dtrotate/dtrotate.toml
