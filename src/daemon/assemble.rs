@@ -42,7 +42,7 @@ pub struct Wired {
     pub issuers: BTreeMap<String, Arc<Issuer>>,
 }
 
-/// The channel of `[notify.dynatrace]`. Its token is read anew for each event.
+/// The channel of `[notify.dynatrace]`. Its token is read again for each event.
 pub fn dynatrace_channel(settings: &config::NotifyDynatrace) -> Result<Channel, AssembleError> {
     let events = dynatrace::Events::new(&settings.environment.client);
     let wrong = |error: BuildError| AssembleError::Notify(error.to_string());
@@ -58,7 +58,7 @@ pub fn dynatrace_channel(settings: &config::NotifyDynatrace) -> Result<Channel, 
     Ok(Channel::dynatrace(Arc::new(send)))
 }
 
-/// The channel of `[notify.webhook]`. Its URL is read anew for each post.
+/// The channel of `[notify.webhook]`. Its URL is read again for each post.
 pub fn webhook_channel(settings: &config::NotifyWebhook) -> Result<Channel, AssembleError> {
     let webhook = Webhook::new(&settings.http);
     let webhook = webhook.map_err(|error| AssembleError::Notify(error.to_string()))?;
@@ -263,7 +263,7 @@ impl Wired {
     /// An environment's issuer.
     pub fn issuer(&self, environment: &str) -> Result<&Arc<Issuer>, CallError> {
         self.issuers.get(environment).ok_or_else(|| {
-            let what = format!("environment {environment} is not in the configuration any more");
+            let what = format!("environment {environment} is no longer in the configuration");
             CallError::new(Service::Dynatrace, ErrorKind::Refused, what)
         })
     }

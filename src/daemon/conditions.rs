@@ -30,7 +30,9 @@ pub enum Subject {
     Configuration,
     /// The ops listener.
     Listener,
-    /// The journal as a whole.
+    /// The id of the installation, which is in the journal.
+    Installation,
+    /// The list of the journal's documents.
     Journal,
     /// How long Vault keeps the documents.
     JournalRetention,
@@ -75,12 +77,12 @@ impl Conditions {
 
     /// The same for a secret. What its run has reported is not written again.
     pub fn set_secret(&self, name: &str, now: Vec<Condition>) {
-        let reported = lock(&self.reported).clone();
-        let is_mine = |one: &Condition, condition: &Condition| {
-            one.secret.as_deref() == Some(name) && one.kind == condition.kind
-        };
+        let reported = lock(&self.reported);
         self.replace(Subject::Secret(name.to_owned()), now, |condition| {
-            reported.iter().any(|one| is_mine(one, condition))
+            let mut mine = reported
+                .iter()
+                .filter(|one| one.secret.as_deref() == Some(name));
+            mine.any(|one| one.kind == condition.kind)
         });
     }
 
@@ -113,9 +115,19 @@ impl Conditions {
 
     /// A secret is gone, with everything that was open about it.
     pub fn forget_secret(&self, name: &str) {
+        self.forget([Subject::Secret, Subject::Incident], name);
+    }
+
+    /// An environment is gone, with everything that was open about it.
+    pub fn forget_environment(&self, name: &str) {
+        self.forget([Subject::ManagementToken, Subject::Sweep], name);
+    }
+
+    fn forget(&self, subjects: [fn(String) -> Subject; 2], name: &str) {
         let mut open = lock(&self.open);
-        open.remove(&Subject::Secret(name.to_owned()));
-        open.remove(&Subject::Incident(name.to_owned()));
+        for subject in subjects {
+            open.remove(&subject(name.to_owned()));
+        }
     }
 
     /// A run has written this error to the log.
@@ -139,8 +151,10 @@ impl Conditions {
             // One cause of a secret can be found by several ways, which give it another kind or reason.
             let is_same = |open: &Open| {
                 let other = &open.condition;
-                other.identity() == condition.identity()
-                    || other.secret.is_some() && other.message == condition.message
+                let same_cause = other.secret.is_some()
+                    && other.message == condition.message
+                    && other.severity == condition.severity;
+                same_cause || other.identity() == condition.identity()
             };
             let known = before.iter().position(is_same);
             let written = match known {

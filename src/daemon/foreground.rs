@@ -37,7 +37,7 @@ pub struct Foreground<'a> {
     dry_run: bool,
     epochs: tokio::sync::OnceCell<Arc<Epochs>>,
     /// What the secrets at a URL held when that was first needed.
-    holders: tokio::sync::Mutex<BTreeMap<String, journal_index::Holders>>,
+    held_tokens: tokio::sync::Mutex<BTreeMap<String, journal_index::HeldTokens>>,
 }
 
 /// Why a command could not begin.
@@ -87,7 +87,7 @@ impl<'a> Foreground<'a> {
             installation,
             dry_run,
             epochs: tokio::sync::OnceCell::new(),
-            holders: tokio::sync::Mutex::default(),
+            held_tokens: tokio::sync::Mutex::default(),
         })
     }
 
@@ -118,12 +118,12 @@ impl<'a> Foreground<'a> {
         let urls = due
             .iter()
             .map(|it| it.secret.plan.coordinates.base_url.as_str());
-        let holders =
-            journal_index::holders(&self.office.wired, self.settings, urls.collect()).await;
+        let held =
+            journal_index::held_tokens(&self.office.wired, self.settings, urls.collect()).await;
         let mut rotated: BTreeMap<&str, Finished<'a>> = BTreeMap::new();
         let secrets: Vec<_> = due.iter().map(|finished| finished.secret).collect();
         rotated.extend(due.into_iter().map(|it| (it.secret.plan.name.as_str(), it)));
-        let runs = self.concurrently(secrets, |secret| self.retire(secret, &holders));
+        let runs = self.concurrently(secrets, |secret| self.retire(secret, &held));
         let mut runs = std::pin::pin!(runs);
         while let Some((secret, ended)) = runs.next().await {
             if let Some(finished) = rotated.remove(secret.plan.name.as_str()) {
@@ -210,10 +210,10 @@ impl<'a> Foreground<'a> {
     async fn retire(
         &self,
         secret: &SecretSettings,
-        holders: &BTreeMap<&str, journal_index::Holders>,
+        held: &BTreeMap<&str, journal_index::HeldTokens>,
     ) -> Result<Ended, CallError> {
-        let holders = holders.get(secret.plan.coordinates.base_url.as_str());
-        let tokens = holders.cloned().transpose()?.unwrap_or_default();
+        let held = held.get(secret.plan.coordinates.base_url.as_str());
+        let tokens = held.cloned().transpose()?.unwrap_or_default();
         self.run(secret, Goal::Settle, Some(tokens)).await
     }
 
@@ -245,11 +245,12 @@ impl<'a> Foreground<'a> {
     }
 
     /// The tokens of the secrets at this URL; none if they are not all known.
-    async fn holders(&self, url: &str) -> Option<Arc<CurrentTokens>> {
-        let mut known = self.holders.lock().await;
+    async fn held_tokens(&self, url: &str) -> Option<Arc<CurrentTokens>> {
+        let mut known = self.held_tokens.lock().await;
         if !known.contains_key(url) {
             let urls = BTreeSet::from([url]);
-            let mut read = journal_index::holders(&self.office.wired, self.settings, urls).await;
+            let mut read =
+                journal_index::held_tokens(&self.office.wired, self.settings, urls).await;
             known.insert(url.to_owned(), read.remove(url)?);
         }
         known.get(url)?.as_ref().ok().cloned()
@@ -288,7 +289,7 @@ impl<'a> Foreground<'a> {
         let marks = current.is_some_and(|current| !current.marked) && !self.dry_run;
         let current_tokens = match (&goal, current_tokens) {
             (Goal::Rotate(_), None) if marks => {
-                self.holders(&secret.plan.coordinates.base_url).await
+                self.held_tokens(&secret.plan.coordinates.base_url).await
             }
             (_, known) => known,
         };

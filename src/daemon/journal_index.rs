@@ -19,14 +19,14 @@ use super::assemble::{Ledger, Wired};
 const READS: usize = 16;
 
 /// The current tokens of all secrets at one URL, or why they are not all known.
-pub(super) type Holders = Result<Arc<CurrentTokens>, CallError>;
+pub(super) type HeldTokens = Result<Arc<CurrentTokens>, CallError>;
 
 /// The current tokens of all configured secrets at these URLs.
-pub(super) async fn holders<'a>(
+pub(super) async fn held_tokens<'a>(
     wired: &Wired,
     settings: &'a Settings,
     urls: BTreeSet<&'a str>,
-) -> BTreeMap<&'a str, Holders> {
+) -> BTreeMap<&'a str, HeldTokens> {
     let mut all = BTreeMap::new();
     for url in urls {
         let plans = settings.secrets.iter().map(|secret| &secret.plan);
@@ -37,7 +37,7 @@ pub(super) async fn holders<'a>(
         });
         let held = stream::iter(reads).buffer_unordered(READS);
         let held: Result<Vec<_>, CallError> = held.try_collect().await;
-        let holders = held.map(|held| {
+        let index = held.map(|held| {
             let mut index = CurrentTokens::default();
             for (id, name) in held {
                 if let Some(id) = id {
@@ -46,7 +46,7 @@ pub(super) async fn holders<'a>(
             }
             Arc::new(index)
         });
-        all.insert(url, holders);
+        all.insert(url, index);
     }
     all
 }
@@ -67,10 +67,7 @@ async fn held(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>, CallError> 
         JournalRead::Absent { .. } => {}
     }
     let place = &plan.coordinates;
-    let at = SecretPath {
-        mount: place.mount.clone(),
-        path: place.path.clone(),
-    };
+    let at = SecretPath::from(place);
     let SecretRead::Present { data, .. } = wired.store.read(&at).await? else {
         return Ok(None);
     };

@@ -100,8 +100,7 @@ impl Daemon {
                 if let Some(entry) = self.roster.get_mut(&name) {
                     entry.forget(now);
                 }
-                self.note_holder(&name);
-                self.rearm(&name, now);
+                self.update(&name, now);
             }
         }
         for (name, seen, read) in changed {
@@ -118,9 +117,7 @@ impl Daemon {
                 if before.is_none() || before.as_ref() != entry.stuck() {
                     entry.look_at(now);
                 }
-                self.note_holder(&name);
-                self.publish(&name);
-                self.rearm(&name, now);
+                self.update(&name, now);
             }
         }
         self.epochs = None;

@@ -97,7 +97,7 @@ struct Daemon {
     reload: Reload,
     office: Office,
     login_stop: CancellationToken,
-    /// The clients before a reload, whose logins are given back when no run uses them any more.
+    /// The clients before a reload, whose logins are revoked when no run uses them.
     former: Vec<Wired>,
     boot: String,
     instance: String,
@@ -109,7 +109,9 @@ struct Daemon {
     /// Every secret was looked at once since the start.
     looked_at_all: bool,
     /// A server's clock disagreed at the last pulse.
-    clocks_disagreed: bool,
+    clocks_disagree: bool,
+    /// The last pulse at which no clock disagreed, by this machine's clock.
+    clocks_agreed_at: Timestamp,
     queue: Queue,
     runs: JoinSet<(String, Ended)>,
     running: HashMap<tokio::task::Id, String>,
@@ -158,7 +160,8 @@ impl Daemon {
             holders: Holders::default(),
             epochs: None,
             looked_at_all: false,
-            clocks_disagreed: false,
+            clocks_disagree: false,
+            clocks_agreed_at: clock::now(),
             queue: Queue::new(settings.limits.concurrency),
             runs: JoinSet::new(),
             running: HashMap::new(),
@@ -235,7 +238,7 @@ impl Daemon {
         self.shut_down().await;
     }
 
-    /// One of the chores ended by a fault of ours: nothing waits an hour for the next one.
+    /// A background task ended by a fault of ours: nothing waits an hour for the next one.
     fn hurry_background(&mut self) {
         let soon = Instant::now() + PATROL;
         self.next_survey = self.next_survey.min(soon);
@@ -258,12 +261,12 @@ impl Daemon {
             let names: Vec<String> = self.roster.keys().cloned().collect();
             for name in names {
                 self.look(&name, now);
-                self.judge(&name, now);
+                self.evaluate_when_due(&name, now);
             }
-            self.judge_sweeps();
-            // A person mends it, most likely by a command of their own.
+            self.publish_sweeps();
+            // A person resolves it, most likely by a command.
             self.refresh(
-                "look at what is stuck",
+                "refresh what is stuck",
                 |entry| entry.stuck().is_some(),
                 |_| {},
             );
@@ -279,15 +282,24 @@ impl Daemon {
 
     /// When the clocks agree again, what waited for that is looked at.
     fn note_clocks(&mut self) {
-        let clocks = self.office.wired.clocks();
-        let disagree = clocks
-            .iter()
-            .any(|(name, clock)| sweep::disagrees(name, clock).is_some());
-        if self.clocks_disagreed && !disagree {
-            self.hurry(|_| true);
+        let agree = sweep::all_agree(&self.office);
+        if agree {
+            self.clocks_agreed_at = clock::now();
+            if self.clocks_disagree {
+                self.hurry(|_| true);
+            }
         }
-        self.clocks_disagreed = disagree;
-        self.status_cache.clocks_disagree(disagree);
+        self.clocks_disagree = !agree;
+    }
+
+    /// Up to when a delay of work in this environment counts: what cannot be done during an outage or by a wrong clock is not late.
+    fn delays_count_until(&self, environment: &str) -> Timestamp {
+        let outage = self.office.services.waits_for(environment);
+        let outage = outage.filter(|(_, outage)| outage.reported);
+        let since = outage.map(|(_, outage)| outage.since);
+        let agreed = self.clocks_disagree.then_some(self.clocks_agreed_at);
+        let stops = since.into_iter().chain(agreed).min();
+        stops.unwrap_or_else(clock::now)
     }
 
     /// Wrapped secret ids that somebody else may have; the login has written it to the log.
@@ -320,7 +332,7 @@ impl Daemon {
     fn installed(&mut self, asked: Result<String, CallError>) {
         match asked {
             Ok(id) => {
-                self.office.conditions.set(Subject::Journal, vec![]);
+                self.office.conditions.set(Subject::Installation, vec![]);
                 self.installation = Some(id);
                 self.survey_when_due();
             }
@@ -329,7 +341,7 @@ impl Daemon {
                     Condition::new(EventName::JournalUnreadable, error.what, clock::now());
                 self.office
                     .conditions
-                    .set(Subject::Journal, vec![condition]);
+                    .set(Subject::Installation, vec![condition]);
             }
             Err(_) => {}
         }
@@ -346,39 +358,43 @@ impl Daemon {
     }
 
     fn publish_by(&mut self, name: &str, set: fn(&Conditions, &str, Vec<Condition>)) {
-        let now = clock::now();
         let Some(entry) = self.roster.get(name) else {
             self.status_cache.show(name, None);
             self.office.conditions.forget_secret(name);
             return;
         };
         let environment = &entry.plan.coordinates.environment;
-        let outage = self.office.services.waits_for(environment);
         let able_since = self.able_since.get(environment);
         let progress = self.progress.get(environment);
         let around = Surroundings {
             able_since: able_since.copied().unwrap_or(self.began),
-            waiting: self.clocks_disagreed || outage.is_some_and(|(_, outage)| outage.reported),
             progress: self.queue.is_busy(name)
                 && progress.is_some_and(|at| at.elapsed() < PROGRESS),
             instance: &self.instance,
-            now,
+            now: self.delays_count_until(environment),
         };
         let facts = entry.facts(name, &around);
         let conditions = facts.conditions();
         let secret = Secret::of(&facts, &conditions);
-        let judged_again_at = facts.judged_again_at();
+        let next_evaluation = facts.next_evaluation();
         self.status_cache.show(name, Some(secret));
         set(&self.office.conditions, name, conditions);
         if let Some(entry) = self.roster.get_mut(name) {
-            entry.judged_again_at = judged_again_at;
+            entry.next_evaluation = next_evaluation;
         }
     }
 
+    /// What is known of a secret has changed, or it is gone: whatever is derived from it follows.
+    fn update(&mut self, name: &str, now: Timestamp) {
+        self.note_holder(name);
+        self.publish(name);
+        self.rearm(name, now);
+    }
+
     /// Computes the conditions of a secret where the passing of time alone may have opened one.
-    fn judge(&mut self, name: &str, now: Timestamp) {
+    fn evaluate_when_due(&mut self, name: &str, now: Timestamp) {
         let entry = self.roster.get(name);
-        let due = |entry: &roster::Entry| entry.judged_again_at.is_some_and(|at| at <= now);
+        let due = |entry: &roster::Entry| entry.next_evaluation.is_some_and(|at| at <= now);
         if entry.is_some_and(due) {
             self.publish(name);
         }

@@ -1,6 +1,6 @@
-//! Notifications people of what the board says: each channel of `[notify]` is shown the troubles of this moment and tells what is new.
+//! The notification channels of `[notify]`: each is given the errors that are open now and sends what is new.
 //!
-//! A channel that does not work is a trouble itself, which is not shown to that channel.
+//! A channel that fails is a condition itself, which is not given to that channel.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -21,19 +21,20 @@ use super::assemble::{self, AssembleError, Channel, Failure, Notice, Troubles};
 use super::conditions::{Conditions, Subject};
 use super::lock;
 
-/// A channel that fails for less than this is not told of, unless it says that waiting does not help.
+/// A channel that fails for less than this is not reported, unless waiting does not help.
 const BLIP: Duration = Duration::from_secs(30);
-/// A stop waits for the last words no longer than this.
+/// At shutdown pending notifications are waited for no longer than this.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Since when a channel does not work, and the last that was heard of it.
+/// Since when a channel fails, and its last failure.
 struct Failing {
     since: Timestamp,
     began: Instant,
     last: Failure,
 }
 
-struct Told {
+/// A channel whose task is running.
+struct Running {
     name: &'static str,
     show: watch::Sender<Troubles>,
     failing: Arc<Mutex<Option<Failing>>>,
@@ -45,11 +46,11 @@ struct Told {
 #[derive(Default)]
 pub(super) struct Notifications {
     settings: Option<Notify>,
-    channels: Vec<Told>,
+    channels: Vec<Running>,
 }
 
 impl Notifications {
-    /// Only these channels are on from now on; one that stays as it is goes on with what it has told.
+    /// Only these channels are on from now on; one that does not change keeps what it has sent.
     ///
     /// # Errors
     /// A client cannot be built; then nothing changed.
@@ -71,34 +72,35 @@ impl Notifications {
             gone.push("webhook");
             new.extend(build(wanted.webhook.clone(), assemble::webhook_channel).await?);
         }
-        self.channels.retain(|told| !gone.contains(&told.name));
+        self.channels
+            .retain(|channel| !gone.contains(&channel.name));
         for name in gone {
             conditions.set(Subject::Channel(name), vec![]);
         }
-        let start = |channel| Told::start(channel, counters.clone());
+        let start = |channel| Running::start(channel, counters.clone());
         self.channels.extend(new.into_iter().map(start));
         self.settings = Some(wanted.clone());
         Ok(())
     }
 
-    /// Shows every channel the open errors, and says what is wrong with a channel. To be called every second or so.
+    /// Gives every channel the open errors, and reports a channel that fails. To be called every second or so.
     pub fn show(&self, conditions: &Conditions, instance: &str) {
-        for told in &self.channels {
-            conditions.set(Subject::Channel(told.name), told.conditions());
+        for channel in &self.channels {
+            conditions.set(Subject::Channel(channel.name), channel.conditions());
         }
         if self.channels.is_empty() {
             return;
         }
         let mut all = conditions.all();
         all.retain(Condition::needs_human);
-        for told in &self.channels {
+        for channel in &self.channels {
             let is_own = |one: &Condition| {
                 let failed = one.kind == EventName::NotifyFailed.as_str();
-                failed && one.subject.as_deref() == Some(told.name)
+                failed && one.subject.as_deref() == Some(channel.name)
             };
             let others = all.iter().filter(|one| !is_own(one));
             let troubles: Troubles = others.filter_map(|one| notice(one, instance)).collect();
-            told.show.send_if_modified(|shown| {
+            channel.show.send_if_modified(|shown| {
                 let is_new = *shown != troubles;
                 *shown = troubles;
                 is_new
@@ -106,11 +108,11 @@ impl Notifications {
         }
     }
 
-    /// What is left is told, as far as there is time.
+    /// Sends what is pending, as far as there is time.
     pub async fn finish(&mut self) {
         let channels = std::mem::take(&mut self.channels);
         let mut tasks: Vec<JoinSet<()>> = vec![];
-        for Told { task, .. } in channels {
+        for Running { task, .. } in channels {
             tasks.push(task);
         }
         let ends = tasks.iter_mut().map(JoinSet::join_next);
@@ -119,7 +121,7 @@ impl Notifications {
     }
 }
 
-impl Told {
+impl Running {
     fn start(channel: Channel, counters: Arc<Counters>) -> Self {
         let name = channel.name;
         let (show, shown) = watch::channel(Troubles::new());
@@ -139,7 +141,7 @@ impl Told {
         };
         let mut task = JoinSet::new();
         task.spawn(channel.run(shown, report));
-        Told {
+        Running {
             name,
             show,
             failing,
@@ -204,7 +206,7 @@ impl Daemon {
             .await
     }
 
-    /// Shows the channels what there is to tell.
+    /// Gives the channels the open errors.
     pub(super) fn notify_people(&self) {
         self.notifications
             .show(&self.office.conditions, &self.instance);

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::Settings;
-use crate::ops::secret::{Known, Secret};
+use crate::ops::known::Known;
+use crate::ops::secret::Secret;
 use crate::ops::status::Status;
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::{Journal, JournalRead};
@@ -53,7 +54,6 @@ pub async fn read(settings: &Settings, instance: &str) -> Result<Status, OpenErr
     }
     let around = Surroundings {
         able_since: Timestamp::MIN,
-        waiting: false,
         progress: false,
         instance,
         now,
@@ -97,22 +97,12 @@ async fn read_all(
 /// A secret that left the configuration, as long as it left something.
 fn leftover<'a>(record: &'a Record, instance: &'a str, now: Timestamp) -> Option<Known<'a>> {
     let known = Known {
-        name: &record.name,
-        coordinates: &record.coordinates,
         configured: false,
-        enabled: false,
         read: true,
         record: Some(record),
-        unusable: None,
-        failing: None,
-        unserved_since: None,
-        progress: false,
-        waiting: false,
-        next: None,
-        next_try: None,
-        because: "it is not in the configuration any more",
-        instance,
+        because: "it is no longer in the configuration",
         now,
+        ..Known::nothing(&record.name, &record.coordinates, instance)
     };
     record.closed_at.is_none().then_some(known)
 }

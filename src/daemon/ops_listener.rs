@@ -1,7 +1,6 @@
 //! The ops listener's daemon: opened at the start, opened again when its configuration changes, and tried again while it cannot be opened.
 //! Rotation never waits for it.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::clock;
@@ -47,14 +46,5 @@ impl Daemon {
         }
         self.office.conditions.set(Subject::Listener, vec![]);
         self.next_listen = Instant::now();
-    }
-
-    /// Shows every secret anew, and none that is gone.
-    pub(super) fn show_all(&mut self) {
-        let here = self.roster.keys().cloned();
-        let all: BTreeSet<String> = self.status_cache.names().into_iter().chain(here).collect();
-        for name in all {
-            self.publish(&name);
-        }
     }
 }

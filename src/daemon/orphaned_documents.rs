@@ -103,8 +103,7 @@ impl Daemon {
                     let mut entry = Entry::new(Arc::new(plan), None);
                     entry.known = Some(known);
                     self.roster.insert(record.name.clone(), entry);
-                    self.publish(&record.name);
-                    self.rearm(&record.name, clock::now());
+                    self.update(&record.name, clock::now());
                 }
                 None if record.is_finished() => {}
                 None => conditions.push(homeless(&record)),
@@ -156,7 +155,7 @@ fn leaver_plan(settings: &Settings, record: &Record) -> Option<Plan> {
 fn homeless(record: &Record) -> Condition {
     let ids: Vec<&str> = record.retiring.iter().map(|e| e.id.as_str()).collect();
     let message = format!(
-        "{} is not in the configuration any more, and no environment has the URL {}, where its former tokens [{}] are to be ended: configure \
+        "{} is no longer in the configuration, and no environment has the URL {}, where its former tokens [{}] are to be ended: configure \
          that environment until they are gone, or delete them there by hand and then the journal document",
         record.name,
         record.coordinates.base_url,

@@ -74,8 +74,8 @@ impl Daemon {
         }
     }
 
-    /// Vault (no name) or an environment is back: what waited is judged anew, since its due time may have passed, and a look is taken at
-    /// everything.
+    /// Vault (no name) or an environment is back: the due times of what waited are computed again, since they may have passed, and
+    /// everything is looked at.
     fn returned(&mut self, environment: Option<&str>) {
         let now = clock::now();
         for name in self.settings.environments.keys() {
@@ -116,7 +116,12 @@ impl Daemon {
             self.ready = true;
             systemd::ready(&status);
             let message = match &self.listener {
-                Some(listener) => format!("ready: {status}; told at http://{}", listener.address()),
+                Some(listener) => {
+                    format!(
+                        "ready: {status}; status page at http://{}",
+                        listener.address()
+                    )
+                }
                 None => format!("ready: {status}"),
             };
             Line::new(EventName::DaemonReady, message).write();

@@ -1,6 +1,6 @@
 //! Which secrets there are: the roster and the engine's groups are brought in line with the configuration, at the start and at a reload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,10 +55,10 @@ impl Daemon {
             let entry = Entry::new(Arc::new(settings.plan.clone()), Some(settings));
             self.roster.insert(name, entry);
         }
-        self.show_all();
-        for name in self.status_cache.names() {
-            self.note_holder(&name);
-            self.rearm(&name, now);
+        let before = self.status_cache.names().into_iter();
+        let all: BTreeSet<String> = before.chain(self.roster.keys().cloned()).collect();
+        for name in all {
+            self.update(&name, now);
         }
     }
 
@@ -115,7 +115,7 @@ impl Daemon {
         }
     }
 
-    /// Every problem is told once, and that there are some for as long as it lasts.
+    /// Logs each problem once; the first one stays an open condition until a reload succeeds.
     fn reject(&self, problems: &str) {
         let mut first = None;
         for problem in problems.lines().filter(|line| !line.is_empty()) {
@@ -157,6 +157,12 @@ impl Daemon {
                 .set_environments(settings.environments.keys());
             // What is under way still asks the old ones.
             self.background = Background::default();
+            self.sweeps.clear();
+            for name in self.settings.environments.keys() {
+                if !settings.environments.contains_key(name) {
+                    self.office.conditions.forget_environment(name);
+                }
+            }
             if settings.journal != self.settings.journal {
                 self.installation = None;
                 self.status_cache.recovered(false);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::SecretSettings;
-use crate::ops::secret::{self, Failing, Unusable};
+use crate::ops::known::{Failing, Known, Unusable};
 use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Next};
 use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind, Service};
@@ -71,21 +71,19 @@ pub struct Entry {
     /// Its runs fail without being able to record that.
     failing: Option<Failing>,
     /// When one of its conditions may open by the passing of time alone.
-    pub judged_again_at: Option<Timestamp>,
+    pub next_evaluation: Option<Timestamp>,
 }
 
 /// What is around a secret when its conditions are computed.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// Since when its rotations can be done.
+    /// Since when its work can be done.
     pub able_since: Timestamp,
-    /// Vault or its environment is unavailable, or the clocks disagree.
-    pub waiting: bool,
     /// It is in the queue, and other secrets of its environment are worked on.
     pub progress: bool,
     /// This process.
     pub instance: &'a str,
-    /// The time.
+    /// Up to when a delay counts.
     pub now: Timestamp,
 }
 
@@ -116,13 +114,13 @@ impl Entry {
             tries: 0,
             unusable: None,
             failing: None,
-            judged_again_at: None,
+            next_evaluation: None,
         }
     }
 
     /// What is known of it, to compute its conditions and its state from.
-    pub fn facts<'a>(&'a self, name: &'a str, around: &Surroundings<'a>) -> secret::Known<'a> {
-        secret::Known {
+    pub fn facts<'a>(&'a self, name: &'a str, around: &Surroundings<'a>) -> Known<'a> {
+        Known {
             name,
             coordinates: &self.plan.coordinates,
             configured: self.settings.is_some(),
@@ -135,7 +133,7 @@ impl Entry {
                 .input(around.now, around.able_since)
                 .and_then(|input| due::unserved_since(&input)),
             progress: around.progress && self.failing.is_none(),
-            waiting: around.waiting,
+            able_since: around.able_since,
             next: self.due.as_ref().map(|due| due.at),
             next_try: self.not_before,
             because: &self.because,
@@ -154,7 +152,7 @@ impl Entry {
         Some(&self.record()?.current.as_ref()?.id)
     }
 
-    /// Why only a person brings it further; none = it goes on by itself.
+    /// Why only a person can resolve it; none = it continues automatically.
     pub fn stuck(&self) -> Option<&Reason> {
         let failure = self.record()?.health.failure.as_ref()?;
         failure.retry_at.is_none().then_some(&failure.reason)
@@ -170,7 +168,7 @@ impl Entry {
         self.due.is_none() || self.is_overtaken(now)
     }
 
-    /// A retry goes on until the next due time, which has come.
+    /// The next due time has come, which ends a retry.
     fn is_overtaken(&self, now: Timestamp) -> bool {
         let (Some(instant), Some(settings)) = (self.retrying, &self.settings) else {
             return false;
@@ -194,7 +192,7 @@ impl Entry {
             }
             JournalRead::Absent { cas } => {
                 self.know(Some(JournalSnapshot { cas, record: None }));
-                self.because = "it has no journal document yet; a daemon records it".to_owned();
+                self.because = "it has no journal document yet; a daemon creates it".to_owned();
             }
             JournalRead::Unreadable { why } => {
                 self.find_unusable(EventName::JournalUnreadable, why, now);
@@ -210,7 +208,7 @@ impl Entry {
         }
     }
 
-    /// Computes anew when it is due; tells a due time that was just found to be skipped. Not for a run that waits for a retry: it keeps
+    /// Recomputes when it is due; returns a due time that was just found to be skipped. Not for a run that waits for a retry: it keeps
     /// its instant until the next due time.
     pub fn plan_next(&mut self, now: Timestamp, able_since: Timestamp) -> Option<Timestamp> {
         if self.is_overtaken(now) {
@@ -274,8 +272,14 @@ impl Entry {
         self.unusable = Some(Unusable { event, why, since });
     }
 
-    /// A run failed without being able to record that.
-    fn fail(&mut self, error: CallError, now: Timestamp) {
+    /// A run failed without being able to record that; it is retried later and later.
+    fn retry_after(&mut self, error: CallError, now: Timestamp) {
+        let wait = retry::wait(self.tries, error.retry_after, fastrand::u64(..));
+        self.tries += 1;
+        self.pause(wait, now);
+        // What it was to look at is still to be looked at.
+        self.doubt |= self.hinted.0;
+        self.glance |= self.hinted.1;
         let before = self.failing.take();
         self.failing = Some(Failing {
             since: before.as_ref().map_or(now, |before| before.since),
@@ -284,11 +288,17 @@ impl Entry {
         });
     }
 
+    /// The next run comes after this time and not before.
+    fn pause(&mut self, wait: Duration, now: Timestamp) {
+        self.wake = Some(now.checked_add(wait).unwrap_or(now));
+        self.not_before = self.wake;
+    }
+
     /// When it wants to be looked at next, without a tick of the engine: for a clean-up, a retry, an expiry, a missed run, or a due time
     /// whose jitter is running.
     pub fn alarm(&self, now: Timestamp) -> Option<Timestamp> {
         let due = self.due.as_ref().filter(|due| {
-            // A firing that lies ahead is the engine's to tell.
+            // The engine reports a firing that lies ahead.
             due.trigger != due::Trigger::Schedule || due.instant <= now
         });
         let first = due.map(|due| due.at).into_iter().chain(self.wake).min();
@@ -353,13 +363,12 @@ impl Entry {
             self.failing = None;
         }
         let instant = self.due.as_ref().map(|due| due.instant);
-        let after = |wait: Duration| now.checked_add(wait).unwrap_or(now);
         match result {
             RunResult::Done { wake } => {
                 self.tries = 0;
                 self.retrying = None;
                 self.wake = *wake;
-                // A failure that is to be retried, and what it was due for is not due any more (the schedule changed): somebody must own it.
+                // The schedule changed, so nothing is due, but a recorded failure is still to be retried.
                 let failure = self
                     .record()
                     .and_then(|record| record.health.failure.as_ref());
@@ -380,8 +389,7 @@ impl Entry {
                 self.watch = Some(*observation);
                 self.retrying = None;
                 // A little later, so that the claim has lapsed by then.
-                self.wake = Some(after(*recheck + Duration::from_millis(50)));
-                self.not_before = self.wake;
+                self.pause(*recheck + Duration::from_millis(50), now);
             }
             RunResult::Failed { retry_at, .. } => {
                 self.retrying = retry_at.and(instant);
@@ -389,43 +397,32 @@ impl Entry {
                 self.not_before = *retry_at;
                 if retry_at.is_none() {
                     // A refusal is asked again less and less often.
-                    let calm = after(retry::wait(self.tries, None, fastrand::u64(..)));
+                    let wait = retry::wait(self.tries, None, fastrand::u64(..));
+                    let calm = now.checked_add(wait).unwrap_or(now);
                     self.tries += 1;
                     self.wake = self.left_to_do(calm).map(|at| at.max(calm));
                 }
             }
             RunResult::Retry(error) => {
-                // What it was to look at is still to be looked at.
-                self.doubt |= self.hinted.0;
-                self.glance |= self.hinted.1;
                 if error.kind == ErrorKind::Refused {
                     // What may not be read has nothing that could be known.
                     self.held.get_or_insert(None);
                 }
-                self.fail(error.clone(), now);
-                let wait = retry::wait(self.tries, error.retry_after, fastrand::u64(..));
-                self.tries += 1;
                 self.retrying =
                     instant.filter(|_| self.due.as_ref().is_some_and(|due| due.at <= now));
-                self.wake = Some(after(wait));
-                self.not_before = self.wake;
+                self.retry_after(error.clone(), now);
             }
-            RunResult::JournalUnreadable(why) | RunResult::JournalImplausible(why) => {
-                let event = match result {
-                    RunResult::JournalImplausible(_) => EventName::JournalImplausible,
-                    _ => EventName::JournalUnreadable,
-                };
-                self.find_unusable(event, why.clone(), now);
-                self.wake = Some(after(UNREADABLE));
-                self.not_before = self.wake;
+            RunResult::JournalUnreadable(why) => {
+                self.find_unusable(EventName::JournalUnreadable, why.clone(), now);
+                self.pause(UNREADABLE, now);
+            }
+            RunResult::JournalImplausible(why) => {
+                self.find_unusable(EventName::JournalImplausible, why.clone(), now);
+                self.pause(UNREADABLE, now);
             }
             RunResult::InternalError(why) => {
                 let error = CallError::new(Service::Vault, ErrorKind::Transient, why.as_str());
-                self.fail(error, now);
-                let wait = retry::wait(self.tries, None, fastrand::u64(..));
-                self.tries += 1;
-                self.wake = Some(after(wait));
-                self.not_before = self.wake;
+                self.retry_after(error, now);
             }
             RunResult::DryRun(_) | RunResult::Refused(_) => {}
         }

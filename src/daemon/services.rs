@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::ops::condition::Condition;
 use crate::ops::metrics::Counters;
 use crate::ops::status;
-use rotation::error::{CallError, Service};
+use rotation::error::{CallError, ErrorKind, Service};
 use rotation::request;
 
 use super::circuit_breaker::{CircuitBreaker, Outage, Return, is_outage};
@@ -68,6 +68,8 @@ impl Services {
         let Some(breaker) = breaker else { return };
         match error {
             Some(error) if is_outage(error) => breaker.fail(error),
+            // It may not even have been sent.
+            Some(error) if error.kind == ErrorKind::RateLimited => {}
             _ => breaker.succeed(),
         }
     }

@@ -41,7 +41,7 @@ impl Daemon {
             "stopped; nothing is in flight".to_owned()
         };
         self.login_stop.cancel();
-        // Who finds its token revoked would log in anew.
+        // Before the token is revoked: they would log in again.
         self.background = Background::default();
         self.runs.abort_all();
         self.notify_people();

@@ -11,11 +11,13 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
+use crate::ops::condition::Condition;
 use crate::ops::metrics::Counters;
 use crate::ops::secret::Secret;
 use crate::ops::status::{self, Reload, Status};
 use crate::ops::{Recheck, Source};
 use crate::telemetry;
+use rotation::event::EventName;
 
 use super::conditions::Conditions;
 use super::job::Office;
@@ -42,7 +44,6 @@ pub struct StatusCache {
     counters: Arc<Counters>,
     services: Arc<Services>,
     conditions: Arc<Conditions>,
-    clocks_disagree: AtomicBool,
     secrets: Mutex<BTreeMap<String, Arc<Secret>>>,
     reload: Mutex<Reload>,
     /// Logged in, and every secret was looked at once.
@@ -65,7 +66,6 @@ impl StatusCache {
             counters: office.counters.clone(),
             services: office.services.clone(),
             conditions: office.conditions.clone(),
-            clocks_disagree: AtomicBool::new(false),
             secrets: Mutex::default(),
             reload: Mutex::new(Reload {
                 at: now,
@@ -88,21 +88,17 @@ impl StatusCache {
         };
     }
 
-    /// Whether the clock of a server disagrees, so that nothing begins.
-    pub fn clocks_disagree(&self, is: bool) {
-        self.clocks_disagree.store(is, Ordering::Relaxed);
-    }
-
-    /// What the secrets of an environment wait for.
-    fn waits_for(&self, environment: &str) -> Option<String> {
+    /// What the secrets of an environment wait for, with these conditions open.
+    fn waits_for(&self, environment: &str, open: &[Condition]) -> Option<String> {
         if let Some((service, outage)) = self.services.waits_for(environment) {
             return Some(format!(
                 "{service} since {:.0}: {}",
                 outage.since, outage.what
             ));
         }
-        let disagree = self.clocks_disagree.load(Ordering::Relaxed);
-        disagree.then(|| "the clocks to agree (`clock_skew`)".to_owned())
+        let skew = EventName::ClockSkew.as_str();
+        let disagree = open.iter().any(|condition| condition.kind == skew);
+        disagree.then(|| format!("the clocks to agree (`{skew}`)"))
     }
 
     /// The names that are shown.
@@ -143,13 +139,14 @@ impl Source for StatusCache {
         let readiness = self.readiness();
         let shared: Vec<Arc<Secret>> = lock(&self.secrets).values().cloned().collect();
         let now = clock::now();
+        let conditions = self.conditions.all();
         let mut waits: BTreeMap<String, Option<String>> = BTreeMap::new();
         let mut secrets = Vec::with_capacity(shared.len());
         for secret in shared {
             let mut secret = Secret::clone(&secret);
             let waits = waits
                 .entry(secret.environment.clone())
-                .or_insert_with(|| self.waits_for(&secret.environment));
+                .or_insert_with(|| self.waits_for(&secret.environment, &conditions));
             if let Some(what) = waits {
                 secret.wait_for(what, now);
             }
@@ -168,7 +165,7 @@ impl Source for StatusCache {
             services: self.services.show(),
             ..Status::new(now)
         }
-        .with(self.conditions.all(), secrets)
+        .with(conditions, secrets)
     }
 
     fn readiness(&self) -> Result<String, String> {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
 use crate::ops::condition::Condition;
-use crate::ops::secret::PATIENCE;
+use crate::ops::known::PATIENCE;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
 use rotation::ports::TokenIssuer;
@@ -35,8 +35,8 @@ pub(super) struct Sweep {
     next: Instant,
     /// Since when none was completed, how many failed, and the last error.
     failing: Option<(Timestamp, u32, CallError)>,
-    /// The environment was listed without telling its time.
-    tells_no_time: bool,
+    /// The environment was listed, and no answer of it had a `Date`.
+    sends_no_time: bool,
 }
 
 impl Default for Sweep {
@@ -44,7 +44,7 @@ impl Default for Sweep {
         Sweep {
             next: Instant::now(),
             failing: None,
-            tells_no_time: false,
+            sends_no_time: false,
         }
     }
 }
@@ -57,10 +57,10 @@ impl Sweep {
         }
     }
 
-    fn completed(&mut self, interval: Duration, tells_no_time: bool) {
+    fn completed(&mut self, interval: Duration, sends_no_time: bool) {
         self.next = Instant::now() + interval;
         self.failing = None;
-        self.tells_no_time = tells_no_time;
+        self.sends_no_time = sends_no_time;
     }
 
     fn failed(&mut self, error: CallError, interval: Duration, now: Timestamp) {
@@ -75,13 +75,13 @@ impl Sweep {
         &self,
         environment: &str,
         interval: Duration,
-        waiting: bool,
-        now: Timestamp,
+        until: Timestamp,
     ) -> Vec<Condition> {
+        let now = clock::now();
         let patience = SignedDuration::try_from(interval * 3).unwrap_or(PATIENCE);
         let failing = self.failing.as_ref().filter(|(since, _, error)| {
-            let lasts = since.duration_until(now) >= patience.min(PATIENCE);
-            !waiting && (error.kind == ErrorKind::Refused || lasts)
+            let lasts = since.duration_until(until) >= patience.min(PATIENCE);
+            error.kind == ErrorKind::Refused || lasts
         });
         let failing = failing.map(|(since, attempts, error)| {
             let message = format!(
@@ -94,7 +94,7 @@ impl Sweep {
             Condition::new(EventName::SweepFailing, message, *since)
                 .tried(*attempts, &error.what, next_try)
         });
-        let no_time = self.tells_no_time.then(|| {
+        let no_time = self.sends_no_time.then(|| {
             let message = format!(
                 "environment {environment} sends no time (`Date` header), so the clocks cannot be compared and old tokens are neither \
                  disabled nor deleted; a proxy in between may remove the header"
@@ -115,10 +115,9 @@ impl Daemon {
         }
         if self.next_refresh <= Instant::now() {
             self.next_refresh = Instant::now() + self.settings.daemon.sweep;
-            self.refresh("look back", |_| true, Daemon::check_journal_retention);
+            self.refresh("refresh", |_| true, Daemon::check_journal_retention);
         }
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
-        self.sweeps.retain(|name, _| names.contains(name));
         for environment in names {
             let sweep = self.sweeps.entry(environment.clone()).or_default();
             if sweep.next <= Instant::now() && self.office.services.can_start(&environment) {
@@ -147,17 +146,20 @@ impl Daemon {
             services.called(&environment, "look_up", management.as_ref().err());
             let at = clock::now();
             let listed = match &management {
-                Ok(_) => issuer.inner().list(|id| current.contains(id)).await,
+                Ok(_) => {
+                    let listed = issuer.inner().list(|id| current.contains(id)).await;
+                    // A listing that fails while other calls succeed is the sweep's problem, not an outage.
+                    services.count(&environment, listed.as_ref().err());
+                    listed
+                }
                 Err(error) => Err(error.clone()),
             };
-            // A listing that fails while other calls succeed is the sweep's problem, not an outage.
-            services.count(&environment, listed.as_ref().err());
-            let tells_no_time = issuer.inner().clock().skew().is_none();
+            let sends_no_time = issuer.inner().clock().skew().is_none();
             Box::new(move |daemon: &mut Daemon| {
                 if let Ok(info) = management {
                     daemon.watch_management(&environment, &info);
                 }
-                daemon.swept(&environment, at, listed, tells_no_time);
+                daemon.swept(&environment, at, listed, sends_no_time);
             }) as Apply
         });
     }
@@ -167,27 +169,26 @@ impl Daemon {
         environment: &str,
         at: Timestamp,
         listed: Result<Vec<TokenInfo>, CallError>,
-        tells_no_time: bool,
+        sends_no_time: bool,
     ) {
         let interval = self.settings.daemon.sweep;
         let sweep = self.sweeps.entry(environment.to_owned()).or_default();
         match listed {
             Ok(tokens) => {
-                sweep.completed(interval, tells_no_time);
+                sweep.completed(interval, sends_no_time);
                 self.compare(environment, at, tokens);
             }
             Err(error) => sweep.failed(error, interval, clock::now()),
         }
-        self.judge_sweeps();
+        self.publish_sweeps();
     }
 
     /// Computes what is open about the sweeps.
-    pub(super) fn judge_sweeps(&self) {
-        let now = clock::now();
+    pub(super) fn publish_sweeps(&self) {
         for (environment, sweep) in &self.sweeps {
-            let waiting = !self.office.services.can_start(environment);
             let interval = self.settings.daemon.sweep;
-            let conditions = sweep.conditions(environment, interval, waiting, now);
+            let until = self.delays_count_until(environment);
+            let conditions = sweep.conditions(environment, interval, until);
             let subject = Subject::Sweep(environment.clone());
             self.office.conditions.set(subject, conditions);
         }
@@ -270,26 +271,26 @@ fn ends_soon(token: &TokenInfo, now: Timestamp) -> Option<Timestamp> {
     (now.duration_until(end) < least).then_some(end)
 }
 
-/// Whether the local clock and the servers' agree, as far as they returned their time; this environment is asked if it did not yet. A
-/// disagreement is one ERROR until it is resolved.
+/// Whether the local clock and the servers' agree, as far as they returned their time; this environment is asked if it did not yet.
 pub(super) async fn clock_state(office: &Office, environment: &str) -> request::Clock {
     let Ok(issuer) = office.wired.issuer(environment) else {
         return request::Clock::Unknown;
     };
     let clock = issuer.inner().clock();
     if clock.skew().is_none() {
-        // Whatever it answers, it tells its time.
+        // Any answer has its time.
         let _ = issuer.probe_known_token().await;
     }
-    let told = clock.skew().is_some();
-    match (all_agree(office), told) {
+    let known = clock.skew().is_some();
+    match (all_agree(office), known) {
         (false, _) => request::Clock::Disagrees,
         (true, false) => request::Clock::Unknown,
         (true, true) => request::Clock::Agrees,
     }
 }
 
-fn all_agree(office: &Office) -> bool {
+/// Whether the clocks agree; a disagreement is an open condition.
+pub(super) fn all_agree(office: &Office) -> bool {
     let now = clock::now();
     let clocks = office.wired.clocks().into_iter();
     let disagree = clocks.filter_map(|(name, clock)| {

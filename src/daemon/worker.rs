@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::clock;
+use crate::ops::condition::Condition;
 use crate::schedule::ticker::GroupId;
 use crate::telemetry::Line;
 use rotation::command::RunResult;
-use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
 use rotation::request::{Epochs, Goal, Hints, Holder, Known};
 use rotation::runner::Ended;
@@ -80,7 +80,7 @@ impl Daemon {
         }
     }
 
-    /// Computes anew when a secret is due.
+    /// Recomputes when a secret is due.
     pub(super) fn plan(&mut self, name: &str, now: Timestamp) {
         let Some(entry) = self.roster.get_mut(name) else {
             return;
@@ -255,11 +255,12 @@ impl Daemon {
                 Line::new(EventName::InternalError, what)
                     .secret(&name, "")
                     .write();
-                let error = CallError::new(Service::Vault, ErrorKind::Transient, what);
+                let condition = Condition::new(EventName::InternalError, what, clock::now());
+                self.office.conditions.reported(condition.secret(&name, ""));
                 (
                     name,
                     Ended {
-                        result: RunResult::Retry(error),
+                        result: RunResult::InternalError(what.to_owned()),
                         journal: None,
                         reports: vec![],
                     },
@@ -337,8 +338,7 @@ path = "b"
 schedule = "@daily"
 "#;
 
-    #[tokio::test]
-    async fn a_panic_ends_one_run_which_is_tried_again() {
+    async fn daemon() -> Daemon {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("dtrotate.toml");
@@ -353,7 +353,25 @@ schedule = "@daily"
         let settings = load(&file, &options).unwrap_or_else(|_| panic!("it is valid"));
         let (ticker, _ticks) = Ticker::start(Groups::new()).await.unwrap();
         let reload = Arc::new(|| Err(String::new()));
-        let mut daemon = Daemon::new(settings, "i".into(), reload, ticker).unwrap();
+        Daemon::new(settings, "i".into(), reload, ticker).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_is_gone_keeps_no_token_from_retiring() {
+        let mut daemon = daemon().await;
+        let url = daemon.roster["a"].plan.coordinates.base_url.clone();
+        assert!(daemon.holders.index(&url).is_none(), "a and b are unknown");
+        daemon.settings.secrets.clear();
+        daemon.settings.environments.clear();
+        daemon.enroll();
+        assert!(daemon.roster.is_empty());
+        assert!(daemon.holders.index(&url).is_some());
+        assert!(daemon.queue.take(|_| true).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_run_which_is_tried_again() {
+        let mut daemon = daemon().await;
         daemon.queue.add("a", "prod");
         assert_eq!(daemon.queue.take(|_| true).as_deref(), Some("a"));
         let handle = daemon.runs.spawn(async { panic!("a fault") });
@@ -366,5 +384,7 @@ schedule = "@daily"
         assert!(entry.alarm(now).unwrap() > now, "after a while");
         assert!(!daemon.roster["b"].looked, "the other one is not concerned");
         assert!(daemon.running.is_empty());
+        let open = daemon.office.conditions.all();
+        assert_eq!(open[0].kind, "internal_error", "P8: it is shown");
     }
 }

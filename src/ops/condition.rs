@@ -259,8 +259,8 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         EventName::ClockUnknown,
-        "an environment was listed without an answer that tells the time",
-        "an answer of the environment tells the time",
+        "an environment was listed, and no answer had a `Date` header",
+        "an answer of the environment has a `Date` header",
         NEEDS_HUMAN,
     ),
     kind(

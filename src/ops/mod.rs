@@ -8,6 +8,7 @@ pub mod condition;
 #[cfg(test)]
 mod fixture;
 pub mod humanize;
+pub mod known;
 pub mod listener;
 pub mod metrics;
 mod page;

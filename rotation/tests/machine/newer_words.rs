@@ -183,7 +183,7 @@ fn unknown_reasons_and_origins_are_kept_until_they_are_over() {
     assert_eq!(after["retiring"][0]["state"], "quarantine", "{after}");
     assert_eq!(after["retiring"][0]["proof"], json!({"listing": 7}));
     assert_eq!(after["failure"]["reason"], word);
-    // It is over when a rotation succeeds.
+    // A rotation that succeeds resolves it.
     let ended = world.run_at(10, request(by_schedule(9)));
     assert_eq!(ended.events(), [EventName::RotationSucceeded]);
     assert_eq!(world.document().health.failure, None);

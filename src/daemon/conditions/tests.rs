@@ -186,3 +186,26 @@ fn p8_a_cause_that_is_found_again_under_another_kind_is_not_written_again() {
         assert_eq!(written.take().len(), 1, "its end");
     });
 }
+
+#[test]
+fn p8_a_warning_that_becomes_an_error_is_written() {
+    with_conditions(|conditions, written| {
+        let of = |event| condition(event, "503").secret("a", "prod");
+        conditions.set_secret("a", vec![of(EventName::RotationFailed).warning()]);
+        conditions.set_secret("a", vec![of(EventName::RotationStuck)]);
+        assert_eq!(written.take(), ["ERROR rotation_stuck 503"]);
+    });
+}
+
+#[test]
+fn an_environment_that_is_gone_has_no_condition() {
+    with_conditions(|conditions, written| {
+        for subject in [Subject::Sweep, Subject::ManagementToken] {
+            let failing = condition(EventName::SweepFailing, "503").environment("prod");
+            conditions.set(subject("prod".to_owned()), vec![failing]);
+        }
+        written.take();
+        conditions.forget_environment("prod");
+        assert!(conditions.all().is_empty() && written.take().is_empty());
+    });
+}

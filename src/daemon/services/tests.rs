@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use super::super::circuit_breaker::BLIP;
 use super::*;
-use rotation::error::ErrorKind;
 
 fn services() -> Services {
     Services::new(&["prod".to_owned()], Arc::default())
@@ -83,4 +82,14 @@ fn a_refused_call_that_is_followed_by_a_success_hurries_nothing() {
     services.called("prod", "read", None);
     assert_eq!(services.take_returns(), [(None, Return::AfterBlip)]);
     assert_eq!(services.last_vault_outage(), None);
+}
+
+#[test]
+fn a_rate_limit_neither_begins_nor_ends_an_outage() {
+    let services = services();
+    services.called("prod", "read", Some(&failed(ErrorKind::RateLimited)));
+    assert_eq!(services.vault_outage(), None);
+    services.called("prod", "read", Some(&failed(ErrorKind::Transient)));
+    services.called("prod", "read", Some(&failed(ErrorKind::RateLimited)));
+    assert!(services.vault_outage().is_some());
 }

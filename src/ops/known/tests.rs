@@ -2,9 +2,13 @@
 
 use rotation::marker::Epoch;
 use rotation::plan::Kind;
-use rotation::record::{Current, EntryFailure, EntryReason, Failure, Invalid, Origin};
+use rotation::record::{
+    Current, EntryFailure, EntryReason, Failure, Invalid, Origin, RetiringState,
+};
+use rotation::token::TokenId;
 use serde_json::Map;
 
+use super::super::secret::Secret;
 use super::*;
 
 fn at(minute: i64) -> Timestamp {
@@ -43,8 +47,8 @@ fn record() -> Record {
     record
 }
 
-fn retiring(due: Timestamp) -> Entry {
-    Entry {
+fn retiring(due: Timestamp) -> Retiring {
+    Retiring {
         id: TokenId::new("dt0c01.OLD"),
         state: RetiringState::Grace,
         base: 1,
@@ -68,34 +72,24 @@ fn failing(since: Timestamp, kind: ErrorKind) -> Failing {
     Failing {
         since,
         attempts: 7,
-        error: CallError::new(Called::Vault, kind, "500 on reading secret/a"),
+        error: CallError::new(Service::Vault, kind, "500 on reading secret/a"),
     }
 }
 
-/// Judges what `change` made of a healthy secret, at minute 0.
-fn judge(record: &Record, change: impl for<'a> FnOnce(&mut Known<'a>)) -> (Vec<Condition>, Secret) {
-    let coordinates = coordinates();
-    let mut known = Known {
-        name: "a",
-        coordinates: &coordinates,
-        configured: true,
-        enabled: true,
+/// A healthy secret, at minute 0.
+fn known(record: &Record) -> Known<'_> {
+    Known {
         read: true,
         record: Some(record),
-        unusable: None,
-        failing: None,
-        unserved_since: None,
-        progress: false,
-        waiting: false,
         next: Some(at(60)),
-        next_try: None,
-        because: "next by schedule",
-        instance: "i",
         now: at(0),
-    };
-    change(&mut known);
+        ..Known::nothing(&record.name, &record.coordinates, "i")
+    }
+}
+
+fn evaluate(known: &Known<'_>) -> (Vec<Condition>, Secret) {
     let conditions = known.conditions();
-    let secret = Secret::of(&known, &conditions);
+    let secret = Secret::of(known, &conditions);
     (conditions, secret)
 }
 
@@ -105,24 +99,26 @@ fn kinds(conditions: &[Condition]) -> Vec<&str> {
 
 #[test]
 fn a_healthy_secret_has_no_condition() {
-    let (conditions, secret) = judge(&record(), |_| {});
+    let (conditions, secret) = evaluate(&known(&record()));
     assert_eq!(conditions, []);
     assert_eq!((secret.state, secret.next), (State::Healthy, Some(at(60))));
 }
 
 #[test]
 fn p10_a_rotation_that_is_not_done_is_reported_after_five_minutes_whatever_the_cause() {
+    let record = record();
     for (minutes, state) in [(-4, State::Healthy), (-5, State::Overdue)] {
-        let (conditions, secret) = judge(&record(), |known| {
-            known.unserved_since = Some(at(minutes));
+        let (conditions, secret) = evaluate(&Known {
+            unserved_since: Some(at(minutes)),
+            ..known(&record)
         });
         assert_eq!(secret.state, state, "{conditions:?}");
     }
-    let fails = failing(at(-2), ErrorKind::RateLimited);
-    let (conditions, _) = judge(&record(), |known| {
-        known.unserved_since = Some(at(-6));
-        known.failing = Some(Box::leak(Box::new(fails)));
-        known.next_try = Some(at(1));
+    let (conditions, _) = evaluate(&Known {
+        unserved_since: Some(at(-6)),
+        failing: Some(&failing(at(-2), ErrorKind::RateLimited)),
+        next_try: Some(at(1)),
+        ..known(&record)
     });
     assert_eq!(kinds(&conditions), ["rotation_overdue"]);
     let overdue = &conditions[0];
@@ -136,10 +132,12 @@ fn p10_a_rotation_that_is_not_done_is_reported_after_five_minutes_whatever_the_c
 
 #[test]
 fn p10_a_rotation_in_a_queue_that_makes_progress_is_reported_after_an_hour() {
+    let record = record();
     for (minutes, count) in [(-59, 0), (-60, 1)] {
-        let (conditions, _) = judge(&record(), |known| {
-            known.unserved_since = Some(at(minutes));
-            known.progress = true;
+        let (conditions, _) = evaluate(&Known {
+            unserved_since: Some(at(minutes)),
+            progress: true,
+            ..known(&record)
         });
         assert_eq!(conditions.len(), count, "{minutes}");
     }
@@ -147,17 +145,31 @@ fn p10_a_rotation_in_a_queue_that_makes_progress_is_reported_after_an_hour() {
 
 #[test]
 fn an_outage_is_one_condition_of_the_service_and_its_secrets_wait() {
-    let fails = failing(at(-100), ErrorKind::Transient);
-    let (conditions, mut secret) = judge(&record(), |known| {
-        known.unserved_since = Some(at(-100));
-        known.failing = Some(Box::leak(Box::new(fails)));
-        known.next = Some(at(-100));
-        known.waiting = true;
+    let mut late = record();
+    late.retiring = vec![retiring(at(-50))];
+    // The outage began at minute -102.
+    let (conditions, mut secret) = evaluate(&Known {
+        unserved_since: Some(at(-100)),
+        failing: Some(&failing(at(-100), ErrorKind::Transient)),
+        next: Some(at(-100)),
+        now: at(-102),
+        ..known(&late)
     });
     assert_eq!(conditions, []);
     secret.wait_for("Vault since then: sealed", at(0));
     assert_eq!((secret.state, secret.next), (State::Waiting, None));
     assert_eq!(secret.because, "waiting for Vault since then: sealed");
+}
+
+#[test]
+fn p10_what_was_overdue_before_an_outage_stays_open_in_it() {
+    let record = record();
+    let (conditions, _) = evaluate(&Known {
+        unserved_since: Some(at(-100)),
+        now: at(-10),
+        ..known(&record)
+    });
+    assert_eq!(kinds(&conditions), ["rotation_overdue"]);
 }
 
 #[test]
@@ -167,28 +179,33 @@ fn what_is_worse_than_an_outage_or_not_concerned_stays_in_front_of_it() {
         since: at(-1),
         message: "it is dead".into(),
     });
-    let (_, mut secret) = judge(&invalid, |_| {});
+    let (_, mut secret) = evaluate(&known(&invalid));
     secret.wait_for("Vault", at(0));
     assert_eq!(secret.state, State::CurrentInvalid);
-    let (_, mut off) = judge(&record(), |known| known.enabled = false);
+    let record = record();
+    let (_, mut off) = evaluate(&Known {
+        enabled: false,
+        ..known(&record)
+    });
     off.wait_for("Vault", at(0));
     assert_eq!(off.state, State::SwitchedOff);
 }
 
 #[test]
 fn p10_a_secret_that_cannot_be_worked_on_is_reported_although_nothing_is_due() {
+    let record = record();
     for (minutes, expected) in [(-4, vec![]), (-5, vec!["secret_failing"])] {
-        let fails = failing(at(minutes), ErrorKind::Transient);
-        let (conditions, secret) = judge(&record(), |known| {
-            known.failing = Some(Box::leak(Box::new(fails)));
+        let (conditions, secret) = evaluate(&Known {
+            failing: Some(&failing(at(minutes), ErrorKind::Transient)),
+            ..known(&record)
         });
         assert_eq!(kinds(&conditions), expected);
         assert_eq!(secret.state, State::Retrying);
     }
-    let refused = failing(at(0), ErrorKind::Refused);
-    let (conditions, secret) = judge(&record(), |known| {
-        known.failing = Some(Box::leak(Box::new(refused)));
-        known.unserved_since = Some(at(-60));
+    let (conditions, secret) = evaluate(&Known {
+        failing: Some(&failing(at(0), ErrorKind::Refused)),
+        unserved_since: Some(at(-60)),
+        ..known(&record)
     });
     assert_eq!(kinds(&conditions), ["rotation_stuck"]);
     assert_eq!(conditions[0].reason.as_deref(), Some("vault_refused"));
@@ -199,19 +216,22 @@ fn p10_a_secret_that_cannot_be_worked_on_is_reported_although_nothing_is_due() {
 fn p10_a_retirement_that_is_not_done_is_reported_after_five_minutes() {
     let mut late = record();
     late.retiring = vec![retiring(at(-4))];
-    assert_eq!(judge(&late, |_| {}).0, []);
+    assert_eq!(evaluate(&known(&late)).0, []);
     late.retiring = vec![retiring(at(-5))];
-    let (conditions, _) = judge(&late, |_| {});
+    let (conditions, _) = evaluate(&known(&late));
     assert_eq!(kinds(&conditions), ["retirement_blocked"]);
     assert_eq!(conditions[0].reason.as_deref(), Some("overdue"));
     assert_eq!(conditions[0].subject.as_deref(), Some("dt0c01.OLD"));
-    for change in [
-        (|known| known.enabled = false) as fn(&mut Known<'_>),
-        |known| known.waiting = true,
-    ] {
-        assert_eq!(judge(&late, change).0, []);
-    }
-    assert_eq!(judge(&late, |known| known.configured = false).0.len(), 1);
+    let off = Known {
+        enabled: false,
+        ..known(&late)
+    };
+    assert_eq!(evaluate(&off).0, []);
+    let removed = Known {
+        configured: false,
+        ..known(&late)
+    };
+    assert_eq!(evaluate(&removed).0.len(), 1);
     // Retried again and again: since the first failure, although the next try lies ahead.
     late.retiring[0].due = at(10);
     late.retiring[0].failure = Some(EntryFailure {
@@ -220,13 +240,27 @@ fn p10_a_retirement_that_is_not_done_is_reported_after_five_minutes() {
         since: at(-30),
         attempts: 4,
     });
-    let (conditions, _) = judge(&late, |_| {});
+    let (conditions, _) = evaluate(&known(&late));
     assert_eq!(conditions[0].reason.as_deref(), Some("overdue"));
     assert_eq!(conditions[0].next_try, Some(at(10)));
     // Vault was restored from a backup: nothing is retired for a while.
     late.retiring[0] = retiring(at(-30));
     late.health.hold_until = Some(at(5));
-    assert_eq!(judge(&late, |_| {}).0, []);
+    assert_eq!(evaluate(&known(&late)).0, []);
+}
+
+#[test]
+fn what_became_due_while_nothing_could_be_done_is_not_overdue_at_once() {
+    let mut late = record();
+    late.retiring = vec![retiring(at(-600))];
+    for (minutes, count) in [(-4, 0), (-5, 1)] {
+        // The process was started so long ago.
+        let (conditions, _) = evaluate(&Known {
+            able_since: at(minutes),
+            ..known(&late)
+        });
+        assert_eq!(conditions.len(), count, "{minutes}");
+    }
 }
 
 #[test]
@@ -240,52 +274,37 @@ fn p8_a_failure_that_is_retried_is_a_warning_and_a_stuck_one_an_error() {
         count: 2,
         retry_at: Some(at(1)),
     });
-    let (conditions, secret) = judge(&failed, |_| {});
+    let (conditions, secret) = evaluate(&known(&failed));
     assert_eq!(kinds(&conditions), ["rotation_failed"]);
     assert!(!conditions[0].needs_human());
     assert_eq!((secret.state, secret.next), (State::Retrying, Some(at(1))));
     failed.health.failure.as_mut().unwrap().retry_at = None;
-    let (conditions, secret) = judge(&failed, |_| {});
+    let (conditions, secret) = evaluate(&known(&failed));
     assert!(conditions[0].needs_human() && secret.state == State::Stuck);
 }
 
 #[test]
 fn a_secret_that_was_not_read_yet_is_unknown_and_one_without_a_document_never_seen() {
-    let (_, secret) = judge(&record(), |known| {
-        (known.read, known.record) = (false, None);
-    });
-    assert_eq!(secret.state, State::Unknown);
-    let (_, secret) = judge(&record(), |known| known.record = None);
-    assert_eq!(secret.state, State::NeverSeen);
+    let coordinates = coordinates();
+    let unknown = Known::nothing("a", &coordinates, "i");
+    assert_eq!(evaluate(&unknown).1.state, State::Unknown);
+    let without = Known {
+        read: true,
+        ..unknown
+    };
+    assert_eq!(evaluate(&without).1.state, State::NeverSeen);
 }
 
 #[test]
 fn a_condition_that_time_alone_opens_is_looked_for_in_time() {
     let mut late = record();
     late.retiring = vec![retiring(at(20))];
-    let coordinates = coordinates();
-    let known = Known {
-        name: "a",
-        coordinates: &coordinates,
-        configured: true,
-        enabled: true,
-        read: true,
-        record: Some(&late),
-        unusable: None,
-        failing: None,
+    let due = Known {
         unserved_since: Some(at(0)),
-        progress: false,
-        waiting: false,
-        next: None,
-        next_try: None,
-        because: "",
-        instance: "i",
-        now: at(0),
+        ..known(&late)
     };
-    assert_eq!(known.judged_again_at(), Some(at(5)));
-    let idle = Known {
-        unserved_since: None,
-        ..known
-    };
-    assert_eq!(idle.judged_again_at(), Some(at(25)));
+    assert_eq!(due.next_evaluation(), Some(at(5)));
+    assert_eq!(known(&late).next_evaluation(), Some(at(25)));
+    late.retiring.clear();
+    assert_eq!(known(&late).next_evaluation(), Some(at(65)));
 }

@@ -1,0 +1,332 @@
+//! What is known of one secret, and the conditions and the state that follow from it. Pure: the time is an argument.
+
+use jiff::{SignedDuration, Timestamp};
+
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::event::EventName;
+use rotation::plan::Coordinates;
+use rotation::record::{Reason, Record};
+use rotation::retiring::Retiring;
+
+use super::condition::Condition;
+use super::secret::{State, next_step};
+
+/// A rotation, a retirement or a reading that is not done this long after it was due is reported.
+pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+/// The same while other work of the environment makes progress.
+pub const QUEUE_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+
+/// Why a document cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// `journal_unreadable` or `journal_implausible`.
+    pub event: EventName,
+    /// The sentence.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Runs that fail without being able to record that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// Since when.
+    pub since: Timestamp,
+    /// How many in a row.
+    pub attempts: u32,
+    /// The last error.
+    pub error: CallError,
+}
+
+impl Failing {
+    /// A person must change something.
+    fn is_refused(&self) -> bool {
+        self.error.kind == ErrorKind::Refused
+    }
+}
+
+/// What is known of one secret.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Where it is.
+    pub coordinates: &'a Coordinates,
+    /// It is in the configuration.
+    pub configured: bool,
+    /// It is switched on there.
+    pub enabled: bool,
+    /// Its document was read, or it is known that there is none.
+    pub read: bool,
+    /// Its journal document.
+    pub record: Option<&'a Record>,
+    /// Why its document cannot be used.
+    pub unusable: Option<&'a Unusable>,
+    /// Its runs fail.
+    pub failing: Option<&'a Failing>,
+    /// The rotation that is due and not done is so since then; jitter, outages and what is skipped do not count.
+    pub unserved_since: Option<Timestamp>,
+    /// Other work of its environment makes progress.
+    pub progress: bool,
+    /// Since when its work can be done: the start of the process, or the end of the last outage.
+    pub able_since: Timestamp,
+    /// When it is rotated next.
+    pub next: Option<Timestamp>,
+    /// No run before this.
+    pub next_try: Option<Timestamp>,
+    /// Why then, or why never.
+    pub because: &'a str,
+    /// Who asks: its own claims are not worth a word.
+    pub instance: &'a str,
+    /// Up to when a delay counts: now; the beginning of an outage, or when the clocks last agreed, while there is one or they do not.
+    pub now: Timestamp,
+}
+
+impl<'a> Known<'a> {
+    /// A configured secret of which nothing is known but where it is.
+    pub fn nothing(name: &'a str, coordinates: &'a Coordinates, instance: &'a str) -> Self {
+        Known {
+            name,
+            coordinates,
+            configured: true,
+            enabled: true,
+            read: false,
+            record: None,
+            unusable: None,
+            failing: None,
+            unserved_since: None,
+            progress: false,
+            able_since: Timestamp::MIN,
+            next: None,
+            next_try: None,
+            because: "",
+            instance,
+            now: Timestamp::MAX,
+        }
+    }
+
+    /// What is open about it.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let mut all = vec![];
+        all.extend(self.unusable.map(|unusable| {
+            let condition = Condition::new(unusable.event, &unusable.why, unusable.since);
+            self.about_secret(condition)
+        }));
+        all.extend(self.runs_fail());
+        let Some(record) = self.record.filter(|record| record.closed_at.is_none()) else {
+            return all;
+        };
+        all.extend(self.value_invalid(record));
+        all.extend(self.rotation_fails(record));
+        all.extend(self.overdue(record));
+        self.retirements(record, &mut all);
+        all
+    }
+
+    fn about_secret(&self, condition: Condition) -> Condition {
+        condition.secret(self.name, &self.coordinates.environment)
+    }
+
+    /// A refusal is reported at once; anything else when it has lasted.
+    fn runs_fail(&self) -> Option<Condition> {
+        let failing = self.failing?;
+        let error = &failing.error;
+        let condition = if failing.is_refused() {
+            let reason = match error.service {
+                Service::Vault => Reason::VaultRefused,
+                Service::Dynatrace => Reason::DynatraceRefused,
+            };
+            Condition::new(EventName::RotationStuck, &error.what, failing.since)
+                .reason(reason.as_str())
+        } else if failing.since.duration_until(self.now) < PATIENCE {
+            return None;
+        } else {
+            let message = format!(
+                "this secret could not be worked on since {:.0}: {}",
+                failing.since, error.what
+            );
+            Condition::new(EventName::SecretFailing, message, failing.since)
+        };
+        let condition = condition.tried(failing.attempts, &error.what, self.next_try);
+        Some(self.about_secret(condition))
+    }
+
+    fn value_invalid(&self, record: &Record) -> Option<Condition> {
+        let invalid = record.health.invalid.as_ref()?;
+        let condition = Condition::new(EventName::CurrentInvalid, &invalid.message, invalid.since);
+        Some(self.about_secret(condition))
+    }
+
+    fn rotation_fails(&self, record: &Record) -> Option<Condition> {
+        let failure = record.health.failure.as_ref()?;
+        let (event, stuck) = match failure.retry_at {
+            None => (EventName::RotationStuck, true),
+            Some(_) => (EventName::RotationFailed, false),
+        };
+        let mut condition = Condition::new(event, &failure.message, failure.since)
+            .reason(failure.reason.as_str())
+            .tried(failure.count, &failure.message, failure.retry_at);
+        if !stuck {
+            condition = condition.warning();
+        }
+        Some(self.about_secret(condition))
+    }
+
+    fn overdue(&self, record: &Record) -> Option<Condition> {
+        let refused = self.failing.is_some_and(Failing::is_refused);
+        let reported = refused || record.stuck().is_some();
+        let since = self.unserved_since.filter(|_| !reported)?;
+        let patience = if self.progress {
+            QUEUE_PATIENCE
+        } else {
+            PATIENCE
+        };
+        if since.duration_until(self.now) < patience {
+            return None;
+        }
+        let failure = record.health.failure.as_ref();
+        let (attempts, error) = match (self.failing, failure) {
+            (Some(failing), _) => (failing.attempts, failing.error.what.clone()),
+            (None, Some(failure)) => (failure.count, failure.message.clone()),
+            (None, None) => (0, self.because.to_owned()),
+        };
+        let message = format!(
+            "the rotation that was due at {since:.0} is not done after {attempts} attempts: {error}"
+        );
+        let condition = Condition::new(EventName::RotationOverdue, message, since);
+        Some(self.about_secret(condition.tried(attempts, &error, self.next_try)))
+    }
+
+    /// Old tokens that cannot be retired, are late or still in use, and consumers that were cut off.
+    fn retirements(&self, record: &Record, all: &mut Vec<Condition>) {
+        for entry in &record.retiring {
+            for problem in entry.problems(self.name) {
+                let Some(event) = EventName::from_word(&problem.event) else {
+                    continue;
+                };
+                let mut condition = Condition::new(event, problem.message, problem.since)
+                    .subject(entry.id.as_str());
+                if let (EventName::RetirementBlocked, Some(failure)) = (event, &entry.failure) {
+                    condition = condition.reason(failure.reason.as_str()).tried(
+                        failure.attempts,
+                        &failure.message,
+                        Some(entry.due),
+                    );
+                }
+                all.push(self.about_secret(condition));
+            }
+            if let Some(since) = entry.usage.held_since {
+                let from = entry.usage.used_from.as_deref();
+                let message = format!(
+                    "{} is still in use (last from {}), so it stays enabled; at `max_grace` it is disabled",
+                    entry.id,
+                    from.unwrap_or("an unknown address")
+                );
+                let condition = Condition::new(EventName::RetirementHeld, message, since)
+                    .subject(entry.id.as_str());
+                all.push(self.about_secret(condition.warning()));
+            }
+            all.extend(self.retirement_overdue(record, entry));
+        }
+        all.extend(self.left_elsewhere(record));
+    }
+
+    /// A retirement that is due and not done, whatever the cause, unless that is reported otherwise.
+    fn retirement_overdue(&self, record: &Record, entry: &Retiring) -> Option<Condition> {
+        let failure = entry.failure.as_ref();
+        let reported = failure.is_some_and(|failure| failure.reason.needs_human())
+            || entry.base_url != record.coordinates.base_url;
+        let nothing_begins = entry.is_newer() || self.configured && !self.enabled;
+        let (since, attempts, error) = match failure {
+            Some(failure) => (failure.since, failure.attempts, failure.message.as_str()),
+            None => (self.due(record, entry), 0, "nothing was tried"),
+        };
+        if reported || nothing_begins || since.duration_until(self.now) < PATIENCE {
+            return None;
+        }
+        let message = format!(
+            "{} should have been {} since {since:.0} and is not after {attempts} attempts: {error}",
+            entry.id,
+            next_step(&entry.state)
+        );
+        let condition = Condition::new(EventName::RetirementBlocked, message, since)
+            .reason("overdue")
+            .subject(entry.id.as_str())
+            .tried(attempts, error, Some(entry.due));
+        Some(self.about_secret(condition))
+    }
+
+    /// When the next step of a retirement is due and can be done; after Vault was restored from a backup none is, for a while.
+    fn due(&self, record: &Record, entry: &Retiring) -> Timestamp {
+        let hold = record.health.hold_until.unwrap_or(entry.due);
+        entry.due.max(hold).max(self.able_since)
+    }
+
+    /// Old tokens that belong to another URL than the secret has now.
+    fn left_elsewhere(&self, record: &Record) -> Option<Condition> {
+        let here = &record.coordinates.base_url;
+        let left = record.retiring.iter().filter(|it| it.base_url != *here);
+        let left: Vec<_> = left.collect();
+        let since = left.iter().map(|entry| entry.since).min()?;
+        let ids: Vec<String> = left
+            .iter()
+            .map(|entry| format!("{} at {}", entry.id, entry.base_url))
+            .collect();
+        let message = format!(
+            "these old tokens belong to a different environment URL and will not be retired from here: [{}]. Restore the old URL until they are \
+             gone, or delete them there by hand and run `dtrotate forget` for each",
+            ids.join(", ")
+        );
+        let condition = Condition::new(EventName::RetirementBlocked, message, since);
+        Some(self.about_secret(condition.subject("another URL")))
+    }
+
+    /// When one of its conditions may begin by the passing of time alone.
+    pub fn next_evaluation(&self) -> Option<Timestamp> {
+        let record = self.record.filter(|record| record.closed_at.is_none());
+        let dues = record.into_iter().flat_map(|record| {
+            let since = |entry: &Retiring| match &entry.failure {
+                Some(failure) => failure.since,
+                None => self.due(record, entry),
+            };
+            record.retiring.iter().map(since)
+        });
+        let failing = self.failing.map(|failing| failing.since);
+        let rotation = self.unserved_since.or(self.next);
+        let all = dues.chain(failing).chain(rotation);
+        all.filter_map(|since| since.checked_add(PATIENCE).ok())
+            .min()
+    }
+
+    /// How it is, with these conditions open.
+    pub(super) fn state(&self, conditions: &[Condition]) -> State {
+        let is = |event: EventName| {
+            let mut conditions = conditions.iter();
+            conditions.any(|condition| condition.kind == event.as_str())
+        };
+        if is(EventName::CurrentInvalid) {
+            State::CurrentInvalid
+        } else if self.unusable.is_some() {
+            State::Unreadable
+        } else if is(EventName::RotationStuck) {
+            State::Stuck
+        } else if !self.configured {
+            State::Removed
+        } else if !self.enabled {
+            State::SwitchedOff
+        } else if is(EventName::RotationOverdue) {
+            State::Overdue
+        } else if self.failing.is_some() || is(EventName::RotationFailed) {
+            State::Retrying
+        } else if !self.read {
+            State::Unknown
+        } else if self.record.is_none_or(|record| record.current.is_none()) {
+            State::NeverSeen
+        } else {
+            State::Healthy
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
