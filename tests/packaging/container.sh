@@ -43,7 +43,7 @@ check "the Dockerfile builds" build
 ((failures == 0)) || finish
 
 inspect() { podman image inspect --format "$1" "$image"; }
-check "the image has at most 10 MB ($(inspect '{{.Size}}'))" test "$(inspect '{{.Size}}')" -le 10000000
+check "the image has at most 11 MB ($(inspect '{{.Size}}'))" test "$(inspect '{{.Size}}')" -le 11000000
 check "its user is a number" test "$(inspect '{{.Config.User}}')" = 65532:65532
 check "it tells what it is" test "$(inspect '{{index .Labels "org.opencontainers.image.revision"}}')" = 0123abc
 contents() {
