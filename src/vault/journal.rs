@@ -83,6 +83,11 @@ impl KvJournal {
         }
     }
 
+    /// The version of the document of the secret named `name`, and when it was written by Vault's own clock.
+    pub async fn written(&self, name: &str) -> Result<Option<(u64, Timestamp)>, CallError> {
+        kv2::created(&self.vault, &self.at(name)).await
+    }
+
     /// Where the document of the secret named `name` stands.
     pub fn at(&self, name: &str) -> SecretPath {
         self.document(&encode(name))
