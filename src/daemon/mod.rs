@@ -21,6 +21,7 @@ mod notifications;
 pub mod offline_status;
 mod ops_listener;
 mod orphaned_documents;
+mod peers;
 mod queue;
 mod readiness;
 mod reload;
@@ -250,6 +251,7 @@ impl Daemon {
         systemd::watchdog();
         self.probe();
         self.note_suspicions();
+        self.note_namesakes();
         self.office.conditions.repeat();
         self.notify_people();
         self.listen();
