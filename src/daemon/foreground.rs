@@ -78,6 +78,7 @@ impl<'a> Foreground<'a> {
         let holder = Holder {
             instance,
             boot: job::mark(),
+            began: clock::now(),
             is_daemon: false,
         };
         Ok(Foreground {

@@ -23,6 +23,7 @@ pub mod offline_status;
 mod ops_listener;
 mod orphaned_documents;
 pub mod pass;
+mod peers;
 mod queue;
 mod readiness;
 mod reload;
@@ -270,6 +271,7 @@ impl Daemon {
         systemd::watchdog();
         self.probe();
         self.note_suspicions();
+        self.note_namesakes();
         self.office.conditions.repeat();
         self.notify_people();
         self.listen();

@@ -292,6 +292,7 @@ fn settled(write: Result<u64, CallError>) -> Result<bool, CallError> {
 
 fn stamped(mut record: Record) -> Record {
     record.write_id = super::job::mark();
+    record.writer = None;
     record
 }
 

@@ -236,6 +236,7 @@ impl Daemon {
         Holder {
             instance: self.instance.clone(),
             boot: self.boot.clone(),
+            began: self.began,
             is_daemon: true,
         }
     }
