@@ -19,6 +19,8 @@ pub(crate) struct Incoming {
     pub(crate) body: Vec<u8>,
     pub(crate) peer: IpAddr,
     pub(crate) twist: Twist,
+    /// It came to the origin of the apps, where the paths below `/platform` are.
+    pub(crate) apps: bool,
 }
 
 /// What a fault wants done otherwise while the request is performed.
@@ -28,6 +30,7 @@ pub(crate) struct Twist {
     pub(crate) hide: Option<Visibility>,
     pub(crate) name: Option<NameChange>,
     pub(crate) endless_pages: bool,
+    pub(crate) short_list: bool,
 }
 
 impl Twist {

@@ -71,6 +71,10 @@ impl Site {
 pub(crate) trait Choice: Send + Sync + 'static {
     fn choose(&self, incoming: &Incoming) -> Option<Arc<dyn Service>>;
     fn clock(&self) -> &Clock;
+    /// Whether this is the origin of the apps.
+    fn apps(&self) -> bool {
+        false
+    }
 }
 
 /// Serves until the returned future is dropped.
@@ -96,6 +100,7 @@ async fn handle(
         body: read.map(|bytes| bytes.to_vec()).unwrap_or_default(),
         peer: peer.address,
         twist: Twist::default(),
+        apps: choice.apps(),
     };
     let date = choice.clock().date_header();
     let Some(service) = choice.choose(&incoming) else {
@@ -231,6 +236,10 @@ async fn carry_out(
         }
         Action::EndlessPages => {
             incoming.twist.endless_pages = true;
+            Outcome::Answer(perform(&incoming).await, Shape::Whole)
+        }
+        Action::ShortList => {
+            incoming.twist.short_list = true;
             Outcome::Answer(perform(&incoming).await, Shape::Whole)
         }
         Action::Html => {

@@ -36,11 +36,14 @@ pub(crate) fn answer(
         ("POST", Route::Tokens) => create(state, &session, incoming),
         ("PUT", Route::Status(id)) => {
             let form: StatusForm = read(&state.settings, incoming)?;
-            let lag = state.settings.disable_lag;
             existing(state, id)?;
-            state
-                .table
-                .set_enabled(id, form.status == Status::Active, lag, by);
+            let enabled = form.status == Status::Active;
+            let lag = if enabled {
+                state.settings.enable_lag
+            } else {
+                state.settings.disable_lag
+            };
+            state.table.set_enabled(id, enabled, lag, by);
             Ok(Reply::empty(204))
         }
         ("PUT", Route::Expiry(id)) => {
@@ -219,11 +222,14 @@ impl Query {
 fn list(state: &State, account: &str, incoming: &Incoming, now: Timestamp) -> Result<Reply, Reply> {
     let settings = &state.settings;
     let query = Query::read(settings, incoming)?;
-    let matching: Vec<&PlatformToken> = state
+    let mut matching: Vec<&PlatformToken> = state
         .table
         .iter()
         .filter(|token| token.hidden.is_none() && query.selects(settings, token, now))
         .collect();
+    if settings.newest_first {
+        matching.reverse();
+    }
     let size = query
         .size
         .unwrap_or(settings.page_size)
@@ -238,12 +244,15 @@ fn list(state: &State, account: &str, incoming: &Incoming, now: Timestamp) -> Re
     } else {
         pages_before.saturating_mul(size)
     };
-    let results: Vec<Value> = matching
+    let mut results: Vec<Value> = matching
         .iter()
         .skip(skipped)
         .take(size)
         .map(|token| shown(settings, account, token))
         .collect();
+    if incoming.twist.short_list {
+        results.truncate(results.len() / 2);
+    }
     // A listing that never ends announces more than it has.
     let more = if endless {
         skipped + size * (pages_before + 2)
@@ -271,7 +280,7 @@ fn shown(settings: &AccountSettings, account: &str, token: &PlatformToken) -> Va
         "expirationDate": written(token.expires),
         "userUuid": token.owner,
         "metadata": {
-            "lastUsedAt": token.last_used.map(written),
+            "lastUsedAt": token.last_used.map(|at| written(settings.last_use(at))),
             "lastClientIp": token.last_used_ip,
         },
     });

@@ -143,6 +143,17 @@ impl Fields {
         }
     }
 
+    /// Takes the scopes out that are not creatable, without a word.
+    pub(crate) fn drop_unknown_scopes(&mut self, creatable: &[&str]) {
+        if let Some(Value::Array(list)) = self.map.get_mut("scopes") {
+            list.retain(|scope| {
+                scope
+                    .as_str()
+                    .is_some_and(|scope| creatable.contains(&scope))
+            });
+        }
+    }
+
     /// At least one scope, each creatable; repeated ones are taken once.
     pub(crate) fn scopes(&mut self, creatable: &[&str]) -> Option<Vec<String>> {
         let Value::Array(list) = self.value("scopes")? else {

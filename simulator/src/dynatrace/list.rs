@@ -85,20 +85,29 @@ pub(crate) fn answer(
         None => (Query::read(&pairs, environment.site.clock.now())?, 0),
     };
     let matching = query.matching(table);
-    let page: Vec<Value> = matching
+    let mut page: Vec<Value> = matching
         .iter()
         .skip(offset)
         .take(query.page_size)
         .map(|token| shown(environment, token, &query.fields))
         .collect();
+    let short = incoming.twist.short_list;
+    if short {
+        page.truncate(page.len() / 2);
+    }
+    let page_length = page.len();
     let mut answer = json!({
         "totalCount": matching.len(),
         "pageSize": query.page_size,
         "apiTokens": page,
     });
     let endless = incoming.twist.endless_pages;
-    let seen = if endless { offset } else { offset + page.len() };
-    if endless || seen < matching.len() {
+    let seen = if endless {
+        offset
+    } else {
+        offset + page_length
+    };
+    if endless || (seen < matching.len() && !short) {
         let key = uuid().replace('-', "");
         answer["nextPageKey"] = Value::String(key.clone());
         lock(&environment.pages).insert(key, (query, seen));

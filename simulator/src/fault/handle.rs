@@ -51,7 +51,7 @@ impl fmt::Debug for Fault {
 }
 
 impl Fault {
-    fn new(rule: Rule) -> Fault {
+    pub(crate) fn new(rule: Rule) -> Fault {
         let progress = Progress {
             seen: 0,
             fired: 0,
@@ -204,12 +204,17 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn add(&self, rule: Rule) -> Fault {
-        if matches!(rule.action, Action::SwapAnswer(_)) {
+        let fault = Fault::new(rule);
+        self.put(fault.clone());
+        fault
+    }
+
+    /// Puts a rule into force that may be in force elsewhere, too: what it has seen and done is counted together.
+    pub(crate) fn put(&self, fault: Fault) {
+        if matches!(fault.inner.rule.action, Action::SwapAnswer(_)) {
             self.exchange.switch_on();
         }
-        let fault = Fault::new(rule);
-        lock(&self.rules).push(fault.clone());
-        fault
+        lock(&self.rules).push(fault);
     }
 
     /// A rule before all others.

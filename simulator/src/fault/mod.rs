@@ -165,6 +165,9 @@ pub enum Action {
     ChangeName(NameChange),
     /// Performed; the page of a list leads to itself, so that the listing never ends.
     EndlessPages,
+    /// Performed; half a page of a list is missing and no further page is named, while the total, where the API has one, is
+    /// the right one.
+    ShortList,
 }
 
 type Predicate = Arc<dyn Fn(&Call) -> bool + Send + Sync>;
