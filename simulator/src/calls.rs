@@ -125,7 +125,7 @@ impl CallLog {
     }
 }
 
-/// Locks, and goes on with the data of a thread that panicked: a test that fails elsewhere must not fail here, too.
+/// Locks, also after another thread panicked: a test that fails elsewhere must not fail here as well.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()

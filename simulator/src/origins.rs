@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::dynatrace::Environment;
 use crate::kv::Vault;
 use crate::message::Incoming;
-use crate::server::{Choice, Service};
+use crate::server::{Origin, Service};
 
 /// The classic origin of all environments, with the account API and the single sign-on beside them.
 pub(crate) struct DynatraceOrigin {
@@ -18,8 +18,8 @@ pub(crate) struct DynatraceOrigin {
     pub(crate) clock: Clock,
 }
 
-impl Choice for DynatraceOrigin {
-    fn choose(&self, incoming: &Incoming) -> Option<Arc<dyn Service>> {
+impl Origin for DynatraceOrigin {
+    fn service_for(&self, incoming: &Incoming) -> Option<Arc<dyn Service>> {
         if let Some(admin) = &self.admin
             && incoming.path.starts_with("/_simulator/")
         {
@@ -56,8 +56,8 @@ pub(crate) struct AppsOrigin {
     pub(crate) clock: Clock,
 }
 
-impl Choice for AppsOrigin {
-    fn choose(&self, incoming: &Incoming) -> Option<Arc<dyn Service>> {
+impl Origin for AppsOrigin {
+    fn service_for(&self, incoming: &Incoming) -> Option<Arc<dyn Service>> {
         environment_of(&self.environments, &incoming.path)
     }
 
@@ -75,8 +75,8 @@ pub(crate) struct KvOrigin {
     pub(crate) clock: Clock,
 }
 
-impl Choice for KvOrigin {
-    fn choose(&self, _incoming: &Incoming) -> Option<Arc<dyn Service>> {
+impl Origin for KvOrigin {
+    fn service_for(&self, _incoming: &Incoming) -> Option<Arc<dyn Service>> {
         Some(Arc::clone(&self.vault) as Arc<dyn Service>)
     }
 

@@ -224,7 +224,7 @@ impl Drop for Simulator {
             Running::Thread { stop, thread } => {
                 drop(stop.take());
                 if let Some(thread) = thread.take() {
-                    // It only fails when the thread panicked, which has been told already.
+                    // It only fails when the thread panicked, which has been reported already.
                     let _ = thread.join();
                 }
             }

@@ -1,6 +1,6 @@
 //! The five calls of the platform-token API: list, create, delete, status, expiration date. There is no read by id.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -142,12 +142,12 @@ fn create(state: &mut State, session: &Session, incoming: &Incoming) -> Result<R
     if state.table.owned(&owner) >= limit {
         return Err(settings.error(400, "Token limit reached"));
     }
-    let name = incoming.twist.name(form.name);
+    let name = incoming.overrides.name(form.name);
     let token = PlatformToken {
         scopes: form.scope,
         resources: form.resource,
         tags: form.tags,
-        hidden: incoming.twist.hide,
+        hidden: incoming.overrides.hide,
         ..PlatformToken::new(platform_pair(), name, owner, form.expiration_date)
     };
     let reply = created(settings, &token);
@@ -224,7 +224,7 @@ fn list(state: &State, account: &str, incoming: &Incoming, now: Timestamp) -> Re
     let query = Query::read(settings, incoming)?;
     let mut matching: Vec<&PlatformToken> = state
         .table
-        .iter()
+        .iter_at(now - SignedDuration::try_from(settings.list_lag).unwrap_or_default())
         .filter(|token| token.hidden.is_none() && query.selects(settings, token, now))
         .collect();
     if settings.newest_first {
@@ -238,7 +238,7 @@ fn list(state: &State, account: &str, incoming: &Incoming, now: Timestamp) -> Re
     let Some(pages_before) = page.checked_sub(settings.first_page) else {
         return Err(settings.error(400, "Invalid page"));
     };
-    let endless = incoming.twist.endless_pages;
+    let endless = incoming.overrides.endless_pages;
     let skipped = if endless {
         0
     } else {
@@ -250,7 +250,7 @@ fn list(state: &State, account: &str, incoming: &Incoming, now: Timestamp) -> Re
         .take(size)
         .map(|token| shown(settings, account, token))
         .collect();
-    if incoming.twist.short_list {
+    if incoming.overrides.short_list {
         results.truncate(results.len() / 2);
     }
     // A listing that never ends announces more than it has.

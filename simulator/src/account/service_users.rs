@@ -14,7 +14,7 @@ const READ: &str = "account-idm-read";
 /// Undocumented.
 const PAGE: usize = 100;
 
-/// Where each `nextPageKey` goes on.
+/// The offset behind each `nextPageKey`.
 pub(crate) type Pages = HashMap<String, usize>;
 
 pub(crate) fn answer(

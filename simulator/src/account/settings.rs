@@ -26,13 +26,15 @@ pub struct AccountSettings {
     pub enable_lag: Duration,
     pub delete_lag: Duration,
     pub redate_lag: Duration,
+    /// How long a listing leaves out what was created and shows what was deleted; undocumented.
+    pub list_lag: Duration,
     /// Documented as 200; 201 in the test server of a Dynatrace tool.
     pub create_status: u16,
     /// Documented as 200; 204 in the test server of a Dynatrace tool.
     pub delete_status: u16,
     /// Answers every create with this status, as when an administrator forbids platform tokens. The status is undocumented.
     pub refuse_creation: Option<u16>,
-    /// The answer to a call about a token that does not exist (any more); undocumented, but an error.
+    /// The answer to a call about a token that does not exist (it may be deleted); undocumented, but an error.
     pub missing_status: u16,
     /// The answer of the single sign-on to a wrong client or secret: undocumented, 400 or 401.
     pub bad_client_status: u16,
@@ -57,7 +59,7 @@ pub struct AccountSettings {
     pub newest_first: bool,
     /// Whether an unknown query parameter is refused instead of ignored; undocumented, but a tool of Dynatrace's sends some.
     pub refuse_unknown_parameters: bool,
-    /// The last use is told in steps of this length, the instant rounded down; undocumented.
+    /// The last use is shown in steps of this length, the instant rounded down; undocumented.
     pub last_use_step: Duration,
     /// Whether a call that is refused with 403 counts as a use; undocumented.
     pub refused_call_is_use: bool,
@@ -75,6 +77,7 @@ impl Default for AccountSettings {
             enable_lag: Duration::ZERO,
             delete_lag: Duration::ZERO,
             redate_lag: Duration::ZERO,
+            list_lag: Duration::ZERO,
             create_status: 200,
             delete_status: 200,
             refuse_creation: None,

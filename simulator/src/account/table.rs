@@ -25,11 +25,11 @@ pub(crate) struct User {
 /// One fact of a token as the environments come to know it: each change has its own delay, so that a quick one does not carry
 /// a slow one along.
 #[derive(Clone)]
-struct Arriving<T>(Vec<(Timestamp, T)>);
+struct Propagated<T>(Vec<(Timestamp, T)>);
 
-impl<T: Copy> Arriving<T> {
-    fn none() -> Arriving<T> {
-        Arriving(Vec::new())
+impl<T: Copy> Propagated<T> {
+    fn none() -> Propagated<T> {
+        Propagated(Vec::new())
     }
 
     fn arrives(&mut self, at: Timestamp, value: T) {
@@ -46,9 +46,9 @@ impl<T: Copy> Arriving<T> {
 /// What the environments know of a token.
 #[derive(Clone)]
 pub(crate) struct Effective {
-    exists: Arriving<bool>,
-    enabled: Arriving<bool>,
-    expires: Arriving<Timestamp>,
+    exists: Propagated<bool>,
+    enabled: Propagated<bool>,
+    expires: Propagated<Timestamp>,
 }
 
 /// How an environment takes a token.
@@ -76,6 +76,9 @@ pub struct PlatformToken {
     pub last_used: Option<Timestamp>,
     pub last_used_ip: Option<IpAddr>,
     pub(crate) deleted: bool,
+    /// When it came into being by a call, and when it was deleted: for a listing that lags behind.
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) deleted_at: Option<Timestamp>,
     pub(crate) hidden: Option<Visibility>,
     pub(crate) effective: Effective,
 }
@@ -114,11 +117,13 @@ impl PlatformToken {
             last_used: None,
             last_used_ip: None,
             deleted: false,
+            created: None,
+            deleted_at: None,
             hidden: None,
             effective: Effective {
-                exists: Arriving::none(),
-                enabled: Arriving::none(),
-                expires: Arriving::none(),
+                exists: Propagated::none(),
+                enabled: Propagated::none(),
+                expires: Propagated::none(),
             },
         }
     }
@@ -177,6 +182,14 @@ impl Table {
         self.tokens.iter().filter(|token| !token.deleted)
     }
 
+    /// What a listing shows that lags behind: what there was at that instant, with the attributes of now.
+    pub(crate) fn iter_at(&self, at: Timestamp) -> impl Iterator<Item = &PlatformToken> {
+        self.tokens.iter().filter(move |token| {
+            token.created.is_none_or(|created| created <= at)
+                && token.deleted_at.is_none_or(|deleted| deleted > at)
+        })
+    }
+
     pub(crate) fn get(&self, id: &str) -> Option<&PlatformToken> {
         self.iter().find(|token| token.id == id)
     }
@@ -202,7 +215,8 @@ impl Table {
         self.iter().filter(|token| token.owner == owner).count()
     }
 
-    pub(crate) fn insert(&mut self, token: PlatformToken, lag: Duration, by: Actor) {
+    pub(crate) fn insert(&mut self, mut token: PlatformToken, lag: Duration, by: Actor) {
+        token.created = by.is_call().then(|| self.clock.now());
         self.tokens.push(token);
         let last = self.tokens.len() - 1;
         self.changed(last, lag, Change::Created, by);
@@ -237,7 +251,11 @@ impl Table {
     }
 
     pub(crate) fn delete(&mut self, id: &str, lag: Duration, by: Actor) -> bool {
-        self.change(id, lag, Change::Deleted, by, |token| token.deleted = true)
+        let now = self.clock.now();
+        self.change(id, lag, Change::Deleted, by, |token| {
+            token.deleted = true;
+            token.deleted_at = Some(now);
+        })
     }
 
     pub(crate) fn touch(&mut self, id: &str, ip: IpAddr, at: Timestamp) -> bool {

@@ -182,8 +182,8 @@ impl ActiveGates {
             .take(size)
             .map(|token| shown(environment, token, fleet))
             .collect();
-        let endless = incoming.twist.endless_pages;
-        let short = incoming.twist.short_list;
+        let endless = incoming.overrides.endless_pages;
+        let short = incoming.overrides.short_list;
         if short {
             page.truncate(page.len() / 2);
         }
@@ -235,14 +235,14 @@ impl ActiveGates {
         let expires = expiry(&mut fields, now);
         fields.finish()?;
         let new = NewToken {
-            name: incoming.twist.name(name.unwrap_or_default()),
+            name: incoming.overrides.name(name.unwrap_or_default()),
             owner: caller.owner.clone(),
             scopes: Vec::new(),
             personal: false,
             enabled: true,
             created: now,
             expires,
-            hidden: incoming.twist.hide,
+            hidden: incoming.overrides.hide,
             active_gate: Some(ActiveGate { kind, seed }),
         };
         let token = self.table.create(new, Actor::Token(caller.id.clone()));

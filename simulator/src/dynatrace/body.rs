@@ -82,7 +82,7 @@ pub(crate) fn violated(violations: &[Violation]) -> Reply {
     )
 }
 
-/// A JSON object being read; everything wrong with it is collected and told at once by [`Fields::finish`].
+/// A JSON object being read; everything wrong with it is collected and reported at once by [`Fields::finish`].
 pub(crate) struct Fields {
     map: Map<String, Value>,
     violations: Vec<Violation>,

@@ -32,7 +32,7 @@ const ALL_FIELDS: [&str; 12] = [
 const PAGE_SIZES: std::ops::RangeInclusive<usize> = 100..=10_000;
 const DEFAULT_PAGE_SIZE: usize = 200;
 
-/// Where each `nextPageKey` goes on. A page is cut from the list as it is when it is asked for, so tokens created or
+/// The query and offset behind each `nextPageKey`. A page is cut from the list as it is when it is asked for, so tokens created or
 /// deleted between two pages shift what follows.
 pub(crate) type Pages = HashMap<String, (Query, usize)>;
 
@@ -91,7 +91,7 @@ pub(crate) fn answer(
         .take(query.page_size)
         .map(|token| shown(environment, token, &query.fields))
         .collect();
-    let short = incoming.twist.short_list;
+    let short = incoming.overrides.short_list;
     if short {
         page.truncate(page.len() / 2);
     }
@@ -101,7 +101,7 @@ pub(crate) fn answer(
         "pageSize": query.page_size,
         "apiTokens": page,
     });
-    let endless = incoming.twist.endless_pages;
+    let endless = incoming.overrides.endless_pages;
     let seen = if endless {
         offset
     } else {
@@ -213,7 +213,7 @@ impl Query {
                 .is_none_or(|to| token.last_used.is_some_and(|at| at <= to))
     }
 
-    /// Ascending; a token that never expires stands after all that do.
+    /// Ascending; a token that never expires comes after all that do.
     fn order(&self, one: &Token, other: &Token) -> Ordering {
         let far = Timestamp::MAX;
         match self.sort {

@@ -39,8 +39,8 @@ impl Default for EnvironmentSettings {
 }
 
 impl EnvironmentSettings {
-    /// As after the permanent opt-in that retires classic tokens: neither created nor listed nor looked up any more. Whether
-    /// those that exist can still be changed and used is undocumented: here they can.
+    /// As after the permanent opt-in that retires classic tokens: creating, listing and looking them up is refused. Whether
+    /// existing ones can still be changed and used is undocumented: here they can.
     pub fn retire_classic_tokens(&mut self) {
         self.creation_closed = true;
         self.listing_closed = true;

@@ -148,7 +148,7 @@ fn list(table: &Table, incoming: &Incoming) -> Result<Reply, Reply> {
         .take(filter.limit.unwrap_or(DEFAULT_LIMIT))
         .map(|token| json!({ "id": token.id, "name": token.name }))
         .collect();
-    if incoming.twist.short_list {
+    if incoming.overrides.short_list {
         values.truncate(values.len() / 2);
     }
     Ok(body::ok(&json!({ "values": values })))
@@ -208,14 +208,14 @@ fn create(
         return Err(body::error(400, "Could not map JSON"));
     };
     let new = NewToken {
-        name: incoming.twist.name(name),
+        name: incoming.overrides.name(name),
         owner: caller.owner.clone(),
         scopes,
         personal: false,
         enabled: true,
         created: now,
         expires,
-        hidden: incoming.twist.hide,
+        hidden: incoming.overrides.hide,
         active_gate: None,
     };
     let token = table.create(new, Actor::Token(caller.id.clone()));
@@ -283,7 +283,7 @@ fn update(
     }
     let by = || Actor::Token(caller.id.clone());
     if let Some(name) = name {
-        table.rename(id, &incoming.twist.name(name), by());
+        table.rename(id, &incoming.overrides.name(name), by());
     }
     if let Some(scopes) = scopes {
         table.set_scopes(id, scopes, by());

@@ -122,14 +122,14 @@ fn create(
         return Err(body::error(400, "Could not map JSON"));
     };
     let new = NewToken {
-        name: incoming.twist.name(name),
+        name: incoming.overrides.name(name),
         owner: caller.owner.clone(),
         scopes,
         personal,
         enabled: true,
         created: now,
         expires,
-        hidden: incoming.twist.hide,
+        hidden: incoming.overrides.hide,
         active_gate: None,
     };
     let token = table.create(new, Actor::Token(caller.id.clone()));
@@ -166,7 +166,7 @@ fn update(
     }
     let by = || Actor::Token(caller.id.clone());
     if let Some(name) = name {
-        table.rename(id, &incoming.twist.name(name), by());
+        table.rename(id, &incoming.overrides.name(name), by());
     }
     if let Some(scopes) = scopes {
         table.set_scopes(id, scopes, by());

@@ -417,6 +417,26 @@ async fn the_list_is_paged_by_the_echoed_numbers() {
 }
 
 #[tokio::test]
+async fn a_listing_may_lag_behind() {
+    let managed = managed().await;
+    managed
+        .account
+        .configure(|settings| settings.list_lag = Duration::from_secs(60));
+    let old = managed
+        .account
+        .seed(PlatformSeed::new("old", &managed.user));
+    let created = managed.call("POST", ACCOUNT, Some(managed.form())).await;
+    assert_eq!(created.status, 200);
+    let one = format!("{ACCOUNT}/{}", old.id);
+    assert_eq!(managed.call("DELETE", &one, None).await.status, 200);
+    assert_eq!(managed.names("").await, ["old"]);
+    assert_eq!(managed.call("DELETE", &one, None).await.status, 404);
+    let offset = SignedDuration::from_secs(61);
+    managed.world.simulator.set_clock_offset(offset);
+    assert_eq!(managed.names("").await, ["a"]);
+}
+
+#[tokio::test]
 async fn the_form_of_an_error_is_a_setting() {
     let managed = managed().await;
     for (form, text) in [

@@ -2,6 +2,7 @@
 
 mod account;
 mod active_gate;
+mod classic_closed;
 mod client;
 mod cluster;
 mod events;

@@ -1,4 +1,4 @@
-//! The simulator as a program of its own: seeds tokens, serves until SIGTERM or SIGINT.
+//! The simulator as a standalone program: seeds tokens, serves until SIGTERM or SIGINT.
 //!
 //! It prints addresses, ids and paths of files, never a token's value: values go only into files that the user names.
 
@@ -61,7 +61,7 @@ struct Arguments {
     /// Gets a JSON list of {id, name, value} of the seeded ActiveGate tokens (mode 0600).
     #[arg(long, value_name = "FILE")]
     activegate_tokens_file: Option<PathBuf>,
-    /// Serves the cluster API of Managed, too, and writes the value of a token that manages cluster tokens (mode 0600).
+    /// Also serves the cluster API of Managed; gets the value of a token that manages cluster tokens (mode 0600).
     #[arg(long, value_name = "FILE")]
     cluster_token_file: Option<PathBuf>,
     /// Milliseconds that every Dynatrace request takes before its effect.

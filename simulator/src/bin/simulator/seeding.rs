@@ -7,9 +7,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{Account, ActiveGate, Dynatrace, Kv, PlatformSeed, Seed, Seeded, Simulator};
+use simulator::{
+    Account, ActiveGate, Dynatrace, Kv, PlatformSeed, Seed, Seeded, Simulator, scopes,
+};
 
 use crate::Arguments;
+
+/// What a management token needs for API tokens of both generations and for ActiveGate tokens.
+const MANAGEMENT_SCOPES: [&str; 5] = [
+    scopes::READ,
+    scopes::WRITE,
+    scopes::MANAGE_V1,
+    "activeGateTokenManagement.read",
+    "activeGateTokenManagement.write",
+];
 
 /// What an OAuth client of dtrotate needs.
 const CLIENT_SCOPES: [&str; 2] = [
@@ -23,7 +34,7 @@ const PLATFORM_SCOPES: [&str; 2] = ["app-engine:apps:run", "storage:logs:read"];
 pub fn seed(simulator: &Simulator, arguments: &Arguments) -> io::Result<()> {
     let (dynatrace, kv) = (simulator.dynatrace(), simulator.kv());
     if let Some(file) = &arguments.management_token_file {
-        let seed = Seed::management("management");
+        let seed = Seed::new("management").scopes(&MANAGEMENT_SCOPES);
         let token = management(&dynatrace, seed, file)?;
         keep(&kv, "management", &token.value);
         say("management token", &token.id, file);
