@@ -20,14 +20,16 @@ use crate::dynatrace::Environment;
 use crate::dynatrace::handle::Dynatrace;
 use crate::dynatrace::route::Kind;
 use crate::kv::{Kv, Vault};
-use crate::message::Incoming;
-use crate::server::{self, Choice, Service, Site};
+use crate::origins::{AppsOrigin, DynatraceOrigin, KvOrigin};
+use crate::server::{self, Site};
 
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where the Dynatrace stand-in listens; a free loopback port unless given.
     pub listen: SocketAddr,
+    /// Where the apps of all environments listen, if there is an account; a free loopback port unless given.
+    pub listen_apps: SocketAddr,
     /// At least one; the first is the one that [`Simulator::dynatrace`] gives.
     pub environments: Vec<EnvironmentOptions>,
     /// The UUID of the account that all environments belong to: with it there are platform tokens, the account API
@@ -88,6 +90,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             listen: server::any_loopback_port(),
+            listen_apps: server::any_loopback_port(),
             environments: vec![EnvironmentOptions::default()],
             account: None,
             latency: Duration::ZERO,
@@ -180,6 +183,11 @@ impl Simulator {
         self.account.clone()
     }
 
+    pub(crate) fn sites(&self) -> impl Iterator<Item = &Site> {
+        let environments = self.environments.iter().map(Dynatrace::site);
+        environments.chain(self.account.as_ref().map(Account::site))
+    }
+
     pub fn kv(&self) -> Kv {
         self.kv.clone()
     }
@@ -216,7 +224,7 @@ impl Drop for Simulator {
             Running::Thread { stop, thread } => {
                 drop(stop.take());
                 if let Some(thread) = thread.take() {
-                    // It only fails when the thread panicked, which has been told already.
+                    // It only fails when the thread panicked, which has been reported already.
                     let _ = thread.join();
                 }
             }
@@ -226,37 +234,63 @@ impl Drop for Simulator {
 
 struct Listeners {
     dynatrace: TcpListener,
+    apps: Option<TcpListener>,
     kv: TcpListener,
+}
+
+/// Where the stand-ins listen.
+struct Addresses {
+    dynatrace: SocketAddr,
+    apps: Option<SocketAddr>,
+    kv: SocketAddr,
 }
 
 impl Listeners {
     async fn bind(options: &Options) -> io::Result<Listeners> {
+        let apps = match options.account {
+            Some(_) => Some(TcpListener::bind(options.listen_apps).await?),
+            None => None,
+        };
         Ok(Listeners {
             dynatrace: TcpListener::bind(options.listen).await?,
+            apps,
             kv: TcpListener::bind(server::any_loopback_port()).await?,
         })
     }
 
-    fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.dynatrace.local_addr()?, self.kv.local_addr()?))
+    fn addresses(&self) -> io::Result<Addresses> {
+        let apps = self.apps.as_ref().map(TcpListener::local_addr);
+        Ok(Addresses {
+            dynatrace: self.dynatrace.local_addr()?,
+            apps: apps.transpose()?,
+            kv: self.kv.local_addr()?,
+        })
     }
 
     /// Must be called inside a runtime.
     fn serve(self, parts: &Parts) -> Vec<JoinHandle<io::Result<()>>> {
-        let dynatrace = DynatraceSide {
+        let dynatrace = DynatraceOrigin {
             environments: parts.environments.clone(),
             account: parts.account.clone(),
             admin: parts.admin.clone(),
             clock: parts.clock.clone(),
         };
-        let kv = KvSide {
+        let kv = KvOrigin {
             vault: Arc::clone(&parts.vault),
             clock: parts.clock.clone(),
         };
-        vec![
+        let mut tasks = vec![
             tokio::spawn(server::serve(self.dynatrace, Arc::new(dynatrace))),
             tokio::spawn(server::serve(self.kv, Arc::new(kv))),
-        ]
+        ];
+        if let Some(listener) = self.apps {
+            let apps = AppsOrigin {
+                environments: parts.environments.clone(),
+                clock: parts.clock.clone(),
+            };
+            tasks.push(tokio::spawn(server::serve(listener, Arc::new(apps))));
+        }
+        tasks
     }
 }
 
@@ -266,11 +300,11 @@ struct Parts {
     account: Option<Arc<account::Account>>,
     vault: Arc<Vault>,
     admin: Option<Arc<Admin>>,
-    addresses: (SocketAddr, SocketAddr),
+    addresses: Addresses,
 }
 
 impl Parts {
-    fn new(options: &Options, addresses: (SocketAddr, SocketAddr)) -> io::Result<Parts> {
+    fn new(options: &Options, addresses: Addresses) -> io::Result<Parts> {
         if options.environments.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -311,7 +345,11 @@ impl Parts {
     }
 
     fn into_simulator(self, running: Running) -> Simulator {
-        let (dynatrace, kv) = self.addresses;
+        let Addresses {
+            dynatrace,
+            apps,
+            kv,
+        } = self.addresses;
         let environments = self
             .environments
             .into_iter()
@@ -321,7 +359,9 @@ impl Parts {
                     _ => &environment.prefix,
                 };
                 let url = format!("http://{dynatrace}{prefix}");
-                Dynatrace::new(environment, url)
+                let apps = apps.filter(|_| environment.kind == Kind::Platform);
+                let apps_url = apps.map(|apps| format!("http://{apps}{prefix}"));
+                Dynatrace::new(environment, url, apps_url)
             })
             .collect();
         Simulator {
@@ -333,54 +373,5 @@ impl Parts {
             kv: Kv::new(self.vault, format!("http://{kv}")),
             running,
         }
-    }
-}
-
-struct DynatraceSide {
-    environments: Vec<Arc<Environment>>,
-    account: Option<Arc<account::Account>>,
-    admin: Option<Arc<Admin>>,
-    clock: Clock,
-}
-
-impl Choice for DynatraceSide {
-    fn choose(&self, incoming: &Incoming) -> Option<Arc<dyn Service>> {
-        if let Some(admin) = &self.admin
-            && incoming.path.starts_with("/_simulator/")
-        {
-            return Some(Arc::clone(admin) as Arc<dyn Service>);
-        }
-        if let Some(account) = &self.account
-            && account.serves(&incoming.path)
-        {
-            return Some(Arc::clone(account) as Arc<dyn Service>);
-        }
-        self.environments
-            .iter()
-            .filter(|environment| {
-                let rest = incoming.path.strip_prefix(&environment.prefix);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-            .max_by_key(|environment| environment.prefix.len())
-            .map(|environment| Arc::clone(environment) as Arc<dyn Service>)
-    }
-
-    fn clock(&self) -> &Clock {
-        &self.clock
-    }
-}
-
-struct KvSide {
-    vault: Arc<Vault>,
-    clock: Clock,
-}
-
-impl Choice for KvSide {
-    fn choose(&self, _incoming: &Incoming) -> Option<Arc<dyn Service>> {
-        Some(Arc::clone(&self.vault) as Arc<dyn Service>)
-    }
-
-    fn clock(&self) -> &Clock {
-        &self.clock
     }
 }

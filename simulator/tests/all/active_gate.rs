@@ -255,6 +255,37 @@ async fn fleet_management_has_the_same_tokens_without_a_type() {
 }
 
 #[tokio::test]
+async fn an_activegate_that_is_connected_is_listed_with_its_token() {
+    let gates = gates().await;
+    let dynatrace = &gates.world.dynatrace;
+    let kind = Some("ENVIRONMENT".to_owned());
+    let gate = ActiveGate { kind, seed: false };
+    let token = dynatrace.seed_active_gate(Seed::new("a"), gate);
+    let ip = "10.0.0.7".parse().expect("an address");
+    assert!(dynatrace.is_valid(&token.value));
+    assert!(dynatrace.connect_active_gate("host-1", &token.value, ip));
+    let used = dynatrace.active_gate_tokens()[0].last_used;
+    assert!(used.is_some());
+    let reader = dynatrace.seed(Seed::new("r").scopes(&["activeGates.read"]));
+    let list = async || {
+        let path = "/api/v2/activeGates";
+        let answer = gates.world.call_as(&reader.value, "GET", path, None).await;
+        answer.json()["activeGates"].clone()
+    };
+    let shown = list().await;
+    assert_eq!(shown[0]["hostname"], "host-1");
+    let tokens = json!([{ "id": token.id, "state": "VALID" }]);
+    assert_eq!(shown[0]["activeGateTokens"], tokens);
+    dynatrace.delete_active_gate(&token.id);
+    assert_eq!(list().await[0]["activeGateTokens"][0]["state"], "INVALID");
+    assert!(!dynatrace.connect_active_gate("host-1", &token.value, ip));
+    assert_eq!(list().await.as_array().expect("a list").len(), 1);
+    let refused = gates.call("GET", "/api/v2/activeGates", None).await;
+    assert_eq!(refused.status, 403);
+    assert!(!format!("{:?}", dynatrace.calls()).contains(&token.value));
+}
+
+#[tokio::test]
 async fn the_classic_route_can_be_gone_or_without_a_type() {
     let gates = gates().await;
     let dynatrace = &gates.world.dynatrace;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{Action, NameChange, Operation, Options, Rule, Seed};
+use simulator::{Action, ActiveGate, NameChange, Operation, Options, PlatformSeed, Rule, Seed};
 
+use crate::account::{ACCOUNT, managed};
 use crate::client::{World, world, world_with};
 
 const TOKENS: &str = "/api/v2/apiTokens";
@@ -155,6 +156,45 @@ async fn a_listing_never_ends() {
     fault.remove();
     let page = world.call("GET", &path, None).await.json();
     assert!(page["nextPageKey"].is_null());
+}
+
+#[tokio::test]
+async fn a_list_stops_short_with_the_right_total() {
+    let managed = managed().await;
+    let world = &managed.world;
+    for number in 0..3 {
+        let name = number.to_string();
+        world.dynatrace.seed(Seed::new(&name));
+        managed
+            .account
+            .seed(PlatformSeed::new(&name, &managed.user));
+        let gate = ActiveGate {
+            kind: None,
+            seed: false,
+        };
+        world.dynatrace.seed_active_gate(Seed::new(&name), gate);
+    }
+    let scopes = ["activeGateTokenManagement.read"];
+    let reader = world.dynatrace.seed(Seed::new("reader").scopes(&scopes));
+    let rule = Rule::on(Operation::ListTokens).always();
+    let fault = world.simulator.fault(rule.then(Action::ShortList));
+    let length = |list: &Value| list.as_array().expect("a list").len();
+    let v2 = world.call("GET", TOKENS, None).await.json();
+    assert_eq!(
+        (length(&v2["apiTokens"]), &v2["totalCount"]),
+        (2, &json!(5))
+    );
+    let v1 = world.call("GET", "/api/v1/tokens", None).await.json();
+    assert_eq!(length(&v1["values"]), 2);
+    let path = "/api/v2/activeGateTokens";
+    let gates = world.call_as(&reader.value, "GET", path, None).await.json();
+    let found = length(&gates["activeGateTokens"]);
+    assert_eq!((found, &gates["totalCount"]), (1, &json!(3)));
+    assert!(gates.get("nextPageKey").is_none());
+    let platform = managed.call("GET", ACCOUNT, None).await.json();
+    assert_eq!(length(&platform["results"]), 1);
+    assert_eq!(platform["total"], 3);
+    assert_eq!(fault.fired(), 4);
 }
 
 #[tokio::test]
