@@ -63,7 +63,7 @@ struct Secrets<'a> {
     renamed: Vec<Placed<String>>,
 }
 
-/// The spread of missed runs of a secret without jitter.
+/// Missed runs of a secret without jitter start within this time.
 const CATCH_UP_SPREAD: Duration = Duration::from_secs(60);
 
 /// Where one secret is in Vault, and its name.
