@@ -106,7 +106,7 @@ async fn p4_a_value_written_during_a_rotation_stands_and_another_field_is_kept()
     assert!(world.errors().is_empty());
     world.assert_holds().await;
 
-    // Another field: theirs is kept, and the rotation goes on.
+    // Another field: theirs is kept, and the rotation continues.
     let world = aged(&site, "other").await;
     let held = hold(&world);
     let daemon = world.start("e2e");
@@ -227,7 +227,7 @@ async fn p2_a_deleted_or_damaged_document_loses_no_token() {
     // It is looked at again at the next start, or after a minute.
     daemon.kill();
     let daemon = world.start("e2e");
-    // What was retiring when the document was lost, and bears no marker, cannot be known any more.
+    // What was retiring when the document was lost, and bears no marker, can no longer be known.
     until("all other tokens to retire", async || {
         world.is_quiet().await && world.tokens() <= 3
     })
