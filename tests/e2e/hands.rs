@@ -240,7 +240,7 @@ async fn p2_a_deleted_or_damaged_document_loses_no_token() {
 }
 
 #[tokio::test]
-async fn p2_a_secret_deleted_destroyed_or_begun_anew_is_stuck_until_it_is_back() {
+async fn p2_a_secret_deleted_destroyed_or_made_again_is_stuck_until_it_is_back() {
     let world = World::new(3).await;
     let daemon = world.start("e2e");
     until("all to be known", async || {
