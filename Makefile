@@ -65,7 +65,7 @@ thorough: tools ## every crash and every fault at every call of a life, where `m
 
 .PHONY: soak
 soak: tools ## random kills and faults on three replicas for SOAK_SECONDS (1800), with SOAK_SEED; prints the figures
-	BAO="$$(scripts/openbao)"; export BAO; SOAK_SECONDS="$${SOAK_SECONDS:-1800}" $(CARGO) test $(ALL) --release --test e2e soak:: -- --nocapture
+	BAO="$$(scripts/openbao)"; export BAO; SOAK_SECONDS="$${SOAK_SECONDS:-1800}" $(CARGO) test $(ALL) --profile explore --test e2e soak:: -- --nocapture
 
 .PHONY: lies
 lies: tools ## 10,000 rotations (LIES_ROTATIONS) while 5 % of Dynatrace's answers belong to other requests

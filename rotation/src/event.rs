@@ -127,6 +127,8 @@ vocabulary! {
         "The message names the contradiction and its cure.",
     JournalExpiring "journal_expiring" Error "Vault deletes journal documents automatically; the knowledge of former tokens would be lost with them."
         "Set `delete_version_after` of the journal's mount, or of the documents that the message names, to 0s.",
+    InstanceNameConflict "instance_name_conflict" Error "Another daemon uses the same instance name, so the two cannot be told apart in claims, logs and metrics."
+        "Give each daemon its own name: set `DTROTATE_INSTANCE`, or leave it unset where host names differ. Then restart that daemon.",
     InternalError "internal_error" Error "A fault of dtrotate ended a run; it will be retried."
         "Report it with the log lines before it. Nothing is lost: the journal says how to continue.",
     OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation is not affected, but nobody can see it."
@@ -139,6 +141,7 @@ vocabulary! {
     LogLinesDropped "log_lines_dropped" Warn "The reader of the log was slow: lines were dropped, and rotation was not affected."
         "Find out why the reader of the log was slow; `dtrotate_log_lines_dropped_total` counts them.",
     CallFailed "call_failed" Debug "A call to Vault or Dynatrace failed; the run decides what follows.",
+    PassCompleted "pass_completed" Info "One pass (`run --once`) has ended; the message says what it did and what is left.",
     ShutdownStarted "shutdown_started" Info "The process was asked to stop; no new work is taken.",
     ShutdownFinished "shutdown_finished" Info "Shut down; all runs finished or were interrupted at a safe point.",
 }

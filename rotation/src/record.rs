@@ -36,6 +36,9 @@ pub struct Record {
     pub min_reader: u32,
     /// Random mark of the last write, to settle a write whose answer was lost.
     pub write_id: String,
+    /// The process that wrote it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<Writer>,
     /// The secret's name in the configuration.
     pub name: String,
     /// Installation and secret: the constant part of every marker.
@@ -74,6 +77,19 @@ pub struct Record {
     /// Fields of a newer version, carried over unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
+}
+
+/// A process that wrote a document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Writer {
+    /// Its instance name.
+    pub instance: String,
+    /// Its random mark, which tells two processes of one name apart.
+    pub boot: String,
+    /// It is a daemon, not a command.
+    pub daemon: bool,
+    /// When it wrote, by its clock.
+    pub at: Timestamp,
 }
 
 /// The numbers of a secret's attempts and what is known of the tokens they made.
@@ -171,6 +187,7 @@ impl Record {
             schema: SCHEMA,
             min_reader: MIN_READER,
             write_id: String::new(),
+            writer: None,
             name: name.to_owned(),
             epoch,
             coordinates,

@@ -9,7 +9,7 @@ use super::capabilities::Capabilities;
 use super::index::Index;
 use super::marker::Epoch;
 use super::plan::Plan;
-use super::record::{Record, Trigger};
+use super::record::{Record, Trigger, Writer};
 use super::token::{TokenId, TokenInfo};
 
 /// The time as the caller's clocks show it, and a random number; the machine has neither.
@@ -40,8 +40,22 @@ pub struct Holder {
     pub instance: String,
     /// Random mark of this process.
     pub boot: String,
+    /// When this process began.
+    pub began: Timestamp,
     /// A daemon: a claim under its own name is its predecessor's, and it retries what failed. A command has no predecessor and retries nothing.
     pub is_daemon: bool,
+}
+
+impl Holder {
+    /// It, as the process that writes a document at `at`.
+    pub fn writer(&self, at: Timestamp) -> Writer {
+        Writer {
+            instance: self.instance.clone(),
+            boot: self.boot.clone(),
+            daemon: self.is_daemon,
+            at,
+        }
+    }
 }
 
 /// What a run is to achieve. Interrupted work is settled in any case.

@@ -27,6 +27,11 @@ impl Background {
         }
     }
 
+    /// Nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
     /// The next answer; none at once when nothing is under way.
     pub async fn next(&mut self) -> Option<Result<(Id, Apply), JoinError>> {
         self.answers.join_next_with_id().await

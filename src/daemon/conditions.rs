@@ -34,6 +34,8 @@ pub enum Subject {
     Installation,
     /// The list of the journal's documents.
     Journal,
+    /// Processes that have this daemon's instance name.
+    Namesakes,
     /// How long Vault keeps the documents.
     JournalRetention,
     /// Documents without a secret.

@@ -264,6 +264,12 @@ pub const KINDS: &[Kind] = &[
         NEEDS_HUMAN,
     ),
     kind(
+        EventName::InstanceNameConflict,
+        "a process with this daemon's instance name has written to the journal although this daemon is running",
+        "it has not written for three sweep intervals",
+        NEEDS_HUMAN,
+    ),
+    kind(
         EventName::ConfigRejected,
         "the configuration that was read last is not valid",
         "a reload that succeeds",

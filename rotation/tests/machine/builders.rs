@@ -186,6 +186,7 @@ pub fn request(goal: Goal) -> RunRequest {
         holder: Holder {
             instance: "i".into(),
             boot: "b".into(),
+            began: at(0),
             is_daemon: true,
         },
         id: "run".into(),

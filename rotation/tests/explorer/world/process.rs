@@ -107,6 +107,7 @@ impl World {
             holder: Holder {
                 instance: format!("d{actor}"),
                 boot: String::new(),
+                began: jiff::Timestamp::UNIX_EPOCH,
                 is_daemon: !who.undo,
             },
             id,
