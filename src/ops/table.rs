@@ -116,6 +116,11 @@ fn headline(status: &Status, paint: Paint) -> String {
             daemon.version, daemon.instance, daemon.readiness
         );
         text += &paint.quiet(&wrapped(&head, ""));
+        if let Some(oldest) = status.secrets.iter().filter_map(|it| it.as_of).min() {
+            let age = span(status.at.duration_since(oldest));
+            let age = format!("each journal document was read within the last {age}");
+            text += &paint.quiet(&wrapped(&age, ""));
+        }
         if !daemon.reload.ok {
             let refused = format!(
                 "the configuration read {} was refused; the one of {} is in force",
@@ -194,6 +199,9 @@ fn card(status: &Status, secret: &Secret, paint: Paint) -> String {
     );
     if let Some(holder) = &secret.holder {
         line("at work", holder.clone());
+    }
+    if let Some(as_of) = secret.as_of {
+        line("as of", when(as_of, now));
     }
     for entry in &secret.retiring {
         line("retiring", retiring(entry, now));
