@@ -113,6 +113,8 @@ vocabulary! {
         "Give each secret a token of its own, or list both fields under one [[secret]].",
     SecretChangedElsewhere "secret_changed_elsewhere" Warn "Someone else changed the secret; their change is kept."
         "Find out who wrote it. If it was not intended, put the right token there.",
+    ValueReverted "value_reverted" Error "Something other than dtrotate puts a former value back again and again."
+        "Find what writes the secret (Terraform, a deploy script, a backup job) and let it no longer write this field. It is resolved when no former value was put back for 7 days.",
     CurrentInvalid "current_invalid" Error "The current value in Vault does not work at Dynatrace."
         "Consumers are locked out now: `dtrotate rotate NAME` creates a new token, or put a working token there.",
     VaultWentBack "vault_went_back" Error "Vault is older than what Dynatrace knows: it was restored from a backup."

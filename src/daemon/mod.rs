@@ -32,9 +32,11 @@ pub mod services;
 pub mod shared_listing;
 mod shutdown;
 pub mod signals;
+mod slices;
 pub mod status_cache;
 mod sweep;
 mod systemd;
+mod values;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
@@ -68,6 +70,7 @@ use notifications::Notifications;
 use queue::Queue;
 use roster::{Roster, Surroundings};
 use signals::Signal;
+use slices::Slices;
 use status_cache::StatusCache;
 
 /// The loop looks at the services, the watchdog and overdue secrets this often.
@@ -158,7 +161,11 @@ struct Daemon {
     /// What systemd shows.
     status: String,
     sweeps: BTreeMap<String, sweep::Sweep>,
-    next_refresh: Instant,
+    /// The documents that are read again.
+    documents: Slices,
+    /// The values that are looked at.
+    values: Slices,
+    next_retention_check: Instant,
     next_survey: Instant,
     next_patrol: Instant,
     /// What the outside may see.
@@ -204,7 +211,9 @@ impl Daemon {
             rejected: false,
             status: String::new(),
             sweeps: BTreeMap::new(),
-            next_refresh: Instant::now(),
+            documents: Slices::default(),
+            values: Slices::default(),
+            next_retention_check: Instant::now(),
             next_survey: Instant::now(),
             next_patrol: Instant::now(),
             login_stop: CancellationToken::new(),
@@ -263,7 +272,6 @@ impl Daemon {
     fn hurry_background(&mut self) {
         let soon = Instant::now() + PATROL;
         self.next_survey = self.next_survey.min(soon);
-        self.next_refresh = self.next_refresh.min(soon);
     }
 
     /// Once a second: services, watchdog, what is due in its time, readiness.
@@ -287,17 +295,20 @@ impl Daemon {
             }
             self.publish_sweeps();
             // A person resolves it, most likely by a command.
-            self.refresh(
-                "refresh what is stuck",
-                |entry| entry.stuck().is_some(),
-                |_| {},
-            );
+            let stuck = self
+                .roster
+                .iter()
+                .filter(|(_, entry)| entry.stuck().is_some());
+            let stuck = stuck.map(|(name, _)| name.clone()).collect();
+            self.refresh("refresh what is stuck", stuck);
         }
         if self.installation.is_none() {
             self.ask_installation();
         } else {
             self.survey_when_due();
             self.sweep_when_due();
+            self.refresh_when_due();
+            self.look_at_values();
         }
         self.become_ready();
     }

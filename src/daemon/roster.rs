@@ -20,6 +20,8 @@ use rotation::request::{ClaimObservation, JournalSnapshot, Listing, RotationRequ
 use rotation::retry;
 use rotation::token::TokenId;
 
+use super::values::KnownValue;
+
 /// A document that cannot be read is looked at again after this: somebody is mending it.
 const UNREADABLE: Duration = Duration::from_secs(60);
 
@@ -70,8 +72,10 @@ pub struct Entry {
     unusable: Option<Unusable>,
     /// Its runs fail without being able to record that.
     failing: Option<Failing>,
-    /// When one of its conditions may open by the passing of time alone.
+    /// When one of its conditions may open or end by the passing of time alone.
     pub next_evaluation: Option<Timestamp>,
+    /// What is known of the latest version of the secret.
+    pub(super) value: KnownValue,
 }
 
 /// What is around a secret when its conditions are computed.
@@ -115,6 +119,7 @@ impl Entry {
             unusable: None,
             failing: None,
             next_evaluation: None,
+            value: KnownValue::default(),
         }
     }
 
@@ -251,6 +256,7 @@ impl Entry {
             last_due: record.last_due,
             created: current.and_then(|current| current.created),
             expires: current.and_then(|current| current.expires),
+            value_ends: self.value_ends(),
             grace: signed(self.plan.grace),
             expiry_guard: settings.expiry_guard,
             able_since,
@@ -363,6 +369,11 @@ impl Entry {
         if !matches!(result, RunResult::Retry(_) | RunResult::InternalError(_)) {
             self.failing = None;
         }
+        let done = matches!(result, RunResult::Done { .. });
+        let in_order = self
+            .record()
+            .is_some_and(|record| done && record.health.invalid.is_none());
+        self.value_was_looked_at(in_order);
         let instant = self.due.as_ref().map(|due| due.instant);
         match result {
             RunResult::Done { wake } => {

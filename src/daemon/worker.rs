@@ -302,6 +302,9 @@ impl Daemon {
         } else {
             self.plan(&name, now);
         }
+        if self.roster.get(&name).is_some_and(Entry::value_may_end) {
+            self.values.put_first(&name);
+        }
         self.note_holder(&name);
         self.publish_after_run(&name);
         self.rearm(&name, now);

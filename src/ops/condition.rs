@@ -210,6 +210,12 @@ pub const KINDS: &[Kind] = &[
         NEEDS_HUMAN,
     ),
     kind(
+        EventName::ValueReverted,
+        "something other than dtrotate put a former value back twice within 7 days",
+        "7 days after the first of the last two times",
+        NEEDS_HUMAN,
+    ),
+    kind(
         EventName::JournalUnreadable,
         "a journal document, or the whole journal, cannot be read",
         "it is read",

@@ -16,6 +16,9 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 /// The same while other work of the environment makes progress.
 pub const QUEUE_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 
+/// A former value that is put back twice within this time is put back by something that will do it again.
+const REVERTS: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 /// Why a document cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
@@ -117,6 +120,7 @@ impl<'a> Known<'a> {
             return all;
         };
         all.extend(self.value_invalid(record));
+        all.extend(self.value_reverted(record));
         all.extend(self.rotation_fails(record));
         all.extend(self.overdue(record));
         self.retirements(record, &mut all);
@@ -154,6 +158,25 @@ impl<'a> Known<'a> {
     fn value_invalid(&self, record: &Record) -> Option<Condition> {
         let invalid = record.health.invalid.as_ref()?;
         let condition = Condition::new(EventName::CurrentInvalid, &invalid.message, invalid.since);
+        Some(self.about_secret(condition))
+    }
+
+    /// A former value was put back twice within [`REVERTS`].
+    fn value_reverted(&self, record: &Record) -> Option<Condition> {
+        let [first, last] = record.health.reverts.as_slice() else {
+            return None;
+        };
+        let ends = first.at.checked_add(REVERTS).ok()?;
+        if last.at > ends || ends <= self.now {
+            return None;
+        }
+        let place = &record.coordinates;
+        let message = format!(
+            "something other than dtrotate put a former value back into {place} twice within 7 days: {} as version {} (found at {:.0}) and {} as \
+             version {} (found at {:.0}); each time it was kept. Find what writes this field and stop it",
+            first.id, first.version, first.at, last.id, last.version, last.at
+        );
+        let condition = Condition::new(EventName::ValueReverted, message, last.at);
         Some(self.about_secret(condition))
     }
 
@@ -281,7 +304,7 @@ impl<'a> Known<'a> {
         Some(self.about_secret(condition.subject("another URL")))
     }
 
-    /// When one of its conditions may begin by the passing of time alone.
+    /// When one of its conditions may begin or end by the passing of time alone.
     pub fn next_evaluation(&self) -> Option<Timestamp> {
         let record = self.record.filter(|record| record.closed_at.is_none());
         let dues = record.into_iter().flat_map(|record| {
@@ -294,8 +317,10 @@ impl<'a> Known<'a> {
         let failing = self.failing.map(|failing| failing.since);
         let rotation = self.unserved_since.or(self.next);
         let all = dues.chain(failing).chain(rotation);
-        all.filter_map(|since| since.checked_add(PATIENCE).ok())
-            .min()
+        let late = all.filter_map(|since| since.checked_add(PATIENCE).ok());
+        let reverts = record.and_then(|record| record.health.reverts.first());
+        let ends = reverts.and_then(|first| first.at.checked_add(REVERTS).ok());
+        late.chain(ends.filter(|ends| *ends > self.now)).min()
     }
 
     /// How it is, with these conditions open.

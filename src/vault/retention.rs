@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::clock;
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::SecretPath;
 
@@ -36,6 +37,10 @@ pub struct KeyVersions {
     pub limits: VersionLimits,
     /// When the current version will be deleted.
     pub ends: Option<Timestamp>,
+    /// The number of the current version.
+    pub current: u64,
+    /// The current version was deleted or destroyed.
+    pub is_gone: bool,
     /// Versions that are left, if some were dropped already.
     left: Option<u64>,
 }
@@ -114,6 +119,8 @@ struct Metadata {
 struct Version {
     #[serde(default)]
     deletion_time: String,
+    #[serde(default)]
+    destroyed: bool,
 }
 
 impl Written {
@@ -158,9 +165,13 @@ pub(super) async fn key(vault: &Vault, at: &SecretPath) -> Result<Option<KeyVers
         let current = metadata.current_version;
         let version = metadata.versions.get(&current.to_string());
         let dropped = metadata.oldest_version > 1;
+        let deletion = version.and_then(|version| ends(&version.deletion_time));
+        let is_past = deletion.is_some_and(|at| at <= clock::now());
         Some(KeyVersions {
             limits: metadata.limits.limits()?,
-            ends: version.and_then(|version| ends(&version.deletion_time)),
+            ends: deletion.filter(|_| !is_past),
+            current,
+            is_gone: is_past || version.is_none_or(|version| version.destroyed),
             left: dropped.then(|| {
                 current
                     .saturating_add(1)

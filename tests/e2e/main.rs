@@ -29,6 +29,7 @@ mod snapshot;
 mod soak;
 mod troubles;
 mod undo;
+mod values;
 mod vault_client;
 mod vault_login;
 mod vault_policy;
