@@ -127,6 +127,8 @@ vocabulary! {
         "Use the version of dtrotate that wrote it, or repair the document from an older version of it in Vault.",
     JournalImplausible "journal_implausible" Error "A journal document contradicts itself, another document or the time; nothing is done for its secret."
         "The message names the contradiction and its cure.",
+    JournalTooLarge "journal_too_large" Error "A journal document is too large to be written, so nothing can be done for its secret."
+        "Drop entries of tokens that you have ended by hand with `dtrotate forget NAME --token ID`, then rotate less often or shorten `max_grace` or `quarantine`.",
     JournalExpiring "journal_expiring" Error "Vault deletes journal documents automatically; the knowledge of former tokens would be lost with them."
         "Set `delete_version_after` of the journal's mount, or of the documents that the message names, to 0s.",
     InstanceNameConflict "instance_name_conflict" Error "Another daemon uses the same instance name, so the two cannot be told apart in claims, logs and metrics."

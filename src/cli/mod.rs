@@ -185,6 +185,7 @@ impl Arguments {
             environment: variables(),
             config_dir: self.config_dir.clone(),
             daemon,
+            starting: daemon,
             offline,
         }
     }

@@ -143,6 +143,7 @@ fn reload(arguments: &Arguments) -> daemon::Reload {
             environment: variables(),
             config_dir: config_dir.clone(),
             daemon: true,
+            starting: false,
             offline: false,
         };
         let lines = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect();

@@ -62,21 +62,20 @@ impl Daemon {
                     let read = ledger.read(&name).await;
                     services.called("", "journal", read.as_ref().err());
                     match read {
-                        Ok(read) if version(&read) == Some(seen) => Ok(None),
                         Ok(read) => Ok(Some((name, seen, read))),
                         Err(error) if is_outage(&error) => Err(error),
                         Err(_) => Ok(None),
                     }
                 }
             });
-            let changed = futures_util::stream::iter(reads)
+            let read = futures_util::stream::iter(reads)
                 .buffer_unordered(AT_ONCE)
-                .try_filter_map(async |changed| Ok(changed))
+                .try_filter_map(async |read| Ok(read))
                 .try_collect::<Vec<_>>()
                 .await;
             // Without Vault, there is nothing to compare.
-            let changed = changed.unwrap_or_default();
-            Box::new(move |daemon: &mut Daemon| daemon.refreshed(changed)) as Apply
+            let read = read.unwrap_or_default();
+            Box::new(move |daemon: &mut Daemon| daemon.refreshed(read)) as Apply
         });
     }
 
@@ -98,20 +97,29 @@ impl Daemon {
             .begin(&format!("recheck {secret}"), async move {
                 let read = ledger.read(&secret).await;
                 services.called("", "journal", read.as_ref().err());
-                let changed = read.ok().filter(|read| version(read) != Some(seen));
-                let changed = changed.map(|read| (secret, seen, read));
+                let read = read.ok().map(|read| (secret, seen, read));
                 Box::new(move |daemon: &mut Daemon| {
-                    daemon.refreshed(changed.into_iter().collect());
+                    daemon.refreshed(read.into_iter().collect());
                     drop(done);
                 }) as Apply
             });
     }
 
-    fn refreshed(&mut self, changed: Vec<(String, u64, JournalRead)>) {
+    /// These documents were read; each had this version when it was last known.
+    fn refreshed(&mut self, read: Vec<(String, u64, JournalRead)>) {
+        let now = clock::now();
+        let is_changed =
+            |(_, seen, read): &(String, u64, JournalRead)| version(read) != Some(*seen);
+        let (changed, same): (Vec<_>, Vec<_>) = read.into_iter().partition(is_changed);
+        for (name, ..) in same {
+            if let Some(entry) = self.roster.get_mut(&name) {
+                entry.known_at = Some(now);
+                self.status_cache.read_again(&name, now);
+            }
+        }
         if changed.is_empty() {
             return;
         }
-        let now = clock::now();
         let mut versions = changed.iter();
         if versions.any(|(_, seen, read)| version(read).is_some_and(|version| version < *seen)) {
             let names: Vec<String> = self.roster.keys().cloned().collect();

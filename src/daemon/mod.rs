@@ -12,6 +12,7 @@ pub mod check;
 mod circuit_breaker;
 mod claim_age;
 pub mod conditions;
+pub mod difference;
 pub mod foreground;
 mod holders;
 pub mod job;
@@ -188,7 +189,12 @@ impl Daemon {
     ) -> Result<Self, AssembleError> {
         let office = Office::new(assemble::assemble(&settings)?, &settings);
         let (ask, rechecks) = mpsc::unbounded_channel();
-        let status_cache = Arc::new(StatusCache::new(&instance, &office, ask));
+        let status_cache = Arc::new(StatusCache::new(
+            &instance,
+            &office,
+            offline_status::journal_place(&settings),
+            ask,
+        ));
         let mut daemon = Daemon {
             roster: Roster::new(),
             holders: Holders::default(),
@@ -385,8 +391,20 @@ impl Daemon {
         self.publish_by(name, Conditions::set_secret);
     }
 
-    /// The same when a run over it has ended.
-    fn publish_after_run(&mut self, name: &str) {
+    /// The same when a run over it has ended; `came_to_rest` = nothing was left to do. What an earlier run reported is resolved by this one
+    /// if it can be.
+    fn publish_after_run(&mut self, name: &str, came_to_rest: bool) {
+        let record = self.roster.get(name).and_then(roster::Entry::record);
+        let last_success = record.and_then(|record| record.health.last_success);
+        let open_attempts = record.is_some_and(|record| !record.open.is_empty());
+        let conditions = &self.office.conditions;
+        conditions.resolve_incidents(name, |incident| {
+            match EventName::from_word(&incident.kind) {
+                Some(EventName::MintAnswerMismatch) => came_to_rest && !open_attempts,
+                Some(EventName::SecretChangedElsewhere) => last_success > Some(incident.since),
+                _ => came_to_rest,
+            }
+        });
         self.publish_by(name, Conditions::set_secret_after_run);
     }
 

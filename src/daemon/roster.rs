@@ -33,6 +33,8 @@ pub struct Entry {
     pub settings: Option<SecretSettings>,
     /// Its journal document as last known.
     pub known: Option<JournalSnapshot>,
+    /// When that was last read or written.
+    pub known_at: Option<Timestamp>,
     /// The token that it held by the last document that was read, also while none is known; the outer none = none was ever read.
     held: Option<Option<TokenId>>,
     /// How long a foreign claim has stood.
@@ -98,6 +100,7 @@ impl Entry {
             plan,
             settings,
             known: None,
+            known_at: None,
             held: None,
             watch: None,
             due: None,
@@ -143,6 +146,8 @@ impl Entry {
             next_try: self.not_before,
             because: &self.because,
             instance: around.instance,
+            as_of: self.known_at,
+            settings: self.settings.as_ref().map(SecretSettings::digest),
             now: around.now,
         }
     }
@@ -184,19 +189,18 @@ impl Entry {
 
     /// Takes note of what was read of its document, without a run.
     pub fn learn(&mut self, read: JournalRead, now: Timestamp) {
-        self.know(None);
+        self.know(None, now);
         if !matches!(read, JournalRead::Unreadable { .. }) {
             self.unusable = None;
         }
         match read {
             JournalRead::Present { version, record } => {
-                self.know(Some(JournalSnapshot {
-                    cas: version,
-                    record: Some(record),
-                }));
+                let record = Some(record);
+                let cas = version;
+                self.know(Some(JournalSnapshot { cas, record }), now);
             }
             JournalRead::Absent { cas } => {
-                self.know(Some(JournalSnapshot { cas, record: None }));
+                self.know(Some(JournalSnapshot { cas, record: None }), now);
                 self.because = "it has no journal document yet; a daemon creates it".to_owned();
             }
             JournalRead::Unreadable { why } => {
@@ -206,9 +210,10 @@ impl Entry {
         self.plan_next(now, now);
     }
 
-    fn know(&mut self, known: Option<JournalSnapshot>) {
+    fn know(&mut self, known: Option<JournalSnapshot>, now: Timestamp) {
         self.known = known;
         if self.known.is_some() {
+            self.known_at = Some(now);
             self.held = Some(self.current().cloned());
         }
     }
@@ -343,7 +348,7 @@ impl Entry {
     /// Takes note of how a run ended.
     pub fn ended(&mut self, result: &RunResult, known: Option<JournalSnapshot>, now: Timestamp) {
         self.looked = true;
-        self.know(known);
+        self.know(known, now);
         let failure = self
             .record()
             .and_then(|record| record.health.failure.as_ref());

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 
 use crate::clock;
 use rotation::error::{CallError, ErrorKind};
@@ -69,7 +70,7 @@ impl Daemon {
             return;
         };
         let differs = match latest {
-            Ok(latest) => entry.note_latest(latest),
+            Ok(latest) => entry.note_latest(latest, now),
             Err(error) => error.kind == ErrorKind::Refused,
         };
         if differs {
@@ -89,7 +90,7 @@ pub struct KnownValue {
     /// The version in which a run last found nothing wrong, although it is not the one in the document.
     is_right: Option<u64>,
     /// When Vault deletes a version, and which.
-    ends: Option<(u64, jiff::Timestamp)>,
+    ends: Option<(u64, Timestamp)>,
 }
 
 impl Entry {
@@ -104,12 +105,16 @@ impl Entry {
     }
 
     /// Takes note of the latest version. `true` = a run has to look at it.
-    fn note_latest(&mut self, latest: LatestVersion) -> bool {
+    fn note_latest(&mut self, latest: LatestVersion, now: Timestamp) -> bool {
         let recorded = self.record().and_then(|record| record.current.as_ref());
         let recorded = recorded.map(|current| current.version);
         let number = Some(latest.number);
-        let differs = !latest.is_there || number != recorded && number != self.value.is_right;
-        self.value.ends = latest.ends.map(|ends| (latest.number, ends));
+        let is_there = latest.is_there && latest.ends.is_none_or(|ends| ends > now);
+        let differs = !is_there || number != recorded && number != self.value.is_right;
+        self.value.ends = latest
+            .ends
+            .filter(|_| is_there)
+            .map(|ends| (latest.number, ends));
         self.value.looking_at = number.filter(|_| differs);
         differs
     }
@@ -121,7 +126,7 @@ impl Entry {
     }
 
     /// When Vault deletes the value, as far as that is known of the version that holds it.
-    pub(super) fn value_ends(&self) -> Option<jiff::Timestamp> {
+    pub(super) fn value_ends(&self) -> Option<Timestamp> {
         let recorded = self.record()?.current.as_ref()?.version;
         let holds = |number: &u64| *number == recorded || Some(*number) == self.value.is_right;
         let (_, ends) = self.value.ends.filter(|(number, _)| holds(number))?;

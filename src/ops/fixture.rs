@@ -39,6 +39,8 @@ fn secret(name: &str, state: State) -> Secret {
         failure: None,
         invalid: None,
         holder: None,
+        as_of: Some(now() - HOUR / 12),
+        settings: Some(7),
     }
 }
 
@@ -121,6 +123,12 @@ pub fn status() -> Status {
             ok: false,
             in_force_since: now() - HOUR * 100,
         },
+        journal: Some(super::status::JournalPlace {
+            vault: vec!["https://vault.example.com:8200".to_owned()],
+            namespace: None,
+            mount: "secret".to_owned(),
+            path: "dtrotate/journal".to_owned(),
+        }),
     };
     Status {
         daemon: Some(daemon),

@@ -7,6 +7,7 @@ use rotation::event::EventName;
 use rotation::plan::Coordinates;
 use rotation::record::{Reason, Record};
 use rotation::retiring::Retiring;
+use rotation::size;
 
 use super::condition::Condition;
 use super::secret::{State, next_step};
@@ -81,6 +82,10 @@ pub struct Known<'a> {
     pub because: &'a str,
     /// Who asks: its own claims are not worth a word.
     pub instance: &'a str,
+    /// When its document was last read or written.
+    pub as_of: Option<Timestamp>,
+    /// A digest of its settings.
+    pub settings: Option<u32>,
     /// Up to when a delay counts: now; the beginning of an outage, or when the clocks last agreed, while there is one or they do not.
     pub now: Timestamp,
 }
@@ -104,6 +109,8 @@ impl<'a> Known<'a> {
             next_try: None,
             because: "",
             instance,
+            as_of: None,
+            settings: None,
             now: Timestamp::MAX,
         }
     }
@@ -121,6 +128,7 @@ impl<'a> Known<'a> {
         };
         all.extend(self.value_invalid(record));
         all.extend(self.value_reverted(record));
+        all.extend(self.went_back(record));
         all.extend(self.rotation_fails(record));
         all.extend(self.overdue(record));
         self.retirements(record, &mut all);
@@ -135,7 +143,14 @@ impl<'a> Known<'a> {
     fn runs_fail(&self) -> Option<Condition> {
         let failing = self.failing?;
         let error = &failing.error;
-        let condition = if failing.is_refused() {
+        let vault = error.service == Service::Vault;
+        let condition = if failing.is_refused() && vault && self.record.is_some_and(size::is_full) {
+            let message = format!(
+                "{}; run `dtrotate forget {} --token ID` for retiring tokens that you have ended by hand",
+                error.what, self.name
+            );
+            Condition::new(EventName::JournalTooLarge, message, failing.since)
+        } else if failing.is_refused() {
             let reason = match error.service {
                 Service::Vault => Reason::VaultRefused,
                 Service::Dynatrace => Reason::DynatraceRefused,
@@ -152,6 +167,19 @@ impl<'a> Known<'a> {
             Condition::new(EventName::SecretFailing, message, failing.since)
         };
         let condition = condition.tried(failing.attempts, &error.what, self.next_try);
+        Some(self.about_secret(condition))
+    }
+
+    /// Vault was restored from a backup, and nothing was stored since.
+    fn went_back(&self, record: &Record) -> Option<Condition> {
+        let found = record.health.went_back_at?;
+        let hold = record.health.hold_until.unwrap_or(found);
+        let message = format!(
+            "Vault was restored from a backup, or the journal document was lost (found at {found:.0}). Nothing is disabled before {hold:.0}. Check \
+             that consumers use the value that is in Vault now; `dtrotate rotate {}` replaces it and resolves this",
+            self.name
+        );
+        let condition = Condition::new(EventName::VaultWentBack, message, found);
         Some(self.about_secret(condition))
     }
 

@@ -47,6 +47,9 @@ const RUNBOOKS: &str = "/runbooks/";
 /// A request that has an effect must bear it: a page in a browser cannot send it to another origin.
 pub const RECHECK_HEADER: &str = "x-dtrotate-command";
 
+/// A digest of where the daemon's journal is, in the answer of `/readyz`.
+pub const JOURNAL_HEADER: &str = "x-dtrotate-journal";
+
 /// How long a connection may take.
 #[derive(Clone, Copy)]
 struct Timeouts {
@@ -202,10 +205,14 @@ impl Server {
                     plain(StatusCode::SERVICE_UNAVAILABLE, text)
                 }
             },
-            "/readyz" => match self.source.readiness() {
-                Ok(text) => plain(StatusCode::OK, text),
-                Err(text) => plain(StatusCode::SERVICE_UNAVAILABLE, text),
-            },
+            "/readyz" => {
+                let answer = match self.source.readiness() {
+                    Ok(text) => plain(StatusCode::OK, text),
+                    Err(text) => plain(StatusCode::SERVICE_UNAVAILABLE, text),
+                };
+                let journal = self.source.journal().digest();
+                with(answer, HeaderName::from_static(JOURNAL_HEADER), &journal)
+            }
             "/metrics" => {
                 let text = metrics::render(&*self.source);
                 answer(

@@ -84,6 +84,47 @@ pub struct Daemon {
     pub readiness: String,
     /// The last time it read its configuration.
     pub reload: Reload,
+    /// Where its journal is; none = it is of a version that does not say.
+    #[serde(default)]
+    pub journal: Option<JournalPlace>,
+}
+
+/// Where a journal is: two processes with the same one are of the same installation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalPlace {
+    /// The addresses of Vault.
+    pub vault: Vec<String>,
+    /// The namespace, if there is one.
+    pub namespace: Option<String>,
+    /// The mount.
+    pub mount: String,
+    /// The folder below it.
+    pub path: String,
+}
+
+impl JournalPlace {
+    /// A short digest of it, which says nothing about it.
+    pub fn digest(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, self.to_string().as_bytes());
+        let bytes = digest.as_ref().iter().take(8);
+        bytes.map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl std::fmt::Display for JournalPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}/{} at {}",
+            self.mount,
+            self.path,
+            self.vault.join(", ")
+        )?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " (namespace {namespace})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Reading the configuration.

@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::clock;
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::SecretPath;
 
@@ -39,8 +38,8 @@ pub struct KeyVersions {
     pub ends: Option<Timestamp>,
     /// The number of the current version.
     pub current: u64,
-    /// The current version was deleted or destroyed.
-    pub is_gone: bool,
+    /// The current version is there, if its end has not come: it was not destroyed.
+    pub is_there: bool,
     /// Versions that are left, if some were dropped already.
     left: Option<u64>,
 }
@@ -165,13 +164,11 @@ pub(super) async fn key(vault: &Vault, at: &SecretPath) -> Result<Option<KeyVers
         let current = metadata.current_version;
         let version = metadata.versions.get(&current.to_string());
         let dropped = metadata.oldest_version > 1;
-        let deletion = version.and_then(|version| ends(&version.deletion_time));
-        let is_past = deletion.is_some_and(|at| at <= clock::now());
         Some(KeyVersions {
             limits: metadata.limits.limits()?,
-            ends: deletion.filter(|_| !is_past),
+            ends: version.and_then(|version| ends(&version.deletion_time)),
             current,
-            is_gone: is_past || version.is_none_or(|version| version.destroyed),
+            is_there: version.is_some_and(|version| !version.destroyed),
             left: dropped.then(|| {
                 current
                     .saturating_add(1)

@@ -22,9 +22,9 @@ use super::wire::{Call, Effect};
 pub struct LatestVersion {
     /// Its number; without versions a fingerprint of the content. 0 = there is no secret.
     pub number: u64,
-    /// It can be read: it is neither deleted nor destroyed.
+    /// It can be read, if its end has not come.
     pub is_there: bool,
-    /// When Vault deletes it; `None` = never.
+    /// When Vault deletes or deleted it; `None` = never.
     pub ends: Option<Timestamp>,
 }
 
@@ -80,7 +80,7 @@ impl KvSecrets {
         match self.key(at).await {
             Ok(Some(key)) => Ok(LatestVersion {
                 number: key.current,
-                is_there: !key.is_gone,
+                is_there: key.is_there,
                 ends: key.ends,
             }),
             Ok(None) => Ok(LatestVersion::NONE),
@@ -164,7 +164,10 @@ async fn read_v1(
                 ..answer.refuse(&call)
             })
         }
-        (200, _) => Err(call.error(ErrorKind::Transient, "the answer has not the expected form")),
+        (200, _) => {
+            vault.mounts().doubt(&at.mount);
+            Err(call.error(ErrorKind::Transient, "the answer has not the expected form"))
+        }
         _ => Err(answer.refuse(&call)),
     }
 }
@@ -189,6 +192,7 @@ async fn write_v1(
     call.body = Some(Zeroizing::new(body));
     let answer = vault.call(&call).await?;
     if !matches!(answer.status, 200 | 204) {
+        vault.mounts().doubt(&at.mount);
         return Err(answer.refuse(&call));
     }
     let unclear = |why: &str| call.error(ErrorKind::Unclear, why);

@@ -43,6 +43,12 @@ fn calls() -> Vec<(Method, &'static str, Value)> {
         get("sys/internal/ui/mounts/secret"),
         get("sys/internal/ui/mounts/nosuch"),
         get("auth/token/lookup-self"),
+        get("secret/config"),
+        (
+            Method::POST,
+            "sys/capabilities-self",
+            json!({ "paths": ["secret/data/a", "secret/config"] }),
+        ),
     ]
 }
 

@@ -97,18 +97,16 @@ async fn page_tells_of_a_healthy_a_failing_and_a_stuck_secret() {
             browser
                 .evaluate("document.querySelectorAll('details').forEach(one => one.open = true)");
             let healthy = text(&mut browser, "[id=\"dynatrace/s0\"]");
-            for word in [
-                "healthy",
-                "dt0c01.",
-                "still used from 192.0.2.7",
-                "disabled in",
-            ] {
+            for word in ["dt0c01.", "still used from 192.0.2.7", "disabled in"] {
                 assert!(healthy.contains(word), "no {word} in\n{healthy}");
             }
             let failing = text(&mut browser, "[id=\"dynatrace/s1\"]");
-            for word in ["retrying", "retried after a failure"] {
-                assert!(failing.contains(word), "no {word} in\n{failing}");
-            }
+            // After ten seconds its environment counts as unavailable.
+            let states = ["retrying", "waiting"];
+            assert!(
+                states.iter().any(|state| failing.contains(state)),
+                "{failing}"
+            );
             let stuck = text(&mut browser, "[id=\"dynatrace/s2\"]");
             assert!(stuck.contains("stuck"), "{stuck}");
             let first = text(&mut browser, "article");
