@@ -31,20 +31,23 @@ fn configurations() -> Vec<PathBuf> {
 
 #[test]
 fn every_configuration_passes_the_check() {
-    // The manifest for Kubernetes has one, too: its lines are indented by four.
-    let manifest = shipped("docs/deploy/kubernetes.yaml");
-    let (_, block) = manifest
-        .split_once("  dtrotate.toml: |\n")
-        .expect("a configuration");
-    let lines = block.lines().map_while(|line| match line {
-        "" => Some(""),
-        line => line.strip_prefix("    "),
-    });
+    // The manifests for Kubernetes have one, too: its lines are indented by four.
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let in_manifest = folder.path().join("dtrotate.toml");
-    let text = lines.collect::<Vec<_>>().join("\n");
-    fs::write(&in_manifest, text).expect("writing it");
-    for file in configurations().into_iter().chain([in_manifest]) {
+    let in_manifests = ["kubernetes", "cronjob"].map(|name| {
+        let manifest = shipped(&format!("docs/deploy/{name}.yaml"));
+        let (_, block) = manifest
+            .split_once("  dtrotate.toml: |\n")
+            .expect("a configuration");
+        let lines = block.lines().map_while(|line| match line {
+            "" => Some(""),
+            line => line.strip_prefix("    "),
+        });
+        let file = folder.path().join(format!("{name}.toml"));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        fs::write(&file, text).expect("writing it");
+        file
+    });
+    for file in configurations().into_iter().chain(in_manifests) {
         let output = Command::new(env!("CARGO_BIN_EXE_dtrotate"))
             .arg("--config")
             .arg(&file)
@@ -168,6 +171,47 @@ fn the_unit_keeps_what_the_daemon_relies_on() {
             .any(|line| line.starts_with("StateDirectory")),
         "no state on disk"
     );
+}
+
+#[test]
+fn the_unit_of_a_pass_has_the_walls_and_credentials_of_the_daemon() {
+    let settings = |file: &str| -> BTreeSet<String> {
+        let unit = shipped(file);
+        let lines = unit.lines().map(str::trim);
+        let lines = lines.filter(|line| line.contains('=') && !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    };
+    let (daemon, pass) = (
+        settings("systemd/dtrotate.service"),
+        settings("docs/deploy/dtrotate-once.service"),
+    );
+    let of_the_daemon_alone = [
+        "Description=",
+        "StartLimit",
+        "Type=",
+        "NotifyAccess=",
+        "ExecStart=",
+        "ExecReload=",
+        "Timeout",
+        "Watchdog",
+        "Restart",
+        "SocketBindAllow=",
+        "WantedBy=",
+    ];
+    let missing: Vec<&String> = daemon
+        .difference(&pass)
+        .filter(|line| {
+            let restricts = line.starts_with("Restrict");
+            restricts
+                || !of_the_daemon_alone
+                    .iter()
+                    .any(|start| line.starts_with(start))
+        })
+        .filter(|line| !line.starts_with("RestartSec"))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let own: Vec<&String> = pass.difference(&daemon).collect();
+    assert!(own.len() <= 5 && pass.contains("Type=oneshot"), "{own:?}");
 }
 
 #[test]

@@ -145,6 +145,7 @@ vocabulary! {
     LogLinesDropped "log_lines_dropped" Warn "The reader of the log was slow: lines were dropped, and rotation was not affected."
         "Find out why the reader of the log was slow; `dtrotate_log_lines_dropped_total` counts them.",
     CallFailed "call_failed" Debug "A call to Vault or Dynatrace failed; the run decides what follows.",
+    PassCompleted "pass_completed" Info "One pass (`run --once`) has ended; the message says what it did and what is left.",
     ShutdownStarted "shutdown_started" Info "The process was asked to stop; no new work is taken.",
     ShutdownFinished "shutdown_finished" Info "Shut down; all runs finished or were interrupted at a safe point.",
 }

@@ -16,7 +16,7 @@ use crate::server::{self, Performing, Service, Site};
 
 /// Names of the KV v2 mounts.
 const MOUNTS: [&str; 2] = ["secret", "dtrotate"];
-/// Versions of a key that are kept, as a server does unless it is told otherwise.
+/// Versions of a key that are kept, the default of a server.
 const MAX_VERSIONS: usize = 10;
 const CONTENT_TYPE: &str = "application/json";
 

@@ -27,7 +27,7 @@ const TABLE: Duration = Duration::from_secs(5);
 pub(super) fn demo(arguments: &mut Arguments) -> Exit {
     match prepare(arguments) {
         Ok(stage) => {
-            let ended = run::run(arguments);
+            let ended = run::stay(arguments);
             drop(stage);
             ended.unwrap_or_else(|exit| exit)
         }

@@ -83,11 +83,23 @@ pub fn of(command: &str) -> Manual {
         },
         "run" => Manual {
             description: "Runs the daemon in the foreground, for systemd or a container. SIGHUP reloads the configuration; SIGTERM finishes what is \
-                          running and stops; a second signal stops at once. It stays up while Vault or Dynatrace cannot be reached.",
-            examples: &[(
-                "dtrotate run --config dtrotate.toml",
-                "Run with this configuration.",
-            )],
+                          running and stops; a second signal stops at once. It stays up while Vault or Dynatrace cannot be reached. With --once it \
+                          makes one complete pass instead and exits: it finishes interrupted work, rotates and retires what is due (without \
+                          jitter, and whatever `missed` says), and compares the tokens of each environment with the journal.",
+            examples: &[
+                (
+                    "dtrotate run --config dtrotate.toml",
+                    "Run with this configuration.",
+                ),
+                (
+                    "dtrotate run --once --timeout 10m",
+                    "Make one pass, from cron, a systemd timer or a job.",
+                ),
+                (
+                    "dtrotate run --once --metrics-file /var/lib/node_exporter/dtrotate.prom",
+                    "Leave the metrics to the textfile collector of the node exporter.",
+                ),
+            ],
             files: CONFIGURATION,
             environment: &[
                 CONFIG,
@@ -101,9 +113,16 @@ pub fn of(command: &str) -> Manual {
                 ),
             ],
             exit_status: &[
-                (0, "Stopped by a signal."),
-                (1, "It cannot start, or a second signal stopped it at once."),
+                (
+                    0,
+                    "Stopped by a signal; with --once: everything that was due is served.",
+                ),
+                (
+                    1,
+                    "It cannot start, or a second signal stopped it at once; with --once: something needs a human, or the time was up.",
+                ),
                 (2, "Wrong usage."),
+                (69, "With --once: Vault or Dynatrace cannot be reached."),
                 BAD_CONFIG,
             ],
         },

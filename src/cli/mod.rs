@@ -53,7 +53,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the rotation daemon in the foreground
-    Run,
+    Run(run::Options),
     /// Validate the configuration and verify the permissions at Vault and Dynatrace (read-only)
     Check(check::Options),
     /// Show the status of secrets, problems first
@@ -116,7 +116,7 @@ fn execute() -> Exit {
     let ended = match &arguments.command {
         #[cfg(feature = "demo")]
         Command::Demo => Ok(Exit::Success),
-        Command::Run => run::run(&arguments),
+        Command::Run(options) => run::run(&arguments, options),
         Command::Check(options) => check::check(&arguments, options),
         Command::Status(options) => status::status(&arguments, options),
         Command::Rotate(options) => rotate::rotate(&arguments, options),

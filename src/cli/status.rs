@@ -28,6 +28,9 @@ const FRESH: SignedDuration = SignedDuration::from_secs(2);
 pub(super) struct Options {
     #[command(flatten)]
     selection: Selection,
+    /// Show every secret, also where they are many and healthy
+    #[arg(long)]
+    all: bool,
     /// Print the JSON document that the daemon serves at /status
     #[arg(long)]
     json: bool,
@@ -68,7 +71,7 @@ pub(super) fn status(arguments: &Arguments, options: &Options) -> Result<Exit, E
             let text = serde_json::to_string(&status).expect("a status is plain data");
             output.text(sanitize::json(&text).into_owned() + "\n");
         }
-        (false, true) => output.text(table::overview(&status, paint())),
+        (false, true) => output.text(table::overview(&status, paint(), options.all)),
         (false, false) => output.text(table::cards(&status, paint())),
     }
     // That nobody reads it changes nothing of how the secrets are.
@@ -175,7 +178,7 @@ impl Daemon {
     }
 
     async fn ask_once(&self, listen: SocketAddr) -> Result<Status, String> {
-        let answer = ask(listen, "/status").await?;
+        let answer = ask(listen, "/status?page=all").await?;
         if answer.status != 200 {
             return Err(format!(
                 "the daemon at {listen} does not show its status: {}",

@@ -16,7 +16,7 @@ const UNITS: [(&str, u128); 6] = [
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Reads a length; the error is half a sentence that follows the value.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err("is empty; write a length such as \"15m\"".into());
     }

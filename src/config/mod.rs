@@ -36,7 +36,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use context::did_you_mean;
-pub use duration::show as show_duration;
+pub use duration::{parse as parse_duration, show as show_duration};
 pub use kinds::KeyType;
 pub use notify::webhook_url;
 pub use problem::Problems;

@@ -1,6 +1,7 @@
 //! `[[secret]]`: each with its defaults filled in, checked alone and against all others.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use super::context::Context;
 use super::file;
@@ -61,6 +62,9 @@ struct Secrets<'a> {
     /// Former names with their places.
     renamed: Vec<Placed<String>>,
 }
+
+/// Missed runs of a secret without jitter start within this time.
+const CATCH_UP_SPREAD: Duration = Duration::from_secs(60);
 
 /// Where one secret is in Vault, and its name.
 struct Identity {
@@ -145,13 +149,18 @@ impl<'a> Secrets<'a> {
             settle: environment.settle,
             claim_timeout: self.others.journal.claim_timeout,
         };
+        let jitter = options.jitter.value()?;
         Some(SecretSettings {
             plan,
             schedule: timing.schedule.clone(),
             shortest_gap: timing.shortest_gap,
             schedule_text: options.schedule.value()?,
             zone_name: timing.zone_name.clone(),
-            jitter: options.jitter.value()?,
+            jitter,
+            catch_up_spread: match jitter.is_zero() {
+                true => CATCH_UP_SPREAD,
+                false => jitter,
+            },
             missed: options.missed.value()?,
             expiry_guard: options.expiry_guard.value()?,
             enabled: options.enabled.value()?,

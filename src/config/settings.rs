@@ -79,6 +79,8 @@ pub struct SecretSettings {
     pub zone_name: String,
     /// A due time is spread over this long; shorter than the shortest gap of the schedule.
     pub jitter: Duration,
+    /// Runs that were missed are spread over this long once they can be made up for.
+    pub catch_up_spread: Duration,
     /// What becomes of a due time that passed unserved.
     pub missed: Missed,
     /// Rotate before the token expires, whatever the schedule says.

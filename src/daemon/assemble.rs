@@ -223,6 +223,11 @@ impl Wired {
         self.vault.lacking(rights).await
     }
 
+    /// Vault's clock.
+    pub fn vault_clock(&self) -> &ServerClock {
+        self.vault.clock()
+    }
+
     /// The clocks of the servers, by name.
     pub fn clocks(&self) -> Vec<(String, ServerClock)> {
         let mut clocks = vec![("Vault".to_owned(), self.vault.clock().clone())];

@@ -27,6 +27,11 @@ impl Background {
         }
     }
 
+    /// Nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
     /// One of its kind is under way.
     pub fn is_under_way(&self, kind: &str) -> bool {
         self.kinds.values().any(|known| known == kind)

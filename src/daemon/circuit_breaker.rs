@@ -75,6 +75,8 @@ pub struct Outage {
     pub since: Timestamp,
     /// It has lasted longer than a blip.
     pub reported: bool,
+    /// Waiting does not help: a credential was refused.
+    pub refused: bool,
 }
 
 /// The error concerns every secret of the service.
@@ -185,6 +187,7 @@ impl CircuitBreaker {
                 what: outage.what.clone(),
                 since: outage.since,
                 reported: outage.is_reported(),
+                refused: outage.refused,
             }),
             State::Unknown | State::Available(_) => None,
         }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{self, Stream, StreamExt};
@@ -24,6 +23,7 @@ use rotation::runner::Ended;
 use rotation::token::TokenId;
 
 use super::assemble::{self, AssembleError};
+use super::claim_age;
 use super::job::{self, Office, Start};
 use super::journal_index;
 use super::sweep;
@@ -218,8 +218,8 @@ impl<'a> Foreground<'a> {
         self.run(secret, Goal::Settle, Some(tokens)).await
     }
 
-    /// One run, or two: a claim that is older than `claim_timeout` is watched for that long, because its holder may be dead, and
-    /// there may be no daemon that takes it over.
+    /// One run, or two: a claim that Vault has had for `claim_timeout` is taken over, because its holder is dead, and there may be no daemon
+    /// that does it.
     async fn run(
         &self,
         secret: &SecretSettings,
@@ -228,19 +228,19 @@ impl<'a> Foreground<'a> {
     ) -> Result<Ended, CallError> {
         let first = self.run_once(secret, goal.clone(), current_tokens.clone(), None);
         let first = first.await?;
-        let RunResult::ClaimedElsewhere {
-            recheck,
-            observation,
-            ..
-        } = first.result
-        else {
+        let RunResult::ClaimedElsewhere { observation, .. } = first.result else {
             return Ok(first);
         };
         // A run that lost its own claim has reported what it began: it does not begin again.
-        if !first.reports.is_empty() || !is_old(&first, secret.plan.claim_timeout) {
+        if !first.reports.is_empty() {
             return Ok(first);
         }
-        tokio::time::sleep(recheck).await;
+        let name = &secret.plan.name;
+        let observation = claim_age::dated(&self.office, name, observation).await;
+        let lasted = self.office.mono().saturating_sub(observation.since);
+        if lasted < secret.plan.claim_timeout {
+            return Ok(first);
+        }
         self.run_once(secret, goal, current_tokens, Some(observation))
             .await
     }
@@ -352,13 +352,6 @@ impl<'a> Foreground<'a> {
 /// The journal document as a run knew it last.
 pub fn record(ended: &Ended) -> Option<&Record> {
     ended.journal.as_ref()?.record.as_deref()
-}
-
-/// The claim that kept the run from its work was taken longer ago than this, by this machine's clock.
-fn is_old(ended: &Ended, age: Duration) -> bool {
-    let claim = record(ended).and_then(|record| record.claim.as_ref());
-    let lapses = claim.and_then(|claim| claim.since.checked_add(age).ok());
-    lapses.is_some_and(|at| at <= clock::now())
 }
 
 /// The run found a token that a dead process had stored, recorded it, and did no more.

@@ -26,6 +26,9 @@ use super::assemble::{Issuer, Wired};
 use super::conditions::Conditions;
 use super::services::Services;
 
+/// The zero of the monotonic clock lies this long before the start of the process, so that it can express since when Vault has a claim.
+const BEFORE_START: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// What all runs of a process share.
 #[derive(Clone)]
 pub struct Office {
@@ -39,7 +42,7 @@ pub struct Office {
     pub stop: CancellationToken,
     /// What is counted since the start.
     pub counters: Arc<Counters>,
-    /// When the process began; the zero of the monotonic clock.
+    /// When the process began.
     pub began: Instant,
 }
 
@@ -60,7 +63,7 @@ impl Office {
 
     /// The monotonic clock.
     pub fn mono(&self) -> Duration {
-        self.began.elapsed()
+        BEFORE_START + self.began.elapsed()
     }
 
     /// Runs `request` to its end.

@@ -10,6 +10,7 @@ pub mod assemble;
 mod background;
 pub mod check;
 mod circuit_breaker;
+mod claim_age;
 pub mod conditions;
 pub mod difference;
 pub mod foreground;
@@ -22,6 +23,7 @@ mod notifications;
 pub mod offline_status;
 mod ops_listener;
 mod orphaned_documents;
+pub mod pass;
 mod peers;
 mod queue;
 mod readiness;
@@ -39,6 +41,7 @@ mod values;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -93,8 +96,29 @@ pub async fn run(settings: Settings, instance: String, reload: Reload) -> anyhow
     daemon.start_notifications().await?;
     daemon.regroup().await?;
     daemon.listen();
-    daemon.go(ticks, signals).await;
+    let mut inputs = Inputs::new(ticks, signals);
+    while daemon.turn(&mut inputs).await.is_continue() {}
+    daemon.shut_down().await;
     Ok(())
+}
+
+/// What the main loop waits for, besides runs and background tasks.
+struct Inputs {
+    ticks: mpsc::Receiver<GroupId>,
+    signals: mpsc::UnboundedReceiver<Signal>,
+    pulse: tokio::time::Interval,
+}
+
+impl Inputs {
+    fn new(ticks: mpsc::Receiver<GroupId>, signals: mpsc::UnboundedReceiver<Signal>) -> Self {
+        let mut pulse = tokio::time::interval(PULSE);
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Inputs {
+            ticks,
+            signals,
+            pulse,
+        }
+    }
 }
 
 struct Daemon {
@@ -152,6 +176,8 @@ struct Daemon {
     listener: Option<Listener>,
     notifications: Notifications,
     next_listen: Instant,
+    /// This process makes one pass and ends; none = it is a daemon.
+    pass: Option<pass::Pass>,
 }
 
 impl Daemon {
@@ -209,6 +235,7 @@ impl Daemon {
             listener: None,
             notifications: Notifications::default(),
             next_listen: Instant::now(),
+            pass: None,
         };
         daemon.enroll();
         daemon.keep_logged_in();
@@ -222,36 +249,29 @@ impl Daemon {
         tokio::spawn(async move { wired.keep_logged_in(stop).await });
     }
 
-    async fn go(
-        &mut self,
-        mut ticks: mpsc::Receiver<GroupId>,
-        mut signals: mpsc::UnboundedReceiver<Signal>,
-    ) {
-        let mut pulse = tokio::time::interval(PULSE);
-        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            self.dispatch();
-            self.status_cache.turn();
-            let alarm = self.next_alarm();
-            tokio::select! {
-                Some(group) = ticks.recv() => self.tick(group),
-                Some(ended) = self.runs.join_next_with_id() => self.collect(ended),
-                Some(answer) = self.background.next() => {
-                    match self.background.ended(answer) {
-                        Some(apply) => apply(self),
-                        None => self.hurry_background(),
-                    }
+    /// Starts what can start, and takes the next thing that happens. `Break` = a signal to stop.
+    async fn turn(&mut self, inputs: &mut Inputs) -> ControlFlow<()> {
+        self.dispatch();
+        self.status_cache.turn();
+        let alarm = self.next_alarm();
+        tokio::select! {
+            Some(group) = inputs.ticks.recv() => self.tick(group),
+            Some(ended) = self.runs.join_next_with_id() => self.collect(ended),
+            Some(answer) = self.background.next() => {
+                match self.background.ended(answer) {
+                    Some(apply) => apply(self),
+                    None => self.hurry_background(),
                 }
-                Some(request) = self.rechecks.recv() => self.recheck(request),
-                Some(signal) = signals.recv() => match signal {
-                    Signal::Stop => break,
-                    Signal::Reload => self.reload().await,
-                },
-                _ = pulse.tick() => self.pulse(),
-                () = tokio::time::sleep(alarm) => self.ring(),
             }
+            Some(request) = self.rechecks.recv() => self.recheck(request),
+            Some(signal) = inputs.signals.recv() => match signal {
+                Signal::Stop => return ControlFlow::Break(()),
+                Signal::Reload => self.reload().await,
+            },
+            _ = inputs.pulse.tick() => self.pulse(),
+            () = tokio::time::sleep(alarm) => self.ring(),
         }
-        self.shut_down().await;
+        ControlFlow::Continue(())
     }
 
     /// A background task ended by a fault of ours: nothing waits an hour for the next one.

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::SecretSettings;
 use crate::ops::known::{Failing, Known, Unusable};
-use crate::schedule::due::{self, CATCH_UP_SPREAD, Due, Input, Next};
+use crate::schedule::due::{self, Due, Input, Next};
 use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
@@ -265,11 +265,7 @@ impl Entry {
             grace: signed(self.plan.grace),
             expiry_guard: settings.expiry_guard,
             able_since,
-            catch_up_spread: if settings.jitter.is_zero() {
-                CATCH_UP_SPREAD
-            } else {
-                signed(settings.jitter)
-            },
+            catch_up_spread: signed(settings.catch_up_spread),
             now,
         })
     }
@@ -316,6 +312,11 @@ impl Entry {
         let at_once = !self.looked || self.nudged;
         let first = if at_once { Some(now) } else { first };
         Some(first?.max(self.not_before.unwrap_or(Timestamp::MIN)))
+    }
+
+    /// Clean-up, retirement or another look is due, whatever the schedule says.
+    pub fn is_woken(&self, now: Timestamp) -> bool {
+        self.wake.is_some_and(|wake| wake <= now)
     }
 
     /// The rotation that is wanted now, if one is.

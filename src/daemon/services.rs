@@ -128,6 +128,15 @@ impl Services {
         self.each(|breaker| Some((breaker.name.clone(), breaker.take_return()?)))
     }
 
+    /// The outages that are no blip, by environment; "" is Vault.
+    pub fn reported_outages(&self) -> BTreeMap<String, Outage> {
+        let outages = self.each(|breaker| {
+            let outage = breaker.outage().filter(|outage| outage.reported)?;
+            Some((breaker.name.clone().unwrap_or_default(), outage))
+        });
+        outages.into_iter().collect()
+    }
+
     /// Every service as it is now.
     pub fn show(&self) -> Vec<status::Service> {
         self.each(|breaker| Some(breaker.show()))

@@ -170,6 +170,11 @@ impl Daemon {
     ) {
         let interval = self.settings.daemon.sweep;
         let sweep = self.sweeps.entry(environment.to_owned()).or_default();
+        if self.looked_at_all
+            && let Some(pass) = &mut self.pass
+        {
+            pass.note_sweep(environment, listed.as_ref().err());
+        }
         match listed {
             Ok(tokens) => {
                 sweep.completed(interval, sends_no_time);

@@ -17,7 +17,7 @@ use rotation::runner::Ended;
 
 use super::job::Start;
 use super::roster::Entry;
-use super::{Daemon, PATROL, sweep};
+use super::{Daemon, PATROL, pass, sweep};
 
 impl Daemon {
     /// A group's due time came: its secrets are asked for their own.
@@ -166,6 +166,7 @@ impl Daemon {
         let (office, holder) = (self.office.clone(), self.holder());
         let installation = self.installation.clone().unwrap_or_default();
         let task_name = name.clone();
+        let is_pass = self.pass.is_some();
         let handle = self.runs.spawn(async move {
             let clock = sweep::clock_state(&office, &plan.coordinates.environment).await;
             let start = Start {
@@ -187,11 +188,14 @@ impl Daemon {
                 outage,
                 known: before,
             };
-            let ended = start.run(&office).await.unwrap_or_else(|error| Ended {
+            let mut ended = start.run(&office).await.unwrap_or_else(|error| Ended {
                 result: RunResult::Retry(error),
                 journal: known,
                 reports: vec![],
             });
+            if is_pass {
+                pass::date_claim(&office, &task_name, &mut ended.result).await;
+            }
             (task_name, ended)
         });
         self.running.insert(handle.id(), name);
@@ -279,6 +283,9 @@ impl Daemon {
             record.map(|record| record.epoch.clone())
         };
         let epoch_before = identity(entry);
+        if let Some(pass) = &mut self.pass {
+            pass.note_run(&name, &ended);
+        }
         entry.ended(&ended.result, ended.journal, now);
         if dirty {
             entry.hurry(now);

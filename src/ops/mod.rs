@@ -12,9 +12,11 @@ pub mod known;
 pub mod listener;
 pub mod metrics;
 mod page;
+mod runbooks;
 pub mod secret;
 pub mod status;
 pub mod table;
+pub mod view;
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The picture for a terminal: what needs a human first, in words; the rest as a table. It fits 80 columns.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -36,8 +37,12 @@ impl Paint {
     }
 }
 
-/// All secrets: a card for each that needs a human or is tried again, a row for each other one.
-pub fn overview(status: &Status, paint: Paint) -> String {
+/// More rows than this are a number, unless all are asked for.
+const MANY: usize = 100;
+
+/// All secrets: a card for each that needs a human or is tried again, a row for each other one, as long as these are not too many or `all`
+/// are asked for.
+pub fn overview(status: &Status, paint: Paint, all: bool) -> String {
     let status = &status.sanitized();
     let mut text = headline(status, paint);
     for trouble in status.general_troubles() {
@@ -55,11 +60,29 @@ pub fn overview(status: &Status, paint: Paint) -> String {
         text.push('\n');
         text += &card(status, secret, paint);
     }
-    if !rows.is_empty() {
-        text.push('\n');
-        text += &table(&rows, status.at, paint);
+    match rows.len() {
+        0 => {}
+        number if number > MANY && !all => {
+            text.push('\n');
+            text += &wrapped(&format!("{}; --all shows each", states(&rows)), "");
+        }
+        _ => {
+            text.push('\n');
+            text += &table(&rows, status.at, paint);
+        }
     }
     text
+}
+
+/// `9998 healthy, 2 waiting`.
+fn states(secrets: &[&Secret]) -> String {
+    let mut states: BTreeMap<State, usize> = BTreeMap::new();
+    for secret in secrets {
+        *states.entry(secret.state).or_default() += 1;
+    }
+    let states = states.iter().rev();
+    let states = states.map(|(state, number)| format!("{number} {}", state.words()));
+    states.collect::<Vec<_>>().join(", ")
 }
 
 /// Each secret as a card.
@@ -303,7 +326,7 @@ mod tests {
     #[test]
     fn it_fits_80_columns_and_tells_what_needs_a_human_first() {
         let status = fixture::status();
-        let text = overview(&status, Paint(false));
+        let text = overview(&status, Paint(false), false);
         for line in text.lines().filter(|line| line.contains(' ')) {
             assert!(width(line) <= WIDTH, "{} columns: {line}", width(line));
         }
@@ -325,15 +348,32 @@ mod tests {
         );
         assert!(held.contains("still used from 192.0.2.7"), "{held}");
         assert!(!text.contains('\x1b'), "colours in a pipe");
-        let coloured = overview(&status, Paint(true));
+        let coloured = overview(&status, Paint(true), false);
         assert!(coloured.contains("\x1b[1;31m"));
+    }
+
+    #[test]
+    fn many_healthy_secrets_are_a_number() {
+        let status = fixture::many(10_000, true);
+        let text = overview(&status, Paint(false), false);
+        assert!(text.lines().count() < 20, "{text}");
+        assert!(
+            text.contains("\n9999 healthy; --all shows each\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("dynatrace/service-09999"),
+            "the one that is stuck"
+        );
+        let all = overview(&status, Paint(false), true);
+        assert!(all.lines().count() > 10_000);
     }
 
     #[test]
     fn p5_nothing_from_outside_acts_on_the_terminal() {
         let status = fixture::hostile();
         for text in [
-            overview(&status, Paint(false)),
+            overview(&status, Paint(false), false),
             cards(&status, Paint(false)),
         ] {
             let acts = |c| c != '\n' && crate::sanitize::is_hazard(c);

@@ -13,9 +13,6 @@ use super::calendar::{Schedule, jitter};
 /// twice a second, a restart takes seconds, and neither deserves the word "missed".
 pub const LATENESS: SignedDuration = SignedDuration::from_mins(1);
 
-/// The usual [`Input::catch_up_spread`] of a secret without jitter.
-pub const CATCH_UP_SPREAD: SignedDuration = SignedDuration::from_mins(1);
-
 /// What happens when a due time passed unserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missed {

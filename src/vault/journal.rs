@@ -86,6 +86,11 @@ impl KvJournal {
         }
     }
 
+    /// The version of the document of the secret named `name`, and when it was written by Vault's own clock.
+    pub async fn written(&self, name: &str) -> Result<Option<(u64, Timestamp)>, CallError> {
+        kv2::created(&self.vault, &self.at(name)).await
+    }
+
     /// The processes that wrote the documents, as far as these were read.
     pub fn writers(&self) -> &Writers {
         &self.writers

@@ -26,6 +26,8 @@ struct Metadata {
     version: u64,
     #[serde(default)]
     deletion_time: String,
+    #[serde(default)]
+    created_time: Option<Timestamp>,
 }
 
 /// Reads the latest version, or the one asked for.
@@ -43,6 +45,21 @@ pub(super) async fn read_with_end(
     at: &SecretPath,
 ) -> Result<(SecretRead, Option<Timestamp>), CallError> {
     read_over(vault, at, None, false).await
+}
+
+/// The latest version and when Vault took it; none = there is none, or Vault does not say.
+pub(super) async fn created(
+    vault: &Vault,
+    at: &SecretPath,
+) -> Result<Option<(u64, Timestamp)>, CallError> {
+    let call = Call::get(Engine::V2.data_path(at));
+    let mut answer = vault.call(&call).await?;
+    if answer.status != 200 {
+        return Err(answer.refuse(&call));
+    }
+    let found = answer.body.data.take().map(Version::deserialize);
+    let found = found.and_then(Result::ok).map(|found| found.metadata);
+    Ok(found.and_then(|it| Some((it.version, it.created_time?))))
 }
 
 /// Reads the latest version over a connection of its own.
@@ -149,6 +166,7 @@ pub(super) async fn write_with_end(
     let Some(Metadata {
         version,
         deletion_time,
+        ..
     }) = written
     else {
         vault.mounts().forget(&at.mount);

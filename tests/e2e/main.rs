@@ -19,6 +19,7 @@ mod notify;
 mod openbao;
 mod ops;
 mod outage;
+mod pass;
 mod process;
 mod replicas;
 mod retention;

@@ -323,7 +323,7 @@ async fn clients_that_cannot_be_built_are_a_bad_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_that_logs_in_anew_gives_the_former_login_back() {
+async fn a_reload_that_logs_in_again_gives_the_former_login_back() {
     let mut world = World::new(1).await;
     let root = &world.root;
     root.enable_approle().await;
