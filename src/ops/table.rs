@@ -357,19 +357,16 @@ mod tests {
 
     #[test]
     fn many_healthy_secrets_are_a_number() {
-        let status = fixture::many(10_000, true);
+        let status = fixture::many(1_000, true);
         let text = overview(&status, Paint(false), false);
-        assert!(text.lines().count() < 20, "{text}");
+        assert!(text.lines().count() < 30, "{text}");
+        assert!(text.contains("\n999 healthy; --all shows each\n"), "{text}");
         assert!(
-            text.contains("\n9999 healthy; --all shows each\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("dynatrace/service-09999"),
+            text.contains("dynatrace/service-00999"),
             "the one that is stuck"
         );
         let all = overview(&status, Paint(false), true);
-        assert!(all.lines().count() > 10_000);
+        assert!(all.lines().count() > 1_000);
     }
 
     #[test]
