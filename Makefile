@@ -94,8 +94,9 @@ fuzz: ## what comes from outside (files, cron texts, answers, documents, names) 
 	scripts/fuzz
 
 .PHONY: bench
-bench: static tools ## measures the program that is shipped; fails when a figure is missed
-	BAO="$$(scripts/openbao)"; export BAO; $(CARGO) run --locked --quiet --release --example bench -- target/static/dtrotate
+bench: static tools ## measures the program that is shipped and prints every figure next to what it is compared with; fails when one is missed
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --example bench --example floor --target $(TARGET)
+	BAO="$$(scripts/openbao)"; export BAO; target/$(TARGET)/release/examples/bench target/static/dtrotate $(PARTS)
 
 .PHONY: docs
 docs: ## writes what is generated from the code; `make test` fails when it is stale
