@@ -68,7 +68,7 @@ async fn read(vault: Vault) -> Result<(), CallError> {
     KvSecrets::new(vault).read(&app()).await.map(drop)
 }
 
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 16] = [
     Row {
         file: "login.rs",
         method: "GET",
@@ -184,19 +184,6 @@ const ROWS: [Row; 17] = [
             Box::pin(async move {
                 let journal = KvJournal::new(vault, "secret", "dtrotate/journal");
                 journal.list().await.map(drop)
-            })
-        },
-    },
-    Row {
-        file: "kv2.rs",
-        method: "GET",
-        path: "/v1/secret/data/dtrotate/journal/a",
-        nature: Nature::Read,
-        login: by_token,
-        run: |vault| {
-            Box::pin(async move {
-                let journal = KvJournal::new(vault, "secret", "dtrotate/journal");
-                journal.written("a").await.map(drop)
             })
         },
     },
