@@ -23,6 +23,7 @@ pub mod offline_status;
 mod ops_listener;
 mod orphaned_documents;
 pub mod pass;
+pub mod past;
 mod queue;
 mod readiness;
 mod reload;
@@ -34,6 +35,7 @@ pub mod signals;
 pub mod status_cache;
 mod sweep;
 mod systemd;
+pub mod upcoming;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};

@@ -236,6 +236,7 @@ impl Daemon {
         Holder {
             instance: self.instance.clone(),
             boot: self.boot.clone(),
+            user: None,
             is_daemon: true,
         }
     }

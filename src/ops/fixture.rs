@@ -39,6 +39,7 @@ fn secret(name: &str, state: State) -> Secret {
         failure: None,
         invalid: None,
         holder: None,
+        paused: None,
     }
 }
 

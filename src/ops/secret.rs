@@ -37,6 +37,22 @@ pub struct Secret {
     pub invalid: Option<Invalid>,
     /// Another process that works on it now.
     pub holder: Option<String>,
+    /// Who paused it, why and until when.
+    #[serde(default)]
+    pub paused: Option<Paused>,
+}
+
+/// A pause.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Paused {
+    /// The person, as Vault knows them.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// It ends at this time; none = with `dtrotate resume`.
+    pub until: Option<Timestamp>,
 }
 
 /// How a secret is: of those that apply the first.
@@ -49,6 +65,8 @@ pub enum State {
     Unreadable,
     /// It cannot be rotated without a human.
     Stuck,
+    /// A person paused it.
+    Paused,
     /// It left the configuration; what it left is retired.
     Removed,
     /// `enabled = false`.
@@ -69,10 +87,11 @@ pub enum State {
 
 impl State {
     /// All of them, the worst first.
-    pub const ALL: [State; 11] = [
+    pub const ALL: [State; 12] = [
         State::CurrentInvalid,
         State::Unreadable,
         State::Stuck,
+        State::Paused,
         State::Removed,
         State::SwitchedOff,
         State::Waiting,
@@ -89,6 +108,7 @@ impl State {
             State::CurrentInvalid => "current_invalid",
             State::Unreadable => "unreadable",
             State::Stuck => "stuck",
+            State::Paused => "paused",
             State::Removed => "removed",
             State::SwitchedOff => "switched_off",
             State::Waiting => "waiting",
@@ -116,7 +136,7 @@ impl State {
             State::CurrentInvalid | State::Unreadable | State::Stuck | State::Overdue => Mood::Bad,
             State::Waiting | State::Retrying | State::Unknown | State::NeverSeen => Mood::Uneasy,
             State::Healthy => Mood::Good,
-            State::Removed | State::SwitchedOff => Mood::Off,
+            State::Paused | State::Removed | State::SwitchedOff => Mood::Off,
         }
     }
 }
@@ -259,6 +279,12 @@ impl Secret {
             holder: claim
                 .map(|claim| claim.holder.clone())
                 .filter(|holder| holder != known.instance),
+            paused: known.pause().map(|pause| Paused {
+                by: pause.by.clone(),
+                reason: pause.reason.clone(),
+                since: pause.since,
+                until: pause.until,
+            }),
         }
     }
 

@@ -259,6 +259,7 @@ fn row(secret: &Secret, now: Timestamp) -> [String; 5] {
     let nothing = || "-".to_owned();
     let next = match (secret.state, secret.next) {
         (State::SwitchedOff, _) => "off".to_owned(),
+        (State::Paused, _) => "paused".to_owned(),
         (State::Removed, _) => "removed".to_owned(),
         (State::NeverSeen, _) => "unseen".to_owned(),
         (_, Some(at)) if at > now => span(at.duration_since(now)),

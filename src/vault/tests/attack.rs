@@ -188,6 +188,19 @@ const ROWS: [Row; 16] = [
         },
     },
     Row {
+        file: "kv2.rs",
+        method: "GET",
+        path: "/v1/secret/data/dtrotate/journal/a",
+        nature: Nature::Read,
+        login: by_token,
+        run: |vault| {
+            Box::pin(async move {
+                let journal = KvJournal::new(vault, "secret", "dtrotate/journal");
+                journal.written("a").await.map(drop)
+            })
+        },
+    },
+    Row {
         file: "retention.rs",
         method: "GET",
         path: LIMITS,
