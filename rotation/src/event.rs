@@ -77,6 +77,8 @@ vocabulary! {
     SecretAdopted "secret_adopted" Info "A secret was seen for the first time and recorded; nothing was changed.",
     SecretMoved "secret_moved" Info "A secret continues at another place, as the configuration says and a person accepted.",
     DocumentRenamed "document_renamed" Info "The journal document of a secret continues under another name.",
+    SecretPaused "secret_paused" Info "A person paused a secret: nothing of it is begun until the pause ends. At WARN its token expires before that.",
+    SecretResumed "secret_resumed" Info "The pause of a secret ended; what became due meanwhile is caught up.",
     ScheduleDue "schedule_due" Debug "A secret is due.",
     RotationStarted "rotation_started" Debug "A rotation began: its claim and attempt are in the journal.",
     TokenMinted "token_minted" Debug "A new token was created.",
@@ -109,6 +111,8 @@ vocabulary! {
         "Find the consumer at the address and make it read the new value; `dtrotate undo NAME` brings the old token back until its quarantine ends.",
     TokenDisabled "token_disabled" Info "An old token was disabled; until it is deleted it can be enabled again.",
     TokenDeleted "token_deleted" Info "An old token is gone.",
+    TokenRevoked "token_revoked" Warn "A person revoked a token: it is disabled or deleted, and is not brought back."
+        "Restart consumers that have not picked up the new value: they are locked out. `dtrotate undo NAME --token ID --yes` brings it back if it is safe.",
     TokenShared "token_shared" Warn "A token that is due for retirement is also the current value of another secret; it is left alone."
         "Give each secret a token of its own, or list both fields under one [[secret]].",
     SecretChangedElsewhere "secret_changed_elsewhere" Warn "Someone else changed the secret; their change is kept."

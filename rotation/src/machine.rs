@@ -14,6 +14,7 @@ use super::order;
 use super::plan::{Coordinates, Plan, RetirementPolicy};
 use super::record::{Record, Work};
 use super::request::{ClaimObservation, Goal, JournalSnapshot, Now, RunRequest};
+use super::transition;
 use super::view::{Effect, View};
 
 /// A run that loses this many check-and-sets on the journal leaves the secret to the others for now.
@@ -39,6 +40,10 @@ pub struct Run {
     /// A failed call that has not been dealt with.
     error: Option<CallError>,
     pending: Option<Arc<Change>>,
+    /// A write under our claim that was rejected, and the document that it was to replace.
+    rejected: Option<(Arc<JournalSnapshot>, Arc<Change>)>,
+    /// The same write, on a document in which only the pause changed.
+    resend: Option<Arc<Change>>,
     reports: Vec<Report>,
     end: Option<RunResult>,
 }
@@ -59,6 +64,8 @@ impl Run {
             claim_sent: Duration::ZERO,
             error: None,
             pending: None,
+            rejected: None,
+            resend: None,
             reports: Vec::new(),
             end: None,
         }
@@ -110,6 +117,9 @@ impl Run {
             self.end = Some(RunResult::InternalError(message));
         }
         let command = loop {
+            if let Some(change) = self.resend.take() {
+                break self.write(Arc::unwrap_or_clone(change), now);
+            }
             match self.decide(now) {
                 Step::Do(command) => break command,
                 Step::Write(change) => break self.write(*change, now),
@@ -291,6 +301,12 @@ impl Run {
                     });
                 }
                 self.journal_is_fresh = true;
+                let rejected = self.rejected.take();
+                let resend = rejected.as_ref().and_then(|it| rebase(it, &snapshot));
+                if rejected.is_some() && resend.is_none() {
+                    self.forget_all();
+                }
+                self.resend = resend.map(Arc::new);
                 self.journal = Some(Arc::new(snapshot));
             }
             Ok(Err(why)) => self.end = Some(RunResult::JournalUnreadable(why)),
@@ -302,12 +318,15 @@ impl Run {
         let pending = self.pending.take();
         match (written, pending) {
             (Ok(version), Some(change)) => self.acknowledged(version, Arc::unwrap_or_clone(change)),
-            (Err(error), _) if error.kind == ErrorKind::Conflict => {
-                // Someone else wrote: whatever was known or held is void, and an ordinary lost claim needs no warning.
+            (Err(error), pending) if error.kind == ErrorKind::Conflict => {
+                // Someone else wrote: whatever was known or held is void, and an ordinary lost claim needs no warning. But whoever has the
+                // claim may find that only the pause was changed.
                 self.conflicts += 1;
-                self.journal = None;
-                self.view.void(Effect::All);
-                self.progress.reset();
+                let base = self.journal.take();
+                self.rejected = base.zip(pending).filter(|(base, _)| self.holds_claim(base));
+                if self.rejected.is_none() {
+                    self.forget_all();
+                }
                 if self.conflicts >= CONFLICTS {
                     self.end = Some(RunResult::Retry(error));
                 }
@@ -315,6 +334,21 @@ impl Run {
             (Err(error), _) => self.end = Some(RunResult::Retry(error)),
             (Ok(_), None) => {}
         }
+    }
+
+    /// Whatever was known of the secret or held under a claim is void.
+    fn forget_all(&mut self) {
+        self.view.void(Effect::All);
+        self.progress.reset();
+    }
+
+    /// The claim of this document is this run's.
+    fn holds_claim(&self, known: &JournalSnapshot) -> bool {
+        let claim = known
+            .record
+            .as_ref()
+            .and_then(|record| record.claim.as_ref());
+        claim.is_some_and(|claim| claim.nonce == self.request.id)
     }
 
     fn acknowledged(&mut self, version: u64, change: Change) {
@@ -359,4 +393,20 @@ impl Run {
             AfterWrite::Finish(result) => self.end = Some(result),
         }
     }
+}
+
+/// The rejected write once more, if only the pause was changed by whoever wrote in between (rule A14).
+fn rebase(
+    (base, change): &(Arc<JournalSnapshot>, Arc<Change>),
+    found: &JournalSnapshot,
+) -> Option<Change> {
+    let record = transition::rebased(
+        base.record.as_deref()?,
+        &change.record,
+        found.record.as_deref()?,
+    )?;
+    Some(Change {
+        record,
+        ..Change::clone(change)
+    })
 }

@@ -20,6 +20,8 @@ pub enum SecretState {
     UncommittedStore(TokenInfo),
     /// A retiring token that a person put back.
     RolledBack(TokenInfo),
+    /// A token that a person revoked: it is replaced, and never enabled.
+    Revoked(TokenInfo),
     /// A token that a person put there.
     Foreign(TokenInfo),
     /// Nothing can be done without a person.
@@ -46,13 +48,27 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
             entry.id
         ))));
     }
-    if let Some(entry) = record.retiring(&info.id)
+    let is_revoked = record.is_revoked(&info.id);
+    let is_known = record.is_current(&info.id) || record.retiring(&info.id).is_some();
+    // One that is revoked before it was recorded is recorded first.
+    let is_rolled_back = !is_revoked && record.retiring(&info.id).is_some();
+    if is_rolled_back
+        && let Some(entry) = record.retiring(&info.id)
         && (info.enabled || entry.state != RetiringState::Grace)
     {
         return Ok(SecretState::RolledBack(info));
     }
-    if let Some((reason, message)) = policy::unfit(&info, cx.place(), cx.plan().manages_tokens) {
+    // Whoever disabled a revoked one: it is replaced.
+    let looked_at = TokenInfo {
+        enabled: info.enabled || is_revoked,
+        ..info.clone()
+    };
+    let unfit = policy::unfit(&looked_at, cx.place(), cx.plan().manages_tokens);
+    if let Some((reason, message)) = unfit {
         return Ok(SecretState::Blocked(reason, message));
+    }
+    if is_revoked && is_known {
+        return Ok(SecretState::Revoked(info));
     }
     if record.is_current(&info.id) {
         return Ok(SecretState::Current(info));

@@ -13,7 +13,7 @@ use super::plausibility::implausible;
 use super::record::{Claim, Reason, Work};
 use super::request::{Clock, Goal};
 use super::takeover;
-use super::work::{adopt, cleanup, maintain, relocate, retire, rotate, store, undo};
+use super::work::{adopt, cleanup, maintain, pause, relocate, retire, revoke, rotate, store, undo};
 
 /// What could not be settled now (a deleted secret that cannot be fenced, clocks that disagree) is examined again after this.
 const EXAMINE_AGAIN: Duration = Duration::from_secs(30);
@@ -33,6 +33,12 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
         });
     }
     check_plausibility(cx)?;
+    match &request.goal {
+        Goal::Pause(pause) => return pause::set(cx, pause),
+        Goal::Resume => return pause::resume(cx, &request.holder.who()),
+        Goal::Revoke(request) => revoke::order(cx, request)?,
+        _ => {}
+    }
     if let Some(claim) = claim.filter(|claim| claim.nonce != request.id) {
         return claimed_elsewhere(cx, claim);
     }
@@ -49,6 +55,7 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
     if request.dry_run {
         return match &request.goal {
             Goal::Undo(token) => undo::next(cx, token.as_ref()),
+            Goal::Unrevoke(token) => undo::next(cx, Some(token)),
             _ if cx.is_relocated() => relocate::next(cx),
             _ => rotate::next(cx),
         };
@@ -56,25 +63,39 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
     if let Some(claim) = claim {
         return claimed(cx, claim);
     }
+    if let Some(revocation) = &cx.record.revoking {
+        // Nothing else is done before it is carried out.
+        revoke::next(cx, revocation)?;
+        let entry = cx.record.retiring(&revocation.token);
+        let due = entry
+            .map(|entry| entry.due)
+            .filter(|due| *due > cx.now.wall);
+        let wake = Some(due.unwrap_or(cx.now.after(EXAMINE_AGAIN)));
+        return Ok(Step::finish(RunResult::Done { wake }));
+    }
     if cx.env().clock == Clock::Disagrees {
         return Ok(wait_for_clocks(cx));
     }
     if cx.is_new {
         adopt::record_secret(cx)?;
     }
+    pause::end(cx)?;
     let rotates = rotation_wanted(cx);
-    if !cx.env().enabled && rotates {
-        return Ok(Step::refuse(format!(
-            "{} is switched off (`enabled = false`), so nothing is changed; switch it on first",
-            cx.plan().name
-        )));
+    if let Some(why) = cx.held_back().filter(|_| rotates) {
+        return Ok(Step::refuse(why));
     }
     match &request.goal {
         Goal::Undo(token) => undo::next(cx, token.as_ref()),
+        Goal::Unrevoke(token) => undo::next(cx, Some(token)),
         Goal::Forget(id) => Ok(maintain::forget(cx, id)),
         Goal::Rotate(_) if rotates && cx.is_relocated() => relocate::next(cx),
         Goal::Rotate(_) if rotates => rotate::next(cx),
-        Goal::Settle | Goal::Release | Goal::Rotate(_) => settle(cx),
+        Goal::Settle
+        | Goal::Release
+        | Goal::Rotate(_)
+        | Goal::Revoke(_)
+        | Goal::Pause(_)
+        | Goal::Resume => settle(cx),
     }
 }
 
@@ -98,6 +119,9 @@ fn claimed_elsewhere(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
     Ok(match (takeover::wait(cx, claim), &claim.work) {
         (Some(busy), _) => Step::finish(busy),
         (None, Work::Newer(_)) => takeover::not_understood(cx, claim),
+        (None, _) if cx.pause().is_some() && cx.record.revoking.is_none() => {
+            left_until_resumed(cx, claim)
+        }
         (None, _) if cx.request.dry_run => Step::finish(RunResult::DryRun(format!(
             "{}: would first finish the interrupted work of {}",
             cx.plan().name,
@@ -105,6 +129,19 @@ fn claimed_elsewhere(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
         ))),
         (None, _) => takeover::take_over(cx, claim),
     })
+}
+
+/// A dead holder's work waits for the end of the pause.
+fn left_until_resumed(cx: &Context<'_>, claim: &Claim) -> Step {
+    match (&cx.request.goal, cx.held_back()) {
+        (Goal::Settle | Goal::Release, _) | (_, None) => Step::finish(RunResult::Done {
+            wake: next_wakeup(cx),
+        }),
+        (_, Some(why)) => Step::refuse(format!(
+            "{why}; the interrupted work of {} is finished then",
+            claim.holder
+        )),
+    }
 }
 
 /// Nobody has a claim, and no other goal is left: what is there to do?
@@ -195,6 +232,9 @@ fn come_to_rest(cx: &Context<'_>) -> Step {
 fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
     if !cx.env().enabled {
         return None;
+    }
+    if let Some(pause) = cx.pause() {
+        return pause.until;
     }
     let soon = cx.now.after(EXAMINE_AGAIN);
     let least = |at: Timestamp| if at <= cx.now.wall { soon } else { at };

@@ -12,9 +12,11 @@ use serde_json::{Map, Value};
 pub use super::claim::{Attempt, Claim, OpenAttempt, Trigger, Work};
 use super::ledger::AttemptLedger;
 use super::marker::{Epoch, Marker, NameDigest};
+use super::pause::Pause;
 use super::plan::{Coordinates, Lifetime, Plan, RetirementPolicy};
 pub use super::reason::Reason;
 pub use super::retiring::{EntryFailure, EntryReason, Origin, Retiring, RetiringState};
+pub use super::revocation::{Revocation, Revoked};
 use super::token::{TokenId, TokenInfo};
 
 /// The document layout that this version writes.
@@ -62,6 +64,15 @@ pub struct Record {
     /// Former tokens on their way out.
     #[serde(default)]
     pub retiring: Vec<Retiring>,
+    /// A token of this secret is to be ended at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoking: Option<Revocation>,
+    /// Nothing of it is begun until this ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// When the last pause ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_at: Option<Timestamp>,
     /// What is wrong, and what was right last.
     #[serde(flatten)]
     pub health: Health,
@@ -212,6 +223,9 @@ impl Record {
             claim: None,
             open: vec![],
             retiring: vec![],
+            revoking: None,
+            pause: None,
+            resumed_at: None,
             health: Health::default(),
             policy: None,
             closed_at: None,
@@ -257,9 +271,15 @@ impl Record {
         }
     }
 
+    /// The pause, unless its time is up.
+    pub fn paused(&self, now: Timestamp) -> Option<&Pause> {
+        self.pause.as_ref().filter(|pause| !pause.is_over(now))
+    }
+
     /// Nothing is left to be finished.
     pub fn is_finished(&self) -> bool {
-        self.claim.is_none() && self.open.is_empty() && self.retiring.is_empty()
+        let idle = self.claim.is_none() && self.revoking.is_none();
+        idle && self.open.is_empty() && self.retiring.is_empty()
     }
 
     /// This document, closed because it continues under the name `name`. After this write nobody works by it.
@@ -290,6 +310,15 @@ impl Record {
     pub fn retiring_mut(&mut self, id: &TokenId) -> Option<&mut Retiring> {
         let entry = self.retiring.iter_mut().find(|entry| entry.id == *id);
         entry.filter(|entry| !entry.is_newer())
+    }
+
+    /// The token is to be ended at once, or was: it never becomes the current value again without a person who says so.
+    pub fn is_revoked(&self, id: &TokenId) -> bool {
+        let ordered = self.revoking.as_ref().is_some_and(|it| it.token == *id);
+        ordered
+            || self
+                .retiring(id)
+                .is_some_and(|entry| entry.revoked.is_some())
     }
 
     /// The attempt of the claimed rotation.

@@ -8,6 +8,7 @@ use super::event::EventName;
 use super::marker::NameDigest;
 use super::newer_word::NewerWord;
 use super::reason::Reason;
+use super::revocation::Revoked;
 use super::token::TokenId;
 
 /// A former token on its way out.
@@ -55,6 +56,9 @@ pub struct Retiring {
     /// It retires because an earlier token became current again, so bringing it back would undo an undo.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undone: bool,
+    /// A person revoked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Revoked>,
     /// Fields of a newer version, carried over unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,

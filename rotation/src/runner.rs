@@ -52,7 +52,7 @@ pub async fn run(
     journal: &impl Journal,
     context: &impl RunContext,
 ) -> Ended {
-    let (name, by) = (request.plan.name.clone(), request.holder.instance.clone());
+    let (name, by) = (request.plan.name.clone(), request.holder.who());
     let mut runner = Runner {
         issuer,
         store,

@@ -83,6 +83,7 @@ fn largest_entry(record: &Record) -> usize {
     let text = |length| "x".repeat(length);
     let time = Timestamp::MAX;
     let entry = Retiring {
+        revoked: None,
         id: TokenId::new(text(ID)),
         state: RetiringState::Quarantine,
         base: u64::MAX,

@@ -5,9 +5,12 @@ mod check;
 mod demo;
 mod exit;
 mod health;
+mod history;
 pub mod manual;
 mod outcome;
 mod output;
+mod pause;
+mod revoke;
 mod rotate;
 mod run;
 mod selection;
@@ -60,10 +63,20 @@ enum Command {
     Status(status::Options),
     /// Rotate secrets now
     Rotate(rotate::Options),
+    /// End a leaked token now; if a secret holds it, store another one first
+    Revoke(revoke::Options),
     /// Make the previous token of a secret its current value again
     Undo(undo::Options),
     /// Drop a retiring token that cannot be retired from the journal
     Forget(undo::ForgetOptions),
+    /// Pause secrets: begin nothing of them until they are resumed
+    Pause(pause::Options),
+    /// Resume paused secrets
+    Resume(pause::ResumeOptions),
+    /// Show what happened to secrets, newest last, and who did it
+    History(history::Options),
+    /// Show what will happen: rotations, disables, deletions, expiries
+    Upcoming(history::UpcomingOptions),
     /// Query the running daemon for readiness
     Health,
     /// Run the daemon on embedded stand-ins for Vault and Dynatrace
@@ -114,6 +127,11 @@ fn execute() -> Exit {
         Command::Rotate(options) => rotate::rotate(&arguments, options),
         Command::Undo(options) => undo::undo(&arguments, options),
         Command::Forget(options) => undo::forget(&arguments, options),
+        Command::Revoke(options) => revoke::revoke(&arguments, options),
+        Command::Pause(options) => pause::pause(&arguments, options),
+        Command::Resume(options) => pause::resume(&arguments, options),
+        Command::History(options) => history::history(&arguments, options),
+        Command::Upcoming(options) => history::upcoming(&arguments, options),
         Command::Health => health::health(&arguments),
         Command::Schema => print_all(&format!("{:#}\n", config::schema())),
         Command::Completions { shell } => {

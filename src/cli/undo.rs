@@ -15,6 +15,9 @@ pub(super) struct Options {
     /// Bring this retiring token back; needed to undo an undo
     #[arg(long, value_name = "ID")]
     token: Option<String>,
+    /// Bring it back although it was revoked
+    #[arg(long, requires = "token")]
+    yes: bool,
     /// Print what would be done; change nothing
     #[arg(long)]
     dry_run: bool,
@@ -42,7 +45,10 @@ pub(super) fn undo(arguments: &Arguments, options: &Options) -> Result<Exit, Exi
     let token = options.token.as_deref().map(TokenId::new);
     let results = Results::start(Task::Undo, options.json, 1)?;
     results.run(&settings, options.dry_run, async |foreground, done| {
-        done(foreground.undo(secret, token).await);
+        done(match token {
+            Some(token) if options.yes => foreground.unrevoke(secret, token).await,
+            token => foreground.undo(secret, token).await,
+        });
     })
 }
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::tables::{Daemon, Journal, Limits, Log, Ops};
 use crate::credential::Credential;
 use crate::dynatrace;
@@ -80,7 +82,7 @@ pub struct SecretSettings {
     /// A due time is spread over this long; shorter than the shortest gap of the schedule.
     pub jitter: Duration,
     /// Runs that were missed are spread over this long once they can be made up for.
-    pub catch_up_spread: Duration,
+    pub catch_up_spread: SignedDuration,
     /// What becomes of a due time that passed unserved.
     pub missed: Missed,
     /// Rotate before the token expires, whatever the schedule says.

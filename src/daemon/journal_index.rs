@@ -66,6 +66,11 @@ async fn held(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>, CallError> 
         }
         JournalRead::Absent { .. } => {}
     }
+    value(wired, plan).await
+}
+
+/// The token whose value a secret holds in Vault.
+pub(super) async fn value(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>, CallError> {
     let place = &plan.coordinates;
     let at = SecretPath::from(place);
     let SecretRead::Present { data, .. } = wired.store.read(&at).await? else {

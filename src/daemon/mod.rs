@@ -24,6 +24,7 @@ pub mod offline_status;
 mod ops_listener;
 mod orphaned_documents;
 pub mod pass;
+pub mod past;
 mod peers;
 mod queue;
 mod readiness;
@@ -37,6 +38,7 @@ mod slices;
 pub mod status_cache;
 mod sweep;
 mod systemd;
+pub mod upcoming;
 mod values;
 mod worker;
 

@@ -13,6 +13,7 @@ use crate::schedule::due::{self, Due, Input, Next};
 use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
+use rotation::pause::Pause;
 use rotation::plan::Plan;
 use rotation::ports::JournalRead;
 use rotation::record::{Reason, Record, Trigger};
@@ -162,6 +163,12 @@ impl Entry {
         Some(&self.record()?.current.as_ref()?.id)
     }
 
+    /// The pause that keeps anything of it from being begun.
+    fn paused(&self, now: Timestamp) -> Option<&Pause> {
+        let record = self.record().filter(|_| self.settings.is_some());
+        record.and_then(|record| record.paused(now))
+    }
+
     /// Why only a person can resolve it; none = it continues automatically.
     pub fn stuck(&self) -> Option<&Reason> {
         let failure = self.record()?.health.failure.as_ref()?;
@@ -225,6 +232,13 @@ impl Entry {
             self.retrying = None;
             self.not_before = None;
         }
+        if let Some(pause) = self.paused(now) {
+            self.because = pause.to_string();
+            self.due = None;
+            self.retrying = None;
+            self.not_before = None;
+            return None;
+        }
         if self.retrying.is_some() {
             return None;
         }
@@ -251,7 +265,7 @@ impl Entry {
         let current = record.current.as_ref();
         Some(Input {
             secret: &self.plan.name,
-            enabled: settings.enabled,
+            enabled: settings.enabled && record.paused(now).is_none(),
             schedule: &settings.schedule,
             jitter: signed(settings.jitter),
             missed: settings.missed,
@@ -264,8 +278,8 @@ impl Entry {
             value_ends: self.value_ends(),
             grace: signed(self.plan.grace),
             expiry_guard: settings.expiry_guard,
-            able_since,
-            catch_up_spread: signed(settings.catch_up_spread),
+            able_since: able_since.max(record.resumed_at.unwrap_or(able_since)),
+            catch_up_spread: settings.catch_up_spread,
             now,
         })
     }
@@ -308,8 +322,11 @@ impl Entry {
             // The engine reports a firing that lies ahead.
             due.trigger != due::Trigger::Schedule || due.instant <= now
         });
-        let first = due.map(|due| due.at).into_iter().chain(self.wake).min();
-        let at_once = !self.looked || self.nudged;
+        let pause = self.paused(now);
+        let resumed = pause.and_then(|pause| pause.until);
+        let due = due.map(|due| due.at).filter(|_| pause.is_none());
+        let first = due.into_iter().chain(self.wake).chain(resumed).min();
+        let at_once = !self.looked || self.nudged && pause.is_none();
         let first = if at_once { Some(now) } else { first };
         Some(first?.max(self.not_before.unwrap_or(Timestamp::MIN)))
     }
@@ -321,6 +338,9 @@ impl Entry {
 
     /// The rotation that is wanted now, if one is.
     pub fn wish(&mut self, now: Timestamp) -> Option<RotationRequest> {
+        if self.paused(now).is_some() {
+            return None;
+        }
         let settings = self.settings.as_ref()?;
         if std::mem::take(&mut self.nudged) && settings.enabled {
             return Some(RotationRequest {

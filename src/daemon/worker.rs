@@ -237,6 +237,7 @@ impl Daemon {
             instance: self.instance.clone(),
             boot: self.boot.clone(),
             began: self.began,
+            user: None,
             is_daemon: true,
         }
     }

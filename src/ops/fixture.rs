@@ -41,6 +41,7 @@ fn secret(name: &str, state: State) -> Secret {
         holder: None,
         as_of: Some(now() - HOUR / 12),
         settings: Some(7),
+        paused: None,
     }
 }
 

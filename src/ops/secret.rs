@@ -43,6 +43,22 @@ pub struct Secret {
     /// A digest of its settings, to compare them with those of a file; none = it is not in the configuration.
     #[serde(default)]
     pub settings: Option<u32>,
+    /// Who paused it, why and until when.
+    #[serde(default)]
+    pub paused: Option<Paused>,
+}
+
+/// A pause.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Paused {
+    /// The person, as Vault knows them.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// It ends at this time; none = with `dtrotate resume`.
+    pub until: Option<Timestamp>,
 }
 
 /// How a secret is: of those that apply the first.
@@ -55,6 +71,8 @@ pub enum State {
     Unreadable,
     /// It cannot be rotated without a human.
     Stuck,
+    /// A person paused it.
+    Paused,
     /// It left the configuration; what it left is retired.
     Removed,
     /// `enabled = false`.
@@ -75,10 +93,11 @@ pub enum State {
 
 impl State {
     /// All of them, the worst first.
-    pub const ALL: [State; 11] = [
+    pub const ALL: [State; 12] = [
         State::CurrentInvalid,
         State::Unreadable,
         State::Stuck,
+        State::Paused,
         State::Removed,
         State::SwitchedOff,
         State::Waiting,
@@ -95,6 +114,7 @@ impl State {
             State::CurrentInvalid => "current_invalid",
             State::Unreadable => "unreadable",
             State::Stuck => "stuck",
+            State::Paused => "paused",
             State::Removed => "removed",
             State::SwitchedOff => "switched_off",
             State::Waiting => "waiting",
@@ -122,7 +142,7 @@ impl State {
             State::CurrentInvalid | State::Unreadable | State::Stuck | State::Overdue => Mood::Bad,
             State::Waiting | State::Retrying | State::Unknown | State::NeverSeen => Mood::Uneasy,
             State::Healthy => Mood::Good,
-            State::Removed | State::SwitchedOff => Mood::Off,
+            State::Paused | State::Removed | State::SwitchedOff => Mood::Off,
         }
     }
 }
@@ -267,6 +287,12 @@ impl Secret {
                 .filter(|holder| holder != known.instance),
             as_of: known.as_of,
             settings: known.settings,
+            paused: known.pause().map(|pause| Paused {
+                by: pause.by.clone(),
+                reason: pause.reason.clone(),
+                since: pause.since,
+                until: pause.until,
+            }),
         }
     }
 

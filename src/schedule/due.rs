@@ -13,6 +13,9 @@ use super::calendar::{Schedule, jitter};
 /// twice a second, a restart takes seconds, and neither deserves the word "missed".
 pub const LATENESS: SignedDuration = SignedDuration::from_mins(1);
 
+/// Missed runs of a secret without jitter start within this time.
+pub const CATCH_UP_SPREAD: SignedDuration = SignedDuration::from_mins(1);
+
 /// What happens when a due time passed unserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missed {

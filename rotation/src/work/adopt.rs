@@ -10,7 +10,8 @@ use crate::failure;
 use crate::marker::Marker;
 use crate::observe::{SecretState, secret_state};
 use crate::ownership::MAX_JUMP;
-use crate::record::{Claim, Current, Record, Work};
+use crate::record::{Claim, Current, Record, Trigger, Work};
+use crate::request::RotationRequest;
 use crate::token::TokenInfo;
 use crate::transition;
 use crate::view::Fact;
@@ -36,6 +37,8 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<()> {
         SecretState::Current(info)
         | SecretState::Foreign(info)
         | SecretState::UncommittedStore(info) => info,
+        SecretState::Revoked(_) if cx.may_begin() => return Err(replace_revoked()),
+        SecretState::Revoked(_) => return Ok(()),
     };
     if needs_epochs(cx, &info) {
         // Whose token this is becomes clear when all documents are known.
@@ -104,13 +107,16 @@ pub fn reconcile(cx: &Context<'_>, rotating: bool) -> Decision<()> {
         return Ok(());
     };
     let known = secret.id().is_some_and(|id| cx.record.is_current(id));
-    if known || cx.is_relocated() || !cx.env().enabled {
+    if known || cx.is_relocated() || !cx.may_begin() {
         return Ok(());
     }
     let version = secret.version();
     let change = match secret_state(cx)? {
         SecretState::UncommittedStore(info) => commit_uncommitted_store(cx, &info, version),
         SecretState::Foreign(info) if !rotating => accept_foreign(cx, &info, version),
+        SecretState::Revoked(_) if !cx.is_claimed() && cx.record.revoking.is_none() => {
+            return Err(replace_revoked());
+        }
         SecretState::RolledBack(info) => {
             if !info.enabled && cx.env().capabilities.disable {
                 enable(cx, &info)?;
@@ -120,6 +126,15 @@ pub fn reconcile(cx: &Context<'_>, rotating: bool) -> Decision<()> {
         _ => return Ok(()),
     };
     Err(change.into())
+}
+
+/// Someone put a revoked token back: it is replaced at once.
+fn replace_revoked() -> Step {
+    Step::Rotate(RotationRequest {
+        due: None,
+        trigger: Trigger::Sweep,
+        accept_recorded_rights: false,
+    })
 }
 
 /// A store whose holder died is committed by whoever finds it.

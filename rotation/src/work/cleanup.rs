@@ -43,7 +43,7 @@ pub fn claimed(cx: &Context<'_>) -> Decision<Step> {
 pub fn next(cx: &Context<'_>) -> Decision<()> {
     let (record, env) = (cx.record, cx.env());
     // What other secrets hold must be known before anything is cleaned up.
-    let may = env.enabled && env.may_retire;
+    let may = cx.may_begin() && env.may_retire;
     if record.coordinates.base_url != cx.plan().coordinates.base_url || !may {
         return Ok(());
     }

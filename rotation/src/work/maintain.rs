@@ -147,7 +147,7 @@ pub fn mark_retiring(cx: &Context<'_>) -> Decision<()> {
 
 /// The retiring tokens that are to get our marker.
 pub fn unmarked<'a>(cx: &Context<'a>) -> impl Iterator<Item = &'a Retiring> {
-    let may_rename = cx.env().capabilities.rename && cx.env().enabled;
+    let may_rename = cx.env().capabilities.rename && cx.may_begin();
     let retiring = cx.record.retiring.iter();
     retiring.filter(move |entry| {
         may_rename
@@ -181,7 +181,7 @@ pub fn check_validity(cx: &Context<'_>) -> Decision<()> {
         state,
         SecretState::Missing(_) | SecretState::Blocked(Reason::TokenUnknown, _)
     );
-    if health.went_back_at.is_some() && gone && cx.env().enabled {
+    if health.went_back_at.is_some() && gone && cx.may_begin() {
         // Vault was restored, and what it holds is gone: this once it is replaced at once.
         return Err(Step::Rotate(RotationRequest {
             due: None,
@@ -210,6 +210,14 @@ fn invalid_reason(cx: &Context<'_>, state: &SecretState) -> Option<String> {
         && reason.locks_consumers_out()
     {
         return Some(message.clone());
+    }
+    if let SecretState::Revoked(info) = state {
+        return Some(format!(
+            "{} in {} was revoked, and a person put it back; run `dtrotate rotate {}`",
+            info.id,
+            cx.place(),
+            cx.plan().name
+        ));
     }
     let info = cx.view.known_value()?.found()?;
     is_expired(info, cx.now.wall).then(|| {

@@ -16,6 +16,7 @@ use crate::plan::StillUsed;
 use crate::reading::{Absent, absence, read_token};
 use crate::record::{EntryReason, Retiring, RetiringState, Work};
 use crate::request::after;
+use crate::revoked;
 use crate::token::{TokenId, TokenInfo};
 use crate::transition;
 use crate::view::Lookup;
@@ -28,7 +29,7 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
     let env = cx.env();
     let hold = cx.record.health.hold_until;
     let held = hold.is_some_and(|until| cx.now.wall < until);
-    if !env.may_retire || !cx.clock_is_trusted() || !env.enabled || held {
+    if !env.may_retire || !cx.clock_is_trusted() || !cx.may_begin() || held {
         return Ok(());
     }
     let due = |entry: &&Retiring| entry.due <= cx.now.wall && cx.belongs_here(entry);
@@ -39,14 +40,14 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
     let change = match position(cx, entry)? {
         // It is in Vault and in no state to be accepted: leave it for a grace.
         Position::InVault => postpone(cx, entry),
-        Position::WasCurrent(version) => restart(cx, entry, version),
+        Position::WasCurrent(version) if entry.revoked.is_none() => restart(cx, entry, version),
         Position::Unfenced(_) if fence_base(cx).is_some() => cx.take_claim(Work::Cleanup),
         // A deleted secret cannot be written unchanged, and a counter that went back proves nothing.
         Position::Unfenced(version) => cx.write_entry(&entry.id, |entry| {
             entry.base = entry.base.min(version);
             entry.due = transition::another_grace(cx);
         }),
-        Position::OutOfUse => return Err(advance(cx, entry)?),
+        Position::OutOfUse | Position::WasCurrent(_) => return Err(advance(cx, entry)?),
     };
     Err(change.into())
 }
@@ -85,6 +86,11 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
     }
     let can_disable = cx.env().capabilities.disable;
     let change = match entry.state {
+        RetiringState::Grace | RetiringState::Disabling | RetiringState::Quarantine
+            if info.enabled && can_disable && entry.revoked.is_some() =>
+        {
+            claim_end(cx, id, RetiringState::Disabling, |_| {})
+        }
         RetiringState::Grace | RetiringState::Disabling if info.enabled => {
             end_grace(cx, entry, &info)
         }
@@ -159,7 +165,7 @@ fn quiet_at(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Time
 }
 
 /// The claim to disable or to delete a token that was just proven.
-fn claim_end(
+pub fn claim_end(
     cx: &Context<'_>,
     id: &TokenId,
     state: RetiringState,
@@ -194,7 +200,7 @@ pub fn disable(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
         None => {}
     }
     carry_out(cx, TokenAction::Disable, id)?;
-    if cx.view.held(cx.record)? == Some(id) {
+    if !cx.record.is_revoked(id) && cx.view.held(cx.record)? == Some(id) {
         // A person put it back between our look and our disable.
         return Ok(Command::Change(TokenAction::Enable, id.clone()).into());
     }
@@ -222,25 +228,63 @@ fn carry_out(cx: &Context<'_>, action: TokenAction, id: &TokenId) -> Decision<()
     })
 }
 
-fn disabled(cx: &Context<'_>, id: &TokenId) -> Change {
-    let message = format!(
-        "disabled {id}; it will be deleted after the quarantine and can be enabled until then"
-    );
-    let report = Report::new(EventName::TokenDisabled, message).token(id);
-    let write = cx.write(|record| transition::quarantine(cx, record, id));
-    write.report(report)
+pub fn disabled(cx: &Context<'_>, id: &TokenId) -> Change {
+    let revoking = cx.record.revoking.as_ref().filter(|it| it.token == *id);
+    let report = match (revoking, revoked::report(cx, id, "is disabled")) {
+        (Some(_), report) => report,
+        (None, _) => {
+            let message = format!(
+                "disabled {id}; it will be deleted after the quarantine and can be enabled until then"
+            );
+            Some(Report::new(EventName::TokenDisabled, message).token(id))
+        }
+    };
+    let done = report.is_some();
+    let write = cx.write(|record| {
+        transition::quarantine(cx, record, id);
+        if !done && let Some(entry) = record.retiring_mut(id) {
+            // It is deleted next.
+            entry.due = cx.now.wall;
+        }
+        if done && revoking.is_some() {
+            record.revoking = None;
+        }
+    });
+    let write = write.reports(report);
+    match done && revoking.is_some() {
+        true => write.then(revoked::finished(cx, AfterWrite::Continue)),
+        false => write,
+    }
 }
 
-fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Change {
-    let report = Report::new(EventName::TokenDeleted, format!("{id} {how}")).token(id);
+pub fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Change {
+    let revoking = cx
+        .record
+        .revoking
+        .as_ref()
+        .is_some_and(|it| it.token == *id);
+    let deleted = || Report::new(EventName::TokenDeleted, format!("{id} {how}")).token(id);
+    let report = match revoking {
+        true => revoked::report_gone(cx, id, how),
+        false => deleted(),
+    };
     let write = cx.write(|record| {
         record.retiring.retain(|entry| entry.id != *id);
         record.claim = None;
+        if revoking {
+            record.revoking = None;
+        }
     });
-    write.report(report).then(AfterWrite::Gone(id.clone()))
+    let then = AfterWrite::Gone(id.clone());
+    let then = if revoking {
+        revoked::finished(cx, then)
+    } else {
+        then
+    };
+    write.report(report).then(then)
 }
 
-fn unproven(cx: &Context<'_>, id: &TokenId, why: &str) -> Change {
+pub fn unproven(cx: &Context<'_>, id: &TokenId, why: &str) -> Change {
     let message = format!(
         "{id} is not retired: {why}. It is left alone; end it by hand if it is yours, then run `dtrotate forget {} --token {id}`",
         cx.plan().name

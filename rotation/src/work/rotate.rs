@@ -55,6 +55,19 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
             let old = Current::new(&info, version, &cx.record.epoch);
             write_attempt(cx, old, true)
         }
+        SecretState::Revoked(info) => {
+            let version = cx.view.secret(cx.record)?.version();
+            let revoked = Current::new(&info, version, &cx.record.epoch);
+            let old = match &cx.record.current {
+                // A person put it back: its rights are those of the token that is to take its place again.
+                Some(current) if current.id != revoked.id => Current {
+                    scopes: revoked.scopes,
+                    ..current.clone()
+                },
+                _ => revoked,
+            };
+            write_attempt(cx, old, true)
+        }
         SecretState::Missing(recorded) => write_attempt(cx, recorded_rights(cx, recorded)?, false),
         SecretState::Blocked(reason, message) => Ok(failure::stuck(cx, reason, &message)),
         // Both are accepted before a rotation begins.
@@ -115,8 +128,7 @@ fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
             _ => {}
         }
     }
-    let request = cx.request.rotation();
-    let confirmed = request.is_some_and(|request| request.accept_recorded_rights);
+    let confirmed = cx.accepts_recorded_rights();
     let manages = manages_tokens(&recorded.scopes) && !cx.plan().manages_tokens;
     if confirmed && !manages {
         return Ok(recorded);
@@ -160,6 +172,7 @@ fn write_attempt(cx: &Context<'_>, old: Current, old_known: bool) -> Decision<St
             record.current = Some(old);
             None
         }
+        false if record.retiring(&id).is_some() => None,
         false => transition::accept_foreign(cx, &mut record, old),
     };
     let message = format!("rotating {id} in {} (attempt {n})", cx.place());
@@ -240,7 +253,7 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
     let name = &cx.plan().name;
     let new = cx.record.current.is_none();
     let text = match state {
-        SecretState::Current(info) | SecretState::Foreign(info) => {
+        SecretState::Current(info) | SecretState::Foreign(info) | SecretState::Revoked(info) => {
             let current = format!("{} ({})", info.id, info.scopes.join(", "));
             let unfit =
                 policy::lifetime(cx.plan(), &info.id, info.created, info.expires, cx.now.wall);

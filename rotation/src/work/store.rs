@@ -9,6 +9,7 @@ use crate::failure;
 use crate::marker::NameDigest;
 use crate::reading::read_token;
 use crate::record::{Current, Record, Work};
+use crate::revoked;
 use crate::token::{TokenId, TokenInfo};
 use crate::transition::{self, Leaving};
 use crate::view::{Fact, Lookup};
@@ -271,18 +272,30 @@ fn commit_rotation(
     };
     let (mut record, former) = commit(cx, info, version);
     let mut message = format!("{} holds {}", record.coordinates, info.id);
+    let mut ended = None;
     if let Some(former) = &former {
         if candidate
             .ordered
             .as_ref()
             .is_none_or(|order| order.old_known)
         {
+            transition::mark_revoked(&mut record, cx.now);
             if let Some(entry) = record.retiring(former) {
-                message += &format!("; {former} stays enabled until {}", entry.due);
+                message += &match &entry.revoked {
+                    Some(_) => format!("; {former} is ended at once"),
+                    None => format!("; {former} stays enabled until {}", entry.due),
+                };
             }
         } else {
             // It was gone before: there is nothing to retire.
             record.retiring.retain(|entry| entry.id != *former);
+            if let Some(order) = record.revoking.take_if(|it| it.token == *former) {
+                ended = Some(revoked::report_gone(
+                    cx,
+                    &order.token,
+                    "no longer exists at Dynatrace",
+                ));
+            }
         }
     }
     transition::close_claimed(cx, &mut record);
@@ -296,8 +309,15 @@ fn commit_rotation(
     let mut report = report.old(&attempt.old);
     report.trigger = Some(cx.claimed_or_wanted().1);
     report.attempt = Some(attempt.n);
-    let end = AfterWrite::GoalReached(Some(attempt.base));
-    Change::new(record).report(report).then(end).into()
+    let mut end = AfterWrite::GoalReached(Some(attempt.base));
+    if ended.is_some() {
+        end = revoked::finished(cx, end);
+    }
+    Change::new(record)
+        .report(report)
+        .reports(ended)
+        .then(end)
+        .into()
 }
 
 fn commit_undo(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Step {

@@ -75,6 +75,8 @@ pub enum Mutation {
     NoSecondVersion,
     /// A17: one listing without a token proves that it is gone.
     OneListing,
+    /// A14: a pause is not seen.
+    NoPause,
     /// The current tokens of other secrets are not looked at before a token is ended.
     NoOtherSecrets,
     /// The marker of another secret in a token's name protects it no longer.
@@ -186,6 +188,12 @@ impl Mutation {
     ) -> Outcome {
         let work = world.work(actor);
         match (self, command, outcome) {
+            (Mutation::NoPause, _, Outcome::Journal(Ok(Ok(mut seen)))) => {
+                if let Some(record) = &mut seen.record {
+                    record.pause = None;
+                }
+                Outcome::Journal(Ok(Ok(seen)))
+            }
             (Mutation::NoFence, Command::ReadSecret, Outcome::Secret(Ok(seen)))
                 if work == Some(Work::Cleanup) =>
             {

@@ -10,6 +10,8 @@ pub struct Scenario {
     pub name: &'static str,
     pub daemons: usize,
     pub undo: bool,
+    /// A person revokes the token that is the current one then.
+    pub revoke: bool,
     /// From which tick on each due instant is due.
     pub dues: &'static [u8],
     /// How many ticks pass at the most.
@@ -50,6 +52,7 @@ pub const BASE: Scenario = Scenario {
     name: "",
     daemons: 1,
     undo: false,
+    revoke: false,
     dues: &[0],
     ticks: 3,
     budget: NONE,
@@ -68,7 +71,7 @@ impl Scenario {
         let budget = &self.budget;
         let other = budget.lose + budget.late + budget.person;
         let crowd = budget.steal > 0 && other > 0;
-        let long = self.undo && budget.crash + other > 0;
+        let long = (self.undo || self.revoke) && budget.crash + other > 0;
         let three = budget.crash > 0 && budget.late > 0 && budget.fail > 0;
         crowd || long || three
     }
@@ -76,7 +79,8 @@ impl Scenario {
     /// The same with the least that still means something: one fault of each kind, and time for one retirement.
     pub fn small(mut self) -> Scenario {
         let budget = &mut self.budget;
-        budget.runs = budget.runs.min(if budget.steal > 0 { 2 } else { 3 });
+        let crowd = budget.steal > 0 || self.revoke;
+        budget.runs = budget.runs.min(if crowd { 2 } else { 3 });
         budget.crash = budget.crash.min(2);
         budget.lose = budget.lose.min(1);
         budget.late = budget.late.min(1);
@@ -87,6 +91,8 @@ impl Scenario {
             budget.person = budget.person.min(1);
         }
         let most = match (self.daemons, self.undo || self.at_rest) {
+            // A revocation takes claims over, as often as it is asked.
+            _ if self.revoke => 0,
             (1, true) if !self.undo => 2,
             (1, _) => 1,
             // Two at work at the same time are a multitude as it is.

@@ -222,6 +222,46 @@ pub fn scenarios() -> Vec<Scenario> {
             ..BASE
         },
         Scenario {
+            name: "a person pauses and resumes",
+            budget: Budget {
+                person: 2,
+                crash: 1,
+                ..NONE
+            },
+            interventions: &[Intervention::Pause, Intervention::Resume],
+            ..BASE
+        },
+        Scenario {
+            name: "a person pauses and resumes beside a take-over",
+            daemons: 2,
+            ticks: 2,
+            budget: Budget {
+                person: 2,
+                steal: 1,
+                ..NONE
+            },
+            interventions: &[Intervention::Pause, Intervention::Resume],
+            ..BASE
+        },
+        Scenario {
+            name: "a person pauses, an answer is lost",
+            budget: Budget {
+                person: 1,
+                lose: 1,
+                ..NONE
+            },
+            interventions: &[Intervention::Pause],
+            ..BASE
+        },
+        Scenario {
+            name: "a person pauses, undo",
+            undo: true,
+            ticks: 3,
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::Pause],
+            ..BASE
+        },
+        Scenario {
             name: "the management token",
             manages: true,
             budget: Budget {
@@ -260,6 +300,50 @@ pub fn scenarios() -> Vec<Scenario> {
             name: "undo",
             undo: true,
             ticks: 4,
+            ..BASE
+        },
+        Scenario {
+            name: "revoke beside a daemon",
+            revoke: true,
+            ticks: 2,
+            ..BASE
+        },
+        Scenario {
+            name: "revoke, and deaths",
+            revoke: true,
+            ticks: 2,
+            budget: Budget { crash: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "revoke, an answer is lost",
+            revoke: true,
+            ticks: 2,
+            budget: Budget { lose: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "revoke, an effect comes late",
+            revoke: true,
+            ticks: 2,
+            budget: Budget { late: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "revoke while a person puts a token back",
+            revoke: true,
+            ticks: 3,
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::PutBack],
+            at_rest: true,
+            ..BASE
+        },
+        Scenario {
+            name: "revoke of a paused secret",
+            revoke: true,
+            ticks: 2,
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::Pause],
             ..BASE
         },
         Scenario {

@@ -114,6 +114,7 @@ pub fn retiring(token: &TokenInfo, state: RetiringState, since: i64, due: i64) -
         missed: None,
         failure: None,
         undone: false,
+        revoked: None,
         unknown: Default::default(),
     }
 }
@@ -184,6 +185,7 @@ pub fn request(goal: Goal) -> RunRequest {
     RunRequest {
         plan: Arc::new(plan()),
         holder: Holder {
+            user: None,
             instance: "i".into(),
             boot: "b".into(),
             began: at(0),

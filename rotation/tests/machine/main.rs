@@ -10,6 +10,8 @@ mod isolation;
 mod lifecycle;
 mod newer_words;
 mod ownership;
+mod pause;
+mod revoke;
 mod rights;
 mod switched_off;
 mod undo;

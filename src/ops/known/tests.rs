@@ -53,6 +53,7 @@ fn retiring(due: Timestamp) -> Retiring {
         state: RetiringState::Grace,
         base: 1,
         undone: false,
+        revoked: None,
         clean_through: 1,
         since: at(-60),
         due,

@@ -2,9 +2,8 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::super::calendar::{Cron, Schedule, zone};
-use super::{Due, Input, LATENESS, Missed, Next, Trigger, next_due, skipped};
+use super::{CATCH_UP_SPREAD, Due, Input, LATENESS, Missed, Next, Trigger, next_due, skipped};
 
-const CATCH_UP_SPREAD: SignedDuration = SignedDuration::from_mins(1);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 

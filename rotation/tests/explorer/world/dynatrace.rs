@@ -48,7 +48,11 @@ impl World {
                 TokenAction::Rename(_) => "P9: a foreign token was renamed",
             });
         }
-        let early = known.current_at.is_some_and(|at| tick < at + 1);
+        let revoked = self.revoked == Some(token);
+        let early = known.current_at.is_some_and(|at| tick < at + 1) && !revoked;
+        if revoked && *action == TokenAction::Enable && !known.enabled {
+            self.broken = Some("A12: a revoked token was brought back");
+        }
         match action {
             TokenAction::Enable => self.set_enabled(token, true),
             TokenAction::Rename(name) => self.token(token).name = name.as_str().into(),

@@ -25,9 +25,10 @@ use rotation::token::{TokenId, TokenInfo};
 
 pub use self::fault::{Fault, error};
 pub use self::people::{Edit, Intervention};
-pub use self::process::Actor;
+pub use self::process::{Actor, Role};
 pub use self::setting::{Budget, Setting};
 use super::cached::Cached;
+use super::scenario::Scenario;
 
 /// A token was disabled, or deleted where it cannot be disabled, that was current less than a grace ago.
 pub const EARLY: &str = "P3: ended within its grace";
@@ -121,6 +122,8 @@ pub struct World {
     pub edited: bool,
     /// The last run found the document implausible: only a person can continue.
     pub implausible: bool,
+    /// The token that a person ordered to be ended.
+    pub revoked: Option<u8>,
     /// A rule was broken.
     pub broken: Option<&'static str>,
 }
@@ -170,7 +173,8 @@ fn other_epoch() -> Epoch {
 
 impl World {
     /// One token that a person made, recorded in the journal by a first, undisturbed run.
-    pub fn new(setting: &Setting, daemons: usize, undo: bool, budget: Budget) -> World {
+    pub fn new(setting: &Setting, scenario: &Scenario) -> World {
+        let (daemons, budget) = (scenario.daemons, scenario.budget);
         let mut world = World {
             tick: 0,
             tokens: vec![],
@@ -178,7 +182,7 @@ impl World {
             journal: None,
             journal_version: 0,
             index: 0,
-            actors: (0..daemons).map(|_| Actor::new(false)).collect(),
+            actors: (0..daemons).map(|_| Actor::new(Role::Daemon)).collect(),
             late: vec![],
             budget: Budget::default(),
             served: vec![0; setting.dues.len()],
@@ -187,8 +191,13 @@ impl World {
             edited: false,
             implausible: false,
             broken: None,
+            revoked: None,
         };
-        world.actors.extend(undo.then(|| Actor::new(true)));
+        let commands = [(scenario.undo, Role::Undo), (scenario.revoke, Role::Revoke)];
+        let commands = commands.into_iter().filter(|(wanted, _)| *wanted);
+        world
+            .actors
+            .extend(commands.map(|(_, role)| Actor::new(role)));
         let first = world.create("job", Rights::Ordinary, false);
         assert_eq!(first, FIRST);
         world.put(first, false);

@@ -28,6 +28,11 @@ impl World {
         if disabling && setting.off.contains(&Mutation::NoRetireClaim) {
             return Ok(self.journal_version);
         }
+        let claim = |record: &Record| record.claim.as_ref().map(|claim| claim.nonce.clone());
+        let before = self.journal.as_ref().and_then(|record| claim(record));
+        if self.is_paused() && record.claim.is_some() && claim(record) != before {
+            self.broken = Some("P4: work was begun while the secret was paused");
+        }
         self.index += 1;
         self.journal_version += 1;
         self.actors[actor].index = self.index;
