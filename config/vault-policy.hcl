@@ -40,6 +40,14 @@ path "secret/data/dynatrace/master" {
   capabilities = ["read"]
 }
 
+# --- the OAuth client of an account ---------------------------------------------------------------------------------
+
+# read only, where platform tokens are rotated: this client can create tokens with any right in the whole account, and
+# dtrotate never writes it. Without platform tokens remove this rule.
+path "secret/data/dynatrace/oauth-client" {
+  capabilities = ["read"]
+}
+
 # --- the journal ---------------------------------------------------------------------------------------------------
 
 # create: the first document of a secret. read: where a rotation stands. update: every claim and every step, always with

@@ -71,6 +71,8 @@ pub enum Goal {
     Release,
     /// Drop this entry from the retiring tokens; the token is left as it is.
     Forget(TokenId),
+    /// Record this token, whose value is in Vault, although nothing proves that the value is this token's.
+    Adopt(TokenId),
 }
 
 /// A rotation that is wanted.

@@ -25,6 +25,8 @@ pub struct Leaving {
     pub origin: Origin,
     /// The digest of its name, if that bears our marker.
     pub digest: Option<NameDigest>,
+    /// A person named it when it was adopted.
+    pub named: bool,
 }
 
 impl Leaving {
@@ -35,6 +37,7 @@ impl Leaving {
             base,
             origin: Origin::Marker,
             digest: Some(NameDigest::of(&info.name)),
+            named: false,
         }
     }
 
@@ -45,6 +48,7 @@ impl Leaving {
             base,
             origin: Origin::Version(former.version),
             digest: former.digest,
+            named: former.named,
         }
     }
 }
@@ -100,6 +104,8 @@ pub fn put_into_grace(cx: &Context<'_>, record: &mut Record, leaving: Leaving) {
         usage: Usage::default(),
         outage_counted_until: None,
         missed: None,
+        backstop: None,
+        named: leaving.named,
         failure: None,
         undone: false,
         unknown: Default::default(),
@@ -112,6 +118,10 @@ pub fn restart_grace(cx: &Context<'_>, entry: &mut Retiring, base: u64) {
     entry.base = base;
     entry.clean_through = 0;
     entry.due = another_grace(cx);
+    // It may have been moved meanwhile: it is looked at again.
+    if let Some(backstop) = &mut entry.backstop {
+        backstop.confirmed = false;
+    }
 }
 
 /// The end of a grace that begins now, but not now.

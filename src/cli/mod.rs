@@ -62,6 +62,8 @@ enum Command {
     Rotate(rotate::Options),
     /// Make the previous token of a secret its current value again
     Undo(undo::Options),
+    /// Take over a value whose token cannot be proven
+    Adopt(undo::AdoptOptions),
     /// Drop a retiring token that cannot be retired from the journal
     Forget(undo::ForgetOptions),
     /// Query the running daemon for readiness
@@ -121,6 +123,7 @@ fn execute() -> Exit {
         Command::Status(options) => status::status(&arguments, options),
         Command::Rotate(options) => rotate::rotate(&arguments, options),
         Command::Undo(options) => undo::undo(&arguments, options),
+        Command::Adopt(options) => undo::adopt(&arguments, options),
         Command::Forget(options) => undo::forget(&arguments, options),
         Command::Health => health::health(&arguments),
         Command::Schema => print_all(&format!("{:#}\n", config::schema())),

@@ -24,6 +24,7 @@ pub(super) enum Task {
     Rotate,
     Undo,
     Forget,
+    Adopt,
 }
 
 /// What became of one secret. The fields are an interface: docs/commands.md.
@@ -58,6 +59,7 @@ pub(super) struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Word {
+    Adopted,
     Rotated,
     Restored,
     Dropped,
@@ -71,6 +73,7 @@ enum Word {
 impl Word {
     fn for_people(self) -> &'static str {
         match self {
+            Word::Adopted => "adopted",
             Word::Rotated => "rotated",
             Word::Restored => "restored",
             Word::Dropped => "dropped",
@@ -168,13 +171,17 @@ impl Outcome {
         let done = match task {
             Task::Rotate => find(EventName::RotationSucceeded),
             Task::Undo => find(EventName::UndoSucceeded),
+            Task::Adopt => {
+                find(EventName::SecretAdopted).or(find(EventName::SecretChangedElsewhere))
+            }
             Task::Forget => {
                 let text =
                     "the token is no longer in the journal; it is left as it is at Dynatrace";
                 return self.with(Word::Dropped, Exit::Success, text);
             }
         };
-        let (Some(current), true) = (current, done.is_some() || task == Task::Undo) else {
+        let is_done = done.is_some() || matches!(task, Task::Undo | Task::Adopt);
+        let (Some(current), true) = (current, is_done) else {
             return match find(EventName::SecretChangedElsewhere) {
                 Some(report) => self.with(Word::Superseded, Exit::Failed, &report.message),
                 None => {
@@ -191,6 +198,7 @@ impl Outcome {
         self.version = Some(current.version);
         let word = match task {
             Task::Undo => Word::Restored,
+            Task::Adopt => Word::Adopted,
             _ => Word::Rotated,
         };
         let mut message = format!(

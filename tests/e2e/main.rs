@@ -20,6 +20,7 @@ mod openbao;
 mod ops;
 mod outage;
 mod pass;
+mod platform;
 mod process;
 mod replicas;
 mod retention;

@@ -24,6 +24,7 @@ impl World {
         }
         let token = self.create(&order.name, rights, true);
         self.token(token).visible = visible;
+        self.token(token).expires = order.expires;
         token
     }
 
@@ -46,12 +47,14 @@ impl World {
                 TokenAction::Enable => "P9: a foreign token was enabled",
                 TokenAction::Delete => "P9: a foreign token was deleted",
                 TokenAction::Rename(_) => "P9: a foreign token was renamed",
+                TokenAction::Redate(_) => "P9: a foreign token was re-dated",
             });
         }
         let early = known.current_at.is_some_and(|at| tick < at + 1);
         match action {
             TokenAction::Enable => self.set_enabled(token, true),
             TokenAction::Rename(name) => self.token(token).name = name.as_str().into(),
+            TokenAction::Redate(until) => self.token(token).expires = Some(*until),
             TokenAction::Disable => {
                 if early && known.enabled && !known.spoiled {
                     self.broken = Some(EARLY);
