@@ -42,8 +42,8 @@ path "secret/data/dynatrace/master" {
 
 # --- the OAuth client of an account ---------------------------------------------------------------------------------
 
-# read only, where platform tokens are rotated: this client can create tokens with any right in the whole account, and
-# dtrotate never writes it. Without platform tokens remove this rule.
+# read only, for `kind = "platform"`: with this client anybody can create tokens with any scope in the whole account, so
+# give this path to nobody else. It is read again when it is refused; a new client is put here by a person.
 path "secret/data/dynatrace/oauth-client" {
   capabilities = ["read"]
 }

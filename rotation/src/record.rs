@@ -124,6 +124,20 @@ pub struct Health {
     /// The current token was found not to work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invalid: Option<Invalid>,
+    /// The last two times that someone put a former value back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reverts: Vec<Revert>,
+}
+
+/// Someone other than dtrotate put a former value back.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Revert {
+    /// The token that is in the value.
+    pub id: TokenId,
+    /// The version of the secret in which it was found.
+    pub version: u64,
+    /// When it was found.
+    pub at: Timestamp,
 }
 
 /// The current token.

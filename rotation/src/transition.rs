@@ -11,6 +11,7 @@ use super::plausibility::AHEAD;
 use super::reason::Reason;
 use super::record::{
     Claim, Current, EntryFailure, EntryReason, Failure, Origin, Record, Retiring, RetiringState,
+    Revert,
 };
 use super::request::Now;
 use super::retiring::Usage;
@@ -84,6 +85,18 @@ pub fn accept_foreign(cx: &Context<'_>, record: &mut Record, new: Current) -> Op
     );
     let report = Report::new(EventName::SecretChangedElsewhere, message);
     Some(report.token(&id).old(&former))
+}
+
+/// Someone put the former value `id` back.
+pub fn note_revert(record: &mut Record, id: &TokenId, version: u64, now: Now) {
+    let reverts = &mut record.health.reverts;
+    reverts.push(Revert {
+        id: id.clone(),
+        version,
+        at: now.wall,
+    });
+    let more_than_two = reverts.len().saturating_sub(2);
+    reverts.drain(..more_than_two);
 }
 
 /// A token is on its way out: it stays enabled for the grace time.

@@ -178,7 +178,7 @@ impl Admin {
             let platform = || {
                 let state = lock(&self.account.as_ref()?.state);
                 let token = state.table.by_value(value)?;
-                let valid = token.acceptance(now) == Acceptance::Accepted;
+                let valid = token.acceptance(now, now) == Acceptance::Accepted;
                 Some(json!({ "known": true, "valid": valid, "id": token.id, "name": token.name }))
             };
             Some(

@@ -132,6 +132,9 @@ impl Vault {
             let data = json!({ "policies": ["root"], "renewable": false, "ttl": 0 });
             return Ok(success(data));
         }
+        if path == "sys/capabilities-self" {
+            return Ok(capabilities(&incoming.body));
+        }
         if let Some(mount) = path.strip_prefix("sys/internal/ui/mounts/") {
             return mount_info(mount.trim_end_matches('/'));
         }
@@ -144,6 +147,11 @@ impl Vault {
             ("GET", "metadata") if is_list => list(mount, key),
             ("GET", "metadata") => metadata(mount, key),
             ("GET", "data") => read(mount, key, incoming),
+            ("GET", "config") => Ok(success(json!({
+                "cas_required": false,
+                "delete_version_after": "0s",
+                "max_versions": 0,
+            }))),
             ("POST" | "PUT", "data") => write(mount, key, &incoming.body, self.site.clock.now()),
             _ => Err(unknown(&path)),
         }
@@ -160,6 +168,14 @@ impl Vault {
             "version": "2.7.2",
         })
     }
+}
+
+/// The root token may everything.
+fn capabilities(body: &[u8]) -> Reply {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let paths = body["paths"].as_array().into_iter().flatten();
+    let paths = paths.filter_map(Value::as_str);
+    success(paths.map(|path| (path, json!(["root"]))).collect())
 }
 
 fn mount_info(mount: &str) -> Result<Reply, Reply> {

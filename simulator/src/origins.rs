@@ -30,7 +30,15 @@ impl Origin for DynatraceOrigin {
         {
             return Some(Arc::clone(account) as Arc<dyn Service>);
         }
-        environment_of(&self.environments, &incoming.path)
+        // The environment with the longest prefix that fits.
+        self.environments
+            .iter()
+            .filter(|environment| {
+                let rest = incoming.path.strip_prefix(&environment.prefix);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+            .max_by_key(|environment| environment.prefix.len())
+            .map(|environment| Arc::clone(environment) as Arc<dyn Service>)
     }
 
     fn clock(&self) -> &Clock {
@@ -38,27 +46,15 @@ impl Origin for DynatraceOrigin {
     }
 }
 
-/// The environment with the longest prefix that fits.
-fn environment_of(environments: &[Arc<Environment>], path: &str) -> Option<Arc<dyn Service>> {
-    environments
-        .iter()
-        .filter(|environment| {
-            let rest = path.strip_prefix(&environment.prefix);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
-        .max_by_key(|environment| environment.prefix.len())
-        .map(|environment| Arc::clone(environment) as Arc<dyn Service>)
-}
-
-/// The origin of the apps.
+/// The origin of the apps of one environment.
 pub(crate) struct AppsOrigin {
-    pub(crate) environments: Vec<Arc<Environment>>,
+    pub(crate) environment: Arc<Environment>,
     pub(crate) clock: Clock,
 }
 
 impl Origin for AppsOrigin {
-    fn service_for(&self, incoming: &Incoming) -> Option<Arc<dyn Service>> {
-        environment_of(&self.environments, &incoming.path)
+    fn service_for(&self, _incoming: &Incoming) -> Option<Arc<dyn Service>> {
+        Some(Arc::clone(&self.environment) as Arc<dyn Service>)
     }
 
     fn clock(&self) -> &Clock {

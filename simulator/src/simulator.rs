@@ -28,7 +28,8 @@ use crate::server::{self, Site};
 pub struct Options {
     /// Where the Dynatrace stand-in listens; a free loopback port unless given.
     pub listen: SocketAddr,
-    /// Where the apps of all environments listen, if there is an account; a free loopback port unless given.
+    /// Where the apps of the first environment listen, if there is an account; a free loopback port unless given, as for the
+    /// other environments.
     pub listen_apps: SocketAddr,
     /// At least one; the first is the one that [`Simulator::dynatrace`] gives.
     pub environments: Vec<EnvironmentOptions>,
@@ -234,23 +235,31 @@ impl Drop for Simulator {
 
 struct Listeners {
     dynatrace: TcpListener,
-    apps: Option<TcpListener>,
+    /// One for each environment that has apps, in their order.
+    apps: Vec<TcpListener>,
     kv: TcpListener,
 }
 
 /// Where the stand-ins listen.
 struct Addresses {
     dynatrace: SocketAddr,
-    apps: Option<SocketAddr>,
+    apps: Vec<SocketAddr>,
     kv: SocketAddr,
 }
 
 impl Listeners {
     async fn bind(options: &Options) -> io::Result<Listeners> {
-        let apps = match options.account {
-            Some(_) => Some(TcpListener::bind(options.listen_apps).await?),
-            None => None,
-        };
+        let mut apps = Vec::new();
+        if options.account.is_some() {
+            let environments = options.environments.iter();
+            for _ in environments.filter(|environment| !environment.cluster) {
+                let address = match apps.is_empty() {
+                    true => options.listen_apps,
+                    false => server::any_loopback_port(),
+                };
+                apps.push(TcpListener::bind(address).await?);
+            }
+        }
         Ok(Listeners {
             dynatrace: TcpListener::bind(options.listen).await?,
             apps,
@@ -259,10 +268,10 @@ impl Listeners {
     }
 
     fn addresses(&self) -> io::Result<Addresses> {
-        let apps = self.apps.as_ref().map(TcpListener::local_addr);
+        let apps = self.apps.iter().map(TcpListener::local_addr);
         Ok(Addresses {
             dynatrace: self.dynatrace.local_addr()?,
-            apps: apps.transpose()?,
+            apps: apps.collect::<io::Result<_>>()?,
             kv: self.kv.local_addr()?,
         })
     }
@@ -283,9 +292,10 @@ impl Listeners {
             tokio::spawn(server::serve(self.dynatrace, Arc::new(dynatrace))),
             tokio::spawn(server::serve(self.kv, Arc::new(kv))),
         ];
-        if let Some(listener) = self.apps {
+        let with_apps = parts.environments.iter().filter(|one| one.has_apps());
+        for (listener, environment) in self.apps.into_iter().zip(with_apps) {
             let apps = AppsOrigin {
-                environments: parts.environments.clone(),
+                environment: Arc::clone(environment),
                 clock: parts.clock.clone(),
             };
             tasks.push(tokio::spawn(server::serve(listener, Arc::new(apps))));
@@ -350,6 +360,7 @@ impl Parts {
             apps,
             kv,
         } = self.addresses;
+        let mut apps = apps.into_iter();
         let environments = self
             .environments
             .into_iter()
@@ -359,8 +370,12 @@ impl Parts {
                     _ => &environment.prefix,
                 };
                 let url = format!("http://{dynatrace}{prefix}");
-                let apps = apps.filter(|_| environment.kind == Kind::Platform);
-                let apps_url = apps.map(|apps| format!("http://{apps}{prefix}"));
+                let apps = if environment.has_apps() {
+                    apps.next()
+                } else {
+                    None
+                };
+                let apps_url = apps.map(|apps| format!("http://{apps}"));
                 Dynatrace::new(environment, url, apps_url)
             })
             .collect();

@@ -1,6 +1,7 @@
 //! What a valid configuration says, as plain data with every default filled in.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,6 +171,23 @@ impl PartialEq for SecretSettings {
             && self.zone_name == other.zone_name
             && self.renamed_from == other.renamed_from
             && key(self) == key(other)
+    }
+}
+
+impl SecretSettings {
+    /// A digest of what makes two of them equal. The same in every process of one version.
+    pub fn digest(&self) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        self.plan.hash(&mut hasher);
+        (&self.schedule_text, &self.zone_name, &self.renamed_from).hash(&mut hasher);
+        let others = (
+            self.jitter,
+            self.missed as u8,
+            self.expiry_guard,
+            self.enabled,
+        );
+        others.hash(&mut hasher);
+        (hasher.finish() >> 32) as u32
     }
 }
 

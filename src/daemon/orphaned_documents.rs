@@ -269,7 +269,7 @@ async fn carry_over(
                 version,
                 record: other,
             } if other.closed_at.is_some() => {
-                // Its own story is over, or it goes on in this document.
+                // It is closed, or continues in this document.
                 let ours = other.renamed_to.as_deref() == Some(former);
                 if (here && !ours) || (ours && !told) {
                     return Ok(true);

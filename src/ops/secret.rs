@@ -37,6 +37,12 @@ pub struct Secret {
     pub invalid: Option<Invalid>,
     /// Another process that works on it now.
     pub holder: Option<String>,
+    /// When its journal document was last read or written; none = not yet.
+    #[serde(default)]
+    pub as_of: Option<Timestamp>,
+    /// A digest of its settings, to compare them with those of a file; none = it is not in the configuration.
+    #[serde(default)]
+    pub settings: Option<u32>,
 }
 
 /// How a secret is: of those that apply the first.
@@ -263,6 +269,8 @@ impl Secret {
             holder: claim
                 .map(|claim| claim.holder.clone())
                 .filter(|holder| holder != known.instance),
+            as_of: known.as_of,
+            settings: known.settings,
         }
     }
 

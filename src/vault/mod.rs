@@ -44,7 +44,7 @@ pub use method::{Login, SecretId};
 pub use mounts::Engine;
 pub use retention::{KeyVersions, VersionLimits};
 pub use rights::{OwnToken, Right, capabilities_right, reads, reads_limits, rotates};
-pub use secrets::KvSecrets;
+pub use secrets::{KvSecrets, LatestVersion};
 pub use state::{Down, Health};
 pub use wrapped::suspicions;
 pub use writers::Writers;

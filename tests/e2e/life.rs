@@ -86,7 +86,7 @@ impl Life {
         }
     }
 
-    /// The process that is recorded is a command, which ends by itself and has no successor of its own name.
+    /// The process that is recorded is a command, which ends without a signal and has no successor of its own name.
     pub fn is_command(self) -> bool {
         self == Life::Undo
     }
@@ -101,7 +101,7 @@ impl Life {
     }
 
     /// Nothing is left to be done. For a token: it was replaced, and the old one is gone. Looked at in this order, since what was seen first
-    /// does not change any more.
+    /// no longer changes.
     pub async fn is_over(self, world: &World) -> bool {
         let issued = world.issuer.issued();
         // What was seeded, and how many tokens stay.

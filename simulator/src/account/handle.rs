@@ -265,7 +265,7 @@ impl Account {
         let now = self.account.site.clock.now();
         let state = lock(&self.account.state);
         let token = state.table.by_value(value);
-        token.is_some_and(|token| token.acceptance(now) == Acceptance::Accepted)
+        token.is_some_and(|token| token.acceptance(now, now) == Acceptance::Accepted)
     }
 
     /// Takes effect at once. False when there is no such token; so for all that follow.

@@ -26,6 +26,9 @@ pub struct AccountSettings {
     pub enable_lag: Duration,
     pub delete_lag: Duration,
     pub redate_lag: Duration,
+    /// Every other request to an environment meets a node that knows each change at once, while the others learn of it after the
+    /// time above.
+    pub nodes_disagree: bool,
     /// How long a listing leaves out what was created and shows what was deleted; undocumented.
     pub list_lag: Duration,
     /// Documented as 200; 201 in the test server of a Dynatrace tool.
@@ -77,6 +80,7 @@ impl Default for AccountSettings {
             enable_lag: Duration::ZERO,
             delete_lag: Duration::ZERO,
             redate_lag: Duration::ZERO,
+            nodes_disagree: false,
             list_lag: Duration::ZERO,
             create_status: 200,
             delete_status: 200,

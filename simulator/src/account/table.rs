@@ -128,14 +128,15 @@ impl PlatformToken {
         }
     }
 
-    pub(crate) fn acceptance(&self, now: Timestamp) -> Acceptance {
+    /// By a node that knows the changes as they arrive until `known_until`, which is the present unless it is ahead of others.
+    pub(crate) fn acceptance(&self, now: Timestamp, known_until: Timestamp) -> Acceptance {
         let known = &self.effective;
-        let gone = !known.exists.at(now).unwrap_or(false);
+        let gone = !known.exists.at(known_until).unwrap_or(false);
         if gone || self.hidden == Some(Visibility::Everywhere) {
             return Acceptance::Unknown;
         }
-        let enabled = known.enabled.at(now).unwrap_or(self.enabled);
-        let expires = known.expires.at(now).unwrap_or(self.expires);
+        let enabled = known.enabled.at(known_until).unwrap_or(self.enabled);
+        let expires = known.expires.at(known_until).unwrap_or(self.expires);
         if enabled && expires > now {
             Acceptance::Accepted
         } else {

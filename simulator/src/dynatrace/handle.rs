@@ -79,7 +79,7 @@ impl Dynatrace {
         &self.url
     }
 
-    /// The base URL of the apps, where platform tokens are used; none without an account. Nothing of the classic APIs is there,
+    /// The origin of the apps, where platform tokens are used; none without an account. Nothing of the classic APIs is there,
     /// and nothing of this one at [`Dynatrace::url`].
     pub fn apps_url(&self) -> Option<&str> {
         self.apps_url.as_deref()

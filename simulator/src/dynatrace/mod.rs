@@ -87,8 +87,18 @@ impl Environment {
         lock(&self.table).legacy = legacy;
     }
 
+    /// Whether there is an origin of apps, where the paths below `/platform` are.
+    pub(crate) fn has_apps(&self) -> bool {
+        self.kind == Kind::Platform
+    }
+
+    /// The apps of an environment have an origin for themselves.
+    fn prefix_at(&self, incoming: &Incoming) -> &str {
+        if incoming.apps { "" } else { &self.prefix }
+    }
+
     fn target(&self, incoming: &Incoming) -> Option<Target> {
-        let path = incoming.path.strip_prefix(&self.prefix)?;
+        let path = incoming.path.strip_prefix(self.prefix_at(incoming))?;
         let target = Target::read(path, self.kind, incoming.apps)?;
         let gone = target.active_gate()
             && target.api == Api::V2
@@ -258,7 +268,7 @@ impl Service for Environment {
         let Some(target) = self.target(incoming) else {
             return call;
         };
-        call.path = format!("{}{}", self.prefix, target.template);
+        call.path = format!("{}{}", self.prefix_at(incoming), target.template);
         call.v1 = target.api == Api::V1;
         call.operation = target.operation(&incoming.method);
         let table = lock(&self.table);

@@ -44,6 +44,12 @@ impl Seed {
         Seed::new(name).scopes(&[scopes::MANAGE_CLUSTER])
     }
 
+    /// A token that may manage ActiveGate tokens by the classic route.
+    pub fn active_gate_management(name: &str) -> Seed {
+        let (read, _, write) = scopes::ACTIVE_GATE;
+        Seed::new(name).scopes(&[read, write])
+    }
+
     /// Any scopes, creatable or not.
     #[must_use]
     pub fn scopes(mut self, scopes: &[&str]) -> Seed {

@@ -61,7 +61,7 @@ impl Managed {
         self.world.bearer(&self.access, method, path, body).await
     }
 
-    fn form(&self) -> Value {
+    pub fn form(&self) -> Value {
         json!({
             "name": "a",
             "scope": ["app-engine:apps:run"],

@@ -9,10 +9,6 @@ use crate::client::{Answer, World, world};
 
 const TOKENS: &str = "/api/v2/activeGateTokens";
 const FLEET: &str = "/platform/fleet-management/v1/activegate/tokens";
-const SCOPES: [&str; 2] = [
-    "activeGateTokenManagement.read",
-    "activeGateTokenManagement.write",
-];
 
 struct Gates {
     world: World,
@@ -21,7 +17,7 @@ struct Gates {
 
 async fn gates() -> Gates {
     let world = world().await;
-    let seed = Seed::new("manager").scopes(&SCOPES).owner("boss");
+    let seed = Seed::active_gate_management("manager").owner("boss");
     let manager = world.dynatrace.seed(seed).value;
     Gates { world, manager }
 }

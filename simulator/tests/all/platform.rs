@@ -1,5 +1,6 @@
 //! Platform tokens at an environment, and the delay until a change arrives there.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -149,6 +150,33 @@ async fn changes_of_one_token_arrive_each_at_its_own_time() {
     let later = SignedDuration::from_mins(61);
     managed.world.simulator.set_clock_offset(later);
     assert_eq!(managed.probe(&token.value).await, 403, "it has expired");
+}
+
+#[tokio::test]
+async fn while_a_change_is_on_its_way_nodes_may_disagree() {
+    let managed = managed().await;
+    managed
+        .account
+        .configure(|settings| settings.nodes_disagree = true);
+    let token = managed.account.seed(managed.token("a"));
+    let answers = async || {
+        let mut answers = BTreeMap::new();
+        for _ in 0..20 {
+            *answers
+                .entry(managed.probe(&token.value).await)
+                .or_insert(0) += 1;
+        }
+        answers
+    };
+    assert_eq!(answers().await, BTreeMap::from([(200, 20)]));
+    let path = format!("{ACCOUNT}/{}/status", token.id);
+    let body = Some(json!({ "status": "INACTIVE" }));
+    assert_eq!(managed.call("PUT", &path, body).await.status, 204);
+    let mixed = answers().await;
+    assert!(mixed[&200] > 5 && mixed[&403] > 5, "{mixed:?}");
+    let offset = SignedDuration::from_secs(301);
+    managed.world.simulator.set_clock_offset(offset);
+    assert_eq!(answers().await, BTreeMap::from([(403, 20)]));
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{Action, ActiveGate, NameChange, Operation, Options, PlatformSeed, Rule, Seed};
+use simulator::{
+    Action, ActiveGate, NameChange, Operation, Options, PlatformSeed, Rule, Seed, Until, Visibility,
+};
 
 use crate::account::{ACCOUNT, managed};
 use crate::client::{World, world, world_with};
@@ -195,6 +197,55 @@ async fn a_list_stops_short_with_the_right_total() {
     assert_eq!(length(&platform["results"]), 1);
     assert_eq!(platform["total"], 3);
     assert_eq!(fault.fired(), 4);
+}
+
+#[tokio::test]
+async fn what_the_account_and_activegates_create_can_be_listed_late() {
+    let managed = managed().await;
+    let world = &managed.world;
+    let manager = world.dynatrace.seed(Seed::active_gate_management("m"));
+    let late = |hidden_from| {
+        let until = Until::Released;
+        let action = Action::ListLate { until, hidden_from };
+        Rule::on(Operation::CreateToken).then(action)
+    };
+    let platform = managed.account.fault(late(Visibility::Everywhere));
+    let created = managed.call("POST", ACCOUNT, Some(managed.form())).await;
+    let created = created.json();
+    let value = created["token"].as_str().expect("text");
+    let total = async || managed.call("GET", ACCOUNT, None).await.json()["total"].clone();
+    assert_eq!(total().await, 0);
+    assert!(!managed.account.is_valid(value));
+    platform.release();
+    until(async || total().await == 1).await;
+    assert!(managed.account.is_valid(value));
+
+    let gates = world.dynatrace.fault(late(Visibility::ListAndGet));
+    let path = "/api/v2/activeGateTokens";
+    let body = json!({ "name": "a", "activeGateType": "ENVIRONMENT" });
+    let created = world
+        .call_as(&manager.value, "POST", path, Some(body))
+        .await;
+    let one = format!("{path}/{}", created.json()["id"].as_str().expect("text"));
+    let read = async || {
+        world
+            .call_as(&manager.value, "GET", &one, None)
+            .await
+            .status
+    };
+    assert_eq!(read().await, 404);
+    gates.release();
+    until(async || read().await == 200).await;
+}
+
+/// Waits until it holds, at most as long as a test may take.
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(SOON, wait).await.is_ok());
 }
 
 #[tokio::test]

@@ -296,7 +296,7 @@ impl Inspector<'_> {
         })
     }
 
-    /// Vault may delete the management token's value by itself.
+    /// Vault may delete the management token's value automatically.
     async fn manager_value(&self, name: &str, findings: &mut Findings) {
         let Some(auth) = &self.settings.environments[name].auth else {
             return;

@@ -40,7 +40,7 @@ fn settings(missed: Missed) -> SecretSettings {
         schedule_text: "0 3 * * *".into(),
         zone_name: "UTC".into(),
         jitter: Duration::ZERO,
-        catch_up_spread: Duration::ZERO,
+        catch_up_spread: Duration::from_secs(60),
         missed,
         expiry_guard: true,
         enabled: true,

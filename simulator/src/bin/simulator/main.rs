@@ -21,7 +21,7 @@ struct Arguments {
     /// Address of the Dynatrace stand-in.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Address of the apps of all environments, where platform tokens are used; with --account.
+    /// Address of the apps of the first environment, where platform tokens are used; with --account.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen_apps: SocketAddr,
     /// Serves a Managed environment at /e/ID instead of the root; may be repeated.
