@@ -51,7 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("credential", &["bounded_file", "sanitize"]),
     ("schedule", &[]),
-    ("dynatrace", &["credential", "http", "redact"]),
+    ("dynatrace", &["clock", "credential", "http", "redact"]),
     ("vault", &["bounded_file", "credential", "http", "redact"]),
     ("notify", &["http", "sanitize"]),
     ("ops", &["sanitize"]),

@@ -43,6 +43,8 @@ pub enum Work {
     Cleanup,
     /// Disable the retiring token.
     Disable { id: TokenId },
+    /// Move the expiry of the retiring token to its backstop.
+    Redate { id: TokenId },
     /// Delete the retiring token.
     Delete { id: TokenId },
     /// Make the previous token the current value again.

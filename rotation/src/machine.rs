@@ -14,6 +14,7 @@ use super::order;
 use super::plan::{Coordinates, Plan, RetirementPolicy};
 use super::record::{Record, Work};
 use super::request::{ClaimObservation, Goal, JournalSnapshot, Now, RunRequest};
+use super::token::TokenId;
 use super::transition;
 use super::view::{Effect, View};
 
@@ -51,7 +52,8 @@ pub struct Run {
 impl Run {
     /// A run that knows nothing yet but its request.
     pub fn new(mut request: RunRequest) -> Self {
-        let view = View::new(request.known.listing.take());
+        let proves = request.env.capabilities.look_up_proves;
+        let view = View::new(request.known.listing.take(), proves);
         let journal = request.known.journal.take().map(Arc::new);
         Run {
             request: Arc::new(request),
@@ -230,8 +232,13 @@ impl Run {
 
     fn report(&mut self, command: &Command, outcome: &Outcome) {
         let report = match (command, outcome) {
-            (Command::Verify(Source::Minted), Outcome::Verified(Ok(info))) => {
-                Report::new(EventName::TokenVerified, "the new token works").token(&info.id)
+            (Command::Verify(Source::Minted), Outcome::Verified(Ok(trial))) => {
+                let id = &trial.token.id;
+                if trial.proven {
+                    Report::new(EventName::TokenVerified, "the new token works").token(id)
+                } else {
+                    self.report_unproven(id)
+                }
             }
             (_, Outcome::Stored(Ok(version))) => {
                 let candidate = self.progress.candidate.as_ref();
@@ -242,6 +249,23 @@ impl Run {
             _ => return,
         };
         self.reports.push(report);
+    }
+
+    /// A new token that is accepted although nothing proves that it works: one line where that is new.
+    fn report_unproven(&self, id: &TokenId) -> Report {
+        let message = format!(
+            "{id} is listed as ordered, but no call that it may make proves that its value works; it is accepted. To have new tokens of this \
+             secret proven, give them a right that a trial needs, or set `verify` (docs/token-kinds.md)"
+        );
+        let record = self.journal().and_then(|known| known.record.as_deref());
+        let current = record.and_then(|record| record.current.as_ref());
+        let level = match current.is_some_and(|current| current.unproven) {
+            true => Level::Debug,
+            false => Level::Warn,
+        };
+        Report::new(EventName::TokenUnproven, message)
+            .token(id)
+            .at(level)
     }
 
     /// The version that a store replaced was read again.
@@ -272,7 +296,8 @@ impl Run {
                 let report = Report::new(EventName::TokenMinted, "created a new token");
                 self.reports.push(report.token(value.id.as_ref()));
                 self.progress.mint = MintState::Unknown;
-                let (order, window) = (self.progress.order.clone(), self.plan().verify_window());
+                let order = self.progress.order.clone();
+                let window = self.plan().verify_window(&self.request.env.capabilities);
                 self.progress.candidate =
                     Some(Candidate::new(Source::Minted, value, order, window, now));
             }
@@ -359,7 +384,7 @@ impl Run {
         // What is held belongs to the claim.
         match change.record.claim.as_ref().map(|claim| &claim.work) {
             Some(Work::Undo { id, .. }) => self.progress.undo_begun = Some(id.clone()),
-            Some(Work::Disable { .. } | Work::Delete { .. }) => {}
+            Some(Work::Disable { .. } | Work::Redate { .. } | Work::Delete { .. }) => {}
             Some(Work::Rotate { attempt, .. }) if attempt.is_some() => {}
             Some(Work::Rotate { .. } | Work::Cleanup | Work::Newer(_)) | None => {
                 self.progress.reset();

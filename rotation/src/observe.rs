@@ -5,7 +5,7 @@ use super::context::Context;
 use super::ownership::{Kinship, kinship};
 use super::policy;
 use super::record::{Current, Reason, Retiring, RetiringState, Trigger};
-use super::request::after;
+use super::request::{Goal, after};
 use super::token::{TokenId, TokenInfo};
 use super::view::{Fact, Lookup};
 
@@ -77,8 +77,28 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
         Some(Kinship::Open(_) | Kinship::Claimed(_) | Kinship::Unknown(_)) if !cx.is_new => {
             SecretState::UncommittedStore(info)
         }
-        _ => SecretState::Foreign(info),
+        _ => foreign(cx, info)?,
     })
+}
+
+/// A token that a person put there: its owner and its rights are taken over, so the value itself must be proven (rule A9), or a person names
+/// the token.
+fn foreign(cx: &Context<'_>, info: TokenInfo) -> Fact<SecretState> {
+    let named = matches!(&cx.request.goal, Goal::Adopt(id) if *id == info.id);
+    if named || cx.view.value_is_proven()? {
+        return Ok(SecretState::Foreign(info));
+    }
+    let name = &cx.plan().name;
+    Ok(SecretState::Blocked(
+        Reason::TokenUnproven,
+        format!(
+            "nothing proves that the value in {} is the token {} whose id it shows: no call with it succeeds. If it is, run `dtrotate adopt {name} \
+             --token {}`, or choose the trial with `verify`",
+            cx.place(),
+            info.id,
+            info.id
+        ),
+    ))
 }
 
 /// The environment does not know the value.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::backstop;
 use super::command::{Command, RunResult};
 use super::context::{Context, Decision, Step};
 use super::error::{CallError, ErrorKind, Service};
@@ -56,6 +57,7 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
         return match &request.goal {
             Goal::Undo(token) => undo::next(cx, token.as_ref()),
             Goal::Unrevoke(token) => undo::next(cx, Some(token)),
+            Goal::Adopt(id) => adopt::named(cx, id),
             _ if cx.is_relocated() => relocate::next(cx),
             _ => rotate::next(cx),
         };
@@ -88,6 +90,7 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
         Goal::Undo(token) => undo::next(cx, token.as_ref()),
         Goal::Unrevoke(token) => undo::next(cx, Some(token)),
         Goal::Forget(id) => Ok(maintain::forget(cx, id)),
+        Goal::Adopt(id) => adopt::named(cx, id),
         Goal::Rotate(_) if rotates && cx.is_relocated() => relocate::next(cx),
         Goal::Rotate(_) if rotates => rotate::next(cx),
         Goal::Settle
@@ -156,6 +159,7 @@ fn settle(cx: &Context<'_>) -> Decision<Step> {
     adopt::reconcile(cx, false)?;
     maintain::mark_retiring(cx)?;
     cleanup::next(cx)?;
+    backstop::next(cx)?;
     retire::next(cx)?;
     maintain::check_validity(cx)?;
     maintain::close_document(cx)?;
@@ -211,6 +215,7 @@ fn claimed(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
             cleanup::claimed(cx)
         }
         Work::Disable { id } => retire::disable(cx, id),
+        Work::Redate { id } => backstop::redate(cx, id),
         Work::Delete { id } => retire::delete(cx, id),
         Work::Undo { .. } => Ok(undo::without_candidate(cx)),
         Work::Newer(_) => Ok(takeover::not_understood(cx, claim)),
@@ -243,6 +248,9 @@ fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
     let retiring = here.map(|entry| least(entry.due.max(hold.unwrap_or(entry.due))));
     let open = cx.record.open.iter();
     let open = open.map(|open| least(cleanup::next_listing(cx, open)));
+    let here = cx.record.retiring.iter();
+    let backstops = here.filter_map(|entry| backstop::due(cx, entry).map(least));
     let unmarked = maintain::unmarked(cx).filter(|_| !cx.env().may_retire);
-    retiring.chain(open).chain(unmarked.map(|_| soon)).min()
+    let all = retiring.chain(open).chain(backstops);
+    all.chain(unmarked.map(|_| soon)).min()
 }

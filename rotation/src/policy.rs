@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::capabilities::Expiry;
 use super::command::{SecretSnapshot, ValueRef};
 use super::plan::{Coordinates, Lifetime, Plan};
-use super::record::Reason;
-use super::token::{TokenId, TokenInfo, manages_tokens};
+use super::record::{Current, Reason};
+use super::token::{TokenInfo, manages_tokens};
 
 /// What our field holds.
 ///
@@ -22,7 +23,10 @@ pub fn value_of<'a>(
     match secret {
         SecretSnapshot::Present {
             value: Some(value), ..
-        } => Ok(value),
+        } => match place.kind.mismatch(value.id.as_ref()) {
+            None => Ok(value),
+            Some(why) => Err((Reason::TokenKind, format!("{place} holds {why}"))),
+        },
         SecretSnapshot::Present { .. } => Err((
             Reason::FieldMissing,
             format!(
@@ -73,21 +77,39 @@ pub fn unfit(info: &TokenInfo, place: &Coordinates, may_manage: bool) -> Option<
 /// How long the successor of a token lives: none = without an end.
 ///
 /// # Errors
-/// It would expire too soon, with the arithmetic.
+/// It would expire too soon, with the arithmetic; or how long it is to live is not known.
 pub fn lifetime(
     plan: &Plan,
-    id: &TokenId,
-    created: Option<Timestamp>,
-    expires: Option<Timestamp>,
+    expiry: Expiry,
+    old: &Current,
     now: Timestamp,
 ) -> Result<Option<Duration>, String> {
-    let total = match (plan.lifetime, expires) {
-        (Lifetime::Never, _) | (Lifetime::Inherit, None) => return Ok(None),
-        (Lifetime::For(length), _) => length,
-        (Lifetime::Inherit, Some(expires)) => {
-            let from = created.unwrap_or(now);
-            Duration::try_from(expires.duration_since(from)).unwrap_or_default()
+    let id = &old.id;
+    let unknown = || {
+        format!(
+            "how long {id} was to live is not known, so its successor cannot live as long; set `lifetime` of this secret"
+        )
+    };
+    let minted = old.lifetime.and_then(|life| Duration::try_from(life).ok());
+    let between =
+        |from, to: Timestamp| Duration::try_from(to.duration_since(from)).unwrap_or_default();
+    let total = match (plan.lifetime, minted, old.expires, old.created) {
+        (Lifetime::For(length), ..) => Some(length),
+        (Lifetime::Never, ..) => None,
+        (Lifetime::Inherit, Some(life), ..) => Some(life),
+        (Lifetime::Inherit, None, None, _) => None,
+        (Lifetime::Inherit, None, Some(expires), Some(created)) => Some(between(created, expires)),
+        (Lifetime::Inherit, None, Some(expires), None) if expiry == Expiry::Optional => {
+            Some(between(now, expires))
         }
+        // What is left of it would become less with each rotation.
+        (Lifetime::Inherit, None, Some(_), None) => return Err(unknown()),
+    };
+    let total = match (total, expiry) {
+        (None, Expiry::Required) => return Err(unknown()),
+        (None, _) => return Ok(None),
+        (Some(total), Expiry::AtMost(most)) => total.min(most),
+        (Some(total), _) => total,
     };
     if total > plan.grace * 2 {
         return Ok(Some(total));

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -13,11 +13,11 @@ pub use super::claim::{Attempt, Claim, OpenAttempt, Trigger, Work};
 use super::ledger::AttemptLedger;
 use super::marker::{Epoch, Marker, NameDigest};
 use super::pause::Pause;
-use super::plan::{Coordinates, Lifetime, Plan, RetirementPolicy};
+use super::plan::{AtMaxGrace, Coordinates, Lifetime, Plan, RetirementPolicy, Verification};
 pub use super::reason::Reason;
 pub use super::retiring::{EntryFailure, EntryReason, Origin, Retiring, RetiringState};
 pub use super::revocation::{Revocation, Revoked};
-use super::token::{TokenId, TokenInfo};
+use super::token::{TokenId, TokenInfo, Traits};
 
 /// The document layout that this version writes.
 pub const SCHEMA: u32 = 2;
@@ -175,6 +175,18 @@ pub struct Current {
     /// The digest of its name, if it bears our marker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<NameDigest>,
+    /// What its successor must have in common with it beside the rights.
+    #[serde(default, skip_serializing_if = "Traits::is_empty")]
+    pub traits: Traits,
+    /// For how long it was minted, where the issuer does not return when it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<SignedDuration>,
+    /// It was accepted although nothing proved that its value works.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
+    /// A person named it when it was adopted, because nothing proved that the value is this token's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named: bool,
     /// Fields of a newer version, carried over unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -249,6 +261,7 @@ impl Record {
     pub fn release_plan(
         &self,
         environment: &str,
+        service: &str,
         settle: Duration,
         claim_timeout: Duration,
     ) -> Plan {
@@ -268,6 +281,9 @@ impl Record {
             settle,
             claim_timeout,
             manages_tokens: false,
+            verify: Verification::Auto,
+            at_max_grace: AtMaxGrace::Leave,
+            service: service.to_owned(),
         }
     }
 
@@ -371,7 +387,35 @@ impl Current {
             version,
             marked,
             digest: marked.then(|| NameDigest::of(&info.name)),
+            traits: info.traits.clone(),
+            lifetime: None,
+            unproven: false,
+            named: false,
             unknown: Map::new(),
+        }
+    }
+
+    /// When it was created, or minted with the life that it has.
+    pub fn began(&self) -> Option<Timestamp> {
+        let minted = || self.expires?.checked_sub(self.lifetime?).ok();
+        self.created.or_else(minted)
+    }
+
+    /// The same; what only the document knows of the token is kept.
+    pub fn recorded(info: &TokenInfo, version: u64, record: &Record) -> Self {
+        let new = Current::new(info, version, &record.epoch);
+        match record.current.as_ref().filter(|it| it.id == info.id) {
+            Some(known) => Current {
+                lifetime: known.lifetime,
+                unproven: known.unproven,
+                named: known.named,
+                unknown: known.unknown.clone(),
+                ..new
+            },
+            None => Current {
+                named: record.retiring(&info.id).is_some_and(|it| it.named),
+                ..new
+            },
         }
     }
 }

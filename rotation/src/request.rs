@@ -86,6 +86,8 @@ pub enum Goal {
     Revoke(RevokeRequest),
     /// Drop this entry from the retiring tokens; the token is left as it is.
     Forget(TokenId),
+    /// Record this token, whose value is in Vault, although nothing proves that the value is this token's.
+    Adopt(TokenId),
     /// Begin nothing until the pause ends.
     Pause(Pause),
     /// End the pause.

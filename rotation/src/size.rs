@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::marker::NameDigest;
 use super::plan::{Plan, StillUsed};
 use super::record::{EntryFailure, EntryReason, Origin, Record, Retiring, RetiringState};
-use super::retiring::Usage;
+use super::retiring::{Backstop, Usage};
 use super::token::TokenId;
 
 /// The largest document in bytes as stored. What is left up to 1 MiB is the server's: the other fields of the secret and the encryption.
@@ -102,6 +102,15 @@ fn largest_entry(record: &Record) -> usize {
         },
         outage_counted_until: Some(time),
         missed: Some(time),
+        backstop: Some(Backstop {
+            at: time,
+            original: Some(time),
+            former: Some(time),
+            confirmed: true,
+            tries: u32::MAX,
+            retry_at: Some(time),
+        }),
+        named: true,
         failure: Some(EntryFailure {
             reason: EntryReason::Unavailable,
             message: text(MESSAGE),

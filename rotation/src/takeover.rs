@@ -73,6 +73,12 @@ pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
             }
             format!("its disable of {id} may still take effect")
         }
+        Work::Redate { id } => {
+            if let Some(entry) = record.retiring_mut(id) {
+                entry.disable_unconfirmed_since = Some(cx.now.wall);
+            }
+            format!("the expiry of {id} may still move")
+        }
         Work::Undo { id, base, .. } => {
             transition::back_into_grace(cx, &mut record, id, *base);
             format!("it may have enabled and stored {id}, which retires again")

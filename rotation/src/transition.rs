@@ -26,6 +26,8 @@ pub struct Leaving {
     pub origin: Origin,
     /// The digest of its name, if that bears our marker.
     pub digest: Option<NameDigest>,
+    /// A person named it when it was adopted.
+    pub named: bool,
 }
 
 impl Leaving {
@@ -36,6 +38,7 @@ impl Leaving {
             base,
             origin: Origin::Marker,
             digest: Some(NameDigest::of(&info.name)),
+            named: false,
         }
     }
 
@@ -46,6 +49,7 @@ impl Leaving {
             base,
             origin: Origin::Version(former.version),
             digest: former.digest,
+            named: former.named,
         }
     }
 }
@@ -136,6 +140,8 @@ pub fn put_into_grace(cx: &Context<'_>, record: &mut Record, leaving: Leaving) {
         usage: Usage::default(),
         outage_counted_until: None,
         missed: None,
+        backstop: None,
+        named: leaving.named,
         failure: None,
         undone: false,
         revoked: None,
@@ -149,6 +155,10 @@ pub fn restart_grace(cx: &Context<'_>, entry: &mut Retiring, base: u64) {
     entry.base = base;
     entry.clean_through = 0;
     entry.due = another_grace(cx);
+    // It may have been moved meanwhile: it is looked at again.
+    if let Some(backstop) = &mut entry.backstop {
+        backstop.confirmed = false;
+    }
 }
 
 /// The end of a grace that begins now, but not now.

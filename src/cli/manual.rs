@@ -257,6 +257,25 @@ pub fn of(command: &str) -> Manual {
                 BAD_CONFIG,
             ],
         },
+        "adopt" => Manual {
+            description: "Records the token whose value is in Vault as the current one of a secret, although nothing proves that the value is this \
+                          token's: a platform token that may make no call by which it could show that it works. Its owner and its rights are cloned \
+                          from then on, so compare the id with Account Management first. When it is replaced it ends by its expiry, which is moved up.",
+            examples: &[(
+                "dtrotate adopt dynatrace/otel --token dt0s16.ABCDEFGH",
+                "Take this token over.",
+            )],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                DONE,
+                (1, "Vault does not hold the value of this token."),
+                USAGE,
+                UNREACHABLE,
+                BUSY,
+                BAD_CONFIG,
+            ],
+        },
         "forget" => Manual {
             description: "Drops a retiring token that dtrotate cannot prove to be its own, or cannot disable or delete, from the journal. The \
                           token is left as it is at Dynatrace.",

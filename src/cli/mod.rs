@@ -67,6 +67,8 @@ enum Command {
     Revoke(revoke::Options),
     /// Make the previous token of a secret its current value again
     Undo(undo::Options),
+    /// Take over a value whose token cannot be proven
+    Adopt(undo::AdoptOptions),
     /// Drop a retiring token that cannot be retired from the journal
     Forget(undo::ForgetOptions),
     /// Pause secrets: begin nothing of them until they are resumed
@@ -126,6 +128,7 @@ fn execute() -> Exit {
         Command::Status(options) => status::status(&arguments, options),
         Command::Rotate(options) => rotate::rotate(&arguments, options),
         Command::Undo(options) => undo::undo(&arguments, options),
+        Command::Adopt(options) => undo::adopt(&arguments, options),
         Command::Forget(options) => undo::forget(&arguments, options),
         Command::Revoke(options) => revoke::revoke(&arguments, options),
         Command::Pause(options) => pause::pause(&arguments, options),

@@ -27,6 +27,7 @@ pub(super) enum Task {
     Revoke,
     Pause,
     Resume,
+    Adopt,
 }
 
 /// What became of one secret. The fields are an interface: docs/commands.md.
@@ -61,6 +62,7 @@ pub(super) struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Word {
+    Adopted,
     Rotated,
     Restored,
     Dropped,
@@ -77,6 +79,7 @@ enum Word {
 impl Word {
     fn for_people(self) -> &'static str {
         match self {
+            Word::Adopted => "adopted",
             Word::Rotated => "rotated",
             Word::Restored => "restored",
             Word::Dropped => "dropped",
@@ -188,13 +191,17 @@ impl Outcome {
                 let text = report.map_or("it was not paused", |report| &report.message);
                 return self.with(Word::Resumed, Exit::Success, text);
             }
+            Task::Adopt => {
+                find(EventName::SecretAdopted).or(find(EventName::SecretChangedElsewhere))
+            }
             Task::Forget => {
                 let text =
                     "the token is no longer in the journal; it is left as it is at Dynatrace";
                 return self.with(Word::Dropped, Exit::Success, text);
             }
         };
-        let (Some(current), true) = (current, done.is_some() || task == Task::Undo) else {
+        let is_done = done.is_some() || matches!(task, Task::Undo | Task::Adopt);
+        let (Some(current), true) = (current, is_done) else {
             return match find(EventName::SecretChangedElsewhere) {
                 Some(report) => self.with(Word::Superseded, Exit::Failed, &report.message),
                 None => {
@@ -211,6 +218,7 @@ impl Outcome {
         self.version = Some(current.version);
         let word = match task {
             Task::Undo => Word::Restored,
+            Task::Adopt => Word::Adopted,
             _ => Word::Rotated,
         };
         let mut message = format!(

@@ -1,4 +1,4 @@
-//! `dtrotate undo` and `dtrotate forget`: what concerns one retiring token of one secret.
+//! `dtrotate undo`, `dtrotate forget` and `dtrotate adopt`: what concerns one token of one secret.
 
 use rotation::token::TokenId;
 
@@ -39,6 +39,22 @@ pub(super) struct ForgetOptions {
     json: bool,
 }
 
+/// Which token to take over.
+#[derive(clap::Args)]
+pub(super) struct AdoptOptions {
+    /// Name of the secret
+    name: String,
+    /// Id of the token whose value is in Vault
+    #[arg(long, value_name = "ID")]
+    token: String,
+    /// Print what would be done; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print a JSON document
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn undo(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
     let settings = start(arguments)?;
     let secret = choose(&Selection::of(&options.name), &settings.secrets)?[0];
@@ -59,5 +75,15 @@ pub(super) fn forget(arguments: &Arguments, options: &ForgetOptions) -> Result<E
     let results = Results::start(Task::Forget, options.json, 1)?;
     results.run(&settings, false, async |foreground, done| {
         done(foreground.forget(secret, token).await);
+    })
+}
+
+pub(super) fn adopt(arguments: &Arguments, options: &AdoptOptions) -> Result<Exit, Exit> {
+    let settings = start(arguments)?;
+    let secret = choose(&Selection::of(&options.name), &settings.secrets)?[0];
+    let token = TokenId::new(&options.token);
+    let results = Results::start(Task::Adopt, options.json, 1)?;
+    results.run(&settings, options.dry_run, async |foreground, done| {
+        done(foreground.adopt(secret, token).await);
     })
 }

@@ -13,8 +13,9 @@ use super::file::{Node, Value};
 use super::problem::{Place, Placed, Problem};
 use super::{duration, redact, url, validate};
 use crate::credential::{self, Credential};
+use crate::dynatrace::{BaseUrl, TRIAL_WORDS};
 use crate::http;
-use rotation::plan::Lifetime;
+use rotation::plan::{Lifetime, Verification};
 
 /// The values that a key accepts, for the schema and the reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,17 @@ kinds! {
     Server(KeyType::Text): Url = |text, _| url::server(text);
     /// The address of an environment.
     EnvironmentUrl(KeyType::Text): url::EnvironmentUrl = |text, _| url::dynatrace(text);
+    /// The address of a service, without a path.
+    Origin(KeyType::Text): BaseUrl = |text, _| url::origin_only(text);
+    /// The UUID of an account.
+    Uuid(KeyType::Text): String = |text: &str, _| match redact::is_uuid(text) {
+        true => Ok(text.to_lowercase()),
+        false => Err("is not the UUID of an account: 32 hexadecimal digits and four dashes, as Account Management shows it".to_owned()),
+    };
+    /// The id of an environment.
+    EnvironmentId(KeyType::Text): String = |text, _| validate::environment_id(text);
+    /// How a new value is tried.
+    Trial(KeyType::Text): Verification = |text, _| verification(text);
     /// The name of a field or a role.
     Name(KeyType::Text): String = |text, _| validate::field(text);
     /// The name of a secret.
@@ -189,6 +201,26 @@ fn lifetime(text: &str) -> Result<Lifetime, String> {
         _ => Err(
             "is not a lifetime; expected \"inherit\", \"never\" or a length such as \"90d\"".into(),
         ),
+    }
+}
+
+fn verification(text: &str) -> Result<Verification, String> {
+    match text {
+        "auto" => Ok(Verification::Auto),
+        "listed" => Ok(Verification::Listed),
+        word if TRIAL_WORDS.contains(&word) => Ok(Verification::Trial(word.to_owned())),
+        path if path.starts_with("GET /platform/") && validate::visible(path).is_ok() => {
+            Ok(Verification::Trial(path.to_owned()))
+        }
+        _ => {
+            let words = ["auto", "listed"].into_iter().chain(TRIAL_WORDS);
+            let meant =
+                did_you_mean(text, words).map_or(String::new(), |meant| format!("; {meant}"));
+            Err(format!(
+                "is no way to verify a token (expected \"auto\", \"listed\", \"{}\" or a call such as \"GET /platform/document/v1/documents\"){meant}",
+                TRIAL_WORDS.join("\", \"")
+            ))
+        }
     }
 }
 

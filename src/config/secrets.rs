@@ -1,22 +1,24 @@
 //! `[[secret]]`: each with its defaults filled in, checked alone and against all others.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 
 use crate::schedule::due::CATCH_UP_SPREAD;
 
 use super::context::Context;
+use super::duration;
 use super::file;
 use super::lifecycle::{check_lengths, check_rates};
 use super::merge::Tree;
 use super::problem::{Place, Placed, Problem};
 use super::schedules::Schedules;
 use super::section::Section;
-use super::settings::{Environment, SecretSettings};
+use super::settings::{Account, Environment, IssuerPlace, SecretSettings};
 use super::table::{Given, Table};
 use super::tables::{Journal, SecretKeys, SecretOptions, TokenKind};
-use rotation::plan::{Coordinates, Kind, Plan};
+use rotation::plan::{AtMaxGrace, Coordinates, Kind, Lifetime, Plan, Verification};
 
 /// What the secrets need besides their own tables.
 pub(super) struct Others<'a> {
@@ -24,6 +26,8 @@ pub(super) struct Others<'a> {
     pub environments: &'a BTreeMap<String, Environment>,
     /// The names of all that are written down.
     pub environment_names: &'a [String],
+    /// The valid accounts.
+    pub accounts: &'a BTreeMap<String, Account>,
     pub journal: &'a Journal,
     /// The main file's `[defaults]`.
     pub defaults: &'a SecretOptions,
@@ -92,14 +96,6 @@ impl<'a> Secrets<'a> {
         let section = Section::new("secret", table, context);
         let keys = SecretKeys::read(&section);
         section.refuse_reserved(&["create", "token_name", "scopes"]);
-        if let Some(kind) = keys
-            .kind
-            .given()
-            .filter(|kind| kind.value != TokenKind::Api)
-        {
-            let message = "this kind of token is reserved for a later version";
-            self.problem(&kind.place, message);
-        }
         let section = section.inheriting(inherited);
         let options = SecretOptions::read(&section);
         if !keys.path.is_present() {
@@ -130,24 +126,39 @@ impl<'a> Secrets<'a> {
             check_rates(&options, timing, context);
         }
         let (identity, environment, timing) = (identity?, environment?, timing?);
+        let (kind, issuer) = self.issuer(&options, environment, &place)?;
+        let manages_tokens = self.manages_tokens(&identity, environment, &keys.path);
+        self.refuse_credential(&identity, &keys.path);
+        if kind == Kind::Platform {
+            self.check_platform(
+                &options,
+                environment,
+                timing.shortest_gap,
+                issuer.settle,
+                &place,
+            );
+        }
         let plan = Plan {
-            manages_tokens: self.manages_tokens(&identity, environment, &keys.path),
+            manages_tokens,
             name: identity.name,
             coordinates: Coordinates {
                 mount: identity.mount,
                 path: identity.path,
                 fields: identity.fields,
                 environment: environment.client.name.clone(),
-                base_url: environment.client.base_url.to_string(),
-                kind: Kind::Api,
+                base_url: issuer.base_url,
+                kind,
             },
             grace: options.grace.value()?,
             max_grace: options.max_grace.value()?,
             quarantine: options.quarantine.value()?,
             still_used: options.still_used.value()?,
             lifetime: options.lifetime.value()?,
-            settle: environment.settle,
+            settle: issuer.settle,
             claim_timeout: self.others.journal.claim_timeout,
+            verify: options.verify.value()?,
+            at_max_grace: AtMaxGrace::Leave,
+            service: issuer.service,
         };
         let jitter = options.jitter.value()?;
         Some(SecretSettings {
@@ -167,6 +178,111 @@ impl<'a> Secrets<'a> {
             renamed_from: keys.renamed_from.value(),
             place: context.spot(&place),
         })
+    }
+
+    /// Who issues the secret's tokens.
+    fn issuer(
+        &self,
+        options: &SecretOptions,
+        environment: &Environment,
+        place: &Place,
+    ) -> Option<(Kind, IssuerPlace)> {
+        let given = options.kind.given();
+        let place = given.map_or(place, |kind| &kind.place);
+        let name = &environment.client.name;
+        match options.kind.value()? {
+            TokenKind::Api if environment.auth.is_none() => {
+                let message = format!(
+                    "the environment \"{name}\" has no management token, which API tokens need: add [dynatrace.{name}.auth], or set kind = \"platform\""
+                );
+                self.problem(place, message);
+                None
+            }
+            TokenKind::Api => Some((Kind::Api, environment.issuer())),
+            TokenKind::Platform => {
+                let account = environment.account.as_ref();
+                let Some(account) = account else {
+                    let message = match self.others.accounts.len() {
+                        0 => "platform tokens are managed in an account: add a table such as [account.main]".to_owned(),
+                        _ => format!("there are several accounts; set account in [dynatrace.{name}]"),
+                    };
+                    self.problem(place, message);
+                    return None;
+                };
+                let account = self.others.accounts.get(account)?;
+                Some((Kind::Platform, account.issuer()))
+            }
+            TokenKind::ActiveGate | TokenKind::Cluster => {
+                let message = "this kind of token is reserved for a later version; \"api\" and \"platform\" can be rotated";
+                self.problem(place, message);
+                None
+            }
+        }
+    }
+
+    /// What a platform token needs beside its account.
+    fn check_platform(
+        &self,
+        options: &SecretOptions,
+        environment: &Environment,
+        gap: Duration,
+        settle: Duration,
+        place: &Place,
+    ) {
+        let name = &environment.client.name;
+        if environment.environment_id.is_none() {
+            let message = format!(
+                "the id of the environment \"{name}\" does not show in its url; set environment_id in [dynatrace.{name}]"
+            );
+            self.problem(place, message);
+        }
+        let is_tried = options.verify.value() != Some(Verification::Listed);
+        if environment.apps_url.is_none() && is_tried {
+            let message = format!(
+                "where to try platform tokens of the environment \"{name}\" is not known; set apps_url in [dynatrace.{name}], or verify = \"listed\""
+            );
+            self.problem(place, message);
+        }
+        let Some(lifetime) = options.lifetime.given() else {
+            return;
+        };
+        let lengths = [options.max_grace.value(), options.quarantine.value()];
+        let needed = gap + settle + lengths.into_iter().flatten().sum::<Duration>();
+        match lifetime.value {
+            Lifetime::Never => {
+                let message =
+                    "platform tokens always expire; set lifetime to a length such as \"90d\"";
+                self.problem(&lifetime.place, message);
+            }
+            Lifetime::For(length) if length <= needed => {
+                let message = format!(
+                    "lifetime ({}) must exceed gap + max_grace + quarantine + settle ({})",
+                    duration::show(length),
+                    duration::show(needed)
+                );
+                self.problem(&lifetime.place, message);
+            }
+            _ => {}
+        }
+    }
+
+    /// The credentials of an OAuth client are no token that can be rotated.
+    fn refuse_credential(&self, identity: &Identity, path: &Given<String>) {
+        let is = |account: &&Account| {
+            let auth = &account.auth;
+            let fields = [&auth.id_field, &auth.secret_field];
+            auth.mount == identity.mount
+                && auth.path == identity.path
+                && fields.iter().any(|field| identity.fields.contains(field))
+        };
+        if let (Some(account), Some(path)) = (self.others.accounts.values().find(is), path.given())
+        {
+            let message = format!(
+                "this is the OAuth client of the account \"{}\"; Dynatrace has no call that replaces one",
+                account.client.name
+            );
+            self.problem(&path.place, message);
+        }
     }
 
     fn refuse_double_fields(&self, options: &SecretOptions) {
@@ -297,10 +413,11 @@ impl<'a> Secrets<'a> {
     /// the wrong address.
     fn manages_tokens(&self, identity: &Identity, own: &Environment, path: &Given<String>) -> bool {
         let is = |environment: &&Environment| {
-            let auth = &environment.auth;
-            auth.mount == identity.mount
-                && auth.path == identity.path
-                && identity.fields.contains(&auth.field)
+            environment.auth.as_ref().is_some_and(|auth| {
+                auth.mount == identity.mount
+                    && auth.path == identity.path
+                    && identity.fields.contains(&auth.field)
+            })
         };
         let mut environments = self.others.environments.values();
         if !is(&own)

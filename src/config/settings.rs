@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use super::tables::{Daemon, Journal, Limits, Log, Ops};
 use crate::credential::Credential;
-use crate::dynatrace;
+use crate::dynatrace::{self, BaseUrl};
 use crate::http;
 use crate::schedule::calendar::Schedule;
 use crate::schedule::due::Missed;
@@ -26,6 +26,8 @@ pub struct Settings {
     pub journal: Journal,
     /// The Dynatrace environments by name; never empty.
     pub environments: BTreeMap<String, Environment>,
+    /// The Dynatrace accounts by name.
+    pub accounts: BTreeMap<String, Account>,
     /// The secrets in the order of the files, disabled ones included; may be empty (what was removed is still retired).
     pub secrets: Vec<SecretSettings>,
     /// Bounds.
@@ -51,8 +53,76 @@ pub struct Environment {
     pub client: dynatrace::Options,
     /// How long an effect may take to become visible there.
     pub settle: Duration,
-    /// Where its management token lives in Vault.
-    pub auth: Field,
+    /// Where its management token lives in Vault; none = only platform tokens use it.
+    pub auth: Option<Field>,
+    /// The account that manages its platform tokens.
+    pub account: Option<String>,
+    /// Its id, in the resource of platform tokens.
+    pub environment_id: Option<String>,
+    /// Where platform tokens are tried.
+    pub apps_url: Option<BaseUrl>,
+}
+
+/// One Dynatrace account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub client: dynatrace::AccountOptions,
+    /// How long an effect may take to become visible.
+    pub settle: Duration,
+    /// Where the credentials of its OAuth client live in Vault.
+    pub auth: OAuthPlace,
+}
+
+/// Two fields of a secret in Vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthPlace {
+    pub mount: String,
+    pub path: String,
+    pub id_field: String,
+    pub secret_field: String,
+}
+
+/// What issues tokens: an environment, or an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerPlace {
+    /// Its name.
+    pub service: String,
+    /// The place that identifies it.
+    pub base_url: String,
+    pub settle: Duration,
+}
+
+impl Settings {
+    /// Everything that issues tokens.
+    pub fn issuers(&self) -> Vec<IssuerPlace> {
+        let environments = self.environments.values().filter(|it| it.auth.is_some());
+        let environments = environments.map(Environment::issuer);
+        environments
+            .chain(self.accounts.values().map(Account::issuer))
+            .collect()
+    }
+}
+
+impl Environment {
+    /// As the issuer of API tokens.
+    pub fn issuer(&self) -> IssuerPlace {
+        IssuerPlace {
+            service: self.client.name.clone(),
+            base_url: self.client.base_url.to_string(),
+            settle: self.settle,
+        }
+    }
+}
+
+impl Account {
+    /// As the issuer of platform tokens.
+    pub fn issuer(&self) -> IssuerPlace {
+        IssuerPlace {
+            service: self.client.service(),
+            base_url: self.client.place(),
+            settle: self.settle,
+        }
+    }
 }
 
 /// One field of a secret in Vault.

@@ -349,6 +349,11 @@ impl<'a> Foreground<'a> {
         self.holder.user.as_deref().unwrap_or(&self.holder.instance)
     }
 
+    /// Records this token, whose value is in Vault, although nothing proves that the value is this token's.
+    pub async fn adopt(&self, secret: &'a SecretSettings, token: TokenId) -> Finished<'a> {
+        self.one(secret, Goal::Adopt(token)).await
+    }
+
     async fn one(&self, secret: &'a SecretSettings, goal: Goal) -> Finished<'a> {
         Finished {
             secret,
@@ -363,11 +368,13 @@ impl<'a> Foreground<'a> {
         secrets: Vec<&'a SecretSettings>,
         work: impl Fn(&'a SecretSettings) -> F,
     ) -> impl Stream<Item = (&'a SecretSettings, T)> {
-        let mut environments: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        let mut environments: BTreeMap<&String, Vec<_>> = BTreeMap::new();
         for secret in secrets {
             let run = work(secret).map(move |ended| (secret, ended));
-            let environment = &secret.plan.coordinates.environment;
-            environments.entry(environment).or_default().push(run);
+            environments
+                .entry(&secret.plan.service)
+                .or_default()
+                .push(run);
         }
         let most = self.settings.limits.concurrency;
         let streams = environments.into_values();
@@ -378,7 +385,7 @@ impl<'a> Foreground<'a> {
     async fn compare_clocks(&self, secrets: &[&SecretSettings]) {
         let names: BTreeSet<&str> = secrets
             .iter()
-            .map(|secret| secret.plan.coordinates.environment.as_str())
+            .map(|secret| secret.plan.service.as_str())
             .collect();
         let asks = names
             .into_iter()
@@ -469,7 +476,7 @@ impl<'a> Foreground<'a> {
         current_tokens: Option<Arc<CurrentTokens>>,
         observation: Option<ClaimObservation>,
     ) -> Result<Ended, CallError> {
-        let environment = &secret.plan.coordinates.environment;
+        let service = &secret.plan.service;
         let (journal, epochs) = match self.office.wired.ledger.read(&secret.plan.name).await? {
             JournalRead::Present { version, record } => {
                 let record = Some(record);
@@ -505,7 +512,7 @@ impl<'a> Foreground<'a> {
             dry_run: self.dry_run,
             hints: Hints::default(),
             enabled: secret.enabled,
-            clock: sweep::clock_state(&self.office, environment).await,
+            clock: sweep::clock_state(&self.office, service).await,
             may_retire: current_tokens.is_some(),
             current_tokens: current_tokens.unwrap_or_default(),
             epochs,
@@ -519,17 +526,17 @@ impl<'a> Foreground<'a> {
         let run = AssertUnwindSafe(start.run(&self.office)).catch_unwind();
         let mut ended = run.await.unwrap_or_else(|_| Ok(panicked()))?;
         if let RunResult::Retry(error) = &mut ended.result {
-            self.explain(environment, error).await;
+            self.explain(service, error).await;
         }
         Ok(ended)
     }
 
     /// A refused management token: what is wrong with it is the answer of the environment to it.
-    async fn explain(&self, environment: &str, error: &mut CallError) {
+    async fn explain(&self, service: &str, error: &mut CallError) {
         if (error.service, error.kind) != (Service::Dynatrace, ErrorKind::Unauthorized) {
             return;
         }
-        if let Err(cause) = self.office.wired.management_token(environment).await
+        if let Err(cause) = self.office.wired.management_token(service).await
             && cause.kind == ErrorKind::Unauthorized
         {
             *error = cause;

@@ -237,7 +237,7 @@ impl Daemon {
                     true => !entry.is_woken(now),
                     false => entry.alarm(now).is_none_or(|at| at > now),
                 };
-                done(&entry.plan.coordinates.environment)
+                done(&entry.plan.service)
                     || entry.looked && pass.leaves(name)
                     || entry.looked && !pass.waits_for(name) && later()
             });

@@ -273,7 +273,7 @@ impl Entry {
                 .adopted_at
                 .max(self.on_since.unwrap_or(record.adopted_at)),
             last_due: record.last_due,
-            created: current.and_then(|current| current.created),
+            created: current.and_then(rotation::record::Current::began),
             expires: current.and_then(|current| current.expires),
             value_ends: self.value_ends(),
             grace: signed(self.plan.grace),

@@ -58,8 +58,7 @@ impl Daemon {
         };
         match entry.alarm(now) {
             Some(at) if at <= now => {
-                let environment = &entry.plan.coordinates.environment;
-                self.queue.add(name, environment);
+                self.queue.add(name, &entry.plan.service);
             }
             later => self.queue.add_after(name, later),
         }
@@ -86,7 +85,7 @@ impl Daemon {
             return;
         };
         let environment = entry.plan.coordinates.environment.clone();
-        let able = self.able_since.get(&environment);
+        let able = self.able_since.get(&entry.plan.service);
         let able = able.copied().unwrap_or(self.began);
         if let Some(skipped) = entry.plan_next(now, able) {
             let message = format!(
@@ -114,6 +113,7 @@ impl Daemon {
         if self.installation.is_none() || !self.surveyed {
             return;
         }
+        self.grant_workers();
         let services = self.office.services.clone();
         while let Some(name) = self
             .queue
@@ -168,7 +168,7 @@ impl Daemon {
         let task_name = name.clone();
         let is_pass = self.pass.is_some();
         let handle = self.runs.spawn(async move {
-            let clock = sweep::clock_state(&office, &plan.coordinates.environment).await;
+            let clock = sweep::clock_state(&office, &plan.service).await;
             let start = Start {
                 plan,
                 holder,
@@ -291,9 +291,9 @@ impl Daemon {
         if dirty {
             entry.hurry(now);
         }
-        let environment = entry.plan.coordinates.environment.clone();
+        let service = entry.plan.service.clone();
         if !matches!(ended.result, RunResult::Retry(_)) {
-            self.progress.insert(environment, Instant::now());
+            self.progress.insert(service, Instant::now());
         }
         if epoch_before != identity(entry) {
             self.epochs = None;

@@ -31,6 +31,7 @@ fn secret(name: &str, state: State) -> Secret {
             id: id(&state.as_str().to_uppercase().replace('_', "")),
             created: Some(now() - HOUR * 50),
             expires: Some(now() + HOUR * 2000),
+            unproven: false,
         }),
         last_success: Some(now() - HOUR * 50),
         next: Some(now() + HOUR * 4),

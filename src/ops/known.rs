@@ -211,14 +211,15 @@ impl<'a> Known<'a> {
 
     fn rotation_fails(&self, record: &Record) -> Option<Condition> {
         let failure = record.health.failure.as_ref()?;
-        let (event, stuck) = match failure.retry_at {
-            None => (EventName::RotationStuck, true),
-            Some(_) => (EventName::RotationFailed, false),
+        let (event, needs_human) = match (failure.retry_at, &failure.reason) {
+            (_, Reason::TokenLimitReached) => (EventName::TokenLimitReached, true),
+            (None, _) => (EventName::RotationStuck, true),
+            (Some(_), _) => (EventName::RotationFailed, false),
         };
         let mut condition = Condition::new(event, &failure.message, failure.since)
             .reason(failure.reason.as_str())
             .tried(failure.count, &failure.message, failure.retry_at);
-        if !stuck {
+        if !needs_human {
             condition = condition.warning();
         }
         Some(self.about_secret(condition))

@@ -333,6 +333,7 @@ impl Counters {
             Some(ErrorKind::Conflict) => 5,
             Some(ErrorKind::Unclear) => 6,
             Some(ErrorKind::RateLimited) => 7,
+            Some(ErrorKind::Exhausted | ErrorKind::Closed) => 2,
         };
         *self
             .lock()

@@ -169,6 +169,9 @@ pub struct Token {
     pub created: Option<Timestamp>,
     /// When it expires; none = never.
     pub expires: Option<Timestamp>,
+    /// It was stored although no call could prove that its value works.
+    #[serde(default)]
+    pub unproven: bool,
 }
 
 /// A former token on its way out.
@@ -259,6 +262,7 @@ impl Secret {
                 id: current.id.clone(),
                 created: current.created,
                 expires: current.expires,
+                unproven: current.unproven,
             }),
             last_success: record.and_then(|record| record.health.last_success),
             next: retry_at.or(known.next.max(known.next.and(known.next_try))),

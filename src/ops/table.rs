@@ -183,6 +183,12 @@ fn card(status: &Status, secret: &Secret, paint: Paint) -> String {
             "expires",
             token.expires.map_or("never".to_owned(), |at| when(at, now)),
         );
+        if token.unproven {
+            line(
+                "proof",
+                "none: listed as ordered, and no call could show that its value works".to_owned(),
+            );
+        }
     }
     line(
         "last",

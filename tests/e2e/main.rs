@@ -23,6 +23,7 @@ mod outage;
 mod pages;
 mod pass;
 mod pause;
+mod platform;
 mod process;
 mod replicas;
 mod retention;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::backstop;
 use crate::command::{Command, RunResult, TokenAction};
 use crate::context::{AfterWrite, Change, Context, Decision, Step};
 use crate::event::{EventName, Report};
@@ -11,8 +12,8 @@ use crate::marker::Marker;
 use crate::observe::{SecretState, secret_state};
 use crate::ownership::MAX_JUMP;
 use crate::record::{Claim, Current, Record, Trigger, Work};
-use crate::request::RotationRequest;
-use crate::token::TokenInfo;
+use crate::request::{Goal, RotationRequest};
+use crate::token::{TokenId, TokenInfo};
 use crate::transition;
 use crate::view::Fact;
 
@@ -57,10 +58,42 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<()> {
     );
     let report = Report::new(EventName::SecretAdopted, message).token(&info.id);
     let version = cx.view.secret(cx.record)?.version();
-    let current = Current::new(&info, version, &record.epoch);
+    let mut current = Current::recorded(&info, version, &record);
+    current.named = is_named(cx, &info);
     transition::make_current(cx, &mut record, current);
     record.health.failure = None;
     Err(Change::new(record).report(report).into())
+}
+
+/// A person named this token because nothing proves it.
+fn is_named(cx: &Context<'_>, info: &TokenInfo) -> bool {
+    matches!(&cx.request.goal, Goal::Adopt(id) if *id == info.id)
+}
+
+/// A person wants this token recorded, whose value is in Vault.
+pub fn named(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
+    let state = secret_state(cx)?;
+    let info = match state {
+        SecretState::Current(info) if info.id == *id => return Ok(Step::done()),
+        SecretState::Foreign(info) | SecretState::UncommittedStore(info) if info.id == *id => info,
+        SecretState::Blocked(_, message) => return Ok(Step::refuse(message)),
+        _ => {
+            return Ok(Step::refuse(format!(
+                "{} does not hold the value of {id}",
+                cx.place()
+            )));
+        }
+    };
+    if cx.request.dry_run {
+        return Ok(Step::finish(RunResult::DryRun(format!(
+            "{}: would record {id} ({}) as the current token",
+            cx.plan().name,
+            info.scopes.join(", ")
+        ))));
+    }
+    record_secret(cx)?;
+    reconcile(cx, false)?;
+    Ok(Step::done())
 }
 
 /// It bears a marker of this installation, and which secrets have documents is not known yet.
@@ -118,6 +151,12 @@ pub fn reconcile(cx: &Context<'_>, rotating: bool) -> Decision<()> {
             return Err(replace_revoked());
         }
         SecretState::RolledBack(info) => {
+            if backstop::is_set(cx, &info.id, &info) {
+                if !cx.is_claimed() {
+                    return Err(cx.take_claim(Work::Cleanup).into());
+                }
+                backstop::restore(cx, &info.id)?;
+            }
             if !info.enabled && cx.env().capabilities.disable {
                 enable(cx, &info)?;
             }
@@ -150,7 +189,7 @@ fn commit_uncommitted_store(cx: &Context<'_>, info: &TokenInfo, version: u64) ->
             went_back = Some(transition::went_back(cx, &mut record, attempt));
         }
     }
-    let current = Current::new(info, version, &record.epoch);
+    let current = Current::recorded(info, version, &record);
     let former = transition::make_current(cx, &mut record, current);
     transition::serve(cx, &mut record, due);
     transition::succeed(&mut record, cx.now);
@@ -171,7 +210,8 @@ fn commit_uncommitted_store(cx: &Context<'_>, info: &TokenInfo, version: u64) ->
 /// A person put a token of their own there, and nobody is rotating: it becomes the current one, and the former one retires.
 fn accept_foreign(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Change {
     let mut record = cx.draft();
-    let current = Current::new(info, version, &record.epoch);
+    let mut current = Current::recorded(info, version, &record);
+    current.named = is_named(cx, info);
     let report = transition::accept_foreign(cx, &mut record, current);
     record.health.failure = None;
     Change::new(record).reports(report)
@@ -192,7 +232,7 @@ fn enable(cx: &Context<'_>, info: &TokenInfo) -> Decision<()> {
 /// A person put a retiring token back: it is the current one again, and the other one retires.
 fn accept_rollback(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Change {
     let mut record = cx.draft();
-    let current = Current::new(info, version, &record.epoch);
+    let current = Current::recorded(info, version, &record);
     let former = transition::make_current(cx, &mut record, current);
     transition::note_revert(&mut record, &info.id, version, cx.now);
     // A claim to clean up ends with this; a rotation continues with the value as it is now.

@@ -52,7 +52,7 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
     match state {
         SecretState::Current(info) | SecretState::Foreign(info) => {
             let version = cx.view.secret(cx.record)?.version();
-            let old = Current::new(&info, version, &cx.record.epoch);
+            let old = Current::recorded(&info, version, cx.record);
             write_attempt(cx, old, true)
         }
         SecretState::Revoked(info) => {
@@ -119,6 +119,7 @@ fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
             Ok(Lookup::Found(info)) if ownership::prove(cx, entry, &info)?.is_ok() => {
                 return Ok(Current {
                     scopes: info.scopes,
+                    traits: info.traits,
                     ..recorded
                 });
             }
@@ -154,7 +155,8 @@ fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
 /// Writes claim and attempt before the mint. A foreign value becomes the current one first, and the former one retires.
 fn write_attempt(cx: &Context<'_>, old: Current, old_known: bool) -> Decision<Step> {
     let (id, now) = (old.id.clone(), cx.now.wall);
-    let lifetime = policy::lifetime(cx.plan(), &id, old.created, old.expires, now)
+    let expiry = cx.env().capabilities.expiry;
+    let lifetime = policy::lifetime(cx.plan(), expiry, &old, now)
         .map_err(|message| failure::stuck(cx, Reason::LifetimeTooShort, &message))?;
     let secret = cx.view.secret(cx.record)?;
     let mut record = cx.draft();
@@ -164,6 +166,7 @@ fn write_attempt(cx: &Context<'_>, old: Current, old_known: bool) -> Decision<St
         base: old.name_base.clone(),
         scopes: old.scopes.clone(),
         lifetime,
+        traits: old.traits.clone(),
         old_fingerprint: secret.value().map_or(0, |value| value.fingerprint),
         old_known,
     };
@@ -224,6 +227,7 @@ fn mint(cx: &Context<'_>, order: &Order) -> Step {
         scopes: order.scopes.clone(),
         expires: lifetime.and_then(|lifetime| cx.now.wall.checked_add(lifetime).ok()),
         lifetime,
+        traits: order.traits.clone(),
     };
     Command::Mint(request).into()
 }
@@ -255,8 +259,9 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
     let text = match state {
         SecretState::Current(info) | SecretState::Foreign(info) | SecretState::Revoked(info) => {
             let current = format!("{} ({})", info.id, info.scopes.join(", "));
-            let unfit =
-                policy::lifetime(cx.plan(), &info.id, info.created, info.expires, cx.now.wall);
+            let old = Current::recorded(info, 0, cx.record);
+            let expiry = cx.env().capabilities.expiry;
+            let unfit = policy::lifetime(cx.plan(), expiry, &old, cx.now.wall);
             match (state, unfit) {
                 (_, Err(message)) => format!("stuck: {message}"),
                 (SecretState::Foreign(_), _) if new => {

@@ -1,6 +1,9 @@
 //! From a candidate to the current value: verify, store, commit; or discard it without leaving it behind. The same for a rotation and an
 //! undo: the one's candidate is minted, the other's existed before.
 
+use jiff::SignedDuration;
+
+use crate::backstop;
 use crate::candidate::{Candidate, Discard, RESEND};
 use crate::command::{Command, RunResult, SecretSnapshot, Source, TokenAction};
 use crate::context::{AfterWrite, Change, Context, Decision, Step};
@@ -69,10 +72,12 @@ fn enable_first(cx: &Context<'_>, candidate: &Candidate) -> Decision<()> {
         return Ok(());
     }
     match cx.view.outcome_of(&TokenAction::Enable, id) {
-        None => Err(Command::Change(TokenAction::Enable, id.clone()).into()),
-        Some(Ok(())) => Ok(()),
-        Some(Err(error)) => Err(failure::abort_undo(cx, &error.what)),
+        Some(Ok(())) => return Ok(()),
+        Some(Err(error)) => return Err(failure::abort_undo(cx, &error.what)),
+        None => {}
     }
+    backstop::restore(cx, id)?;
+    Err(Command::Change(TokenAction::Enable, id.clone()).into())
 }
 
 /// It was stored. An undo looks at its token once more before it commits: a disable that was sent before may have landed late.
@@ -271,6 +276,11 @@ fn commit_rotation(
         return Command::ReadJournal.into();
     };
     let (mut record, former) = commit(cx, info, version);
+    if let Some(current) = &mut record.current {
+        let lifetime = candidate.ordered.as_ref().and_then(|order| order.lifetime);
+        current.lifetime = lifetime.and_then(|life| SignedDuration::try_from(life).ok());
+        current.unproven = !candidate.proven;
+    }
     let mut message = format!("{} holds {}", record.coordinates, info.id);
     let mut ended = None;
     if let Some(former) = &former {
@@ -336,7 +346,7 @@ fn commit_undo(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Step {
 fn commit(cx: &Context<'_>, info: &TokenInfo, version: u64) -> (Record, Option<TokenId>) {
     let mut record = cx.draft();
     transition::advance_watermarks(&mut record, base(cx), version);
-    let current = Current::new(info, version, &record.epoch);
+    let current = Current::recorded(info, version, &record);
     let former = transition::make_current(cx, &mut record, current);
     (record, former)
 }

@@ -50,7 +50,7 @@ pub fn next(cx: &Context<'_>, named: Option<&TokenId>) -> Decision<Step> {
         base,
         from,
     };
-    let window = cx.plan().verify_window();
+    let window = cx.plan().verify_window(&cx.env().capabilities);
     let candidate = Candidate::new(Source::Version(from), value, None, window, cx.now);
     let claim = cx.take_claim(work);
     Ok(claim

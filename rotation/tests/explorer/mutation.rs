@@ -238,15 +238,15 @@ impl Mutation {
                 Command::Change(TokenAction::Delete, _),
                 Outcome::Changed(Err(error)),
             ) if error.kind == ErrorKind::Gone => Outcome::Changed(Ok(())),
-            (Mutation::NoIdentity, Command::Verify(_), Outcome::Verified(Ok(mut info))) => {
+            (Mutation::NoIdentity, Command::Verify(_), Outcome::Verified(Ok(mut trial))) => {
                 if let Some(Work::Rotate {
                     attempt: Some(attempt),
                     ..
                 }) = work
                 {
-                    info.name = marked(attempt.n);
+                    trial.token.name = marked(attempt.n);
                 }
-                Outcome::Verified(Ok(info))
+                Outcome::Verified(Ok(trial))
             }
             (Mutation::NoProof, Command::LookUp(id), Outcome::Token(Ok(info))) => {
                 Outcome::Token(Ok(as_recorded(world, id, info)))

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rotation::capabilities::Capabilities;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::marker::{Epoch, Marker, NameDigest};
-use rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
+use rotation::plan::{AtMaxGrace, Coordinates, Kind, Lifetime, Plan, StillUsed, Verification};
 use rotation::record::{
     Attempt, Claim, Current, Failure, Origin, Reason, Record, Retiring, RetiringState, Trigger,
     Work,
@@ -17,7 +17,7 @@ use rotation::request::{
     Clock, Goal, Hints, Holder, Known, Now, RotationRequest, RunEnv, RunRequest,
 };
 use rotation::retiring::Usage;
-use rotation::token::{TokenId, TokenInfo};
+use rotation::token::{TokenId, TokenInfo, Traits};
 
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -72,6 +72,9 @@ pub fn plan() -> Plan {
         settle: Duration::from_secs(10),
         claim_timeout: Duration::from_secs(60),
         manages_tokens: false,
+        verify: Verification::Auto,
+        at_max_grace: AtMaxGrace::Delete,
+        service: "prod".into(),
     }
 }
 
@@ -88,6 +91,7 @@ pub fn plain(text: &str, name: &str) -> TokenInfo {
         expires: None,
         last_used: None,
         last_used_ip: None,
+        traits: Traits::default(),
     }
 }
 
@@ -112,6 +116,8 @@ pub fn retiring(token: &TokenInfo, state: RetiringState, since: i64, due: i64) -
         usage: Usage::default(),
         outage_counted_until: None,
         missed: None,
+        backstop: None,
+        named: false,
         failure: None,
         undone: false,
         revoked: None,

@@ -7,7 +7,7 @@ use rotation::listing_needs_work;
 use rotation::marker::{Marker, NameDigest};
 use rotation::record::{Attempt, Reason, RetiringState};
 use rotation::request::RunRequest;
-use rotation::token::TokenInfo;
+use rotation::token::{TokenInfo, Trial};
 
 use crate::builders::{
     at, by_command, by_schedule, dynatrace, epoch, id, marked, minted, plain, record, request,
@@ -204,7 +204,10 @@ fn a1_a_minted_token_that_lacks_rights_or_is_disabled_is_deleted_because_it_is_p
             Command::Verify(_) => {
                 let token = world.token("NEW1");
                 (token.scopes, token.enabled) = (scopes.clone(), enabled);
-                Some(Outcome::Verified(Ok(token.clone())))
+                Some(Outcome::Verified(Ok(Trial {
+                    token: token.clone(),
+                    proven: true,
+                })))
             }
             _ => None,
         });

@@ -31,6 +31,9 @@ fn settings(missed: Missed) -> SecretSettings {
             settle: Duration::from_secs(60),
             claim_timeout: Duration::from_secs(60),
             manages_tokens: false,
+            verify: Default::default(),
+            at_max_grace: Default::default(),
+            service: "prod".into(),
         },
         schedule: Arc::new(Schedule::new(cron, zone("UTC").unwrap())),
         shortest_gap: Duration::from_secs(86_400),
@@ -212,6 +215,10 @@ fn p1_what_a_secret_holds_outlives_a_document_that_is_not_known_for_a_while() {
         version: 1,
         marked: true,
         digest: None,
+        traits: Default::default(),
+        lifetime: None,
+        unproven: false,
+        named: false,
         unknown: Default::default(),
     };
     entry.ended(

@@ -24,6 +24,7 @@ impl World {
         }
         let token = self.create(&order.name, rights, true);
         self.token(token).visible = visible;
+        self.token(token).expires = order.expires;
         token
     }
 
@@ -46,6 +47,7 @@ impl World {
                 TokenAction::Enable => "P9: a foreign token was enabled",
                 TokenAction::Delete => "P9: a foreign token was deleted",
                 TokenAction::Rename(_) => "P9: a foreign token was renamed",
+                TokenAction::Redate(_) => "P9: a foreign token was re-dated",
             });
         }
         let revoked = self.revoked == Some(token);
@@ -56,6 +58,7 @@ impl World {
         match action {
             TokenAction::Enable => self.set_enabled(token, true),
             TokenAction::Rename(name) => self.token(token).name = name.as_str().into(),
+            TokenAction::Redate(until) => self.token(token).expires = Some(*until),
             TokenAction::Disable => {
                 if early && known.enabled && !known.spoiled {
                     self.broken = Some(EARLY);

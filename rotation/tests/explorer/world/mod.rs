@@ -21,7 +21,7 @@ use rotation::command::{SecretSnapshot, TokenAction, ValueRef};
 use rotation::marker::{Epoch, Marker};
 use rotation::record::{Record, RetiringState, Work};
 use rotation::request::{Listing, Now};
-use rotation::token::{TokenId, TokenInfo};
+use rotation::token::{TokenId, TokenInfo, Traits};
 
 pub use self::fault::{Fault, error};
 pub use self::people::{Edit, Intervention};
@@ -75,6 +75,8 @@ pub struct Token {
     pub disabled_at: Option<u8>,
     /// A person enabled it while a process was at work, which has not looked since.
     unseen: bool,
+    /// When it expires.
+    pub expires: Option<Timestamp>,
 }
 
 /// A version of the secret.
@@ -233,6 +235,7 @@ impl World {
             current_at: None,
             disabled_at: None,
             unseen: false,
+            expires: None,
         });
         (self.tokens.len() - 1) as u8
     }
@@ -270,7 +273,7 @@ impl World {
 
     pub fn works(&self, token: u8) -> bool {
         let token = &self.tokens[usize::from(token)];
-        token.exists && token.enabled
+        token.exists && token.enabled && token.expires.is_none_or(|end| end > at(self.tick))
     }
 
     /// It bears this secret's marker: dtrotate minted it, or renamed it when it was to retire.
@@ -328,9 +331,10 @@ impl World {
             owner: None,
             personal: false,
             created: None,
-            expires: None,
+            expires: known.expires,
             last_used: None,
             last_used_ip: None,
+            traits: Traits::default(),
         }
     }
 

@@ -324,6 +324,8 @@ fn entry(
         failure: None,
         undone: false,
         revoked: None,
+        backstop: None,
+        named: false,
         unknown: Default::default(),
     }
 }

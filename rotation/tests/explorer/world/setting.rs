@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use rotation::capabilities::Capabilities;
-use rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
+use rotation::capabilities::{Capabilities, Expiry};
+use rotation::plan::{AtMaxGrace, Coordinates, Kind, Lifetime, Plan, StillUsed, Verification};
 use rotation::request::{CurrentTokens, Epochs, RunEnv};
 
 use super::super::mutation::Mutation;
 use super::super::scenario::Scenario;
 use super::{OTHER_SECRETS, TICK, epoch, id_of, other_epoch};
+
+/// The life of a token of a kind that must expire: longer than any scenario.
+const LIFE: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
 
 /// What may still go wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,7 +60,10 @@ pub struct Setting {
 
 impl Setting {
     pub fn new(scenario: &Scenario, off: &'static [Mutation]) -> Setting {
-        let plan = plan("job", scenario.manages);
+        let mut plan = plan("job", scenario.manages);
+        if scenario.capabilities.expiry == Expiry::Required {
+            plan.lifetime = Lifetime::For(LIFE);
+        }
         let mut epochs = Epochs::default();
         let mut current_tokens = CurrentTokens::default();
         if scenario.strangers {
@@ -115,5 +121,8 @@ fn plan(name: &str, manages_tokens: bool) -> Plan {
         settle: TICK,
         claim_timeout: TICK,
         manages_tokens,
+        verify: Verification::Auto,
+        at_max_grace: AtMaxGrace::Delete,
+        service: "prod".into(),
     }
 }
