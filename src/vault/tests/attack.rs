@@ -68,7 +68,7 @@ async fn read(vault: Vault) -> Result<(), CallError> {
     KvSecrets::new(vault).read(&app()).await.map(drop)
 }
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 17] = [
     Row {
         file: "login.rs",
         method: "GET",
