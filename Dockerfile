@@ -5,12 +5,19 @@
 #
 # The folder `dtrotate` holds dtrotate.toml and the credential files that it names, readable by user 65532.
 
-FROM rust:1-bookworm AS build
+# By its digest the same image builds the same program:
+#
+#   docker build --build-arg RUST_IMAGE="$(docker image inspect --format '{{index .RepoDigests 0}}' rust:1-bookworm)" -t dtrotate .
+ARG RUST_IMAGE=rust:1-bookworm
+
+FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 COPY . .
 # Static glibc. --target is given also for the machine's own platform: without it the flag would reach build scripts and
 # procedural macros, which cannot be static.
+# An allocator for arm64 must be built for the largest pages that a kernel may have.
 RUN target="$(rustc --print host-tuple)" \
+ && case "$target" in aarch64-*) export JEMALLOC_SYS_WITH_LG_PAGE=16 ;; esac \
  && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin dtrotate --target "$target" \
  && install -D "target/$target/release/dtrotate" /out/usr/bin/dtrotate \
  && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt

@@ -65,7 +65,7 @@ thorough: tools ## every crash and every fault at every call of a life, where `m
 
 .PHONY: soak
 soak: tools ## random kills and faults on three replicas for SOAK_SECONDS (1800), with SOAK_SEED; prints the figures
-	BAO="$$(scripts/openbao)"; export BAO; SOAK_SECONDS="$${SOAK_SECONDS:-1800}" $(CARGO) test $(ALL) --release --test e2e soak:: -- --nocapture
+	BAO="$$(scripts/openbao)"; export BAO; SOAK_SECONDS="$${SOAK_SECONDS:-1800}" $(CARGO) test $(ALL) --profile explore --test e2e soak:: -- --nocapture
 
 .PHONY: lies
 lies: tools ## 10,000 rotations (LIES_ROTATIONS) while 5 % of Dynatrace's answers belong to other requests
@@ -76,6 +76,14 @@ lint: ## formatter and spelling check, then clippy with warnings denied
 	$(CARGO) fmt --all --check
 	scripts/codespell
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
+
+.PHONY: deny
+deny: ## licences, bans and sources of all dependencies against deny.toml
+	scripts/deny
+
+.PHONY: rustdoc
+rustdoc: ## the documentation of the code, without a warning
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(ALL) --no-deps --document-private-items
 
 .PHONY: explore
 explore: ## every state of the rotation that the full budgets of mishaps can reach (`make test` does it with small ones); some minutes
@@ -101,13 +109,33 @@ tools: ## the OpenBao that the tests need: $BAO, else `bao` on the PATH, else fe
 build: ## the release binary, target/release/dtrotate
 	$(CARGO) build --locked --release --bin dtrotate
 
-# One static program for the unit, the package and the image. --target is given also for the machine's own platform: without
-# it the flag would reach procedural macros, which cannot be static.
-TARGET = $(shell rustc --print host-tuple)
+# One static program for the unit, the package, the archive and the image. --target is given also for the machine's own platform: without
+# it the flag would reach procedural macros, which cannot be static. TARGET=aarch64-unknown-linux-gnu builds for arm64 with Debian's
+# gcc-aarch64-linux-gnu; what has to run while it is packed runs under qemu-user-static.
+HOST := $(shell rustc --print host-tuple 2>/dev/null)
+TARGET ?= $(HOST)
+export TARGET
+# The same commit gives the same files.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+ifneq ($(TARGET),$(HOST))
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER ?= aarch64-linux-gnu-gcc
+endif
+# Kernels for arm64 have pages of 4, 16 or 64 kB, and an allocator that was built for smaller pages than the kernel's does not start.
+ifneq ($(filter aarch64-%,$(TARGET)),)
+export JEMALLOC_SYS_WITH_LG_PAGE ?= 16
+endif
 .PHONY: static
 static: ## the release binary without any library, target/static/dtrotate
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --bin dtrotate --target $(TARGET)
 	install -D target/$(TARGET)/release/dtrotate target/static/dtrotate
+
+.PHONY: archive
+archive: static ## the static program with its files, target/dist/dtrotate-VERSION-linux-ARCH.tar.gz
+	scripts/archive
+
+.PHONY: release
+release: archive deb ## all files of a release in target/dist: archive, package, image (with docker or podman), SBOM, notices, checksums
+	scripts/release
 
 .PHONY: world
 world: ## what the checks under Debian need: a Debian tree, OpenBao (below .tools, which they see), the simulator
@@ -139,12 +167,12 @@ test-package: deb world ## lintian; installs, upgrades, removes and purges the p
 
 # A Debian release with another glibc than that of this machine's Rust, and the usual NSS modules.
 .PHONY: test-portable
-test-portable: static ## the static program on a system with another glibc and NSS modules, with DNS answering and failing
+test-portable: archive ## the static program on a system with another glibc and NSS modules, with DNS answering and failing
 	TREE="$$(scripts/debian trixie python3-minimal libnss-mdns libnss-resolve libnss-myhostname)" \
 		scripts/inside tests/packaging/portable.sh
 
 .PHONY: test-deploy
-test-deploy: ## the Kubernetes manifest and the compose file against their schemas
+test-deploy: ## Kubernetes, Compose, workflows, issue forms and SBOM against their schemas
 	tests/packaging/deploy
 
 .PHONY: clean

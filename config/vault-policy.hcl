@@ -40,6 +40,14 @@ path "secret/data/dynatrace/master" {
   capabilities = ["read"]
 }
 
+# --- the OAuth client of an account ---------------------------------------------------------------------------------
+
+# read only, for `kind = "platform"`: with this client anybody can create tokens with any scope in the whole account, so
+# give this path to nobody else. It is read again when it is refused; a new client is put here by a person.
+path "secret/data/dynatrace/oauth-client" {
+  capabilities = ["read"]
+}
+
 # --- the journal ---------------------------------------------------------------------------------------------------
 
 # create: the first document of a secret. read: where a rotation stands. update: every claim and every step, always with

@@ -38,6 +38,19 @@ pub enum CredentialError {
     },
 }
 
+impl CredentialError {
+    /// Another program may be about to write the file or to give the right to read it.
+    pub fn may_come(&self) -> bool {
+        matches!(
+            self,
+            CredentialError::Unreadable {
+                error: ReadError::Io(_),
+                ..
+            }
+        )
+    }
+}
+
 impl Credential {
     /// The value without surrounding white space. It may wait for the file system: see [`bounded_file::off_runtime`].
     pub fn read(&self) -> Result<TokenValue, CredentialError> {

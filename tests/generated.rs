@@ -86,6 +86,23 @@ fn the_status_page_lists_every_condition() {
     keep("docs/status.md", &page);
 }
 
+/// The alerts as the Prometheus Operator wants them.
+#[test]
+fn the_rules_of_the_kubernetes_base_are_those_of_prometheus() {
+    let rules = "docs/deploy/prometheus/dtrotate.rules.yml";
+    let rules = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(rules));
+    let rules = rules.expect("the rules");
+    let (_, groups) = rules.split_once("\ngroups:\n").expect("groups");
+    let mut manifest = String::from(
+        "# Generated from docs/deploy/prometheus/dtrotate.rules.yml by `make docs`.\napiVersion: monitoring.coreos.com/v1\n\
+         kind: PrometheusRule\nmetadata:\n  name: dtrotate\n  labels:\n    app.kubernetes.io/name: dtrotate\nspec:\n  groups:\n",
+    );
+    for line in groups.lines() {
+        manifest += &format!("{}\n", format!("  {line}").trim_end());
+    }
+    keep("docs/deploy/kubernetes/base/prometheusrule.yaml", &manifest);
+}
+
 #[test]
 fn no_event_is_written_that_is_not_in_the_vocabulary() {
     let mut found = 0;

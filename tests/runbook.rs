@@ -106,14 +106,31 @@ fn every_page_says_what_is_needed_at_night() {
 
 #[test]
 fn links_between_pages_lead_somewhere() {
-    for page in pages("") {
-        let text = read(&format!("{RUNBOOKS}/{page}.md"));
+    let runbooks = pages("").into_iter();
+    let runbooks = runbooks.map(|page| format!("{RUNBOOKS}/{page}.md"));
+    for page in runbooks.chain(guides()) {
+        let text = read(&page);
+        let here = root().join(&page);
         for link in text.split("](").skip(1) {
-            let link = link.split(')').next().expect("a link");
-            let target = root().join(RUNBOOKS).join(link);
+            let link = link.split([')', '#']).next().expect("a link");
+            if link.is_empty() || link.contains("://") {
+                continue;
+            }
+            let target = here.parent().expect("a folder").join(link);
             assert!(Path::exists(&target), "{page}: {link}");
         }
     }
+}
+
+#[test]
+fn the_index_names_every_page() {
+    let index = read("docs/README.md");
+    for page in guides() {
+        let name = page.trim_start_matches("docs/");
+        let listed = index.contains(&format!("({name})"));
+        assert!(listed || name == "README.md", "{page}");
+    }
+    assert!(index.contains("(commands.md)"));
 }
 
 #[test]
@@ -197,13 +214,60 @@ fn code(page: &str) -> Vec<String> {
     all
 }
 
+/// The pages for users: those of `docs/` but for `docs/commands.md`, which describes forms of commands, and the README.
+fn guides() -> Vec<String> {
+    let files = fs::read_dir(root().join("docs")).expect("docs");
+    let names = files.map(|file| file.expect("a file").file_name());
+    let names = names.map(|name| name.into_string().expect("text"));
+    let pages = names.filter(|name| name.ends_with(".md") && name != "commands.md");
+    let pages = pages.map(|name| format!("docs/{name}"));
+    pages.chain(["README.md".to_owned()]).collect()
+}
+
+#[test]
+fn every_block_of_commands_is_run_by_a_check() {
+    let checks = fs::read_dir(root().join("tests/packaging")).expect("the checks");
+    let checks = checks.map(|file| file.expect("a file").path());
+    let checks = checks.filter(|file| file.extension().is_some_and(|end| end == "sh"));
+    let checks: String = checks
+        .map(|file| fs::read_to_string(file).expect("a check"))
+        .collect();
+    let run: BTreeSet<&str> = checks
+        .split("tried ")
+        .skip(1)
+        .filter_map(|rest| {
+            rest.split(|c: char| !c.is_ascii_lowercase() && c != '-')
+                .next()
+        })
+        .filter(|name| !name.is_empty())
+        .collect();
+    let (followed, mut marks) = (read("tests/e2e/pages.rs"), 0);
+    for page in guides() {
+        let mut mark = "";
+        let text = read(&page);
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            if line == "```sh" {
+                let whole_page = followed.contains(&format!("follows(\"{page}\")"));
+                assert!(
+                    run.contains(mark) || (mark.is_empty() && whole_page),
+                    "{page}: {mark}"
+                );
+                marks += 1;
+            }
+            let name = line.strip_prefix("<!-- tried: ");
+            mark = name.map_or("", |name| name.trim_end_matches(" -->"));
+        }
+    }
+    assert!(marks > 20, "{marks}");
+}
+
 #[test]
 fn commands_name_what_there_is() {
     let events = rotation::event::EventName::ALL;
     let pages = pages("").into_iter();
     let files = pages.map(|page| format!("{RUNBOOKS}/{page}.md"));
     let mut seen = 0;
-    for file in files.chain(["docs/operations.md", "docs/logs.md"].map(str::to_owned)) {
+    for file in files.chain(guides()) {
         for line in code(&read(&file)) {
             let at = format!("{file}: {line}");
             let named = line
@@ -216,11 +280,18 @@ fn commands_name_what_there_is() {
             // The lines of the unit are sentences; the words for machines are in their fields.
             let greps = line.starts_with("journalctl -u") && line.contains("| grep");
             assert!(!greps, "{at}");
+            // What it does may follow, after a `#` or in a second column.
             let command = line.split(['#', '|', ';']).next().expect("a command");
+            let command = command.split("  ").next().expect("a command");
             if command.starts_with("dtrotate ") {
-                let parsed =
-                    dtrotate::cli::command_line().try_get_matches_from(command.split_whitespace());
-                assert!(parsed.is_ok(), "{at}");
+                let words: Vec<&str> = command.split_whitespace().collect();
+                let parsed = dtrotate::cli::command_line().try_get_matches_from(&words);
+                // `--help` and `--version` end the parsing without being wrong; prose may name a command without its arguments.
+                let incomplete = clap::error::ErrorKind::MissingRequiredArgument;
+                let wrong = parsed.is_err_and(|error| {
+                    error.use_stderr() && (error.kind() != incomplete || words.len() > 2)
+                });
+                assert!(!wrong, "{at}");
                 seen += 1;
             }
         }

@@ -31,23 +31,25 @@ fn configurations() -> Vec<PathBuf> {
 
 #[test]
 fn every_configuration_passes_the_check() {
-    // The manifests for Kubernetes have one, too: its lines are indented by four.
+    // The manifest of the passes has one, too: its lines are indented by four.
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let in_manifests = ["kubernetes", "cronjob"].map(|name| {
-        let manifest = shipped(&format!("docs/deploy/{name}.yaml"));
-        let (_, block) = manifest
-            .split_once("  dtrotate.toml: |\n")
-            .expect("a configuration");
-        let lines = block.lines().map_while(|line| match line {
-            "" => Some(""),
-            line => line.strip_prefix("    "),
-        });
-        let file = folder.path().join(format!("{name}.toml"));
-        let text = lines.collect::<Vec<_>>().join("\n");
-        fs::write(&file, text).expect("writing it");
-        file
+    let manifest = shipped("docs/deploy/cronjob.yaml");
+    let (_, block) = manifest
+        .split_once("  dtrotate.toml: |\n")
+        .expect("a configuration");
+    let lines = block.lines().map_while(|line| match line {
+        "" => Some(""),
+        line => line.strip_prefix("    "),
     });
-    for file in configurations().into_iter().chain(in_manifests) {
+    let in_manifest = folder.path().join("cronjob.toml");
+    let text = lines.collect::<Vec<_>>().join("\n");
+    fs::write(&in_manifest, text).expect("writing it");
+    let of_kubernetes = ["base", "example"].map(|name| {
+        let file = format!("docs/deploy/kubernetes/{name}/dtrotate.toml");
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+    });
+    let others = of_kubernetes.into_iter().chain([in_manifest]);
+    for file in configurations().into_iter().chain(others) {
         let output = Command::new(env!("CARGO_BIN_EXE_dtrotate"))
             .arg("--config")
             .arg(&file)
@@ -230,6 +232,28 @@ fn the_image_runs_as_nobody_and_hears_signals() {
             image.lines().any(|it| it == line),
             "Dockerfile lacks {line}"
         );
+    }
+}
+
+#[test]
+fn the_workflows_prove_the_oldest_rust_and_run_every_check() {
+    let manifest: Value = toml::from_str(&shipped("Cargo.toml")).expect("TOML");
+    let oldest = manifest["workspace"]["package"]["rust-version"].as_str();
+    let oldest = format!("rust:{}-bookworm", oldest.expect("a version"));
+    let newest = shipped("Dockerfile");
+    let newest = newest
+        .lines()
+        .find_map(|line| line.strip_prefix("ARG RUST_IMAGE="));
+    let newest = newest.expect("the image that builds");
+    for file in [".github/workflows/checks.yml", ".gitlab-ci.yml"] {
+        let workflow = shipped(file);
+        for part in [oldest.as_str(), newest, "bash .ci/run"] {
+            assert!(workflow.contains(part), "{file} lacks {part}");
+        }
+    }
+    for file in [".github/workflows/release.yml", ".gitlab-ci.yml"] {
+        let workflow = shipped(file);
+        assert!(workflow.contains("make release"), "{file}");
     }
 }
 

@@ -117,6 +117,8 @@ vocabulary! {
         "Give each secret a token of its own, or list both fields under one [[secret]].",
     SecretChangedElsewhere "secret_changed_elsewhere" Warn "Someone else changed the secret; their change is kept."
         "Find out who wrote it. If it was not intended, put the right token there.",
+    ValueReverted "value_reverted" Error "Something other than dtrotate puts a former value back again and again."
+        "Find what writes the secret (Terraform, a deploy script, a backup job) and let it no longer write this field. It is resolved when no former value was put back for 7 days.",
     CurrentInvalid "current_invalid" Error "The current value in Vault does not work at Dynatrace."
         "Consumers are locked out now: `dtrotate rotate NAME` creates a new token, or put a working token there.",
     VaultWentBack "vault_went_back" Error "Vault is older than what Dynatrace knows: it was restored from a backup."
@@ -129,8 +131,12 @@ vocabulary! {
         "Use the version of dtrotate that wrote it, or repair the document from an older version of it in Vault.",
     JournalImplausible "journal_implausible" Error "A journal document contradicts itself, another document or the time; nothing is done for its secret."
         "The message names the contradiction and its cure.",
+    JournalTooLarge "journal_too_large" Error "A journal document is too large to be written, so nothing can be done for its secret."
+        "Drop entries of tokens that you have ended by hand with `dtrotate forget NAME --token ID`, then rotate less often or shorten `max_grace` or `quarantine`.",
     JournalExpiring "journal_expiring" Error "Vault deletes journal documents automatically; the knowledge of former tokens would be lost with them."
         "Set `delete_version_after` of the journal's mount, or of the documents that the message names, to 0s.",
+    InstanceNameConflict "instance_name_conflict" Error "Another daemon uses the same instance name, so the two cannot be told apart in claims, logs and metrics."
+        "Give each daemon its own name: set `DTROTATE_INSTANCE`, or leave it unset where host names differ. Then restart that daemon.",
     InternalError "internal_error" Error "A fault of dtrotate ended a run; it will be retried."
         "Report it with the log lines before it. Nothing is lost: the journal says how to continue.",
     OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation is not affected, but nobody can see it."

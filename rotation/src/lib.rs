@@ -5,9 +5,9 @@
 //! - [`plan`], [`token`], [`marker`], [`capabilities`]: what to rotate, and what a token is.
 //! - [`record`] with [`claim`], [`retiring`], [`ledger`], [`pause`], [`revocation`] and [`reason`]: the journal document. [`history`] is the one for people.
 //! - [`request`]: what a run is started with. [`command`]: what it asks for, and the outcome of each command.
-//! - [`view`]: what is known, and what an action voids. [`observe`], [`ownership`], [`policy`], [`plausibility`]: what follows from it.
-//! - [`context`], [`transition`]: what a decision is made from, and the changes of the document.
-//! - [`work`]: rotate, store, undo, retire, revoke, pause, clean up, adopt, relocate, maintain. `order`: which is next. [`machine`]: one run.
+//! - [`view`]: what is known, and what an action voids. [`observe`], [`ownership`], [`policy`], `plausibility`: what follows from it.
+//! - [`context`], `transition`: what a decision is made from, and the changes of the document.
+//! - `work`: rotate, store, undo, retire, revoke, pause, clean up, adopt, relocate, maintain. `order`: which is next. [`machine`]: one run.
 //! - [`ports`], [`runner`]: carry the commands out. Everything but the runner is pure and synchronous.
 
 pub mod candidate;

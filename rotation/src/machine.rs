@@ -118,11 +118,11 @@ impl Run {
         }
         let command = loop {
             if let Some(change) = self.resend.take() {
-                break self.write(Arc::unwrap_or_clone(change));
+                break self.write(Arc::unwrap_or_clone(change), now);
             }
             match self.decide(now) {
                 Step::Do(command) => break command,
-                Step::Write(change) => break self.write(*change),
+                Step::Write(change) => break self.write(*change, now),
                 Step::Rotate(request) => {
                     Arc::make_mut(&mut self.request).goal = Goal::Rotate(request);
                 }
@@ -169,7 +169,8 @@ impl Run {
     }
 
     /// Writes the document of `change` and stamps what every write stamps.
-    fn write(&mut self, mut change: Change) -> Command {
+    fn write(&mut self, mut change: Change, now: Now) -> Command {
+        change.record.writer = Some(self.request.holder.writer(now.wall));
         if self.request.goal != Goal::Release {
             change.record.policy = Some(RetirementPolicy::of(&self.request.plan));
         }
@@ -203,7 +204,7 @@ impl Run {
             return command;
         };
         claim.renewed = claim.renewed.wrapping_add(1);
-        self.write(Change::new(record))
+        self.write(Change::new(record), now)
     }
 
     /// Takes the outcome of `command`.

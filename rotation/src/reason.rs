@@ -57,6 +57,17 @@ impl Reason {
         )
     }
 
+    /// The value in Vault is missing or does not work, so its consumers are locked out.
+    pub fn locks_consumers_out(&self) -> bool {
+        matches!(
+            self,
+            Reason::SecretMissing
+                | Reason::FieldMissing
+                | Reason::TokenUnknown
+                | Reason::TokenDisabled
+        )
+    }
+
     /// The word in logs and journal.
     pub fn as_str(&self) -> &str {
         match self {

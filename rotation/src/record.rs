@@ -38,6 +38,9 @@ pub struct Record {
     pub min_reader: u32,
     /// Random mark of the last write, to settle a write whose answer was lost.
     pub write_id: String,
+    /// The process that wrote it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<Writer>,
     /// The secret's name in the configuration.
     pub name: String,
     /// Installation and secret: the constant part of every marker.
@@ -87,6 +90,19 @@ pub struct Record {
     pub unknown: Map<String, Value>,
 }
 
+/// A process that wrote a document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Writer {
+    /// Its instance name.
+    pub instance: String,
+    /// Its random mark, which tells two processes of one name apart.
+    pub boot: String,
+    /// It is a daemon, not a command.
+    pub daemon: bool,
+    /// When it wrote, by its clock.
+    pub at: Timestamp,
+}
+
 /// The numbers of a secret's attempts and what is known of the tokens they made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attempts {
@@ -119,6 +135,20 @@ pub struct Health {
     /// The current token was found not to work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invalid: Option<Invalid>,
+    /// The last two times that someone put a former value back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reverts: Vec<Revert>,
+}
+
+/// Someone other than dtrotate put a former value back.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Revert {
+    /// The token that is in the value.
+    pub id: TokenId,
+    /// The version of the secret in which it was found.
+    pub version: u64,
+    /// When it was found.
+    pub at: Timestamp,
 }
 
 /// The current token.
@@ -182,6 +212,7 @@ impl Record {
             schema: SCHEMA,
             min_reader: MIN_READER,
             write_id: String::new(),
+            writer: None,
             name: name.to_owned(),
             epoch,
             coordinates,

@@ -10,7 +10,7 @@ use super::index::Index;
 use super::marker::Epoch;
 use super::pause::Pause;
 use super::plan::Plan;
-use super::record::{Record, Revocation, Trigger};
+use super::record::{Record, Revocation, Trigger, Writer};
 use super::token::{TokenId, TokenInfo};
 
 /// The time as the caller's clocks show it, and a random number; the machine has neither.
@@ -43,6 +43,8 @@ pub struct Holder {
     pub boot: String,
     /// The person behind a command, as Vault knows them.
     pub user: Option<String>,
+    /// When this process began.
+    pub began: Timestamp,
     /// A daemon: a claim under its own name is its predecessor's, and it retries what failed. A command has no predecessor and retries nothing.
     pub is_daemon: bool,
 }
@@ -53,6 +55,16 @@ impl Holder {
         match &self.user {
             Some(user) => format!("{user} ({})", self.instance),
             None => self.instance.clone(),
+        }
+    }
+
+    /// It, as the process that writes a document at `at`.
+    pub fn writer(&self, at: Timestamp) -> Writer {
+        Writer {
+            instance: self.instance.clone(),
+            boot: self.boot.clone(),
+            daemon: self.is_daemon,
+            at,
         }
     }
 }

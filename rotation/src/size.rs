@@ -63,6 +63,11 @@ pub fn cut(message: &str) -> String {
     kept + "..."
 }
 
+/// The document has no room left for what a run may have to write.
+pub fn is_full(record: &Record) -> bool {
+    size(record) + RESERVE > LARGEST
+}
+
 /// How many tokens may retire by the schedule of the secret that this document is of, whatever becomes of them. As many again may be found
 /// with its marker without being in any document.
 pub fn most_retiring(record: &Record) -> usize {

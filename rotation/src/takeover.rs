@@ -7,8 +7,8 @@ use super::record::{Claim, Trigger, Work};
 use super::request::{ClaimObservation, Goal};
 use super::transition;
 
-/// How long to wait for another holder's claim; none = it may be taken over now. A claim of our own name is a predecessor's or an earlier
-/// run's; any other lapses when the document was unchanged for `claim_timeout` on our own monotonic clock. Taking over too early is safe (the
+/// How long to wait for another holder's claim; none = it may be taken over now. A claim of our own name is an earlier run's, or a
+/// predecessor's if it was taken before this process began (a newer one is of a process that uses our name); any other lapses when the document was unchanged for `claim_timeout` on our own monotonic clock. Taking over too early is safe (the
 /// other is fenced by check-and-set), only wasteful.
 pub fn wait(cx: &Context<'_>, claim: &Claim) -> Option<RunResult> {
     if let Goal::Revoke(_) = cx.request.goal {
@@ -16,7 +16,8 @@ pub fn wait(cx: &Context<'_>, claim: &Claim) -> Option<RunResult> {
         return None;
     }
     let holder = &cx.request.holder;
-    if holder.is_daemon && claim.holder == holder.instance {
+    let has_ended = claim.boot == holder.boot || claim.since <= holder.began;
+    if holder.is_daemon && claim.holder == holder.instance && has_ended {
         return None;
     }
     let version = cx.journal_version;

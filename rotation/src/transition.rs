@@ -11,7 +11,7 @@ use super::plausibility::AHEAD;
 use super::reason::Reason;
 use super::record::{
     Claim, Current, EntryFailure, EntryReason, Failure, Origin, Record, Retiring, RetiringState,
-    Revoked,
+    Revert, Revoked,
 };
 use super::request::Now;
 use super::retiring::Usage;
@@ -104,6 +104,18 @@ pub fn retire_current(cx: &Context<'_>, record: &mut Record, base: u64) {
     if let Some(former) = record.current.take() {
         put_into_grace(cx, record, Leaving::former(former, base));
     }
+}
+
+/// Someone put the former value `id` back.
+pub fn note_revert(record: &mut Record, id: &TokenId, version: u64, now: Now) {
+    let reverts = &mut record.health.reverts;
+    reverts.push(Revert {
+        id: id.clone(),
+        version,
+        at: now.wall,
+    });
+    let more_than_two = reverts.len().saturating_sub(2);
+    reverts.drain(..more_than_two);
 }
 
 /// A token is on its way out: it stays enabled for the grace time.
@@ -315,6 +327,7 @@ pub fn rebased(base: &Record, draft: &Record, found: &Record) -> Option<Record> 
         // What every write stamps.
         record.write_id.clone_from(&found.write_id);
         record.policy.clone_from(&found.policy);
+        record.writer.clone_from(&found.writer);
         record == *found
     };
     let pause = |record: &Record| (record.pause.clone(), record.resumed_at);

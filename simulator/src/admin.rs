@@ -9,6 +9,7 @@ use crate::account::Account;
 use crate::account::table::Acceptance;
 use crate::calls::{Call, Operation, lock};
 use crate::dynatrace::Environment;
+use crate::dynatrace::route::Kind;
 use crate::fault::{Action, Rule};
 use crate::message::{Incoming, Reply};
 use crate::server::{Performing, Service, Site};
@@ -55,8 +56,8 @@ impl WantedFault {
     }
 }
 
-/// Serves `/_simulator/{tokens,check,history}` over all environments and the account, and takes rules at `/_simulator/faults` (POST adds
-/// one, DELETE takes all out of force).
+/// Serves `/_simulator/{tokens,check,history}` over all environments and the account, takes rules at `/_simulator/faults` (POST
+/// adds one, DELETE takes all out of force), and lets all environments opt in at `/_simulator/retire-classic-tokens` (POST).
 pub(crate) struct Admin {
     environments: Vec<Arc<Environment>>,
     account: Option<Arc<Account>>,
@@ -84,6 +85,7 @@ impl Admin {
             list.extend(table.snapshot().into_iter().map(|token| {
                 json!({
                     "environment": environment.prefix,
+                    "kind": if environment.kind == Kind::Cluster { "cluster" } else { "api" },
                     "id": token.id,
                     "name": token.name,
                     "owner": token.owner,
@@ -98,6 +100,7 @@ impl Admin {
             list.extend(active_gates.into_iter().map(|token| {
                 json!({
                     "environment": environment.prefix,
+                    "kind": "activegate",
                     "id": token.id,
                     "name": token.name,
                     "owner": token.owner,
@@ -111,6 +114,7 @@ impl Admin {
             list.extend(lock(&account.state).table.iter().map(|token| {
                 json!({
                     "account": account.uuid,
+                    "kind": "platform",
                     "id": token.id,
                     "name": token.name,
                     "owner": token.owner,
@@ -163,15 +167,18 @@ impl Admin {
         let one = |value: &Value| {
             let value = value.as_str()?;
             let found = self.environments.iter().find_map(|environment| {
+                let valid = environment.accepts(value);
                 let table = lock(&environment.table);
-                let token = table.by_value(value)?;
-                let valid = table.authenticates(value, now).is_some();
+                let gates = lock(&environment.active_gates);
+                let token = table
+                    .by_value(value)
+                    .or_else(|| gates.table.by_value(value))?;
                 Some(json!({ "known": true, "valid": valid, "id": token.id, "name": token.name }))
             });
             let platform = || {
                 let state = lock(&self.account.as_ref()?.state);
                 let token = state.table.by_value(value)?;
-                let valid = token.acceptance(now) == Acceptance::Accepted;
+                let valid = token.acceptance(now, now) == Acceptance::Accepted;
                 Some(json!({ "known": true, "valid": valid, "id": token.id, "name": token.name }))
             };
             Some(
@@ -242,6 +249,12 @@ impl Admin {
                     Err(error) => Reply::text(400, "text/plain", &format!("{error}\n")),
                 }
             }
+            ("POST", "/_simulator/retire-classic-tokens") => {
+                for environment in &self.environments {
+                    lock(&environment.settings).retire_classic_tokens();
+                }
+                Reply::empty(204)
+            }
             ("DELETE", "/_simulator/faults") => {
                 for environment in &self.environments {
                     environment.site.faults.clear();
@@ -256,6 +269,7 @@ impl Admin {
                 "/_simulator/tokens"
                 | "/_simulator/history"
                 | "/_simulator/check"
+                | "/_simulator/retire-classic-tokens"
                 | "/_simulator/faults",
             ) => Reply::empty(405),
             _ => Reply::empty(404),

@@ -18,12 +18,18 @@ pub enum Operation {
     DeleteToken,
     /// PUT of a platform token's expiration date.
     RedateToken,
+    /// GET of the service users of an account, or of one of them.
+    ReadServiceUsers,
     /// POST of client credentials to the single sign-on.
     IssueAccessToken,
     /// GET of the environment's own description, by which a platform token proves itself.
     GetEnvironment,
     /// POST that asks for the effective permissions of a platform token.
     ResolvePermissions,
+    /// GET of something else that a platform token can be tried on: user, documents, workflows, settings.
+    Probe,
+    /// GET of the ActiveGates that are connected.
+    ListActiveGates,
     /// POST of an event to the events API v2.
     IngestEvent,
     /// GET of a KV v2 `data` path.
@@ -119,7 +125,7 @@ impl CallLog {
     }
 }
 
-/// Locks, and goes on with the data of a thread that panicked: a test that fails elsewhere must not fail here, too.
+/// Locks, also after another thread panicked: a test that fails elsewhere must not fail here as well.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()

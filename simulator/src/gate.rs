@@ -17,9 +17,9 @@ use crate::fault::handle::Fault;
 use crate::fault::{Action, Answer, Rule};
 use crate::kv;
 use crate::message::{Incoming, Reply};
-use crate::server::{self, Choice, Performing, Service, Site};
+use crate::server::{self, Origin, Performing, Service, Site};
 
-/// Headers that belong to a connection or are set anew.
+/// Headers that belong to a connection or are set again.
 const NOT_PASSED: &[&str] = &[
     "connection",
     "content-length",
@@ -72,8 +72,8 @@ impl Gate {
     }
 
     fn listen(&self, listener: TcpListener) {
-        let choice = Arc::new(Only(Arc::clone(&self.relay)));
-        *lock(&self.listening) = Some(tokio::spawn(server::serve(listener, choice)));
+        let origin = Arc::new(Only(Arc::clone(&self.relay)));
+        *lock(&self.listening) = Some(tokio::spawn(server::serve(listener, origin)));
     }
 
     /// Where clients connect to.
@@ -144,8 +144,8 @@ impl Drop for Gate {
 
 struct Only(Arc<Relay>);
 
-impl Choice for Only {
-    fn choose(&self, _incoming: &Incoming) -> Option<Arc<dyn Service>> {
+impl Origin for Only {
+    fn service_for(&self, _incoming: &Incoming) -> Option<Arc<dyn Service>> {
         Some(Arc::clone(&self.0) as Arc<dyn Service>)
     }
 

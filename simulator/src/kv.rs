@@ -16,7 +16,7 @@ use crate::server::{self, Performing, Service, Site};
 
 /// Names of the KV v2 mounts.
 const MOUNTS: [&str; 2] = ["secret", "dtrotate"];
-/// Versions of a key that are kept, as a server does unless it is told otherwise.
+/// Versions of a key that are kept, the default of a server.
 const MAX_VERSIONS: usize = 10;
 const CONTENT_TYPE: &str = "application/json";
 
@@ -132,6 +132,9 @@ impl Vault {
             let data = json!({ "policies": ["root"], "renewable": false, "ttl": 0 });
             return Ok(success(data));
         }
+        if path == "sys/capabilities-self" {
+            return Ok(capabilities(&incoming.body));
+        }
         if let Some(mount) = path.strip_prefix("sys/internal/ui/mounts/") {
             return mount_info(mount.trim_end_matches('/'));
         }
@@ -144,6 +147,11 @@ impl Vault {
             ("GET", "metadata") if is_list => list(mount, key),
             ("GET", "metadata") => metadata(mount, key),
             ("GET", "data") => read(mount, key, incoming),
+            ("GET", "config") => Ok(success(json!({
+                "cas_required": false,
+                "delete_version_after": "0s",
+                "max_versions": 0,
+            }))),
             ("POST" | "PUT", "data") => write(mount, key, &incoming.body, self.site.clock.now()),
             _ => Err(unknown(&path)),
         }
@@ -160,6 +168,14 @@ impl Vault {
             "version": "2.7.2",
         })
     }
+}
+
+/// The root token may everything.
+fn capabilities(body: &[u8]) -> Reply {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let paths = body["paths"].as_array().into_iter().flatten();
+    let paths = paths.filter_map(Value::as_str);
+    success(paths.map(|path| (path, json!(["root"]))).collect())
 }
 
 fn mount_info(mount: &str) -> Result<Reply, Reply> {

@@ -13,7 +13,9 @@
 //! - `kv`: the Vault of the demo and the [`Kv`] handle;
 //! - `fault`: what can be made to go wrong with which request: [`Rule`], [`Action`], [`Fault`];
 //! - `gate`: [`Gate`], the same faults in front of a real server;
+//! - `view`: tokens, histories, calls and faults of everything at once;
 //! - `calls`: what was asked: [`Call`], [`Operation`];
+//! - `origins`: which stand-in answers at which address;
 //! - `server`: the `Date` header, latency, and carrying a fault out; `wire`: connections that can be cut;
 //! - `admin`: what the thin program shows to outside checks.
 //!
@@ -41,8 +43,10 @@ mod fault;
 mod gate;
 mod kv;
 mod message;
+mod origins;
 mod server;
 mod simulator;
+mod view;
 mod wire;
 
 pub use account::handle::{Account, PlatformSeed};
@@ -50,9 +54,10 @@ pub use account::settings::{AccountSettings, ErrorBody};
 pub use account::table::PlatformToken;
 pub use calls::{Call, Operation};
 pub use dynatrace::events::TakenEvent;
-pub use dynatrace::handle::{Dynatrace, Seed, Seeded};
+pub use dynatrace::handle::{Dynatrace, Seeded};
 pub use dynatrace::history::{Actor, Change, TokenChange};
 pub use dynatrace::scopes;
+pub use dynatrace::seed::Seed;
 pub use dynatrace::settings::EnvironmentSettings;
 pub use dynatrace::table::{ActiveGate, TokenInfo};
 pub use fault::handle::Fault;
@@ -61,3 +66,4 @@ pub use fault::{Action, Answer, LateAnswer, NameChange, Rule, Until, Visibility}
 pub use gate::Gate;
 pub use kv::Kv;
 pub use simulator::{EnvironmentOptions, Options, Simulator};
+pub use view::{AnyToken, TokenKind};

@@ -18,19 +18,22 @@ pub(crate) struct Incoming {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     pub(crate) peer: IpAddr,
-    pub(crate) twist: Twist,
+    pub(crate) overrides: Overrides,
+    /// It came to the origin of the apps, where the paths below `/platform` are.
+    pub(crate) apps: bool,
 }
 
 /// What a fault wants done otherwise while the request is performed.
 #[derive(Clone, Default)]
-pub(crate) struct Twist {
+pub(crate) struct Overrides {
     /// A token created by this request is hidden at first.
     pub(crate) hide: Option<Visibility>,
     pub(crate) name: Option<NameChange>,
     pub(crate) endless_pages: bool,
+    pub(crate) short_list: bool,
 }
 
-impl Twist {
+impl Overrides {
     /// The name as it is stored.
     pub(crate) fn name(&self, asked: String) -> String {
         match &self.name {

@@ -20,8 +20,8 @@ use crate::clock::Clock;
 use crate::fault::exchange::Kind;
 use crate::fault::handle::{Fault, Faults, Verdict};
 use crate::fault::{Action, Answer, LateAnswer, Until};
-use crate::message::{Incoming, Reply, Twist};
-use crate::wire::{Cut, Door, Peer};
+use crate::message::{Incoming, Overrides, Reply};
+use crate::wire::{Cut, CuttableListener, Peer};
 
 /// Dynatrace's cap of a request's body; nothing the KV stand-in is used for is larger, either.
 const MAX_BODY: usize = 1024 * 1024;
@@ -68,20 +68,24 @@ impl Site {
 }
 
 /// Chooses the stand-in for a request by its path; `None` is answered with 404.
-pub(crate) trait Choice: Send + Sync + 'static {
-    fn choose(&self, incoming: &Incoming) -> Option<Arc<dyn Service>>;
+pub(crate) trait Origin: Send + Sync + 'static {
+    fn service_for(&self, incoming: &Incoming) -> Option<Arc<dyn Service>>;
     fn clock(&self) -> &Clock;
+    /// Whether this is the origin of the apps.
+    fn apps(&self) -> bool {
+        false
+    }
 }
 
 /// Serves until the returned future is dropped.
-pub(crate) async fn serve(listener: TcpListener, choice: Arc<dyn Choice>) -> io::Result<()> {
-    let app = Router::new().fallback(handle).with_state(choice);
+pub(crate) async fn serve(listener: TcpListener, origin: Arc<dyn Origin>) -> io::Result<()> {
+    let app = Router::new().fallback(handle).with_state(origin);
     let make = app.into_make_service_with_connect_info::<Peer>();
-    axum::serve(Door(listener), make).await
+    axum::serve(CuttableListener(listener), make).await
 }
 
 async fn handle(
-    State(choice): State<Arc<dyn Choice>>,
+    State(origin): State<Arc<dyn Origin>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
 ) -> Result<Response, Infallible> {
@@ -95,10 +99,11 @@ async fn handle(
         headers: head.headers,
         body: read.map(|bytes| bytes.to_vec()).unwrap_or_default(),
         peer: peer.address,
-        twist: Twist::default(),
+        overrides: Overrides::default(),
+        apps: origin.apps(),
     };
-    let date = choice.clock().date_header();
-    let Some(service) = choice.choose(&incoming) else {
+    let date = origin.clock().date_header();
+    let Some(service) = origin.service_for(&incoming) else {
         return Ok(response(Reply::empty(404), Shape::Whole, &date));
     };
     let outcome = if too_large {
@@ -106,7 +111,7 @@ async fn handle(
     } else {
         run(service, incoming).await
     };
-    let date = choice.clock().date_header();
+    let date = origin.clock().date_header();
     Ok(match outcome {
         Outcome::Answer(reply, shape) => response(reply, shape, &date),
         Outcome::Silence => std::future::pending().await,
@@ -153,7 +158,7 @@ async fn run(service: Arc<dyn Service>, incoming: Incoming) -> Outcome {
             }
         }
     };
-    // A task of its own: a request that was read is worked off even when its client has gone meanwhile, as a real server does.
+    // A separate task: a request that was read is processed even when its client has disconnected, as a real server does.
     let outcome = tokio::spawn(work).await.unwrap_or(Outcome::Cut(Cut::Close));
     if let Outcome::Answer(reply, _) = &outcome {
         service.site().calls.answered(number, arrived, reply.status);
@@ -207,7 +212,7 @@ async fn carry_out(
         }
         Action::Reset => Outcome::Cut(Cut::Reset),
         Action::ListLate { until, hidden_from } => {
-            incoming.twist.hide = Some(hidden_from);
+            incoming.overrides.hide = Some(hidden_from);
             let reply = perform(&incoming).await;
             reveal_late(service, reply.created.clone(), fault, until);
             Outcome::Answer(reply, Shape::Whole)
@@ -226,11 +231,15 @@ async fn carry_out(
             Outcome::Answer(reply, Shape::Whole)
         }
         Action::ChangeName(change) => {
-            incoming.twist.name = Some(change);
+            incoming.overrides.name = Some(change);
             Outcome::Answer(perform(&incoming).await, Shape::Whole)
         }
         Action::EndlessPages => {
-            incoming.twist.endless_pages = true;
+            incoming.overrides.endless_pages = true;
+            Outcome::Answer(perform(&incoming).await, Shape::Whole)
+        }
+        Action::ShortList => {
+            incoming.overrides.short_list = true;
             Outcome::Answer(perform(&incoming).await, Shape::Whole)
         }
         Action::Html => {

@@ -20,14 +20,17 @@ use crate::dynatrace::Environment;
 use crate::dynatrace::handle::Dynatrace;
 use crate::dynatrace::route::Kind;
 use crate::kv::{Kv, Vault};
-use crate::message::Incoming;
-use crate::server::{self, Choice, Service, Site};
+use crate::origins::{AppsOrigin, DynatraceOrigin, KvOrigin};
+use crate::server::{self, Site};
 
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where the Dynatrace stand-in listens; a free loopback port unless given.
     pub listen: SocketAddr,
+    /// Where the apps of the first environment listen, if there is an account; a free loopback port unless given, as for the
+    /// other environments.
+    pub listen_apps: SocketAddr,
     /// At least one; the first is the one that [`Simulator::dynatrace`] gives.
     pub environments: Vec<EnvironmentOptions>,
     /// The UUID of the account that all environments belong to: with it there are platform tokens, the account API
@@ -88,6 +91,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             listen: server::any_loopback_port(),
+            listen_apps: server::any_loopback_port(),
             environments: vec![EnvironmentOptions::default()],
             account: None,
             latency: Duration::ZERO,
@@ -180,6 +184,11 @@ impl Simulator {
         self.account.clone()
     }
 
+    pub(crate) fn sites(&self) -> impl Iterator<Item = &Site> {
+        let environments = self.environments.iter().map(Dynatrace::site);
+        environments.chain(self.account.as_ref().map(Account::site))
+    }
+
     pub fn kv(&self) -> Kv {
         self.kv.clone()
     }
@@ -216,7 +225,7 @@ impl Drop for Simulator {
             Running::Thread { stop, thread } => {
                 drop(stop.take());
                 if let Some(thread) = thread.take() {
-                    // It only fails when the thread panicked, which has been told already.
+                    // It only fails when the thread panicked, which has been reported already.
                     let _ = thread.join();
                 }
             }
@@ -226,37 +235,72 @@ impl Drop for Simulator {
 
 struct Listeners {
     dynatrace: TcpListener,
+    /// One for each environment that has apps, in their order.
+    apps: Vec<TcpListener>,
     kv: TcpListener,
+}
+
+/// Where the stand-ins listen.
+struct Addresses {
+    dynatrace: SocketAddr,
+    apps: Vec<SocketAddr>,
+    kv: SocketAddr,
 }
 
 impl Listeners {
     async fn bind(options: &Options) -> io::Result<Listeners> {
+        let mut apps = Vec::new();
+        if options.account.is_some() {
+            let environments = options.environments.iter();
+            for _ in environments.filter(|environment| !environment.cluster) {
+                let address = match apps.is_empty() {
+                    true => options.listen_apps,
+                    false => server::any_loopback_port(),
+                };
+                apps.push(TcpListener::bind(address).await?);
+            }
+        }
         Ok(Listeners {
             dynatrace: TcpListener::bind(options.listen).await?,
+            apps,
             kv: TcpListener::bind(server::any_loopback_port()).await?,
         })
     }
 
-    fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.dynatrace.local_addr()?, self.kv.local_addr()?))
+    fn addresses(&self) -> io::Result<Addresses> {
+        let apps = self.apps.iter().map(TcpListener::local_addr);
+        Ok(Addresses {
+            dynatrace: self.dynatrace.local_addr()?,
+            apps: apps.collect::<io::Result<_>>()?,
+            kv: self.kv.local_addr()?,
+        })
     }
 
     /// Must be called inside a runtime.
     fn serve(self, parts: &Parts) -> Vec<JoinHandle<io::Result<()>>> {
-        let dynatrace = DynatraceSide {
+        let dynatrace = DynatraceOrigin {
             environments: parts.environments.clone(),
             account: parts.account.clone(),
             admin: parts.admin.clone(),
             clock: parts.clock.clone(),
         };
-        let kv = KvSide {
+        let kv = KvOrigin {
             vault: Arc::clone(&parts.vault),
             clock: parts.clock.clone(),
         };
-        vec![
+        let mut tasks = vec![
             tokio::spawn(server::serve(self.dynatrace, Arc::new(dynatrace))),
             tokio::spawn(server::serve(self.kv, Arc::new(kv))),
-        ]
+        ];
+        let with_apps = parts.environments.iter().filter(|one| one.has_apps());
+        for (listener, environment) in self.apps.into_iter().zip(with_apps) {
+            let apps = AppsOrigin {
+                environment: Arc::clone(environment),
+                clock: parts.clock.clone(),
+            };
+            tasks.push(tokio::spawn(server::serve(listener, Arc::new(apps))));
+        }
+        tasks
     }
 }
 
@@ -266,11 +310,11 @@ struct Parts {
     account: Option<Arc<account::Account>>,
     vault: Arc<Vault>,
     admin: Option<Arc<Admin>>,
-    addresses: (SocketAddr, SocketAddr),
+    addresses: Addresses,
 }
 
 impl Parts {
-    fn new(options: &Options, addresses: (SocketAddr, SocketAddr)) -> io::Result<Parts> {
+    fn new(options: &Options, addresses: Addresses) -> io::Result<Parts> {
         if options.environments.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -311,7 +355,12 @@ impl Parts {
     }
 
     fn into_simulator(self, running: Running) -> Simulator {
-        let (dynatrace, kv) = self.addresses;
+        let Addresses {
+            dynatrace,
+            apps,
+            kv,
+        } = self.addresses;
+        let mut apps = apps.into_iter();
         let environments = self
             .environments
             .into_iter()
@@ -321,7 +370,13 @@ impl Parts {
                     _ => &environment.prefix,
                 };
                 let url = format!("http://{dynatrace}{prefix}");
-                Dynatrace::new(environment, url)
+                let apps = if environment.has_apps() {
+                    apps.next()
+                } else {
+                    None
+                };
+                let apps_url = apps.map(|apps| format!("http://{apps}"));
+                Dynatrace::new(environment, url, apps_url)
             })
             .collect();
         Simulator {
@@ -333,54 +388,5 @@ impl Parts {
             kv: Kv::new(self.vault, format!("http://{kv}")),
             running,
         }
-    }
-}
-
-struct DynatraceSide {
-    environments: Vec<Arc<Environment>>,
-    account: Option<Arc<account::Account>>,
-    admin: Option<Arc<Admin>>,
-    clock: Clock,
-}
-
-impl Choice for DynatraceSide {
-    fn choose(&self, incoming: &Incoming) -> Option<Arc<dyn Service>> {
-        if let Some(admin) = &self.admin
-            && incoming.path.starts_with("/_simulator/")
-        {
-            return Some(Arc::clone(admin) as Arc<dyn Service>);
-        }
-        if let Some(account) = &self.account
-            && account.serves(&incoming.path)
-        {
-            return Some(Arc::clone(account) as Arc<dyn Service>);
-        }
-        self.environments
-            .iter()
-            .filter(|environment| {
-                let rest = incoming.path.strip_prefix(&environment.prefix);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-            .max_by_key(|environment| environment.prefix.len())
-            .map(|environment| Arc::clone(environment) as Arc<dyn Service>)
-    }
-
-    fn clock(&self) -> &Clock {
-        &self.clock
-    }
-}
-
-struct KvSide {
-    vault: Arc<Vault>,
-    clock: Clock,
-}
-
-impl Choice for KvSide {
-    fn choose(&self, _incoming: &Incoming) -> Option<Arc<dyn Service>> {
-        Some(Arc::clone(&self.vault) as Arc<dyn Service>)
-    }
-
-    fn clock(&self) -> &Clock {
-        &self.clock
     }
 }

@@ -38,8 +38,8 @@ pub(crate) struct Peer {
     pub(crate) wire: Switch,
 }
 
-impl Connected<IncomingStream<'_, Door>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Peer {
+impl Connected<IncomingStream<'_, CuttableListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, CuttableListener>) -> Peer {
         Peer {
             address: stream.remote_addr().ip(),
             wire: stream.io().switch.clone(),
@@ -48,9 +48,9 @@ impl Connected<IncomingStream<'_, Door>> for Peer {
 }
 
 /// A listener whose connections can be cut by the handler.
-pub(crate) struct Door(pub(crate) TcpListener);
+pub(crate) struct CuttableListener(pub(crate) TcpListener);
 
-impl Listener for Door {
+impl Listener for CuttableListener {
     type Io = Wire;
     type Addr = SocketAddr;
 

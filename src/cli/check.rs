@@ -1,13 +1,13 @@
 //! `dtrotate check`: whether the configuration is valid and everything is there and allowed that a rotation needs. It changes nothing.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use crate::daemon::check::{self, Finding, Findings, Grade};
+use crate::daemon::difference::Difference;
+use crate::daemon::offline_status::journal_place;
 use crate::ops::client::ask;
 use crate::ops::humanize::{count, exact, hanging};
 use crate::ops::secret::State;
@@ -106,18 +106,29 @@ fn is_the_daemons_login(arguments: &Arguments, settings: &Settings) -> bool {
 
 /// What the running daemon does differently; nothing if none answers, or does not show its status.
 async fn compare_with_daemon(settings: &Settings) -> Option<Finding> {
-    let answer = ask(settings.ops.listen?, "/status").await.ok()?;
+    let answer = ask(settings.ops.listen?, "/status?page=all").await.ok()?;
     let status: Status = serde_json::from_str(&answer.text).ok()?;
     let daemon = status.daemon.as_ref()?;
-    let text = if !daemon.reload.ok {
+    let (theirs, ours) = (&daemon.journal, journal_place(settings));
+    let difference = difference(settings, &status);
+    let text = if theirs.as_ref().is_some_and(|theirs| *theirs != ours) {
+        let theirs = theirs.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!(
+            "it belongs to another configuration: its journal is {theirs}, and that of this configuration is {ours}"
+        )
+    } else if !daemon.reload.ok {
         format!(
             "it refused the configuration that it read at {}; correct it and send SIGHUP",
             exact(daemon.reload.at)
         )
     } else if changed(settings)? > daemon.reload.in_force_since {
-        "a configuration file was changed after it was read; send SIGHUP to apply it".to_owned()
+        format!(
+            "a configuration file was changed after it was read; send SIGHUP to apply it: {difference}"
+        )
+    } else if !difference.is_empty() {
+        format!("it has another configuration; send SIGHUP to apply this one: {difference}")
     } else {
-        difference(settings, &status)?
+        return None;
     };
     let about = format!("daemon {}", daemon.instance);
     Some(warn(&about, text))
@@ -132,25 +143,18 @@ fn changed(settings: &Settings) -> Option<Timestamp> {
     times.max()
 }
 
-/// The secrets that only one of both knows.
-fn difference(settings: &Settings, status: &Status) -> Option<String> {
-    let ours = settings
-        .secrets
-        .iter()
-        .map(|secret| secret.plan.name.as_str());
-    let ours: BTreeSet<&str> = ours.collect();
+/// How the secrets of the files differ from those of the daemon.
+fn difference(settings: &Settings, status: &Status) -> Difference {
+    let daemon = status.daemon.as_ref();
+    // Another version may compute another digest.
+    let is_comparable = daemon.is_some_and(|daemon| daemon.version == env!("CARGO_PKG_VERSION"));
     let theirs = status.secrets.iter();
     let theirs = theirs.filter(|secret| secret.state != State::Removed);
-    let theirs: BTreeSet<&str> = theirs.map(|secret| secret.name.as_str()).collect();
-    let missing = ours.difference(&theirs).count();
-    let more = theirs.difference(&ours).count();
-    (missing + more > 0).then(|| {
-        format!(
-            "it has another configuration: it does not know {}, and this file does not know {} of its own",
-            count(missing, "secret"),
-            more
-        )
-    })
+    let theirs = theirs.map(|secret| {
+        let digest = secret.settings.filter(|_| is_comparable);
+        (secret.name.as_str(), digest)
+    });
+    Difference::between(&theirs.collect(), &settings.secrets)
 }
 
 /// The next due times of a secret, in its zone.

@@ -1,10 +1,11 @@
 //! `dtrotate health`: whether the daemon on this machine is ready, for a container without a shell.
 //!
-//! It reads only the address of the listener, so that a broken edit of the configuration file does not make a running daemon, which keeps its
-//! old configuration, look unhealthy.
+//! A broken edit of the configuration file does not make a running daemon, which keeps its old configuration, look unhealthy: then only the
+//! address of the listener is read. Where the file can be read, the daemon's journal must be the one that it names.
 
 use crate::config;
-use crate::ops::client::ask;
+use crate::daemon::offline_status::journal_place;
+use crate::ops::client::{Answer, ask};
 use crate::sanitize;
 
 use super::{Arguments, Exit, output, print_all};
@@ -17,6 +18,13 @@ pub(super) fn health(arguments: &Arguments) -> Result<Exit, Exit> {
         return Err(Exit::Failed);
     };
     match super::block_on(ask(listen, "/readyz"))? {
+        Ok(answer) if is_of_another_configuration(arguments, &answer) => {
+            output::complain(&format!(
+                "the daemon at {listen} belongs to another configuration: its journal is not the one of {}",
+                arguments.config.display()
+            ));
+            Err(Exit::Failed)
+        }
         Ok(answer) => {
             let lines = answer.text.lines().map(|line| sanitize::line(line) + "\n");
             print_all(&lines.collect::<String>())?;
@@ -30,4 +38,13 @@ pub(super) fn health(arguments: &Arguments) -> Result<Exit, Exit> {
             Err(Exit::Failed)
         }
     }
+}
+
+/// The answer is of a daemon with another journal. Where the file cannot be read, that is not known.
+fn is_of_another_configuration(arguments: &Arguments, answer: &Answer) -> bool {
+    let settings = config::load(&arguments.config, &arguments.options(false, true));
+    let ours = settings
+        .ok()
+        .map(|settings| journal_place(&settings).digest());
+    matches!((&answer.journal, ours), (Some(theirs), Some(ours)) if *theirs != ours)
 }

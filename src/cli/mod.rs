@@ -106,11 +106,7 @@ fn execute() -> Exit {
     let parsed = command_line()
         .try_get_matches()
         .and_then(|matches| Arguments::from_arg_matches(&matches));
-    #[cfg_attr(
-        not(feature = "demo"),
-        expect(unused_mut, reason = "only the demo names a file of its own")
-    )]
-    let mut arguments = match parsed {
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no errors. A reader that has gone is none, either.
@@ -122,13 +118,9 @@ fn execute() -> Exit {
             };
         }
     };
-    #[cfg(feature = "demo")]
-    if matches!(arguments.command, Command::Demo) {
-        return demo::demo(&mut arguments);
-    }
     let ended = match &arguments.command {
         #[cfg(feature = "demo")]
-        Command::Demo => Ok(Exit::Success),
+        Command::Demo => Ok(demo::demo()),
         Command::Run(options) => run::run(&arguments, options),
         Command::Check(options) => check::check(&arguments, options),
         Command::Status(options) => status::status(&arguments, options),
@@ -203,6 +195,7 @@ impl Arguments {
             environment: variables(),
             config_dir: self.config_dir.clone(),
             daemon,
+            starting: daemon,
             offline,
         }
     }

@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments, options: &Options) -> Result<Exit, Exit
 }
 
 /// The daemon.
-pub(super) fn stay(arguments: &Arguments) -> Result<Exit, Exit> {
+fn stay(arguments: &Arguments) -> Result<Exit, Exit> {
     let instance = daemon_instance();
     let settings = start(arguments, &instance)?;
     let ended = super::block_on(daemon::run(settings, instance, reload(arguments)))?;
@@ -143,6 +143,7 @@ fn reload(arguments: &Arguments) -> daemon::Reload {
             environment: variables(),
             config_dir: config_dir.clone(),
             daemon: true,
+            starting: false,
             offline: false,
         };
         let lines = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect();

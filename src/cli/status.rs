@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 
-use crate::config::Settings;
+use crate::config;
 use crate::daemon::foreground::OpenError;
 use crate::daemon::offline_status;
-use crate::ops::client::ask;
+use crate::ops::client::{ask, recheck};
 use crate::ops::secret::Secret;
-use crate::ops::status::Status;
+use crate::ops::status::{JournalPlace, Status};
 use crate::ops::table::{self, Paint};
 use crate::sanitize;
 
@@ -16,11 +17,20 @@ use super::output::{self, Output};
 use super::selection::{Selectable, Selection};
 use super::{Arguments, Exit, rotate, variables};
 
+use jiff::SignedDuration;
+
+/// So many secrets are read again before they are shown, where what is known of them is older than this.
+const FEW: usize = 20;
+const FRESH: SignedDuration = SignedDuration::from_secs(2);
+
 /// What to show.
 #[derive(clap::Args)]
 pub(super) struct Options {
     #[command(flatten)]
     selection: Selection,
+    /// Show every secret, also where they are many and healthy
+    #[arg(long)]
+    all: bool,
     /// Print the JSON document that the daemon serves at /status
     #[arg(long)]
     json: bool,
@@ -37,26 +47,31 @@ impl Selectable for Secret {
 
 pub(super) fn status(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
     // To ask the daemon nobody needs to be able to read its credentials.
-    let settings = arguments.load(true)?;
-    super::start_log(&settings, "error");
-    let status = super::block_on(async {
-        match ask_daemon(&settings).await {
-            Ok(status) => Ok(status),
-            Err(why) => read_journal(arguments, &why).await,
+    let offline = arguments.options(false, true);
+    let status = match config::load(&arguments.config, &offline) {
+        Ok(settings) => {
+            super::start_log(&settings, "error");
+            let daemon = Daemon {
+                listen: settings.ops.listen,
+                journal: Some(offline_status::journal_place(&settings)),
+            };
+            super::block_on(async {
+                match daemon.ask(options).await {
+                    Ok(status) => Ok(status),
+                    Err(why) => read_journal(arguments, &why).await,
+                }
+            })??
         }
-    })??;
-    let all = options.selection.names.is_empty() && options.selection.environment.is_none();
-    let status = match all {
-        true => status,
-        false => options.choose(&status)?,
+        Err(problems) => ask_with_broken_files(arguments, options, &problems)?,
     };
+    let status = options.chosen(&status)?.unwrap_or(status);
     let output = Output::start().map_err(|error| super::cannot_start(&error))?;
     match (options.json, options.selection.names.is_empty()) {
         (true, _) => {
             let text = serde_json::to_string(&status).expect("a status is plain data");
             output.text(sanitize::json(&text).into_owned() + "\n");
         }
-        (false, true) => output.text(table::overview(&status, paint())),
+        (false, true) => output.text(table::overview(&status, paint(), options.all)),
         (false, false) => output.text(table::cards(&status, paint())),
     }
     // That nobody reads it changes nothing of how the secrets are.
@@ -67,9 +82,42 @@ pub(super) fn status(arguments: &Arguments, options: &Options) -> Result<Exit, E
     }
 }
 
+/// The files on disk are not valid: a daemon that runs keeps the configuration that it read before.
+fn ask_with_broken_files(
+    arguments: &Arguments,
+    options: &Options,
+    problems: &config::Problems,
+) -> Result<Status, Exit> {
+    let daemon = Daemon {
+        listen: config::listen(&arguments.config, &arguments.options(false, true)),
+        journal: None,
+    };
+    let Ok(status) = super::block_on(daemon.ask(options))? else {
+        output::complain_at_length(&problems.to_string());
+        return Err(Exit::BadConfig);
+    };
+    let first = problems.lines().into_iter().next().unwrap_or_default();
+    output::complain(&format!(
+        "the configuration on disk is not valid, and a restart would fail: {first}; `dtrotate check --offline` shows every problem. This is the \
+         status of the daemon that runs with the configuration that it read before"
+    ));
+    Ok(status)
+}
+
 impl Options {
-    /// What concerns the secrets that are meant, by name or by the id of a token.
-    fn choose(&self, status: &Status) -> Result<Status, Exit> {
+    /// The part of the status that is meant; none = all of it.
+    fn chosen(&self, status: &Status) -> Result<Option<Status>, Exit> {
+        self.select(status).map_err(|sentence| {
+            output::complain(&format!("{sentence} (and no token has this id)"));
+            Exit::Usage
+        })
+    }
+
+    /// What concerns the secrets that are meant, by name or by the id of a token; none = everything is meant.
+    fn select(&self, status: &Status) -> Result<Option<Status>, String> {
+        if self.selection.names.is_empty() && self.selection.environment.is_none() {
+            return Ok(None);
+        }
         let mut meant = BTreeSet::new();
         let mut names = self.selection.clone();
         names.names.retain(|one| {
@@ -79,13 +127,12 @@ impl Options {
             meant.len() == before
         });
         if meant.is_empty() || !names.names.is_empty() {
-            let chosen = names.choose(&status.secrets).map_err(|sentence| {
-                output::complain(&format!("{sentence} (and no token has this id)"));
-                Exit::Usage
-            })?;
+            let chosen = names.choose(&status.secrets)?;
             meant.extend(chosen.iter().map(|secret| secret.name.as_str()));
         }
-        Ok(status.only(|secret| meant.contains(secret.name.as_str())))
+        Ok(Some(
+            status.only(|secret| meant.contains(secret.name.as_str())),
+        ))
     }
 }
 
@@ -97,21 +144,57 @@ fn paint() -> Paint {
     Paint(std::io::stdout().is_terminal() && !unwanted)
 }
 
-/// # Errors
-/// Why there is no answer.
-async fn ask_daemon(settings: &Settings) -> Result<Status, String> {
-    let Some(listen) = settings.ops.listen else {
-        return Err("the ops listener is disabled".to_owned());
-    };
-    let answer = ask(listen, "/status").await?;
-    if answer.status != 200 {
-        return Err(format!(
-            "the daemon at {listen} does not show its status: {}",
-            sanitize::line(answer.text.trim())
-        ));
+/// The daemon that is asked.
+struct Daemon {
+    listen: Option<SocketAddr>,
+    /// Where its journal must be; none = that is not known.
+    journal: Option<JournalPlace>,
+}
+
+impl Daemon {
+    /// Its status. Of a few secrets the journal is read again first: another machine may have written it.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    async fn ask(&self, options: &Options) -> Result<Status, String> {
+        let Some(listen) = self.listen else {
+            return Err("the ops listener is disabled".to_owned());
+        };
+        let status = self.ask_once(listen).await?;
+        let shown = options.select(&status).ok().flatten();
+        let shown = shown.as_ref().unwrap_or(&status);
+        let is_old = |secret: &&Secret| {
+            let age = secret.as_of.map(|as_of| status.at.duration_since(as_of));
+            age.is_some_and(|age| age > FRESH)
+        };
+        let old: Vec<&Secret> = shown.secrets.iter().filter(is_old).collect();
+        if old.is_empty() || shown.secrets.len() > FEW {
+            return Ok(status);
+        }
+        let rechecks = old.iter().map(|secret| recheck(listen, &secret.name));
+        // One that is refused changes nothing: what the daemon knows is shown.
+        let _ = futures_util::future::join_all(rechecks).await;
+        self.ask_once(listen).await
     }
-    serde_json::from_str(&answer.text)
-        .map_err(|error| format!("the service at {listen} is not dtrotate: {error}"))
+
+    async fn ask_once(&self, listen: SocketAddr) -> Result<Status, String> {
+        let answer = ask(listen, "/status?page=all").await?;
+        if answer.status != 200 {
+            return Err(format!(
+                "the daemon at {listen} does not show its status: {}",
+                sanitize::line(answer.text.trim())
+            ));
+        }
+        let status: Status = serde_json::from_str(&answer.text)
+            .map_err(|error| format!("the service at {listen} is not dtrotate: {error}"))?;
+        let theirs = status.daemon.as_ref().and_then(|it| it.journal.as_ref());
+        match (theirs, &self.journal) {
+            (Some(theirs), Some(ours)) if theirs != ours => Err(format!(
+                "the daemon at {listen} belongs to another configuration: its journal is {theirs}, and that of this configuration is {ours}"
+            )),
+            _ => Ok(status),
+        }
+    }
 }
 
 async fn read_journal(arguments: &Arguments, why: &str) -> Result<Status, Exit> {

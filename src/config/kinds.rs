@@ -140,7 +140,13 @@ kinds! {
     CredentialFile(KeyType::Text, NAMES_CREDENTIAL = true, QUOTED = false): Credential = |text, context: &Context| {
         let path = file(text, context)?;
         let credential = Credential::File(path.clone());
-        context.look(|| credential.read())?;
+        context.look(|| match credential.read() {
+            Err(error) if error.may_come() && context.options.starting => {
+                context.warn(format!("{error}; it is waited for"));
+                Ok(())
+            }
+            read => read.map(drop),
+        })?;
         context.warn_if_exposed(&path);
         Ok(credential)
     };

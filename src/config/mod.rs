@@ -69,6 +69,8 @@ pub struct Options {
     /// For `dtrotate run`: `[vault.auth]` wins over `BAO_TOKEN` and `VAULT_TOKEN`. In every other command they win, so that Vault's
     /// audit log shows the human.
     pub daemon: bool,
+    /// The process starts: a credential file that is not there or cannot be read yet is waited for.
+    pub starting: bool,
     /// Do not look into the files that are named (credentials, certificates): they may be on another machine.
     pub offline: bool,
 }

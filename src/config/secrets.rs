@@ -1,10 +1,7 @@
 //! `[[secret]]`: each with its defaults filled in, checked alone and against all others.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-
-use jiff::SignedDuration;
-
-use crate::schedule::due::CATCH_UP_SPREAD;
+use std::time::Duration;
 
 use super::context::Context;
 use super::file;
@@ -65,6 +62,9 @@ struct Secrets<'a> {
     /// Former names with their places.
     renamed: Vec<Placed<String>>,
 }
+
+/// Missed runs of a secret without jitter start within this time.
+const CATCH_UP_SPREAD: Duration = Duration::from_secs(60);
 
 /// Where one secret is in Vault, and its name.
 struct Identity {
@@ -159,7 +159,7 @@ impl<'a> Secrets<'a> {
             jitter,
             catch_up_spread: match jitter.is_zero() {
                 true => CATCH_UP_SPREAD,
-                false => SignedDuration::try_from(jitter).unwrap_or(SignedDuration::MAX),
+                false => jitter,
             },
             missed: options.missed.value()?,
             expiry_guard: options.expiry_guard.value()?,

@@ -1,11 +1,10 @@
 //! What a valid configuration says, as plain data with every default filled in.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use jiff::SignedDuration;
 
 use super::tables::{Daemon, Journal, Limits, Log, Ops};
 use crate::credential::Credential;
@@ -81,7 +80,7 @@ pub struct SecretSettings {
     /// A due time is spread over this long; shorter than the shortest gap of the schedule.
     pub jitter: Duration,
     /// Runs that were missed are spread over this long once they can be made up for.
-    pub catch_up_spread: SignedDuration,
+    pub catch_up_spread: Duration,
     /// What becomes of a due time that passed unserved.
     pub missed: Missed,
     /// Rotate before the token expires, whatever the schedule says.
@@ -102,6 +101,23 @@ impl PartialEq for SecretSettings {
             && self.zone_name == other.zone_name
             && self.renamed_from == other.renamed_from
             && key(self) == key(other)
+    }
+}
+
+impl SecretSettings {
+    /// A digest of what makes two of them equal. The same in every process of one version.
+    pub fn digest(&self) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        self.plan.hash(&mut hasher);
+        (&self.schedule_text, &self.zone_name, &self.renamed_from).hash(&mut hasher);
+        let others = (
+            self.jitter,
+            self.missed as u8,
+            self.expiry_guard,
+            self.enabled,
+        );
+        others.hash(&mut hasher);
+        (hasher.finish() >> 32) as u32
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Background {
 impl Background {
     /// Begins one, unless one of its kind is under way.
     pub fn begin(&mut self, kind: &str, work: impl Future<Output = Apply> + Send + 'static) {
-        if !self.kinds.values().any(|known| known == kind) {
+        if !self.is_under_way(kind) {
             let task = self.answers.spawn(work);
             self.kinds.insert(task.id(), kind.to_owned());
         }
@@ -30,6 +30,11 @@ impl Background {
     /// Nothing is under way.
     pub fn is_idle(&self) -> bool {
         self.kinds.is_empty()
+    }
+
+    /// One of its kind is under way.
+    pub fn is_under_way(&self, kind: &str) -> bool {
+        self.kinds.values().any(|known| known == kind)
     }
 
     /// The next answer; none at once when nothing is under way.

@@ -14,7 +14,7 @@ use rotation::event::{EventName, Level};
 
 use super::lock;
 
-/// An open error is repeated in the log this often; what only happened once is shown as long.
+/// An open error is repeated in the log this often.
 pub const REPEAT: Duration = Duration::from_secs(15 * 60);
 
 /// Whose conditions they are. Each subject has one owner.
@@ -34,6 +34,8 @@ pub enum Subject {
     Installation,
     /// The list of the journal's documents.
     Journal,
+    /// Processes that have this daemon's instance name.
+    Namesakes,
     /// How long Vault keeps the documents.
     JournalRetention,
     /// Documents without a secret.
@@ -46,7 +48,7 @@ pub enum Subject {
     Channel(&'static str),
     /// A secret.
     Secret(String),
-    /// What happened to a secret once and no document shows.
+    /// What happened to a secret and no document shows. A later run resolves it.
     Incident(String),
 }
 
@@ -111,6 +113,25 @@ impl Conditions {
         self.replace(Subject::Secret(name.to_owned()), now, |condition| {
             mine.iter().any(|one| one.kind == condition.kind)
         });
+    }
+
+    /// A run over a secret has ended: of what happened before it, what `is_over` is resolved.
+    pub fn resolve_incidents(&self, name: &str, is_over: impl Fn(&Condition) -> bool) {
+        let subject = Subject::Incident(name.to_owned());
+        let mut open = lock(&self.open);
+        let Some(mut all) = open.remove(&subject) else {
+            return;
+        };
+        let over: Vec<Open> = all
+            .extract_if(.., |open| is_over(&open.condition))
+            .collect();
+        if !all.is_empty() {
+            open.insert(subject, all);
+        }
+        drop(open);
+        for resolved in over {
+            write_end(&resolved.condition);
+        }
     }
 
     /// A secret is gone, with everything that was open about it.
@@ -181,23 +202,18 @@ impl Conditions {
         }
     }
 
-    /// Repeats in the log what is still open; drops what happened once and was shown long enough. To be called every second or so.
+    /// Repeats in the log what is still open. To be called every second or so.
     pub fn repeat(&self) {
         self.repeat_at(Instant::now());
     }
 
     fn repeat_at(&self, now: Instant) {
-        lock(&self.open).retain(|subject, all| {
-            let again = |open: &Open| now.saturating_duration_since(open.written) >= REPEAT;
-            if let Subject::Incident(_) = subject {
-                all.retain(|open| !again(open));
-            }
-            for open in all.iter_mut().filter(|open| again(open)) {
+        for open in lock(&self.open).values_mut().flatten() {
+            if now.saturating_duration_since(open.written) >= REPEAT {
                 open.written = now;
                 write(&open.condition, true);
             }
-            !all.is_empty()
-        });
+        }
     }
 
     /// All that are open, those of the process first.

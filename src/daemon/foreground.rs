@@ -88,6 +88,7 @@ impl<'a> Foreground<'a> {
             instance,
             boot: job::mark(),
             user: person(&office, dry_run).await,
+            began: clock::now(),
             is_daemon: false,
         };
         Ok(Foreground {

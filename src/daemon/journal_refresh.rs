@@ -1,6 +1,8 @@
 //! Is the journal still what this process knows of it? Commands and other replicas write it, and a backup may be restored under a running
 //! daemon.
 
+use std::time::Instant;
+
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::clock;
@@ -13,24 +15,41 @@ use super::{Daemon, status_cache};
 
 /// Documents that are read at the same time.
 const AT_ONCE: usize = 8;
+/// The kind of the task in the background.
+const KIND: &str = "refresh";
 
 impl Daemon {
+    /// Reads the next few documents again, so that each is read once in a sweep interval.
+    pub(super) fn refresh_when_due(&mut self) {
+        let now = Instant::now();
+        if !self.surveyed {
+            return;
+        }
+        if self.next_retention_check <= now {
+            self.next_retention_check = now + self.settings.daemon.sweep;
+            self.check_journal_retention();
+        }
+        if !self.background.is_under_way(KIND) {
+            let period = self.settings.daemon.sweep;
+            let names = self.documents.take(&self.roster, period, now);
+            self.refresh(KIND, names);
+        }
+    }
+
     /// Reads the documents of these secrets again, and takes up what others wrote.
     ///
     /// One that is older than it was comes from a backup. Then all that is known of the journal is void, every secret is looked at as at the
-    /// start, and nothing retires until that is done. `then` follows.
-    pub(super) fn refresh(
-        &mut self,
-        kind: &str,
-        wanted: impl Fn(&Entry) -> bool,
-        then: fn(&mut Daemon),
-    ) {
-        let entries = self.roster.iter().filter(|(_, entry)| wanted(entry));
-        let seen: Vec<(String, u64)> = entries
-            .filter_map(|(name, entry)| Some((name.clone(), entry.known.as_ref()?.cas)))
+    /// start, and nothing retires until that is done.
+    pub(super) fn refresh(&mut self, kind: &str, names: Vec<String>) {
+        let seen: Vec<(String, u64)> = names
+            .into_iter()
+            .filter_map(|name| {
+                let seen = self.roster.get(&name)?.known.as_ref()?.cas;
+                Some((name, seen))
+            })
             .collect();
         if seen.is_empty() {
-            return then(self);
+            return;
         }
         let (ledger, services) = (
             self.office.wired.ledger.clone(),
@@ -43,24 +62,20 @@ impl Daemon {
                     let read = ledger.read(&name).await;
                     services.called("", "journal", read.as_ref().err());
                     match read {
-                        Ok(read) if version(&read) == Some(seen) => Ok(None),
                         Ok(read) => Ok(Some((name, seen, read))),
                         Err(error) if is_outage(&error) => Err(error),
                         Err(_) => Ok(None),
                     }
                 }
             });
-            let changed = futures_util::stream::iter(reads)
+            let read = futures_util::stream::iter(reads)
                 .buffer_unordered(AT_ONCE)
-                .try_filter_map(async |changed| Ok(changed))
+                .try_filter_map(async |read| Ok(read))
                 .try_collect::<Vec<_>>()
                 .await;
             // Without Vault, there is nothing to compare.
-            let changed = changed.unwrap_or_default();
-            Box::new(move |daemon: &mut Daemon| {
-                daemon.refreshed(changed);
-                then(daemon);
-            }) as Apply
+            let read = read.unwrap_or_default();
+            Box::new(move |daemon: &mut Daemon| daemon.refreshed(read)) as Apply
         });
     }
 
@@ -82,17 +97,29 @@ impl Daemon {
             .begin(&format!("recheck {secret}"), async move {
                 let read = ledger.read(&secret).await;
                 services.called("", "journal", read.as_ref().err());
-                let changed = read.ok().filter(|read| version(read) != Some(seen));
-                let changed = changed.map(|read| (secret, seen, read));
+                let read = read.ok().map(|read| (secret, seen, read));
                 Box::new(move |daemon: &mut Daemon| {
-                    daemon.refreshed(changed.into_iter().collect());
+                    daemon.refreshed(read.into_iter().collect());
                     drop(done);
                 }) as Apply
             });
     }
 
-    fn refreshed(&mut self, changed: Vec<(String, u64, JournalRead)>) {
+    /// These documents were read; each had this version when it was last known.
+    fn refreshed(&mut self, read: Vec<(String, u64, JournalRead)>) {
         let now = clock::now();
+        let is_changed =
+            |(_, seen, read): &(String, u64, JournalRead)| version(read) != Some(*seen);
+        let (changed, same): (Vec<_>, Vec<_>) = read.into_iter().partition(is_changed);
+        for (name, ..) in same {
+            if let Some(entry) = self.roster.get_mut(&name) {
+                entry.known_at = Some(now);
+                self.status_cache.read_again(&name, now);
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
         let mut versions = changed.iter();
         if versions.any(|(_, seen, read)| version(read).is_some_and(|version| version < *seen)) {
             let names: Vec<String> = self.roster.keys().cloned().collect();

@@ -12,6 +12,7 @@ pub mod check;
 mod circuit_breaker;
 mod claim_age;
 pub mod conditions;
+pub mod difference;
 pub mod foreground;
 mod holders;
 pub mod job;
@@ -24,6 +25,7 @@ mod ops_listener;
 mod orphaned_documents;
 pub mod pass;
 pub mod past;
+mod peers;
 mod queue;
 mod readiness;
 mod reload;
@@ -32,10 +34,12 @@ pub mod services;
 pub mod shared_listing;
 mod shutdown;
 pub mod signals;
+mod slices;
 pub mod status_cache;
 mod sweep;
 mod systemd;
 pub mod upcoming;
+mod values;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
@@ -69,6 +73,7 @@ use notifications::Notifications;
 use queue::Queue;
 use roster::{Roster, Surroundings};
 use signals::Signal;
+use slices::Slices;
 use status_cache::StatusCache;
 
 /// The loop looks at the services, the watchdog and overdue secrets this often.
@@ -159,7 +164,11 @@ struct Daemon {
     /// What systemd shows.
     status: String,
     sweeps: BTreeMap<String, sweep::Sweep>,
-    next_refresh: Instant,
+    /// The documents that are read again.
+    documents: Slices,
+    /// The values that are looked at.
+    values: Slices,
+    next_retention_check: Instant,
     next_survey: Instant,
     next_patrol: Instant,
     /// What the outside may see.
@@ -182,7 +191,12 @@ impl Daemon {
     ) -> Result<Self, AssembleError> {
         let office = Office::new(assemble::assemble(&settings)?, &settings);
         let (ask, rechecks) = mpsc::unbounded_channel();
-        let status_cache = Arc::new(StatusCache::new(&instance, &office, ask));
+        let status_cache = Arc::new(StatusCache::new(
+            &instance,
+            &office,
+            offline_status::journal_place(&settings),
+            ask,
+        ));
         let mut daemon = Daemon {
             roster: Roster::new(),
             holders: Holders::default(),
@@ -205,7 +219,9 @@ impl Daemon {
             rejected: false,
             status: String::new(),
             sweeps: BTreeMap::new(),
-            next_refresh: Instant::now(),
+            documents: Slices::default(),
+            values: Slices::default(),
+            next_retention_check: Instant::now(),
             next_survey: Instant::now(),
             next_patrol: Instant::now(),
             login_stop: CancellationToken::new(),
@@ -264,7 +280,6 @@ impl Daemon {
     fn hurry_background(&mut self) {
         let soon = Instant::now() + PATROL;
         self.next_survey = self.next_survey.min(soon);
-        self.next_refresh = self.next_refresh.min(soon);
     }
 
     /// Once a second: services, watchdog, what is due in its time, readiness.
@@ -272,6 +287,7 @@ impl Daemon {
         systemd::watchdog();
         self.probe();
         self.note_suspicions();
+        self.note_namesakes();
         self.office.conditions.repeat();
         self.notify_people();
         self.listen();
@@ -287,17 +303,20 @@ impl Daemon {
             }
             self.publish_sweeps();
             // A person resolves it, most likely by a command.
-            self.refresh(
-                "refresh what is stuck",
-                |entry| entry.stuck().is_some(),
-                |_| {},
-            );
+            let stuck = self
+                .roster
+                .iter()
+                .filter(|(_, entry)| entry.stuck().is_some());
+            let stuck = stuck.map(|(name, _)| name.clone()).collect();
+            self.refresh("refresh what is stuck", stuck);
         }
         if self.installation.is_none() {
             self.ask_installation();
         } else {
             self.survey_when_due();
             self.sweep_when_due();
+            self.refresh_when_due();
+            self.look_at_values();
         }
         self.become_ready();
     }
@@ -374,8 +393,20 @@ impl Daemon {
         self.publish_by(name, Conditions::set_secret);
     }
 
-    /// The same when a run over it has ended.
-    fn publish_after_run(&mut self, name: &str) {
+    /// The same when a run over it has ended; `came_to_rest` = nothing was left to do. What an earlier run reported is resolved by this one
+    /// if it can be.
+    fn publish_after_run(&mut self, name: &str, came_to_rest: bool) {
+        let record = self.roster.get(name).and_then(roster::Entry::record);
+        let last_success = record.and_then(|record| record.health.last_success);
+        let open_attempts = record.is_some_and(|record| !record.open.is_empty());
+        let conditions = &self.office.conditions;
+        conditions.resolve_incidents(name, |incident| {
+            match EventName::from_word(&incident.kind) {
+                Some(EventName::MintAnswerMismatch) => came_to_rest && !open_attempts,
+                Some(EventName::SecretChangedElsewhere) => last_success > Some(incident.since),
+                _ => came_to_rest,
+            }
+        });
         self.publish_by(name, Conditions::set_secret_after_run);
     }
 

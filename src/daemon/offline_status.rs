@@ -10,7 +10,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::ops::known::Known;
 use crate::ops::secret::Secret;
-use crate::ops::status::Status;
+use crate::ops::status::{JournalPlace, Status};
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::{Journal, JournalRead};
 use rotation::record::Record;
@@ -21,6 +21,23 @@ use super::roster::{Entry, Roster, Surroundings};
 
 /// Documents read at the same time.
 const AT_ONCE: usize = 16;
+
+/// Where the journal of this configuration is.
+pub fn journal_place(settings: &Settings) -> JournalPlace {
+    let mut vault: Vec<String> = settings
+        .vault
+        .addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    vault.sort();
+    JournalPlace {
+        vault,
+        namespace: settings.vault.namespace.clone(),
+        mount: settings.journal.mount.clone(),
+        path: settings.journal.path.clone(),
+    }
+}
 
 /// Reads the journal.
 ///

@@ -30,7 +30,7 @@ impl Daemon {
             Ok(listener) => self.listener = Some(listener),
             Err(error) => {
                 let message = format!(
-                    "the ops listener cannot listen at {at}: {error}. Rotation goes on; give [ops] listen an address that is free, or \"\""
+                    "the ops listener cannot listen at {at}: {error}. Rotation continues; give [ops] listen an address that is free, or \"\""
                 );
                 let condition = Condition::new(EventName::OpsUnavailable, message, clock::now());
                 all.push(condition.error(error.to_string()));

@@ -250,7 +250,7 @@ async fn carry_over(
                 version,
                 record: other,
             } if other.closed_at.is_some() => {
-                // Its own story is over, or it goes on in this document.
+                // It is closed, or continues in this document.
                 let ours = other.renamed_to.as_deref() == Some(former);
                 if (here && !ours) || (ours && !told) {
                     return Ok(true);
@@ -292,6 +292,7 @@ fn settled(write: Result<u64, CallError>) -> Result<bool, CallError> {
 
 fn stamped(mut record: Record) -> Record {
     record.write_id = super::job::mark();
+    record.writer = None;
     record
 }
 

@@ -8,8 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
-
 use crate::clock;
 use crate::config::Settings;
 use crate::ops;
@@ -88,7 +86,7 @@ pub async fn run(settings: Settings, instance: &str, timeout: Duration) -> anyho
 fn at_once(mut settings: Settings) -> Settings {
     for secret in &mut settings.secrets {
         secret.jitter = Duration::ZERO;
-        secret.catch_up_spread = SignedDuration::ZERO;
+        secret.catch_up_spread = Duration::ZERO;
         secret.missed = Missed::Run;
     }
     settings.ops.listen = None;

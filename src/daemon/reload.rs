@@ -13,6 +13,8 @@ use rotation::event::{EventName, Level};
 
 use super::background::Background;
 use super::conditions::Subject;
+use super::difference::Difference;
+use super::offline_status::journal_place;
 use super::orphaned_documents::environment_at;
 use super::roster::Entry;
 use super::{Daemon, assemble, systemd};
@@ -85,6 +87,7 @@ impl Daemon {
     /// Reads the configuration again; a bad one is refused as a whole.
     pub(super) async fn reload(&mut self) {
         systemd::reloading();
+        let before = self.settings.secrets.clone();
         let read = self.reload.clone();
         let read = bounded_file::off_runtime(move || read()).await;
         let read =
@@ -104,7 +107,11 @@ impl Daemon {
         match adopted {
             Ok(()) => {
                 self.office.conditions.set(Subject::Configuration, vec![]);
-                let message = format!("{} secrets", self.settings.secrets.len());
+                let before = before
+                    .iter()
+                    .map(|it| (it.plan.name.as_str(), Some(it.digest())));
+                let difference = Difference::between(&before.collect(), &self.settings.secrets);
+                let message = format!("{} secrets; {difference}", self.settings.secrets.len());
                 Line::new(EventName::ConfigReloaded, message).write();
             }
             Err(problems) => self.reject(&problems),
@@ -163,6 +170,7 @@ impl Daemon {
                     self.office.conditions.forget_environment(name);
                 }
             }
+            self.status_cache.set_journal(journal_place(&settings));
             if settings.journal != self.settings.journal {
                 self.installation = None;
                 self.status_cache.recovered(false);

@@ -21,6 +21,8 @@ use rotation::request::{ClaimObservation, JournalSnapshot, Listing, RotationRequ
 use rotation::retry;
 use rotation::token::TokenId;
 
+use super::values::KnownValue;
+
 /// A document that cannot be read is looked at again after this: somebody is mending it.
 const UNREADABLE: Duration = Duration::from_secs(60);
 
@@ -32,6 +34,8 @@ pub struct Entry {
     pub settings: Option<SecretSettings>,
     /// Its journal document as last known.
     pub known: Option<JournalSnapshot>,
+    /// When that was last read or written.
+    pub known_at: Option<Timestamp>,
     /// The token that it held by the last document that was read, also while none is known; the outer none = none was ever read.
     held: Option<Option<TokenId>>,
     /// How long a foreign claim has stood.
@@ -71,8 +75,10 @@ pub struct Entry {
     unusable: Option<Unusable>,
     /// Its runs fail without being able to record that.
     failing: Option<Failing>,
-    /// When one of its conditions may open by the passing of time alone.
+    /// When one of its conditions may open or end by the passing of time alone.
     pub next_evaluation: Option<Timestamp>,
+    /// What is known of the latest version of the secret.
+    pub(super) value: KnownValue,
 }
 
 /// What is around a secret when its conditions are computed.
@@ -95,6 +101,7 @@ impl Entry {
             plan,
             settings,
             known: None,
+            known_at: None,
             held: None,
             watch: None,
             due: None,
@@ -116,6 +123,7 @@ impl Entry {
             unusable: None,
             failing: None,
             next_evaluation: None,
+            value: KnownValue::default(),
         }
     }
 
@@ -139,6 +147,8 @@ impl Entry {
             next_try: self.not_before,
             because: &self.because,
             instance: around.instance,
+            as_of: self.known_at,
+            settings: self.settings.as_ref().map(SecretSettings::digest),
             now: around.now,
         }
     }
@@ -186,19 +196,18 @@ impl Entry {
 
     /// Takes note of what was read of its document, without a run.
     pub fn learn(&mut self, read: JournalRead, now: Timestamp) {
-        self.know(None);
+        self.know(None, now);
         if !matches!(read, JournalRead::Unreadable { .. }) {
             self.unusable = None;
         }
         match read {
             JournalRead::Present { version, record } => {
-                self.know(Some(JournalSnapshot {
-                    cas: version,
-                    record: Some(record),
-                }));
+                let record = Some(record);
+                let cas = version;
+                self.know(Some(JournalSnapshot { cas, record }), now);
             }
             JournalRead::Absent { cas } => {
-                self.know(Some(JournalSnapshot { cas, record: None }));
+                self.know(Some(JournalSnapshot { cas, record: None }), now);
                 self.because = "it has no journal document yet; a daemon creates it".to_owned();
             }
             JournalRead::Unreadable { why } => {
@@ -208,9 +217,10 @@ impl Entry {
         self.plan_next(now, now);
     }
 
-    fn know(&mut self, known: Option<JournalSnapshot>) {
+    fn know(&mut self, known: Option<JournalSnapshot>, now: Timestamp) {
         self.known = known;
         if self.known.is_some() {
+            self.known_at = Some(now);
             self.held = Some(self.current().cloned());
         }
     }
@@ -265,10 +275,11 @@ impl Entry {
             last_due: record.last_due,
             created: current.and_then(|current| current.created),
             expires: current.and_then(|current| current.expires),
+            value_ends: self.value_ends(),
             grace: signed(self.plan.grace),
             expiry_guard: settings.expiry_guard,
             able_since: able_since.max(record.resumed_at.unwrap_or(able_since)),
-            catch_up_spread: settings.catch_up_spread,
+            catch_up_spread: signed(settings.catch_up_spread),
             now,
         })
     }
@@ -357,7 +368,7 @@ impl Entry {
     /// Takes note of how a run ended.
     pub fn ended(&mut self, result: &RunResult, known: Option<JournalSnapshot>, now: Timestamp) {
         self.looked = true;
-        self.know(known);
+        self.know(known, now);
         let failure = self
             .record()
             .and_then(|record| record.health.failure.as_ref());
@@ -383,6 +394,11 @@ impl Entry {
         if !matches!(result, RunResult::Retry(_) | RunResult::InternalError(_)) {
             self.failing = None;
         }
+        let done = matches!(result, RunResult::Done { .. });
+        let in_order = self
+            .record()
+            .is_some_and(|record| done && record.health.invalid.is_none());
+        self.value_was_looked_at(in_order);
         let instant = self.due.as_ref().map(|due| due.instant);
         match result {
             RunResult::Done { wake } => {

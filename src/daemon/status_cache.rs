@@ -14,7 +14,7 @@ use crate::clock;
 use crate::ops::condition::Condition;
 use crate::ops::metrics::Counters;
 use crate::ops::secret::Secret;
-use crate::ops::status::{self, Reload, Status};
+use crate::ops::status::{self, JournalPlace, Reload, Status};
 use crate::ops::{Recheck, Source};
 use crate::telemetry;
 use rotation::event::EventName;
@@ -46,6 +46,7 @@ pub struct StatusCache {
     conditions: Arc<Conditions>,
     secrets: Mutex<BTreeMap<String, Arc<Secret>>>,
     reload: Mutex<Reload>,
+    journal: Mutex<JournalPlace>,
     /// Logged in, and every secret was looked at once.
     recovered: AtomicBool,
     /// Asks the main loop for rechecks, and when it was last asked for each secret.
@@ -57,7 +58,12 @@ pub struct StatusCache {
 
 impl StatusCache {
     /// Shows nothing yet; the configuration that the process started with is in force.
-    pub fn new(instance: &str, office: &Office, rechecks: mpsc::UnboundedSender<Request>) -> Self {
+    pub fn new(
+        instance: &str,
+        office: &Office,
+        journal: JournalPlace,
+        rechecks: mpsc::UnboundedSender<Request>,
+    ) -> Self {
         let now = clock::now();
         StatusCache {
             instance: instance.to_owned(),
@@ -72,6 +78,7 @@ impl StatusCache {
                 ok: true,
                 in_force_since: now,
             }),
+            journal: Mutex::new(journal),
             recovered: AtomicBool::new(false),
             rechecks,
             rechecked: Mutex::default(),
@@ -86,6 +93,13 @@ impl StatusCache {
             Some(secret) => secrets.insert(name.to_owned(), Arc::new(secret)),
             None => secrets.remove(name),
         };
+    }
+
+    /// The document of this secret was read and is as it was.
+    pub fn read_again(&self, name: &str, at: Timestamp) {
+        if let Some(secret) = lock(&self.secrets).get_mut(name) {
+            Arc::make_mut(secret).as_of = Some(at);
+        }
     }
 
     /// What the secrets of an environment wait for, with these conditions open.
@@ -104,6 +118,11 @@ impl StatusCache {
     /// The names that are shown.
     pub fn names(&self) -> Vec<String> {
         lock(&self.secrets).keys().cloned().collect()
+    }
+
+    /// Another configuration names this journal.
+    pub fn set_journal(&self, journal: JournalPlace) {
+        *lock(&self.journal) = journal;
     }
 
     /// The configuration was read again.
@@ -159,6 +178,7 @@ impl Source for StatusCache {
             ready: readiness.is_ok(),
             readiness: readiness.unwrap_or_else(|waiting| waiting),
             reload: lock(&self.reload).clone(),
+            journal: Some(lock(&self.journal).clone()),
         };
         Status {
             daemon: Some(daemon),
@@ -166,6 +186,10 @@ impl Source for StatusCache {
             ..Status::new(now)
         }
         .with(conditions, secrets)
+    }
+
+    fn journal(&self) -> JournalPlace {
+        lock(&self.journal).clone()
     }
 
     fn readiness(&self) -> Result<String, String> {

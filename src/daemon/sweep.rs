@@ -113,10 +113,6 @@ impl Daemon {
         if !self.surveyed {
             return;
         }
-        if self.next_refresh <= Instant::now() {
-            self.next_refresh = Instant::now() + self.settings.daemon.sweep;
-            self.refresh("refresh", |_| true, Daemon::check_journal_retention);
-        }
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
         for environment in names {
             let sweep = self.sweeps.entry(environment.clone()).or_default();
@@ -129,7 +125,8 @@ impl Daemon {
     /// All environments are compared soon.
     pub(super) fn hurry_sweeps(&mut self) {
         self.sweeps.values_mut().for_each(Sweep::hurry);
-        self.next_refresh = Instant::now();
+        self.documents.hurry();
+        self.next_retention_check = Instant::now();
     }
 
     fn sweep(&mut self, environment: String) {

@@ -237,6 +237,7 @@ impl Daemon {
             instance: self.instance.clone(),
             boot: self.boot.clone(),
             user: None,
+            began: self.began,
             is_daemon: true,
         }
     }
@@ -302,8 +303,12 @@ impl Daemon {
         } else {
             self.plan(&name, now);
         }
+        if self.roster.get(&name).is_some_and(Entry::value_may_end) {
+            self.values.put_first(&name);
+        }
         self.note_holder(&name);
-        self.publish_after_run(&name);
+        let came_to_rest = matches!(ended.result, RunResult::Done { .. });
+        self.publish_after_run(&name, came_to_rest);
         self.rearm(&name, now);
         if first && self.roster.values().all(|entry| entry.looked) {
             self.looked_at_all = true;
@@ -356,6 +361,7 @@ schedule = "@daily"
             environment: Default::default(),
             config_dir: None,
             daemon: true,
+            starting: true,
             offline: true,
         };
         let settings = load(&file, &options).unwrap_or_else(|_| panic!("it is valid"));

@@ -1,6 +1,6 @@
 //! Telling people of troubles: channels out of the process (a problem in Dynatrace, a webhook), each with a task of its own.
 //!
-//! A channel is shown the troubles there are now and compares them with what it has told ([`ledger`]); so nothing queues up, and what it
+//! A channel is shown the troubles there are now and compares them with what it has told (`ledger`); so nothing queues up, and what it
 //! could not tell it tells later, as it is then. It never makes anybody wait, never changes anything, and no type here could hold a
 //! token value. What is wrong with a channel is for others to tell.
 
@@ -24,7 +24,7 @@ use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
 use rotation::retry;
 
-/// A problem in Dynatrace is told again so often: three times within the time after which the event ends by itself.
+/// A problem in Dynatrace is told again so often: three times within the time after which the event ends automatically.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 
 /// What a person is told of one trouble.
@@ -56,7 +56,7 @@ pub enum Phase {
     Begins,
     /// It is still there.
     Lasts,
-    /// It is over.
+    /// It is resolved.
     Over,
 }
 
@@ -120,7 +120,7 @@ impl Channel {
         }
     }
 
-    /// Tells what there is to tell until nobody shows troubles any more, and then once more what is left. `report` hears how each
+    /// Tells what there is to tell until nobody shows troubles, and then once more what is left. `report` hears how each
     /// attempt ended.
     pub async fn run(
         self,
@@ -184,7 +184,7 @@ fn pause(failures: u32, wish: Option<Duration>, dice: u64) -> Duration {
 }
 
 /// Sleeps until it is time, or something new is shown (not while it fails: it would be asked without a pause). `false`: nobody shows
-/// troubles any more, and there is nothing left to try.
+/// troubles, and there is nothing left to try.
 async fn sleep(shown: &mut watch::Receiver<Troubles>, wait: Duration, failing: bool) -> bool {
     let timer = tokio::time::sleep(wait);
     tokio::pin!(timer);

@@ -46,7 +46,7 @@ pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
 pub(super) fn post(notice: &Notice, phase: Phase) -> Option<Value> {
     let (state, words, hint) = match phase {
         Phase::Begins => ("begins", "a human is needed", notice.event.what_to_do()),
-        Phase::Over => ("over", "it is over", ""),
+        Phase::Over => ("over", "resolved", ""),
         Phase::Lasts => return None,
     };
     let mut text = cut(&format!(

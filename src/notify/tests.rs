@@ -116,7 +116,7 @@ fn a_post_tells_beginning_and_end_and_cannot_shout() {
     assert_eq!(render::post(&notice(Some("ci")), Phase::Lasts), None);
     let over = render::post(&notice(Some("ci")), Phase::Over).unwrap();
     assert_eq!(over["state"], "over");
-    assert!(over["text"].as_str().unwrap().contains("it is over"));
+    assert!(over["text"].as_str().unwrap().contains("resolved"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Webhook {
     /// Posts once.
     ///
     /// # Errors
-    /// `Unauthorized` = the URL is not accepted (any more), `Refused` = this post, else `Transient`.
+    /// `Unauthorized` = the URL is not accepted, `Refused` = this post, else `Transient`.
     pub async fn post(&self, url: &TokenValue, message: &Value) -> Result<(), Failure> {
         let fail = |kind, what: &str, retry_after| Failure {
             kind,

@@ -10,7 +10,7 @@ use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::listener::RECHECK_HEADER;
+use super::listener::{JOURNAL_HEADER, RECHECK_HEADER};
 
 /// A daemon answers from memory; one that does not answer within this is stuck or none.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +23,8 @@ pub struct Answer {
     pub status: u16,
     /// The text.
     pub text: String,
+    /// The digest of where the daemon's journal is, if it was said.
+    pub journal: Option<String>,
 }
 
 /// Asks the daemon that listens at `listen` for `path`.
@@ -63,10 +65,16 @@ async fn send(listen: SocketAddr, request: request::Builder) -> Result<Answer, S
                 .await
                 .map_err(|error| error.to_string())?;
             let status = answer.status().as_u16();
+            let journal = answer.headers().get(JOURNAL_HEADER);
+            let journal = journal.and_then(|value| Some(value.to_str().ok()?.to_owned()));
             let body = Limited::new(answer.into_body(), LONGEST).collect().await;
             let bytes = body.map_err(|error| error.to_string())?.to_bytes();
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            Ok::<_, String>(Answer { status, text })
+            Ok::<_, String>(Answer {
+                status,
+                text,
+                journal,
+            })
         };
         // The connection is driven beside the request.
         let (answer, _) = tokio::join!(answer, connection);

@@ -210,6 +210,12 @@ pub const KINDS: &[Kind] = &[
         NEEDS_HUMAN,
     ),
     kind(
+        EventName::ValueReverted,
+        "something other than dtrotate put a former value back twice within 7 days",
+        "7 days after the first of the last two times",
+        NEEDS_HUMAN,
+    ),
+    kind(
         EventName::JournalUnreadable,
         "a journal document, or the whole journal, cannot be read",
         "it is read",
@@ -219,6 +225,12 @@ pub const KINDS: &[Kind] = &[
         EventName::JournalImplausible,
         "a journal document contradicts itself, another document or the time",
         "it is read without a contradiction",
+        NEEDS_HUMAN,
+    ),
+    kind(
+        EventName::JournalTooLarge,
+        "a journal document is too large to be written, so its secret is neither rotated nor are its old tokens retired",
+        "it is written: when fewer tokens retire at a time",
         NEEDS_HUMAN,
     ),
     kind(
@@ -264,6 +276,12 @@ pub const KINDS: &[Kind] = &[
         NEEDS_HUMAN,
     ),
     kind(
+        EventName::InstanceNameConflict,
+        "a process with this daemon's instance name has written to the journal although this daemon is running",
+        "it has not written for three sweep intervals",
+        NEEDS_HUMAN,
+    ),
+    kind(
         EventName::ConfigRejected,
         "the configuration that was read last is not valid",
         "a reload that succeeds",
@@ -290,25 +308,25 @@ pub const KINDS: &[Kind] = &[
     kind(
         EventName::MintAnswerMismatch,
         "the answer to creating a token belonged to another request",
-        "shown for 15 minutes after it happened",
+        "every attempt of the secret is settled: its token was found by its marker and deleted, or does not exist",
         NEEDS_HUMAN,
     ),
     kind(
         EventName::VaultWentBack,
         "Vault is older than what Dynatrace knows",
-        "shown for 15 minutes after it was found",
+        "a new value is stored: at the next due time or by `dtrotate rotate NAME`; or the value was found to be dead and works again",
         NEEDS_HUMAN,
     ),
     kind(
         EventName::SecretChangedElsewhere,
-        "someone deleted the secret or its field",
-        "shown for 15 minutes after it was found",
+        "someone deleted a version of the secret in the moment of its rotation",
+        "the next rotation: at the next due time or by `dtrotate rotate NAME`",
         NEEDS_HUMAN,
     ),
     kind(
         EventName::InternalError,
         "a fault of dtrotate ended a run",
-        "shown for 15 minutes after it happened",
+        "a later run over the secret comes to its end; it is retried automatically",
         NEEDS_HUMAN,
     ),
     Kind {

@@ -40,6 +40,8 @@ fn secret(name: &str, state: State) -> Secret {
         invalid: None,
         holder: None,
         paused: None,
+        as_of: Some(now() - HOUR / 12),
+        settings: Some(7),
     }
 }
 
@@ -122,6 +124,12 @@ pub fn status() -> Status {
             ok: false,
             in_force_since: now() - HOUR * 100,
         },
+        journal: Some(super::status::JournalPlace {
+            vault: vec!["https://vault.example.com:8200".to_owned()],
+            namespace: None,
+            mount: "secret".to_owned(),
+            path: "dtrotate/journal".to_owned(),
+        }),
     };
     Status {
         daemon: Some(daemon),
@@ -135,6 +143,38 @@ pub fn status() -> Status {
         conditions,
         vec![off, failing, healthy, removed, stuck, unseen],
     )
+}
+
+/// So many secrets, one of them stuck, or all.
+pub fn many(number: usize, is_healthy: bool) -> Status {
+    let mut secrets = vec![];
+    let mut conditions = vec![];
+    for n in 0..number {
+        let stuck = !is_healthy || n + 1 == number;
+        let state = match stuck {
+            true => State::Stuck,
+            false => State::Healthy,
+        };
+        let mut one = secret(&format!("dynatrace/service-{n:05}"), state);
+        one.environment = ["prod", "staging"][n % 2].to_owned();
+        if stuck {
+            let why = "the token dt0c01.STUCKAAAAAAAAAAAAAAAAAAA was disabled by a person; enable it, or put another value into the secret";
+            one.failure = failure("token_disabled", why, None);
+            let condition = Condition::new(EventName::RotationStuck, why, now() - HOUR);
+            conditions.push(
+                condition
+                    .reason("token_disabled")
+                    .secret(&one.name, &one.environment),
+            );
+        }
+        secrets.push(one);
+    }
+    Status {
+        daemon: status().daemon,
+        services: status().services,
+        ..Status::new(now())
+    }
+    .with(conditions, secrets)
 }
 
 /// The same with hazards and a secret in every text that comes from outside.

@@ -8,6 +8,7 @@ use rotation::pause::Pause;
 use rotation::plan::Coordinates;
 use rotation::record::{Reason, Record};
 use rotation::retiring::Retiring;
+use rotation::size;
 
 use super::condition::Condition;
 use super::secret::{State, next_step};
@@ -16,6 +17,9 @@ use super::secret::{State, next_step};
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 /// The same while other work of the environment makes progress.
 pub const QUEUE_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+
+/// A former value that is put back twice within this time is put back by something that will do it again.
+const REVERTS: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Why a document cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +83,10 @@ pub struct Known<'a> {
     pub because: &'a str,
     /// Who asks: its own claims are not worth a word.
     pub instance: &'a str,
+    /// When its document was last read or written.
+    pub as_of: Option<Timestamp>,
+    /// A digest of its settings.
+    pub settings: Option<u32>,
     /// Up to when a delay counts: now; the beginning of an outage, or when the clocks last agreed, while there is one or they do not.
     pub now: Timestamp,
 }
@@ -102,6 +110,8 @@ impl<'a> Known<'a> {
             next_try: None,
             because: "",
             instance,
+            as_of: None,
+            settings: None,
             now: Timestamp::MAX,
         }
     }
@@ -118,6 +128,8 @@ impl<'a> Known<'a> {
             return all;
         };
         all.extend(self.value_invalid(record));
+        all.extend(self.value_reverted(record));
+        all.extend(self.went_back(record));
         all.extend(self.rotation_fails(record));
         all.extend(self.overdue(record));
         self.retirements(record, &mut all);
@@ -132,7 +144,14 @@ impl<'a> Known<'a> {
     fn runs_fail(&self) -> Option<Condition> {
         let failing = self.failing?;
         let error = &failing.error;
-        let condition = if failing.is_refused() {
+        let vault = error.service == Service::Vault;
+        let condition = if failing.is_refused() && vault && self.record.is_some_and(size::is_full) {
+            let message = format!(
+                "{}; run `dtrotate forget {} --token ID` for retiring tokens that you have ended by hand",
+                error.what, self.name
+            );
+            Condition::new(EventName::JournalTooLarge, message, failing.since)
+        } else if failing.is_refused() {
             let reason = match error.service {
                 Service::Vault => Reason::VaultRefused,
                 Service::Dynatrace => Reason::DynatraceRefused,
@@ -152,9 +171,41 @@ impl<'a> Known<'a> {
         Some(self.about_secret(condition))
     }
 
+    /// Vault was restored from a backup, and nothing was stored since.
+    fn went_back(&self, record: &Record) -> Option<Condition> {
+        let found = record.health.went_back_at?;
+        let hold = record.health.hold_until.unwrap_or(found);
+        let message = format!(
+            "Vault was restored from a backup, or the journal document was lost (found at {found:.0}). Nothing is disabled before {hold:.0}. Check \
+             that consumers use the value that is in Vault now; `dtrotate rotate {}` replaces it and resolves this",
+            self.name
+        );
+        let condition = Condition::new(EventName::VaultWentBack, message, found);
+        Some(self.about_secret(condition))
+    }
+
     fn value_invalid(&self, record: &Record) -> Option<Condition> {
         let invalid = record.health.invalid.as_ref()?;
         let condition = Condition::new(EventName::CurrentInvalid, &invalid.message, invalid.since);
+        Some(self.about_secret(condition))
+    }
+
+    /// A former value was put back twice within [`REVERTS`].
+    fn value_reverted(&self, record: &Record) -> Option<Condition> {
+        let [first, last] = record.health.reverts.as_slice() else {
+            return None;
+        };
+        let ends = first.at.checked_add(REVERTS).ok()?;
+        if last.at > ends || ends <= self.now {
+            return None;
+        }
+        let place = &record.coordinates;
+        let message = format!(
+            "something other than dtrotate put a former value back into {place} twice within 7 days: {} as version {} (found at {:.0}) and {} as \
+             version {} (found at {:.0}); each time it was kept. Find what writes this field and stop it",
+            first.id, first.version, first.at, last.id, last.version, last.at
+        );
+        let condition = Condition::new(EventName::ValueReverted, message, last.at);
         Some(self.about_secret(condition))
     }
 
@@ -290,7 +341,7 @@ impl<'a> Known<'a> {
         record.and_then(|record| record.paused(self.now))
     }
 
-    /// When one of its conditions may begin by the passing of time alone.
+    /// When one of its conditions may begin or end by the passing of time alone.
     pub fn next_evaluation(&self) -> Option<Timestamp> {
         let record = self.record.filter(|record| record.closed_at.is_none());
         let dues = record.into_iter().flat_map(|record| {
@@ -303,8 +354,10 @@ impl<'a> Known<'a> {
         let failing = self.failing.map(|failing| failing.since);
         let rotation = self.unserved_since.or(self.next);
         let all = dues.chain(failing).chain(rotation);
-        all.filter_map(|since| since.checked_add(PATIENCE).ok())
-            .min()
+        let late = all.filter_map(|since| since.checked_add(PATIENCE).ok());
+        let reverts = record.and_then(|record| record.health.reverts.first());
+        let ends = reverts.and_then(|first| first.at.checked_add(REVERTS).ok());
+        late.chain(ends.filter(|ends| *ends > self.now)).min()
     }
 
     /// How it is, with these conditions open.

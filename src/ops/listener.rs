@@ -1,7 +1,7 @@
 //! The listener: GET, HEAD and one POST, small requests, few connections (`slots.rs`), short timeouts. It answers from the picture alone, so that Vault or
 //! Dynatrace being down, slow or gone never makes a probe wait.
 //!
-//! The server is hyper itself: it has the bounds that are wanted here, and six fixed paths need no router.
+//! The server is hyper itself: it has the bounds that are wanted here, and a handful of paths needs no router.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +23,8 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::sanitize;
 
-use super::{Recheck, Source, metrics, page};
+use super::view::Query;
+use super::{Recheck, Source, metrics, page, runbooks};
 
 mod slots;
 
@@ -40,8 +41,14 @@ const FIELDS: usize = 64;
 /// A main loop that did not turn for this long is considered dead. It turns every second, and waits for Vault's timeouts at most.
 const ALIVE: Duration = Duration::from_secs(60);
 
+/// Below this are the pages of the runbook.
+const RUNBOOKS: &str = "/runbooks/";
+
 /// A request that has an effect must bear it: a page in a browser cannot send it to another origin.
 pub const RECHECK_HEADER: &str = "x-dtrotate-command";
+
+/// A digest of where the daemon's journal is, in the answer of `/readyz`.
+pub const JOURNAL_HEADER: &str = "x-dtrotate-journal";
 
 /// How long a connection may take.
 #[derive(Clone, Copy)]
@@ -188,6 +195,7 @@ impl Server {
             let answer = plain(StatusCode::METHOD_NOT_ALLOWED, text);
             return with(answer, header::ALLOW, allowed);
         }
+        let query = Query::parse(request.uri().query().unwrap_or_default());
         match path {
             "/recheck" => self.recheck(request, peer).await,
             "/healthz" => match self.source.idle() {
@@ -197,10 +205,14 @@ impl Server {
                     plain(StatusCode::SERVICE_UNAVAILABLE, text)
                 }
             },
-            "/readyz" => match self.source.readiness() {
-                Ok(text) => plain(StatusCode::OK, text),
-                Err(text) => plain(StatusCode::SERVICE_UNAVAILABLE, text),
-            },
+            "/readyz" => {
+                let answer = match self.source.readiness() {
+                    Ok(text) => plain(StatusCode::OK, text),
+                    Err(text) => plain(StatusCode::SERVICE_UNAVAILABLE, text),
+                };
+                let journal = self.source.journal().digest();
+                with(answer, HeaderName::from_static(JOURNAL_HEADER), &journal)
+            }
             "/metrics" => {
                 let text = metrics::render(&*self.source);
                 answer(
@@ -209,11 +221,11 @@ impl Server {
                     text,
                 )
             }
-            "/" | "/status" if !self.may_see(request, peer) => {
+            path if is_detail(path) && !self.may_see(request, peer) => {
                 let text = "this is shown to loopback alone; see [ops] details".to_owned();
                 plain(StatusCode::FORBIDDEN, text)
             }
-            "/status" => match serde_json::to_string(&self.source.status()) {
+            "/status" => match serde_json::to_string(&query.of(&self.source.status())) {
                 Ok(text) => {
                     let text = sanitize::json(&text).into_owned();
                     answer(StatusCode::OK, "application/json", text)
@@ -221,19 +233,22 @@ impl Server {
                 Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             },
             "/" => {
-                let html = page::render(&self.source.status());
+                let html = page::render(&query.of(&self.source.status()), &query);
                 let answer = answer(StatusCode::OK, "text/html; charset=utf-8", html);
                 let digest = ring::digest::digest(&ring::digest::SHA256, page::STYLE.as_bytes());
                 let policy = format!(
-                    "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                    "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
                     BASE64_STANDARD.encode(digest)
                 );
                 with(answer, header::CONTENT_SECURITY_POLICY, &policy)
             }
-            _ => {
-                let text = "/ /status /metrics /healthz /readyz, POST /recheck".to_owned();
-                plain(StatusCode::NOT_FOUND, text)
-            }
+            path => match path.strip_prefix(RUNBOOKS).and_then(runbooks::page) {
+                Some(text) => answer(StatusCode::OK, "text/plain; charset=utf-8", text.to_owned()),
+                None => {
+                    let text = "/ /status /runbooks/NAME /metrics /healthz /readyz, POST /recheck";
+                    plain(StatusCode::NOT_FOUND, text.to_owned())
+                }
+            },
         }
     }
 
@@ -274,6 +289,11 @@ impl Server {
             Details::Loopback => is_local(request, peer),
         }
     }
+}
+
+/// It shows names, ids and times.
+fn is_detail(path: &str) -> bool {
+    path == "/" || path == "/status"
 }
 
 /// The request comes from this machine, not through a proxy on it, and it names this machine.

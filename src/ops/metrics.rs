@@ -583,6 +583,10 @@ mod tests {
     struct Sample(Counters);
 
     impl Source for Sample {
+        fn journal(&self) -> crate::ops::status::JournalPlace {
+            let daemon = crate::ops::fixture::status().daemon;
+            daemon.and_then(|daemon| daemon.journal).expect("a journal")
+        }
         fn status(&self) -> Status {
             fixture::status()
         }

@@ -12,21 +12,25 @@ pub mod known;
 pub mod listener;
 pub mod metrics;
 mod page;
+mod runbooks;
 pub mod secret;
 pub mod status;
 pub mod table;
+pub mod view;
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use metrics::Counters;
-use status::Status;
+use status::{JournalPlace, Status};
 
 /// Who is asked.
 pub trait Source: Send + Sync + 'static {
     /// The picture of this moment.
     fn status(&self) -> Status;
+    /// Where its journal is.
+    fn journal(&self) -> JournalPlace;
     /// Ready, or what it waits for, in words.
     fn readiness(&self) -> Result<String, String>;
     /// How long ago the main loop turned.

@@ -1,4 +1,6 @@
 //! The status page: rendered here, whole; no script and nothing from outside, so that it is readable in every browser and in none.
+//!
+//! What needs a human comes first, in full; then one row for each secret, which unfolds.
 
 use std::fmt::{Display, Write as _};
 
@@ -6,12 +8,16 @@ use jiff::Timestamp;
 
 use crate::sanitize;
 
-use super::humanize::{count, due, exact, relative, span};
-use super::secret::{Mood, Retiring, Secret, State};
-use super::status::{Daemon, Service, ServiceState, Status, Trouble};
+use super::condition::{Condition, Severity};
+use super::humanize::{count, exact, relative, span};
+use super::secret::{Secret, State};
+use super::status::{Daemon, Service, ServiceState, Status};
+use super::view::{Page, Query};
+
+mod row;
 
 /// The page's own style; its hash stands in the `Content-Security-Policy`.
-pub const STYLE: &str = include_str!("page.css");
+pub const STYLE: &str = include_str!("page/style.css");
 
 /// The page asks for itself again after so many seconds.
 const AGAIN: u32 = 30;
@@ -35,43 +41,44 @@ impl<T: Display> Display for Safe<T> {
     }
 }
 
-/// The whole page.
-pub fn render(status: &Status) -> String {
+/// The whole page: `status` is the view of it that `query` asks for.
+pub fn render(status: &Status, query: &Query) -> String {
     let (class, sentence) = verdict(status);
+    let refresh = match query.is_still {
+        true => String::new(),
+        false => format!("<meta http-equiv=\"refresh\" content=\"{AGAIN}\">\n"),
+    };
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <meta http-equiv=\"refresh\" content=\"{AGAIN}\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n{refresh}\
          <title>{sentence} · dtrotate</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>{STYLE}</style>\n</head>\n<body>\n\
          <header>\n<p class=\"brand\">dtrotate</p>\n<h1 class=\"{class}\">{sentence}</h1>\n"
     );
+    counts(&mut html, status, query);
     services(&mut html, status);
     html += "</header>\n<main>\n";
-    for trouble in status.general_troubles() {
-        general_trouble(&mut html, trouble, status.at);
+    let errors = [
+        (Severity::Error, "Needs a human"),
+        (Severity::Warning, "Recovers automatically"),
+    ];
+    for (severity, title) in errors {
+        conditions(&mut html, status, severity, title);
     }
-    if status.secrets.is_empty() {
-        html += "<p class=\"empty\">No secret is configured.</p>\n";
-    }
-    for secret in status.worst_first() {
-        article(&mut html, status, secret);
-    }
+    filter(&mut html, status, query);
+    secrets(&mut html, status, query);
     html += "</main>\n";
-    footer(&mut html, status);
+    footer(&mut html, status, query);
     html += "</body>\n</html>\n";
     html
 }
 
 /// The state of everything in a few words.
 fn verdict(status: &Status) -> (&'static str, String) {
-    let retrying = status
-        .secrets
-        .iter()
-        .filter(|secret| secret.state == State::Retrying)
-        .count();
+    let retrying = status.counts.states.get(&State::Retrying);
+    let retrying = retrying.copied().unwrap_or_default();
     let ready = status.daemon.as_ref().is_none_or(|daemon| daemon.ready);
-    match status.troubles.len() {
+    match status.counts.errors {
         0 if !ready => ("uneasy", "Not ready yet".to_owned()),
         0 if retrying > 0 => (
             "uneasy",
@@ -122,137 +129,212 @@ fn down_for(service: &Service, now: Timestamp) -> String {
     }
 }
 
-fn general_trouble(html: &mut String, trouble: &Trouble, now: Timestamp) {
-    let _ = writeln!(
-        html,
-        "<article class=\"bad\">\n<h2>{}</h2>\n<p class=\"state\">for {}</p>\n<p class=\"what\">{}</p>\n</article>",
-        Safe(trouble.event.replace('_', " ")),
-        span(now.duration_since(trouble.since)),
-        Safe(&trouble.message)
-    );
-}
-
-fn article(html: &mut String, status: &Status, secret: &Secret) {
-    let now = status.at;
-    let troubled = status.troubles_of(&secret.name).next().is_some();
-    let class = match secret.state.mood() {
-        _ if troubled => "bad",
-        Mood::Bad => "bad",
-        Mood::Uneasy => "uneasy",
-        Mood::Good => "good",
-        Mood::Off => "off",
-    };
-    let since = match &secret.failure {
-        Some(failure) => format!(" for {}", span(now.duration_since(failure.since))),
-        None => String::new(),
-    };
-    let _ = writeln!(
-        html,
-        "<article class=\"{class}\" id=\"{name}\">\n<h2>{name}</h2>\n<p class=\"state\">{}{since}</p>\n\
-         <p class=\"place\"><code>{}</code> {}</p>",
-        secret.state.words(),
-        Safe(&secret.place),
-        Safe(&secret.environment),
-        name = Safe(&secret.name),
-    );
-    for trouble in status.troubles_of(&secret.name) {
-        let _ = writeln!(html, "<p class=\"what\">{}</p>", Safe(&trouble.message));
-    }
-    if let Some(failure) = secret
-        .failure
-        .as_ref()
-        .filter(|_| secret.state == State::Retrying)
-    {
-        let _ = writeln!(html, "<p class=\"what\">{}</p>", Safe(&failure.message));
-    }
-    if let Some(failure) = &secret.failure {
-        let times = count(failure.count as usize, "time");
-        let reason = Safe(&failure.reason);
-        let _ = writeln!(html, "<p class=\"place\"><code>{reason}</code> {times}</p>");
-    }
-    facts(html, secret, now);
-    retiring(html, &secret.retiring, now);
-    *html += "</article>\n";
-}
-
-fn facts(html: &mut String, secret: &Secret, now: Timestamp) {
-    let never = || "never".to_owned();
-    let past = |at: Option<Timestamp>| at.map_or_else(never, |at| time(at, relative(at, now)));
-    let next = secret.next.map_or_else(never, |at| time(at, due(at, now)));
-    let because = format!("{next}<small>{}</small>", Safe(&secret.because));
-    let mut facts = vec![
-        ("last rotation", past(secret.last_success)),
-        ("next rotation", because),
-    ];
-    if let Some(token) = &secret.current {
-        let age = token
-            .created
-            .map(|at| format!("<small>made {}</small>", time(at, relative(at, now))));
-        let id = format!(
-            "<code>{}</code>{}",
-            Safe(&token.id),
-            age.unwrap_or_default()
-        );
-        facts.push(("expires", past(token.expires)));
-        facts.push(("token", id));
-    }
-    if let Some(holder) = &secret.holder {
-        facts.push(("at work", Safe(holder).to_string()));
-    }
-    *html += "<dl>\n";
-    for (name, value) in facts {
-        let class = name.split(' ').next().unwrap_or_default();
-        let _ = writeln!(
-            html,
-            "<div class=\"{class}\"><dt>{name}</dt><dd>{value}</dd></div>"
-        );
-    }
-    *html += "</dl>\n";
-}
-
-fn retiring(html: &mut String, entries: &[Retiring], now: Timestamp) {
-    if entries.is_empty() {
+/// How many secrets are in each state, each a filter.
+fn counts(html: &mut String, status: &Status, query: &Query) {
+    if status.counts.secrets == 0 {
         return;
     }
-    *html += "<ul class=\"retiring\">\n";
-    for entry in entries {
-        let _ = write!(
+    *html += "<ul class=\"counts\">\n";
+    for (state, number) in status.counts.states.iter().rev() {
+        let filter = Query {
+            state: Some(*state),
+            page: Page::default(),
+            ..query.clone()
+        };
+        let _ = writeln!(
             html,
-            "<li><code>{}</code> {} {}",
-            Safe(&entry.id),
-            entry.next_step(),
-            time(entry.due, due(entry.due, now))
+            "<li class=\"{}\"><a href=\"{}\"><b>{number}</b> {}</a></li>",
+            row::class(*state),
+            Safe(filter.address()),
+            state.words()
         );
-        if let Some(held) = entry.held_since {
-            let from = entry.used_from.as_deref().unwrap_or("an unknown address");
-            let _ = write!(
-                html,
-                "<span class=\"held\">still used from <b>{}</b>, held for {}</span>",
-                Safe(from),
-                span(now.duration_since(held))
-            );
-        }
-        for problem in &entry.problems {
-            let _ = write!(
-                html,
-                "<span class=\"held\">{}</span>",
-                Safe(&problem.message)
-            );
-        }
-        *html += "</li>\n";
     }
     *html += "</ul>\n";
 }
 
-/// A time in words, the exact one under the pointer.
-fn time(at: Timestamp, words: String) -> String {
-    format!(
-        "<time datetime=\"{at}\" title=\"{}\">{words}</time>",
-        exact(at)
-    )
+/// Every open condition of this severity, in full.
+fn conditions(html: &mut String, status: &Status, severity: Severity, title: &str) {
+    let mut open = status
+        .conditions
+        .iter()
+        .filter(|one| one.severity == severity)
+        .peekable();
+    if open.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(html, "<section>\n<h2>{title}</h2>");
+    for one in open {
+        condition(html, one, status.at);
+    }
+    *html += "</section>\n";
 }
 
-fn footer(html: &mut String, status: &Status) {
+fn condition(html: &mut String, one: &Condition, now: Timestamp) {
+    let class = match one.severity {
+        Severity::Error => "bad",
+        Severity::Warning => "uneasy",
+    };
+    let about = one.secret.as_deref().or(one.environment.as_deref());
+    let kind = one.kind.replace('_', " ");
+    let (title, kind) = match about {
+        Some(about) => (about, kind.as_str()),
+        None => (kind.as_str(), ""),
+    };
+    let _ = writeln!(
+        html,
+        "<article class=\"{class}\">\n<h3>{}</h3>\n<p class=\"state\">{} for {}</p>\n<p class=\"what\">{}</p>",
+        Safe(title),
+        Safe(kind),
+        span(now.duration_since(one.since)),
+        Safe(&one.message)
+    );
+    if !one.what_to_do.is_empty() {
+        let _ = writeln!(html, "<p class=\"what\">{}</p>", Safe(&one.what_to_do));
+    }
+    let mut facts = vec![];
+    facts.extend(
+        one.reason
+            .as_ref()
+            .map(|reason| format!("<code>{}</code>", Safe(reason))),
+    );
+    let attempts = one
+        .attempts
+        .map(|attempts| count(attempts as usize, "attempt"));
+    facts.extend(attempts);
+    let next = one
+        .next_try
+        .map(|at| format!("next try {}", row::time(at, super::humanize::due(at, now))));
+    facts.extend(next);
+    if let Some(name) = one
+        .runbook
+        .as_deref()
+        .and_then(|page| page.strip_prefix("runbooks/"))
+    {
+        facts.push(format!("<a href=\"/runbooks/{}\">runbook</a>", Safe(name)));
+    }
+    if let Some(secret) = &one.secret {
+        facts.push(format!(
+            "<code class=\"copy\">dtrotate status '{}'</code>",
+            Safe(secret)
+        ));
+    }
+    if !facts.is_empty() {
+        let _ = writeln!(html, "<p class=\"place\">{}</p>", facts.join(" · "));
+    }
+    *html += "</article>\n";
+}
+
+/// The form that narrows the page down, where there is enough to narrow down, or it is narrow already.
+fn filter(html: &mut String, status: &Status, query: &Query) {
+    let is_filtered = *query
+        != Query {
+            page: query.page,
+            is_still: query.is_still,
+            ..Query::default()
+        };
+    if !is_filtered && status.counts.secrets < 10 {
+        return;
+    }
+    let _ = write!(
+        html,
+        "<form method=\"get\" role=\"search\">\n<label>Name, place or token id <input type=\"search\" name=\"q\" value=\"{}\"></label>\n\
+         <label>Environment <select name=\"environment\">\n<option value=\"\">all</option>\n",
+        Safe(&query.text)
+    );
+    for environment in status
+        .services
+        .iter()
+        .filter_map(|service| service.environment.as_deref())
+    {
+        let selected = match environment == query.environment {
+            true => " selected",
+            false => "",
+        };
+        let _ = writeln!(html, "<option{selected}>{}</option>", Safe(environment));
+    }
+    *html += "</select></label>\n<label>State <select name=\"state\">\n<option value=\"\">all</option>\n";
+    for state in State::ALL {
+        let selected = match query.state == Some(state) {
+            true => " selected",
+            false => "",
+        };
+        let _ = writeln!(
+            html,
+            "<option value=\"{}\"{selected}>{}</option>",
+            state.as_str(),
+            state.words()
+        );
+    }
+    *html += "</select></label>\n<button>Show</button>";
+    if is_filtered {
+        *html += " <a href=\"/\">all secrets</a>";
+    }
+    *html += "\n</form>\n";
+}
+
+/// The secrets by environment, those that need a human first.
+fn secrets(html: &mut String, status: &Status, query: &Query) {
+    if status.secrets.is_empty() {
+        let empty = match *query == Query::default() {
+            true => "No secret is configured.",
+            false => "No secret fits.",
+        };
+        let _ = writeln!(html, "<p class=\"empty\">{empty}</p>");
+        return;
+    }
+    let mut environments: Vec<&str> = vec![];
+    let shown = status.worst_first();
+    for secret in &shown {
+        if !environments.contains(&secret.environment.as_str()) {
+            environments.push(&secret.environment);
+        }
+    }
+    for environment in environments {
+        let here: Vec<&&Secret> = shown
+            .iter()
+            .filter(|secret| secret.environment == environment)
+            .collect();
+        let number = match status.part.pages {
+            1 => count(here.len(), "secret"),
+            _ => format!("{} on this page", here.len()),
+        };
+        let _ = writeln!(
+            html,
+            "<section>\n<h2>{} <small>{number}</small></h2>",
+            Safe(environment)
+        );
+        for secret in here {
+            row::render(html, status, secret);
+        }
+        *html += "</section>\n";
+    }
+    pages(html, status, query);
+}
+
+fn pages(html: &mut String, status: &Status, query: &Query) {
+    let part = status.part;
+    if part.pages < 2 {
+        return;
+    }
+    let link = |number, words: &str| {
+        let there = Query {
+            page: Page::Number(number),
+            ..query.clone()
+        };
+        format!("<a href=\"{}\">{words}</a> ", Safe(there.address()))
+    };
+    *html += "<nav aria-label=\"Pages\">\n";
+    if part.page > 1 {
+        *html += &link(part.page - 1, "previous");
+    }
+    let _ = write!(html, "page {} of {} ", part.page, part.pages);
+    if part.page < part.pages {
+        *html += &link(part.page + 1, "next");
+    }
+    *html += "\n</nav>\n";
+}
+
+fn footer(html: &mut String, status: &Status, query: &Query) {
     *html += "<footer>\n";
     if let Some(daemon) = &status.daemon {
         let _ = writeln!(
@@ -265,10 +347,19 @@ fn footer(html: &mut String, status: &Status) {
             configuration(daemon, status.at)
         );
     }
+    let other = Query {
+        is_still: !query.is_still,
+        ..query.clone()
+    };
+    let words = match query.is_still {
+        true => "renew the page every 30 s".to_owned(),
+        false => format!("renewed every {AGAIN} s; stop renewing"),
+    };
     let _ = writeln!(
         html,
-        "<p>{}. <a href=\"/status\">JSON</a> <a href=\"/metrics\">metrics</a></p>\n</footer>",
-        exact(status.at)
+        "<p>{}. <a href=\"{}\">{words}</a> · <a href=\"/status\">JSON</a> · <a href=\"/metrics\">metrics</a> · <a href=\"/runbooks/README.md\">runbook</a></p>\n</footer>",
+        exact(status.at),
+        Safe(other.address())
     );
 }
 
@@ -291,7 +382,7 @@ mod tests {
 
     #[test]
     fn everything_is_on_it_and_nothing_from_outside() {
-        let html = render(&fixture::status());
+        let html = render(&fixture::status(), &Query::default());
         for word in [
             "2 things need a human",
             "dynatrace/healthy",
@@ -300,6 +391,9 @@ mod tests {
             "connection refused",
             "<code>token_disabled</code>",
             "was refused</b>",
+            "<b>1</b> stuck",
+            "href=\"/runbooks/stuck-token-disabled.md\"",
+            "dtrotate status 'dynatrace/stuck'",
         ] {
             assert!(html.contains(word), "no {word} in\n{html}");
         }
@@ -312,7 +406,7 @@ mod tests {
 
     #[test]
     fn p5_nothing_from_outside_acts_on_the_page() {
-        let html = render(&fixture::hostile());
+        let html = render(&fixture::hostile(), &Query::default());
         let acts = |c| c != '\n' && sanitize::is_hazard(c);
         assert!(!html.contains(acts), "{html:?}");
         assert!(
@@ -325,7 +419,7 @@ mod tests {
     fn the_headline_says_the_worst() {
         let mut status = fixture::status();
         assert_eq!(verdict(&status).0, "bad");
-        status.troubles.clear();
+        status = status.narrowed(|one| !one.needs_human(), |_| true);
         assert_eq!(
             verdict(&status),
             (
@@ -333,12 +427,13 @@ mod tests {
                 "1 rotation failed, retried automatically".to_owned()
             )
         );
-        status.secrets.clear();
+        status.daemon = fixture::status().daemon;
+        status = status.narrowed(|one| !one.needs_human(), |_| false);
         assert_eq!(verdict(&status), ("good", "All is well".to_owned()));
         if let Some(daemon) = &mut status.daemon {
             daemon.ready = false;
         }
         assert_eq!(verdict(&status).0, "uneasy");
-        assert!(render(&status).contains("No secret is configured"));
+        assert!(render(&status, &Query::default()).contains("No secret is configured"));
     }
 }

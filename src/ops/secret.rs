@@ -40,6 +40,12 @@ pub struct Secret {
     /// Who paused it, why and until when.
     #[serde(default)]
     pub paused: Option<Paused>,
+    /// When its journal document was last read or written; none = not yet.
+    #[serde(default)]
+    pub as_of: Option<Timestamp>,
+    /// A digest of its settings, to compare them with those of a file; none = it is not in the configuration.
+    #[serde(default)]
+    pub settings: Option<u32>,
 }
 
 /// A pause.
@@ -285,6 +291,8 @@ impl Secret {
                 since: pause.since,
                 until: pause.until,
             }),
+            as_of: known.as_of,
+            settings: known.settings,
         }
     }
 

@@ -1,16 +1,16 @@
 //! The picture itself: plain data, the same for the status page, `/status` and `dtrotate status --json`. docs/status.md tells its shape.
 //!
-//! No field of it could hold a token value: an id is a [`TokenId`], which cuts a value to its public part, and a sentence comes from an
+//! No field of it could hold a token value: an id is a [`TokenId`](rotation::token::TokenId), which cuts a value to its public part, and a sentence comes from an
 //! error or a journal document, which hold none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sanitize;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
-use super::secret::Secret;
+use super::secret::{Secret, State};
 
 /// The layout of the JSON. A reader ignores fields it does not know; a field that changes its meaning raises this.
 const SCHEMA: u32 = 1;
@@ -31,8 +31,42 @@ pub struct Status {
     /// Everything that is open.
     #[serde(default)]
     pub conditions: Vec<Condition>,
-    /// Every secret, by name.
+    /// How many there are, on all pages.
+    #[serde(default)]
+    pub counts: Counts,
+    /// Which page of the secrets this is.
+    #[serde(default)]
+    pub part: Part,
+    /// The secrets, by name.
     pub secrets: Vec<Secret>,
+}
+
+/// How many secrets and open conditions there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Secrets in all.
+    pub secrets: usize,
+    /// Secrets in each state that occurs.
+    pub states: BTreeMap<State, usize>,
+    /// Open conditions that need a human.
+    pub errors: usize,
+    /// Other open conditions.
+    pub warnings: usize,
+}
+
+/// A page of the secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its number, from 1.
+    pub page: usize,
+    /// How many there are.
+    pub pages: usize,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Part { page: 1, pages: 1 }
+    }
 }
 
 /// The daemon that told.
@@ -50,6 +84,47 @@ pub struct Daemon {
     pub readiness: String,
     /// The last time it read its configuration.
     pub reload: Reload,
+    /// Where its journal is; none = it is of a version that does not say.
+    #[serde(default)]
+    pub journal: Option<JournalPlace>,
+}
+
+/// Where a journal is: two processes with the same one are of the same installation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalPlace {
+    /// The addresses of Vault.
+    pub vault: Vec<String>,
+    /// The namespace, if there is one.
+    pub namespace: Option<String>,
+    /// The mount.
+    pub mount: String,
+    /// The folder below it.
+    pub path: String,
+}
+
+impl JournalPlace {
+    /// A short digest of it, which says nothing about it.
+    pub fn digest(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, self.to_string().as_bytes());
+        let bytes = digest.as_ref().iter().take(8);
+        bytes.map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl std::fmt::Display for JournalPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}/{} at {}",
+            self.mount,
+            self.path,
+            self.vault.join(", ")
+        )?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " (namespace {namespace})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Reading the configuration.
@@ -138,6 +213,8 @@ impl Status {
             services: Vec::new(),
             troubles: Vec::new(),
             conditions: Vec::new(),
+            counts: Counts::default(),
+            part: Part::default(),
             secrets: Vec::new(),
         }
     }
@@ -148,15 +225,41 @@ impl Status {
             // What is due begins now.
             secret.next = secret.next.map(|next| next.max(self.at));
         }
-        self.set_conditions(conditions);
-        self.secrets = secrets;
+        self.put(conditions, secrets);
         self
     }
 
-    fn set_conditions(&mut self, conditions: Vec<Condition>) {
+    fn put(&mut self, conditions: Vec<Condition>, secrets: Vec<Secret>) {
         let errors = conditions.iter().filter(|one| one.needs_human());
         self.troubles = errors.map(Trouble::from).collect();
+        self.counts = Counts {
+            secrets: secrets.len(),
+            states: BTreeMap::new(),
+            errors: self.troubles.len(),
+            warnings: conditions.len() - self.troubles.len(),
+        };
+        for secret in &secrets {
+            *self.counts.states.entry(secret.state).or_default() += 1;
+        }
         self.conditions = conditions;
+        self.secrets = secrets;
+    }
+
+    /// The same with a choice of its conditions and secrets.
+    pub(super) fn narrowed(
+        &self,
+        keep: impl Fn(&Condition) -> bool,
+        is_meant: impl Fn(&Secret) -> bool,
+    ) -> Status {
+        let conditions = self.conditions.iter().filter(|one| keep(one)).cloned();
+        let secrets = self.secrets.iter().filter(|one| is_meant(one)).cloned();
+        let mut status = Status {
+            daemon: self.daemon.clone(),
+            services: self.services.clone(),
+            ..Status::new(self.at)
+        };
+        status.put(conditions.collect(), secrets.collect());
+        status
     }
 
     /// The same with every text made safe to show; see [`sanitize`].
@@ -169,20 +272,17 @@ impl Status {
 
     /// Only what concerns the secrets that are meant.
     pub fn only(&self, is_meant: impl Fn(&Secret) -> bool) -> Status {
-        let secrets = self.secrets.iter().filter(|secret| is_meant(secret));
-        let secrets: Vec<Secret> = secrets.cloned().collect();
-        let names: BTreeSet<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
-        let concerns = |condition: &&Condition| {
+        let names: BTreeSet<&str> = self
+            .secrets
+            .iter()
+            .filter(|secret| is_meant(secret))
+            .map(|secret| secret.name.as_str())
+            .collect();
+        let concerns = |condition: &Condition| {
             let name = condition.secret.as_deref();
             name.is_some_and(|name| names.contains(name))
         };
-        let conditions = self.conditions.iter().filter(concerns).cloned().collect();
-        let mut status = Status {
-            secrets: secrets.clone(),
-            ..self.clone()
-        };
-        status.set_conditions(conditions);
-        status
+        self.narrowed(concerns, |secret| names.contains(secret.name.as_str()))
     }
 
     /// The troubles that are of no secret here.

@@ -1,5 +1,6 @@
 //! The picture for a terminal: what needs a human first, in words; the rest as a table. It fits 80 columns.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -36,8 +37,12 @@ impl Paint {
     }
 }
 
-/// All secrets: a card for each that needs a human or is tried again, a row for each other one.
-pub fn overview(status: &Status, paint: Paint) -> String {
+/// More rows than this are a number, unless all are asked for.
+const MANY: usize = 100;
+
+/// All secrets: a card for each that needs a human or is tried again, a row for each other one, as long as these are not too many or `all`
+/// are asked for.
+pub fn overview(status: &Status, paint: Paint, all: bool) -> String {
     let status = &status.sanitized();
     let mut text = headline(status, paint);
     for trouble in status.general_troubles() {
@@ -55,11 +60,29 @@ pub fn overview(status: &Status, paint: Paint) -> String {
         text.push('\n');
         text += &card(status, secret, paint);
     }
-    if !rows.is_empty() {
-        text.push('\n');
-        text += &table(&rows, status.at, paint);
+    match rows.len() {
+        0 => {}
+        number if number > MANY && !all => {
+            text.push('\n');
+            text += &wrapped(&format!("{}; --all shows each", states(&rows)), "");
+        }
+        _ => {
+            text.push('\n');
+            text += &table(&rows, status.at, paint);
+        }
     }
     text
+}
+
+/// `9998 healthy, 2 waiting`.
+fn states(secrets: &[&Secret]) -> String {
+    let mut states: BTreeMap<State, usize> = BTreeMap::new();
+    for secret in secrets {
+        *states.entry(secret.state).or_default() += 1;
+    }
+    let states = states.iter().rev();
+    let states = states.map(|(state, number)| format!("{number} {}", state.words()));
+    states.collect::<Vec<_>>().join(", ")
 }
 
 /// Each secret as a card.
@@ -93,6 +116,11 @@ fn headline(status: &Status, paint: Paint) -> String {
             daemon.version, daemon.instance, daemon.readiness
         );
         text += &paint.quiet(&wrapped(&head, ""));
+        if let Some(oldest) = status.secrets.iter().filter_map(|it| it.as_of).min() {
+            let age = span(status.at.duration_since(oldest));
+            let age = format!("each journal document was read within the last {age}");
+            text += &paint.quiet(&wrapped(&age, ""));
+        }
         if !daemon.reload.ok {
             let refused = format!(
                 "the configuration read {} was refused; the one of {} is in force",
@@ -172,6 +200,9 @@ fn card(status: &Status, secret: &Secret, paint: Paint) -> String {
     if let Some(holder) = &secret.holder {
         line("at work", holder.clone());
     }
+    if let Some(as_of) = secret.as_of {
+        line("as of", when(as_of, now));
+    }
     for entry in &secret.retiring {
         line("retiring", retiring(entry, now));
     }
@@ -218,53 +249,44 @@ fn state(secret: &Secret, now: Timestamp, paint: Paint) -> String {
     }
 }
 
-/// A row for each secret. A name too long for its column has a line of its own.
+/// A row for each secret. A long name is shortened in its middle.
 fn table(secrets: &[&Secret], now: Timestamp, paint: Paint) -> String {
-    let head = ["SECRET", "LAST", "NEXT", "OLD", "TOKEN"].map(str::to_owned);
+    let head = ["SECRET", "ENVIRONMENT", "STATE", "LAST", "NEXT", "OLD"].map(str::to_owned);
     let rows = secrets.iter().map(|secret| row(secret, now));
-    let rows: Vec<[String; 5]> = std::iter::once(head).chain(rows).collect();
-    let widest = |column: usize| {
-        rows.iter()
-            .map(|row| width(&row[column]))
-            .max()
-            .unwrap_or(0)
+    let mut rows: Vec<[String; COLUMNS]> = std::iter::once(head).chain(rows).collect();
+    let widest = |rows: &[[String; COLUMNS]], column: usize| {
+        let cells = rows.iter().map(|row| width(&row[column]));
+        cells.max().unwrap_or(0)
     };
-    let others: usize = (1..5).map(|column| widest(column) + GAP).sum();
-    let name = widest(0).min(WIDTH.saturating_sub(others));
+    let others: usize = (1..COLUMNS).map(|column| widest(&rows, column) + GAP).sum();
+    for row in &mut rows {
+        row[0] = shortened(&row[0], WIDTH.saturating_sub(others));
+    }
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| widest(&rows, column));
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
-        let mut line = row[0].clone();
-        if width(&line) > name {
-            let _ = writeln!(text, "{line}");
-            line.clear();
-        }
-        line += &" ".repeat(name - width(&line));
-        for (column, cell) in row.iter().enumerate().skip(1) {
-            line += &" ".repeat(GAP);
-            line += cell;
-            line += &" ".repeat(widest(column) - width(cell));
-        }
-        let line = line.trim_end();
-        let line = if number == 0 {
-            paint.quiet(line)
-        } else {
-            line.to_owned()
+        let cells = row.iter().zip(widths);
+        let cells = cells.map(|(cell, wide)| format!("{cell}{}", " ".repeat(wide - width(cell))));
+        let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
+        let line = match number {
+            0 => paint.quiet(line.trim_end()),
+            _ => line.trim_end().to_owned(),
         };
         let _ = writeln!(text, "{line}");
     }
     text
 }
 
-fn row(secret: &Secret, now: Timestamp) -> [String; 5] {
+const COLUMNS: usize = 6;
+/// An environment's name is shown up to this width.
+const ENVIRONMENT: usize = 16;
+
+fn row(secret: &Secret, now: Timestamp) -> [String; COLUMNS] {
     let nothing = || "-".to_owned();
-    let next = match (secret.state, secret.next) {
-        (State::SwitchedOff, _) => "off".to_owned(),
-        (State::Paused, _) => "paused".to_owned(),
-        (State::Removed, _) => "removed".to_owned(),
-        (State::NeverSeen, _) => "unseen".to_owned(),
-        (_, Some(at)) if at > now => span(at.duration_since(now)),
-        (_, Some(_)) => "now".to_owned(),
-        (_, None) => "never".to_owned(),
+    let next = match secret.next {
+        Some(at) if at > now => span(at.duration_since(now)),
+        Some(_) => "now".to_owned(),
+        None => nothing(),
     };
     let held = secret
         .retiring
@@ -274,18 +296,27 @@ fn row(secret: &Secret, now: Timestamp) -> [String; 5] {
         0 => nothing(),
         number => format!("{number}{}", if held { " held" } else { "" }),
     };
+    let last = secret.last_success;
     [
         secret.name.clone(),
-        secret
-            .last_success
-            .map_or_else(nothing, |at| span(now.duration_since(at))),
+        shortened(&secret.environment, ENVIRONMENT),
+        secret.state.words().to_owned(),
+        last.map_or_else(nothing, |at| span(now.duration_since(at))),
         next,
         old,
-        secret
-            .current
-            .as_ref()
-            .map_or_else(nothing, |token| token.id.to_string()),
     ]
+}
+
+/// `text` in at most `most` columns, its middle left out.
+fn shortened(text: &str, most: usize) -> String {
+    if width(text) <= most {
+        return text.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let (start, end) = (kept / 2, kept - kept / 2);
+    let start: String = text.chars().take(start).collect();
+    let end: String = text.chars().skip(width(text) - end).collect();
+    format!("{start}…{end}")
 }
 
 #[cfg(test)]
@@ -296,7 +327,7 @@ mod tests {
     #[test]
     fn it_fits_80_columns_and_tells_what_needs_a_human_first() {
         let status = fixture::status();
-        let text = overview(&status, Paint(false));
+        let text = overview(&status, Paint(false), false);
         for line in text.lines().filter(|line| line.contains(' ')) {
             assert!(width(line) <= WIDTH, "{} columns: {line}", width(line));
         }
@@ -312,21 +343,40 @@ mod tests {
         assert!(at("dynatrace/failing") < at("SECRET"));
         assert!(at("SECRET") < at("dynatrace/healthy"));
         assert!(text.contains("1 held"), "{text}");
+        let row = "a/switched-off-s…-than-its-column  prod         switched off  2d    -     -";
+        assert!(text.contains(row), "{text}");
         let held = cards(
             &status.only(|secret| secret.name == "dynatrace/healthy"),
             Paint(false),
         );
         assert!(held.contains("still used from 192.0.2.7"), "{held}");
         assert!(!text.contains('\x1b'), "colours in a pipe");
-        let coloured = overview(&status, Paint(true));
+        let coloured = overview(&status, Paint(true), false);
         assert!(coloured.contains("\x1b[1;31m"));
+    }
+
+    #[test]
+    fn many_healthy_secrets_are_a_number() {
+        let status = fixture::many(10_000, true);
+        let text = overview(&status, Paint(false), false);
+        assert!(text.lines().count() < 20, "{text}");
+        assert!(
+            text.contains("\n9999 healthy; --all shows each\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("dynatrace/service-09999"),
+            "the one that is stuck"
+        );
+        let all = overview(&status, Paint(false), true);
+        assert!(all.lines().count() > 10_000);
     }
 
     #[test]
     fn p5_nothing_from_outside_acts_on_the_terminal() {
         let status = fixture::hostile();
         for text in [
-            overview(&status, Paint(false)),
+            overview(&status, Paint(false), false),
             cards(&status, Paint(false)),
         ] {
             let acts = |c| c != '\n' && crate::sanitize::is_hazard(c);

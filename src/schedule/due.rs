@@ -13,9 +13,6 @@ use super::calendar::{Schedule, jitter};
 /// twice a second, a restart takes seconds, and neither deserves the word "missed".
 pub const LATENESS: SignedDuration = SignedDuration::from_mins(1);
 
-/// The usual [`Input::catch_up_spread`] of a secret without jitter.
-pub const CATCH_UP_SPREAD: SignedDuration = SignedDuration::from_mins(1);
-
 /// What happens when a due time passed unserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missed {
@@ -69,6 +66,9 @@ pub struct Input<'a> {
     pub created: Option<Timestamp>,
     /// When the current token expires; `None` when it never does, or when that is not known.
     pub expires: Option<Timestamp>,
+    /// When Vault deletes the value; `None` when it never does, or when that is not known. One that lives no longer than twice the grace is
+    /// no reason to rotate: its successor would be due at once.
+    pub value_ends: Option<Timestamp>,
     /// How long the old token stays valid after a switch.
     pub grace: SignedDuration,
     /// Whether a token is rotated before it expires, whatever the schedule says.
@@ -205,9 +205,21 @@ fn upcoming(input: &Input<'_>) -> Option<Due> {
     Some(by_schedule(input, instant))
 }
 
+/// The end of the token or of its value in Vault, whichever is first, and what happens then.
+fn first_end(input: &Input<'_>) -> Option<(Timestamp, &'static str)> {
+    let lives = |ends: &Timestamp| {
+        let created = input.created.map(|created| created.duration_until(*ends));
+        created.is_some_and(|lifetime| lifetime > input.grace * 2)
+    };
+    let token = input.expires.map(|at| (at, "the token expires"));
+    let value = input.value_ends.filter(lives);
+    let value = value.map(|at| (at, "Vault deletes the value"));
+    token.into_iter().chain(value).min_by_key(|(at, _)| *at)
+}
+
 /// The expiry guard.
 fn expiry(input: &Input<'_>) -> Option<Due> {
-    let expires = input.expires.filter(|_| input.expiry_guard)?;
+    let (expires, what) = first_end(input).filter(|_| input.expiry_guard)?;
     let lifetime = input.created.map_or(SignedDuration::ZERO, |created| {
         created.duration_until(expires)
     });
@@ -233,7 +245,7 @@ fn expiry(input: &Input<'_>) -> Option<Due> {
         instant,
         trigger: Trigger::Expiry,
         because: format!(
-            "the token expires at {}, and the expiry guard rotates it when less than {} is \
+            "{what} at {}, and the expiry guard rotates it when less than {} is \
              left",
             local(input, expires),
             spoken(margin)

@@ -19,6 +19,7 @@ use super::client::Vault;
 use super::kv2;
 use super::mounts::Engine;
 use super::retention::{self, Ending, KeyVersions, VersionLimits};
+use super::writers::Writers;
 
 /// The folder of the histories, beside the documents.
 const HISTORIES: &str = "_history";
@@ -33,6 +34,7 @@ pub struct KvJournal {
     pub(super) mount: String,
     pub(super) path: String,
     ending: Ending,
+    writers: Writers,
 }
 
 impl KvJournal {
@@ -43,6 +45,7 @@ impl KvJournal {
             mount: mount.into(),
             path: path.into(),
             ending: Ending::default(),
+            writers: Writers::default(),
         }
     }
 
@@ -86,6 +89,11 @@ impl KvJournal {
     /// The version of the document of the secret named `name`, and when it was written by Vault's own clock.
     pub async fn written(&self, name: &str) -> Result<Option<(u64, Timestamp)>, CallError> {
         kv2::created(&self.vault, &self.at(name)).await
+    }
+
+    /// The processes that wrote the documents, as far as these were read.
+    pub fn writers(&self) -> &Writers {
+        &self.writers
     }
 
     /// Where the document of the secret named `name` stands.
@@ -241,10 +249,15 @@ impl Journal for KvJournal {
             SecretRead::Absent => JournalRead::Absent { cas: 0 },
             SecretRead::Deleted { version } => JournalRead::Absent { cas: version },
             SecretRead::Present { version, mut data } => match parse(std::mem::take(&mut data.0)) {
-                Ok(record) => JournalRead::Present {
-                    version,
-                    record: Box::new(record),
-                },
+                Ok(record) => {
+                    if let Some(writer) = &record.writer {
+                        self.writers.note(writer);
+                    }
+                    JournalRead::Present {
+                        version,
+                        record: Box::new(record),
+                    }
+                }
                 Err(why) => JournalRead::Unreadable {
                     why: self.error(ErrorKind::Refused, &encode(name), &why).what,
                 },

@@ -101,10 +101,11 @@ async fn read_over(
             Ok((SecretRead::Deleted { version }, None))
         }
         (404, Ok(None)) => Ok((absent(vault, at, &call, &answer)?, None)),
-        (200 | 404, _) => Err(call.error(
-            ErrorKind::Transient,
-            "the answer has not the form of a KV version 2 engine",
-        )),
+        (200 | 404, _) => {
+            vault.mounts().doubt(&at.mount);
+            let text = "the answer has not the form of a KV version 2 engine";
+            Err(call.error(ErrorKind::Transient, text))
+        }
         _ => Err(answer.refuse(&call)),
     }
 }
@@ -118,6 +119,8 @@ fn absent(
 ) -> Result<SecretRead, CallError> {
     let words = answer.words();
     if words.is_empty() {
+        // A KV version 1 engine that replaced this one says the same of every secret.
+        vault.mounts().doubt(&at.mount);
         return Ok(SecretRead::Absent);
     }
     vault.mounts().forget(&at.mount);
@@ -155,6 +158,7 @@ pub(super) async fn write_with_end(
     call.body = Some(body);
     let answer = vault.call(&call).await?;
     if answer.status != 200 && answer.status != 204 {
+        vault.mounts().doubt(&at.mount);
         return Err(answer.refuse(&call));
     }
     let written = answer.body.data.as_ref();

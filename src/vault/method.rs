@@ -223,8 +223,14 @@ impl Login {
 
 /// Reads a credential; the error says which one it is.
 fn value_of(what: &str, credential: &Credential) -> Result<TokenValue, CallError> {
-    let unusable = |error| unusable(&format!("the {what}: {error}"));
-    credential.read().map_err(unusable)
+    credential.read().map_err(|error| match error.may_come() {
+        true => CallError {
+            // Whoever writes it is given the time of an outage.
+            kind: ErrorKind::Transient,
+            ..unusable(&format!("no {what} file yet: {error}"))
+        },
+        false => unusable(&format!("the {what}: {error}")),
+    })
 }
 
 /// The error for credentials with which no login can be tried.

@@ -7,7 +7,7 @@
 //!   replaces it; `keeper`: who renews it;
 //! - `client`: an authenticated call, the state of the whole (`state`), the engines behind the mounts (`mounts`);
 //! - `kv2`: reading and writing versions; `secrets`: the `SecretStore`; `journal`: the `Journal`; `rights`: what a policy must give;
-//!   `retention`: how long an engine keeps what is written.
+//!   `retention`: how long an engine keeps what is written; `writers`: who wrote the documents.
 //!
 //! It must never follow a redirect, send a write twice, write without check-and-set where the engine has it, or let a token, a body
 //! or a header into an error text. The facts about the API were tested on OpenBao 2.7.2.
@@ -35,6 +35,7 @@ mod state;
 mod tests;
 mod wire;
 mod wrapped;
+mod writers;
 
 pub use crate::credential::Credential;
 pub use client::Vault;
@@ -43,9 +44,10 @@ pub use method::{Login, SecretId};
 pub use mounts::Engine;
 pub use retention::{KeyVersions, VersionLimits};
 pub use rights::{OwnToken, Right, capabilities_right, reads, reads_limits, rotates};
-pub use secrets::KvSecrets;
+pub use secrets::{KvSecrets, LatestVersion};
 pub use state::{Down, Health};
 pub use wrapped::suspicions;
+pub use writers::Writers;
 
 /// What a [`Vault`] needs to know. No `Debug`, since a token may stand in it.
 #[derive(Clone, PartialEq)]

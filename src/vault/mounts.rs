@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -33,20 +34,36 @@ impl Engine {
     }
 }
 
+/// What was learned of a mount so short a time ago is not doubted: where many secrets are missing, not each of them asks again.
+const FRESH: Duration = Duration::from_secs(10);
+
 /// What is known of the mounts.
 #[derive(Default)]
-pub(super) struct Mounts(Mutex<HashMap<String, Engine>>);
+pub(super) struct Mounts(Mutex<HashMap<String, (Engine, Instant)>>);
 
 impl Mounts {
     fn get(&self, mount: &str) -> Option<Engine> {
         let known = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        known.get(mount).copied()
+        known.get(mount).map(|(engine, _)| *engine)
     }
 
     /// True for the first one who learns it.
     fn learn(&self, mount: &str, engine: Engine) -> bool {
         let mut known = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        known.insert(mount.to_owned(), engine).is_none()
+        known
+            .insert(mount.to_owned(), (engine, Instant::now()))
+            .is_none()
+    }
+
+    /// An answer is odd, as of a mount that was replaced: what was learned of it a while ago is learned again.
+    pub(super) fn doubt(&self, mount: &str) {
+        let mut known = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        if known
+            .get(mount)
+            .is_some_and(|(_, at)| at.elapsed() >= FRESH)
+        {
+            known.remove(mount);
+        }
     }
 
     /// It is not what it was.
@@ -118,5 +135,26 @@ fn engine_of(mount: &str, found: &Mount) -> Result<Engine, String> {
         None | Some("1" | "") => Ok(Engine::V1),
         Some("2") => Ok(Engine::V2),
         Some(other) => Err(format!("KV version {other} is not known")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_odd_answer_has_a_mount_asked_again_but_not_for_each_of_many() {
+        let mounts = Mounts::default();
+        mounts.learn("new", Engine::V2);
+        mounts.doubt("new");
+        assert_eq!(mounts.get("new"), Some(Engine::V2));
+        let long_ago = Instant::now()
+            .checked_sub(FRESH)
+            .expect("the machine runs longer");
+        let mut known = mounts.0.lock().expect("not poisoned");
+        known.insert("old".into(), (Engine::V1, long_ago));
+        drop(known);
+        mounts.doubt("old");
+        assert_eq!(mounts.get("old"), None);
     }
 }

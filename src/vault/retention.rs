@@ -36,6 +36,10 @@ pub struct KeyVersions {
     pub limits: VersionLimits,
     /// When the current version will be deleted.
     pub ends: Option<Timestamp>,
+    /// The number of the current version.
+    pub current: u64,
+    /// The current version is there, if its end has not come: it was not destroyed.
+    pub is_there: bool,
     /// Versions that are left, if some were dropped already.
     left: Option<u64>,
 }
@@ -114,6 +118,8 @@ struct Metadata {
 struct Version {
     #[serde(default)]
     deletion_time: String,
+    #[serde(default)]
+    destroyed: bool,
 }
 
 impl Written {
@@ -161,6 +167,8 @@ pub(super) async fn key(vault: &Vault, at: &SecretPath) -> Result<Option<KeyVers
         Some(KeyVersions {
             limits: metadata.limits.limits()?,
             ends: version.and_then(|version| ends(&version.deletion_time)),
+            current,
+            is_there: version.is_some_and(|version| !version.destroyed),
             left: dropped.then(|| {
                 current
                     .saturating_add(1)

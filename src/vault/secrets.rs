@@ -17,6 +17,40 @@ use super::mounts::Engine;
 use super::retention::{self, KeyVersions, VersionLimits};
 use super::wire::{Call, Effect};
 
+/// The latest version of a secret, without its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LatestVersion {
+    /// Its number; without versions a fingerprint of the content. 0 = there is no secret.
+    pub number: u64,
+    /// It can be read, if its end has not come.
+    pub is_there: bool,
+    /// When Vault deletes or deleted it; `None` = never.
+    pub ends: Option<Timestamp>,
+}
+
+impl LatestVersion {
+    const NONE: LatestVersion = LatestVersion {
+        number: 0,
+        is_there: false,
+        ends: None,
+    };
+
+    fn of(read: &SecretRead, ends: Option<Timestamp>) -> Self {
+        match read {
+            SecretRead::Present { version, .. } => LatestVersion {
+                number: *version,
+                is_there: true,
+                ends,
+            },
+            SecretRead::Deleted { version } => LatestVersion {
+                number: *version,
+                ..Self::NONE
+            },
+            SecretRead::Absent => Self::NONE,
+        }
+    }
+}
+
 /// The secrets in Vault. Cheap to clone.
 #[derive(Clone)]
 pub struct KvSecrets(Vault);
@@ -35,6 +69,27 @@ impl KvSecrets {
     /// What the metadata of a secret in a KV version 2 mount says; `None` = there is no such secret.
     pub async fn key(&self, at: &SecretPath) -> Result<Option<KeyVersions>, CallError> {
         retention::key(&self.0, at).await
+    }
+
+    /// The latest version by the metadata of the secret; where there is none, or the policy does not let us read it, by a read of the secret.
+    pub async fn latest(&self, at: &SecretPath) -> Result<LatestVersion, CallError> {
+        if self.0.engine(&at.mount).await? == Engine::V1 {
+            let read = read_v1(&self.0, at, false).await?;
+            return Ok(LatestVersion::of(&read, None));
+        }
+        match self.key(at).await {
+            Ok(Some(key)) => Ok(LatestVersion {
+                number: key.current,
+                is_there: key.is_there,
+                ends: key.ends,
+            }),
+            Ok(None) => Ok(LatestVersion::NONE),
+            Err(error) if error.kind == ErrorKind::Refused => {
+                let (read, ends) = kv2::read_with_end(&self.0, at).await?;
+                Ok(LatestVersion::of(&read, ends))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// When the current value of the secret will be deleted; `None` = never. Only a KV version 2 engine deletes any.
@@ -109,7 +164,10 @@ async fn read_v1(
                 ..answer.refuse(&call)
             })
         }
-        (200, _) => Err(call.error(ErrorKind::Transient, "the answer has not the expected form")),
+        (200, _) => {
+            vault.mounts().doubt(&at.mount);
+            Err(call.error(ErrorKind::Transient, "the answer has not the expected form"))
+        }
         _ => Err(answer.refuse(&call)),
     }
 }
@@ -134,6 +192,7 @@ async fn write_v1(
     call.body = Some(Zeroizing::new(body));
     let answer = vault.call(&call).await?;
     if !matches!(answer.status, 200 | 204) {
+        vault.mounts().doubt(&at.mount);
         return Err(answer.refuse(&call));
     }
     let unclear = |why: &str| call.error(ErrorKind::Unclear, why);

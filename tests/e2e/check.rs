@@ -446,7 +446,7 @@ async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a
         "{}",
         said.out
     );
-    // Told otherwise, a token may live for ever.
+    // Told otherwise, a token may live without end.
     let meant = "[[secret]]\npath = \"dynatrace/forever\"\nlifetime = \"never\"\n";
     assert!(
         scene

@@ -125,7 +125,7 @@ impl Stage {
             assert_eq!(error["event"], "vault_unavailable", "{error}");
             let end = outages.next().expect("the end of an outage is told");
             let long = end["duration_ms"].as_u64() >= Some(10_000);
-            assert!(long, "what heals by itself is no ERROR: {error}");
+            assert!(long, "what heals without a human is no ERROR: {error}");
         }
     }
 }

@@ -39,7 +39,7 @@ enum Fate {
     Restarted,
     /// Killed, and another instance finds what it left.
     Replaced,
-    /// Frozen while another instance takes over and finishes; then it wakes up and goes on.
+    /// Frozen while another instance takes over and finishes; then it wakes up and continues.
     Frozen,
 }
 
@@ -279,7 +279,7 @@ async fn run(site: &Arc<Site>, life: Life, tag: &str, case: &Case) -> Result<Opt
     }
 }
 
-/// A thawed process goes on with its life and comes to its end: a daemon when it is told to, a command by itself.
+/// A thawed process continues and ends: a daemon when it is told to, a command when it is done.
 async fn ends_well(life: Life, world: &World, process: &mut Daemon) -> bool {
     if life.is_command() {
         return within(PATIENCE, async || process.has_ended()).await;
@@ -289,7 +289,7 @@ async fn ends_well(life: Life, world: &World, process: &mut Daemon) -> bool {
     process.exit_code() == Some(0)
 }
 
-/// In which time what was begun is finished by who comes after: the same instance goes on at once, another one within `claim_timeout` and one
+/// In which time what was begun is finished by who comes after: the same instance continues at once, another one within `claim_timeout` and one
 /// sweep. What may have been minted is accounted for by two listings that are `settle` apart.
 fn promised(world: &World, fate: Fate) -> Duration {
     let listings = world.seconds("dynatrace.prod.settle") * 2;

@@ -76,7 +76,7 @@ async fn p8_one_bad_secret_is_one_error_and_disturbs_nobody() {
     assert_eq!(stuck[0]["reason"], "field_missing");
     assert!(stuck.iter().all(|line| line["secret"] == "dynatrace/s0"));
     assert_eq!(stuck.len(), 1, "told once: {stuck:?}");
-    // The cause is gone: it heals by itself.
+    // The cause is gone: it heals without a human.
     let seed = Seed::new("healed").scopes(&["metrics.read"]);
     let value = world.dynatrace.seed(seed).value;
     world.put(0, &value).await;

@@ -42,7 +42,7 @@ fn answer(service: Service, status: u16, words: &str) -> Answer {
     }
 }
 
-/// What can happen to one call and heals by itself.
+/// What can happen to one call and heals without a human.
 pub fn healing(service: Service, writes: bool) -> Vec<(&'static str, Action)> {
     let refuse = |status, words: &str| Action::Refuse(answer(service, status, words));
     let busy = answer(service, 429, "too many requests").with_header("retry-after", "1");
@@ -136,7 +136,7 @@ impl fmt::Display for Case {
     }
 }
 
-/// Every trouble at every step. What hits one call and heals by itself comes several to a life, at calls far from one another and always
+/// Every trouble at every step. What hits one call and heals without a human comes several to a life, at calls far from one another and always
 /// in other company; what lasts or needs a human comes alone.
 fn cases(steps: &[Step]) -> Vec<Case> {
     let mut cases: BTreeMap<usize, Case> = BTreeMap::new();

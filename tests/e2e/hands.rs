@@ -106,7 +106,7 @@ async fn p4_a_value_written_during_a_rotation_stands_and_another_field_is_kept()
     assert!(world.errors().is_empty());
     world.assert_holds().await;
 
-    // Another field: theirs is kept, and the rotation goes on.
+    // Another field: theirs is kept, and the rotation continues.
     let world = aged(&site, "other").await;
     let held = hold(&world);
     let daemon = world.start("e2e");
@@ -227,7 +227,7 @@ async fn p2_a_deleted_or_damaged_document_loses_no_token() {
     // It is looked at again at the next start, or after a minute.
     daemon.kill();
     let daemon = world.start("e2e");
-    // What was retiring when the document was lost, and bears no marker, cannot be known any more.
+    // What was retiring when the document was lost, and bears no marker, can no longer be known.
     until("all other tokens to retire", async || {
         world.is_quiet().await && world.tokens() <= 3
     })
@@ -240,7 +240,7 @@ async fn p2_a_deleted_or_damaged_document_loses_no_token() {
 }
 
 #[tokio::test]
-async fn p2_a_secret_deleted_destroyed_or_begun_anew_is_stuck_until_it_is_back() {
+async fn p2_a_secret_deleted_destroyed_or_made_again_is_stuck_until_it_is_back() {
     let world = World::new(3).await;
     let daemon = world.start("e2e");
     until("all to be known", async || {

@@ -83,7 +83,7 @@ impl Life {
         }
     }
 
-    /// The process that is recorded is a command, which ends by itself and has no successor of its own name.
+    /// The process that is recorded is a command, which ends without a signal and has no successor of its own name.
     pub fn is_command(self) -> bool {
         self == Life::Undo
     }
@@ -98,7 +98,7 @@ impl Life {
     }
 
     /// Nothing is left to be done. For a token: it was replaced, and the old one is gone. Looked at in this order, since what was seen first
-    /// does not change any more.
+    /// no longer changes.
     pub async fn is_over(self, world: &World) -> bool {
         let issued = world.dynatrace.issued();
         // What was seeded, and how many tokens stay.

@@ -54,6 +54,10 @@ async fn ready(world: &World) {
 fn still(text: &str) -> Value {
     let mut value: Value = serde_json::from_str(text).expect("JSON");
     value["at"] = Value::Null;
+    for secret in value["secrets"].as_array_mut().expect("secrets") {
+        assert!(secret["as_of"].is_string(), "{secret}");
+        secret["as_of"] = Value::Null;
+    }
     value
 }
 
@@ -398,4 +402,75 @@ async fn p8_a_trouble_of_no_configured_secret_is_shown_in_words() {
         .iter()
         .find(|line| line["event"] == "journal_unreadable");
     assert_eq!(said.expect("a line").get("environment"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k4_status_and_health_believe_no_daemon_of_another_configuration() {
+    let mut world = listening_world(2).await;
+    world.set("defaults.schedule", "0 0 1 1 *");
+    let _daemon = world.start("e2e");
+    ready(&world).await;
+    assert_eq!(world.command(&["health"]).await.0, Some(0));
+    let (code, text, _) = world.command_and_stderr(&["status"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("each journal document was read within the last"),
+        "{text}"
+    );
+
+    // Broken on disk: the daemon that runs is shown, and that a restart would fail is said.
+    let whole = std::fs::read_to_string(world.config_file()).expect("the configuration");
+    std::fs::write(world.config_file(), format!("{whole}\n[nonsense]\n")).expect("the file");
+    let (code, text, said) = world.command_and_stderr(&["status"]).await;
+    assert_eq!(code, Some(0), "{text}{said}");
+    assert!(
+        text.starts_with("2 secrets, nothing needs a human"),
+        "{text}"
+    );
+    assert!(
+        said.contains("not valid") && said.contains("nonsense"),
+        "{said}"
+    );
+    assert_eq!(world.command(&["health"]).await.0, Some(0));
+
+    world.set("journal.path", "another/journal");
+    let (_, _, said) = world.command_and_stderr(&["status"]).await;
+    assert!(said.contains("belongs to another configuration"), "{said}");
+    assert!(said.contains("secret/another/journal at http://"), "{said}");
+    let (code, _, said) = world.command_and_stderr(&["health"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("belongs to another configuration"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_and_check_name_what_differs() {
+    let mut world = listening_world(3).await;
+    world.set("defaults.schedule", "0 0 1 1 *");
+    let daemon = world.start("e2e");
+    ready(&world).await;
+    let secrets = world.config["secret"].as_array_mut().expect("the secrets");
+    secrets.remove(0);
+    let table = secrets[0].as_table_mut().expect("a table");
+    table.insert("grace".into(), "3s".into());
+    let table = secrets[1].as_table_mut().expect("a table");
+    table.insert("name".into(), "renamed".into());
+    table.insert("renamed_from".into(), "dynatrace/s2".into());
+    let added = toml::toml! { path = "dynatrace/s0" name = "added" };
+    secrets.push(added.into());
+    world.save();
+    let differs =
+        "added added; removed dynatrace/s0; renamed dynatrace/s2 to renamed; changed dynatrace/s1";
+    let (_, text) = world.command(&["check"]).await;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert!(words.join(" ").contains(differs), "{text}");
+    daemon.signal("-HUP");
+    until("the reload", async || daemon.events("config_reloaded") == 1).await;
+    let lines = daemon.lines();
+    let line = lines.iter().find(|line| line["event"] == "config_reloaded");
+    let message = line.expect("the line")["message"]
+        .as_str()
+        .unwrap_or_default();
+    assert_eq!(message, format!("3 secrets; {differs}"));
+    let (_, text) = world.command(&["check"]).await;
+    assert!(!text.contains("send SIGHUP"), "{text}");
 }

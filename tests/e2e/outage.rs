@@ -75,7 +75,7 @@ async fn p3_an_outage_of_vault_lengthens_a_running_grace_by_its_length() {
 }
 
 #[tokio::test]
-async fn p3_vault_was_down_before_the_start_nobody_knows_since_when_and_graces_begin_anew() {
+async fn p3_vault_was_down_before_the_start_nobody_knows_since_when_and_graces_begin_again() {
     let (world, former, due) = running().await;
     world.site.vault.seal().await;
     let daemon = world.start("a");

@@ -323,7 +323,7 @@ async fn clients_that_cannot_be_built_are_a_bad_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_that_logs_in_anew_gives_the_former_login_back() {
+async fn a_reload_that_logs_in_again_gives_the_former_login_back() {
     let mut world = World::new(1).await;
     let root = &world.root;
     root.enable_approle().await;
@@ -365,4 +365,32 @@ async fn a_reload_that_logs_in_anew_gives_the_former_login_back() {
     daemon.signal("-TERM");
     assert_eq!(daemon.exit_code(), Some(0));
     assert_eq!(all(&world).await, before, "all are given back");
+}
+
+#[tokio::test]
+async fn k14_a_token_file_that_is_not_there_yet_is_waited_for() {
+    let world = World::new(1).await;
+    let file = world.folder.path().join("vault-token");
+    let token = std::fs::read_to_string(&file).expect("the token");
+    std::fs::remove_file(&file).expect("it is gone");
+    let daemon = world.start("e2e");
+    until("it to be waited for", async || {
+        let lines = daemon.lines();
+        lines.iter().any(|line| {
+            let message = line["message"].as_str().unwrap_or_default();
+            line["level"] == "WARN"
+                && message.contains("vault-token")
+                && message.contains("waited for")
+        })
+    })
+    .await;
+    std::fs::write(&file, token).expect("the token");
+    until("the start", async || daemon.events("secret_adopted") == 1).await;
+    // A reload with a file that is not there is refused: what runs continues.
+    std::fs::remove_file(&file).expect("it is gone");
+    daemon.signal("-HUP");
+    until("the refusal", async || {
+        daemon.events("config_rejected") == 1
+    })
+    .await;
 }

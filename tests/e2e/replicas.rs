@@ -6,7 +6,7 @@ use std::time::Duration;
 use simulator::{Action, Answer, Operation, Rule};
 
 use crate::gate::gate;
-use crate::world::{World, until};
+use crate::world::{Daemon, World, until};
 
 /// Several secrets that rotate every two seconds.
 async fn busy() -> World {
@@ -64,6 +64,41 @@ async fn p6_three_daemons_do_each_due_rotation_once_and_say_nothing_of_lost_clai
     let loud = |line: &serde_json::Value| line["level"] == "WARN" || line["level"] == "ERROR";
     let loud: Vec<_> = world.lines().into_iter().filter(loud).collect();
     assert!(loud.is_empty(), "P8: a lost claim is no warning: {loud:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k15_two_daemons_with_one_name_say_so_and_take_nothing_from_each_other() {
+    let mut world = busy().await;
+    let first = world.start_with("a", &[("DTROTATE_INSTANCE", "same")]);
+    until("the first rotation", async || {
+        first.events("rotation_succeeded") > 0
+    })
+    .await;
+    let second = world.start_with("b", &[("DTROTATE_INSTANCE", "same")]);
+    let daemons = [&first, &second];
+    until("both to say so", async || {
+        world.assert_valid().await;
+        let says = |daemon: &&Daemon| daemon.events("instance_name_conflict") > 0;
+        daemons.iter().all(says)
+    })
+    .await;
+    let recovered: usize = daemons
+        .iter()
+        .map(|one| one.events("rotation_recovered"))
+        .sum();
+    // What the first one held when the second one began looked like a predecessor's.
+    assert!(recovered <= world.secrets.len(), "{recovered}");
+    drop(first);
+    until("the end of it", async || {
+        let lines = second.lines();
+        lines
+            .iter()
+            .any(|line| line["event"] == "instance_name_conflict" && line["level"] == "INFO")
+    })
+    .await;
+    drop(second);
+    assert_rests(&mut world).await;
+    assert_once(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! Vault deletes what is written by itself (`delete_version_after`): journal documents must not vanish unnoticed.
+//! Vault automatically deletes what is written (`delete_version_after`): journal documents must not vanish unnoticed.
 
 use reqwest::Method;
 use serde_json::{Value, json};

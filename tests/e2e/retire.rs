@@ -1,4 +1,4 @@
-//! Usage-aware retirement: a former token that a consumer still uses is held until it is quiet, and not for ever.
+//! Usage-aware retirement: a former token that a consumer still uses is held until it is quiet, and not indefinitely.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Everything that can be wrong with one secret or one service: one ERROR that says where and what to do, everything stays as it was, the
-//! other secrets go on, it heals by itself when the cause is gone, and the end is told.
+//! other secrets go on, it heals when the cause is gone, and the end is told.
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use serde_json::{Value, json};

@@ -132,7 +132,7 @@ async fn tokens(root: &Api, mount: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn approle_logs_in_renews_logs_in_anew_after_a_revocation_and_out_at_the_end() {
+async fn approle_logs_in_renews_logs_in_again_after_a_revocation_and_out_at_the_end() {
     let bao = OpenBao::dev().await;
     let root = bao.root();
     let folder = tempfile::tempdir().expect("a folder");

@@ -21,6 +21,12 @@ async fn prepared() -> (OpenBao, Api, Api) {
         .await;
     root.put("secret", "dynatrace/master", json!({"token": "m"}))
         .await;
+    root.put(
+        "secret",
+        "dynatrace/oauth-client",
+        json!({"client_id": "c", "client_secret": "s"}),
+    )
+    .await;
     root.put("secret", "other/app", json!({"password": "p"}))
         .await;
     let token = root.periodic_token(&["dtrotate"], "60s").await;
@@ -42,6 +48,7 @@ async fn allows_what_a_rotation_does() {
     let (_bao, root, daemon) = prepared().await;
 
     assert!(daemon.get("secret/data/dynatrace/master").await);
+    assert!(daemon.get("secret/data/dynatrace/oauth-client").await);
     for path in ["dynatrace/app", "dynatrace/team/app"] {
         let old = daemon.secret("secret", path).await.expect("the secret");
         let stored = daemon
@@ -193,13 +200,10 @@ async fn refuses_everything_else() {
         let value_before = root.secret_version("secret", path, 1).await;
         assert!(value_before.is_some(), "{path} lost a version");
     }
-    assert_refused(
-        &daemon,
-        "POST",
-        "secret/data/dynatrace/master",
-        value.clone(),
-    )
-    .await;
+    for path in ["dynatrace/master", "dynatrace/oauth-client"] {
+        let path = format!("secret/data/{path}");
+        assert_refused(&daemon, "POST", &path, value.clone()).await;
+    }
     assert_refused(
         &daemon,
         "GET",

@@ -312,7 +312,7 @@ listen = ""
         Daemon { child, log, begins }
     }
 
-    /// A command, on a thread of its own so that the stand-in goes on. Its exit status and its results.
+    /// A command, on a thread of its own so that the stand-in continues. Its exit status and its results.
     pub async fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let (code, results, _) = self.command_and_stderr(arguments).await;
         (code, results)
@@ -422,7 +422,7 @@ impl Daemon {
         let _ = self.child.wait();
     }
 
-    /// It ended by itself.
+    /// It ended without a signal.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }

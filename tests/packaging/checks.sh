@@ -32,14 +32,14 @@ within() {
 # The opposite, for `check` and `within`.
 not() { ! "$@"; }
 
-# tried NAME: runs a block of docs/operations.md as it stands.
+# tried NAME: runs a block of README.md or docs/ as it is printed.
 tried() {
     local block
     block="$(awk -v mark="<!-- tried: $1 -->" '
         { line = $0; sub(/^ +/, "", line) }
         line == mark { found = 1; next }
         found && line ~ /^```/ { if (inside) exit; inside = 1; next }
-        inside { print line }' /repo/docs/operations.md)"
+        inside { print line }' /repo/README.md /repo/docs/*.md)"
     test -n "$block" && bash -euo pipefail -x -c "$block"
 }
 

@@ -56,6 +56,15 @@ contents() {
 check "it holds the program and the certificates, no shell" \
     test "$(contents)" = $'./etc/ssl/certs/ca-certificates.crt\n./usr/bin/dtrotate'
 
+# ---- As README.md installs it from a file of a release ----
+from_a_release() (
+    mkdir /run/release && cd /run/release || exit 1
+    ln --symbolic "$(command -v podman)" /usr/local/bin/docker
+    buildah push --quiet "$image" "docker-archive:dtrotate-0.0.0-image-amd64.tar:dtrotate:release" && tried install-image &&
+        podman image exists dtrotate:release
+)
+check "README.md: the container" from_a_release
+
 # ---- The world ----
 mkdir "$world"
 cd "$world" || exit 1

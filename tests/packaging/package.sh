@@ -32,6 +32,8 @@ if [[ "${1:-}" == broken ]]; then
     cd /run/0 || exit 1
 fi
 check "docs/operations.md: the package" tried package
+in_the_folder_of_the_file() (cd target/deb && tried install-package)
+check "README.md: the package" in_the_folder_of_the_file
 cd /repo || exit 1
 check "it is installed" test "$(installed)" = installed
 check "it starts nothing" not active

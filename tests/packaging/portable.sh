@@ -18,6 +18,8 @@ check "the program has glibc $linked in it, this system has glibc $here" test -n
 for module in mdns4_minimal mdns4 resolve myhostname; do
     check "libnss_$module is installed" compgen -G "/usr/lib/*/libnss_$module.so.2"
 done
+check "README.md: the binary" bash -c 'source /repo/tests/packaging/checks.sh && cd /repo/target/dist && tried install-binary'
+check "it is this program" cmp "$program" /usr/local/bin/dtrotate
 ((failures == 0)) || finish
 
 unset BAO_TOKEN BAO_ADDR

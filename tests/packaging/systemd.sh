@@ -77,7 +77,7 @@ configure "$busy"
 systemctl reload "$unit"
 check "it rotates" within 20 told EVENT=rotation_succeeded
 check "docs/operations.md: asking the journal" tried journal
-check "docs/operations.md: the upgrade" as_a_person tried upgrade
+check "docs/upgrade.md: the upgrade" as_a_person tried upgrade
 
 # ---- The log ----
 fields_of() { journal EVENT="$1" | head -n 1 | jq --exit-status "$2"; }
@@ -176,6 +176,14 @@ systemctl daemon-reload
 configure "$quiet"
 check "with the list of allowed networks it starts" systemctl start "$unit"
 check "and exposes less" systemd-analyze security --threshold=10 --no-pager "$unit"
+
+# ---- Passes by a timer ----
+check "stopped for passes" systemctl stop "$unit"
+check "docs/operations.md: the timer" as_a_person tried timer
+check "a pass of the unit ends well" systemctl start dtrotate-once.service
+passed() { [[ -n "$(journalctl --unit dtrotate-once.service EVENT=pass_completed --output json)" ]]; }
+check "and says what it did" within 10 passed
+check "the timer waits for the next one" systemctl is-active --quiet dtrotate-once.timer
 
 # ---- P5 ----
 no_value_shown() {

@@ -194,6 +194,7 @@ fn accept_rollback(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Change {
     let mut record = cx.draft();
     let current = Current::new(info, version, &record.epoch);
     let former = transition::make_current(cx, &mut record, current);
+    transition::note_revert(&mut record, &info.id, version, cx.now);
     // A claim to clean up ends with this; a rotation continues with the value as it is now.
     record.claim = record.claim.filter(Claim::is_rotation);
     let mut message = format!(

@@ -206,7 +206,9 @@ fn is_stuck_by_its_value(record: &Record) -> bool {
 
 /// Why the value in Vault does not work, as a sentence; none = it works, or that is not known.
 fn invalid_reason(cx: &Context<'_>, state: &SecretState) -> Option<String> {
-    if let SecretState::Blocked(Reason::TokenUnknown | Reason::TokenDisabled, message) = state {
+    if let SecretState::Blocked(reason, message) = state
+        && reason.locks_consumers_out()
+    {
         return Some(message.clone());
     }
     if let SecretState::Revoked(info) = state {

@@ -7,7 +7,7 @@ use super::world::{Budget, EARLY, Late, Setting, World, due, id_of};
 
 /// What is wrong in this state.
 pub fn violation(scenario: &Scenario, world: &World) -> Option<String> {
-    // A person who puts a token back in the moment of its disable comes too late for any check: it must be enabled again at once.
+    // A person who puts a token back in the moment of its disable acts after the last check: it must be enabled again at once.
     let unavoidable = scenario.at_rest && world.broken == Some(EARLY);
     if let Some(broken) = world.broken.filter(|_| !unavoidable) {
         return Some(broken.into());

@@ -188,6 +188,7 @@ pub fn request(goal: Goal) -> RunRequest {
             user: None,
             instance: "i".into(),
             boot: "b".into(),
+            began: at(0),
             is_daemon: true,
         },
         id: "run".into(),

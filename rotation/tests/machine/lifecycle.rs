@@ -487,3 +487,24 @@ fn p6_an_interrupted_rotation_by_command_serves_what_was_due_before_it() {
     let ended = world.run_at(1, request(by_schedule(-10)));
     assert_eq!(ended.mints(), 0);
 }
+
+/// Two daemons with one name do not take each other's work: a claim that is newer than this process is not a predecessor's.
+#[test]
+fn k15_only_a_claim_from_before_this_process_began_is_a_predecessors() {
+    let run = |since: i64| {
+        let mut before = record();
+        let mut claim = abandoned_rotation(1, 1);
+        claim.since = at(since);
+        before.claim = Some(claim);
+        World::new(before).run_at(5, request(by_schedule(-1)))
+    };
+    let taken_over = run(-1);
+    assert!(taken_over.events().contains(&EventName::RotationRecovered));
+    let waits = run(1);
+    assert!(
+        matches!(waits.result, RunResult::ClaimedElsewhere { .. }),
+        "{:?}",
+        waits.result
+    );
+    assert_eq!(waits.mints(), 0);
+}

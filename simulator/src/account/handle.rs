@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::State;
 use super::oauth::Client;
 use super::settings::AccountSettings;
 use super::table::{Acceptance, PlatformToken, User};
@@ -17,6 +18,10 @@ use crate::dynatrace::history::{Actor, TokenChange};
 use crate::dynatrace::secret::{client_pair, platform_pair, uuid};
 use crate::fault::Rule;
 use crate::fault::handle::Fault;
+use crate::server::Site;
+
+/// What the user interface proposes.
+const LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// A platform token to be put into the account by hand.
 #[derive(Clone)]
@@ -77,6 +82,28 @@ impl PlatformSeed {
     }
 }
 
+impl State {
+    /// Puts a token in by hand.
+    fn put(&mut self, token: PlatformToken) -> Seeded {
+        let seeded = Seeded {
+            id: token.id.clone(),
+            value: token.value.clone(),
+        };
+        self.table.insert(token, Duration::ZERO, Actor::Hand);
+        seeded
+    }
+
+    fn copy(&mut self, old: &PlatformToken, name: String, expires: Timestamp) -> Seeded {
+        let owner = old.owner.clone();
+        self.put(PlatformToken {
+            scopes: old.scopes.clone(),
+            resources: old.resources.clone(),
+            tags: old.tags.clone(),
+            ..PlatformToken::new(platform_pair(), name, owner, expires)
+        })
+    }
+}
+
 /// The account of a running simulator. Cloning gives another handle of the same account.
 #[derive(Clone)]
 pub struct Account {
@@ -95,6 +122,10 @@ impl fmt::Debug for Account {
 impl Account {
     pub(crate) fn new(account: Arc<super::Account>, url: String) -> Account {
         Account { account, url }
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.account.site
     }
 
     pub fn uuid(&self) -> &str {
@@ -128,15 +159,24 @@ impl Account {
 
     fn seed_owner(&self, service: bool) -> String {
         let id = uuid();
+        let users = &mut lock(&self.account.state).table.users;
+        let kind = if service { "service-user" } else { "person" };
+        let name = format!("{kind}-{}", users.len() + 1);
         let user = User {
             service,
+            email: format!("{name}@account.invalid"),
+            name,
+            group: uuid(),
+            created: self.account.site.clock.now(),
             allowed: None,
         };
-        lock(&self.account.state)
-            .table
-            .users
-            .insert(id.clone(), user);
+        users.insert(id.clone(), user);
         id
+    }
+
+    /// Removes a user; what the user owns stays, and nothing new can be made for the user.
+    pub fn delete_user(&self, id: &str) {
+        lock(&self.account.state).table.users.remove(id);
     }
 
     /// What the policies of a user allow from now on; everything unless set.
@@ -154,10 +194,9 @@ impl Account {
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
             owner: owner.to_owned(),
         };
-        lock(&self.account.state)
-            .oauth
-            .clients
-            .insert(id.clone(), client);
+        let oauth = &mut lock(&self.account.state).oauth;
+        oauth.issued.push(value.clone());
+        oauth.clients.insert(id.clone(), client);
         Seeded { id, value }
     }
 
@@ -179,8 +218,7 @@ impl Account {
     /// Puts a platform token into the account; the environments know it at once.
     pub fn seed(&self, seed: PlatformSeed) -> Seeded {
         let mut state = lock(&self.account.state);
-        let life = SignedDuration::from_hours(90 * 24);
-        let expires = seed.expires.unwrap_or(self.account.site.clock.now() + life);
+        let expires = seed.expires.unwrap_or(self.account.site.clock.now() + LIFE);
         let token = PlatformToken {
             scopes: seed.scopes,
             resources: seed.resources,
@@ -188,12 +226,29 @@ impl Account {
             enabled: seed.enabled,
             ..PlatformToken::new(platform_pair(), seed.name, seed.owner, expires)
         };
-        let seeded = Seeded {
-            id: token.id.clone(),
-            value: token.value.clone(),
-        };
-        state.table.insert(token, Duration::ZERO, Actor::Hand);
-        seeded
+        state.put(token)
+    }
+
+    /// As "Duplicate" in the user interface: all properties are copied, the name is put behind "Duplicate of: ". None when
+    /// there is no such token.
+    pub fn duplicate(&self, id: &str) -> Option<Seeded> {
+        let mut state = lock(&self.account.state);
+        let old = state.table.get(id)?.clone();
+        let name = format!("Duplicate of: {}", old.name);
+        Some(state.copy(&old, name, old.expires))
+    }
+
+    /// As "Rotate" in the user interface: a new token with the same properties and 90 days to live, while the old one expires
+    /// after `overlap`. None when there is no such token.
+    pub fn rotate(&self, id: &str, overlap: SignedDuration) -> Option<Seeded> {
+        let mut state = lock(&self.account.state);
+        let old = state.table.get(id)?.clone();
+        let now = self.account.site.clock.now();
+        let new = state.copy(&old, old.name.clone(), now + LIFE);
+        state
+            .table
+            .set_expiry(id, now + overlap, Duration::ZERO, Actor::Hand);
+        Some(new)
     }
 
     /// All platform tokens, expired ones included, oldest first.
@@ -210,7 +265,7 @@ impl Account {
         let now = self.account.site.clock.now();
         let state = lock(&self.account.state);
         let token = state.table.by_value(value);
-        token.is_some_and(|token| token.acceptance(now) == Acceptance::Accepted)
+        token.is_some_and(|token| token.acceptance(now, now) == Acceptance::Accepted)
     }
 
     /// Takes effect at once. False when there is no such token; so for all that follow.
@@ -245,6 +300,11 @@ impl Account {
     /// Every secret of a platform token there ever was.
     pub fn issued(&self) -> Vec<String> {
         lock(&self.account.state).table.issued()
+    }
+
+    /// Every client secret and access token there ever was.
+    pub fn credentials(&self) -> Vec<String> {
+        lock(&self.account.state).oauth.issued.clone()
     }
 
     /// Puts a rule into force.

@@ -5,6 +5,7 @@
 pub mod handle;
 mod oauth;
 mod platform_tokens;
+mod service_users;
 pub mod settings;
 pub mod table;
 
@@ -31,6 +32,7 @@ pub(crate) struct State {
     pub(crate) settings: AccountSettings,
     pub(crate) oauth: OAuth,
     pub(crate) table: Table,
+    service_user_pages: service_users::Pages,
 }
 
 /// What a path asks for.
@@ -41,6 +43,8 @@ enum Route {
     Token(String),
     Status(String),
     Expiry(String),
+    ServiceUsers,
+    ServiceUser(String),
 }
 
 impl Account {
@@ -49,6 +53,7 @@ impl Account {
             settings: AccountSettings::default(),
             oauth: OAuth::default(),
             table: Table::new(site.clock.clone()),
+            service_user_pages: service_users::Pages::new(),
         };
         Account {
             uuid: uuid.to_owned(),
@@ -67,9 +72,19 @@ impl Account {
         }
         let rest = path.strip_prefix("/iam/v1/accounts/")?;
         let rest = rest.strip_prefix(&self.uuid)?;
-        let rest = rest.strip_prefix("/platform-tokens")?;
-        if rest.is_empty() {
-            return Some(Route::Tokens);
+        let (family, rest) = match rest.strip_prefix('/')?.split_once('/') {
+            Some((family, _)) => (family, &rest[1 + family.len()..]),
+            None => (&rest[1..], ""),
+        };
+        match (family, rest) {
+            ("platform-tokens", "") => return Some(Route::Tokens),
+            ("service-users", "") => return Some(Route::ServiceUsers),
+            ("platform-tokens", _) => {}
+            ("service-users", _) => {
+                let id = segment_decoded(rest.strip_prefix('/')?);
+                return (!id.is_empty() && !id.contains('/')).then_some(Route::ServiceUser(id));
+            }
+            _ => return None,
         }
         let mut segments = rest.strip_prefix('/')?.split('/').map(segment_decoded);
         let id = segments.next().filter(|id| !id.is_empty())?;
@@ -94,12 +109,27 @@ impl Account {
         if operation == Operation::IssueAccessToken {
             return oauth::issue(&mut state, &self.uuid, incoming, now);
         }
-        platform_tokens::answer(&mut state, &self.uuid, &route, incoming, now)
-            .unwrap_or_else(|refusal| refusal)
+        let answer = match route {
+            Route::ServiceUsers | Route::ServiceUser(_) => {
+                service_users::answer(&mut state, &route, incoming, now)
+            }
+            _ => platform_tokens::answer(&mut state, &self.uuid, &route, incoming, now),
+        };
+        answer.unwrap_or_else(|refusal| refusal)
     }
 }
 
 impl AccountSettings {
+    /// A last use as it is shown.
+    fn last_use(&self, at: Timestamp) -> Timestamp {
+        let step = i64::try_from(self.last_use_step.as_secs()).unwrap_or(0);
+        if step == 0 {
+            return at;
+        }
+        let seconds = at.as_second();
+        Timestamp::from_second(seconds - seconds.rem_euclid(step)).unwrap_or(at)
+    }
+
     /// An error of the account API, whose bodies are undocumented.
     fn error(&self, status: u16, message: &str) -> Reply {
         match self.error_body {
@@ -122,6 +152,7 @@ fn operation(method: &str, route: &Route) -> Option<Operation> {
         ("DELETE", Route::Token(_)) => Some(Operation::DeleteToken),
         ("PUT", Route::Status(_)) => Some(Operation::UpdateToken),
         ("PUT", Route::Expiry(_)) => Some(Operation::RedateToken),
+        ("GET", Route::ServiceUsers | Route::ServiceUser(_)) => Some(Operation::ReadServiceUsers),
         _ => None,
     }
 }
@@ -137,15 +168,18 @@ impl Service for Account {
             return call;
         };
         let tail = match &route {
-            Route::AccessToken | Route::Tokens => "",
-            Route::Token(_) => "/{id}",
-            Route::Status(_) => "/{id}/status",
-            Route::Expiry(_) => "/{id}/expiration-date",
+            Route::AccessToken => "",
+            Route::Tokens => "/platform-tokens",
+            Route::Token(_) => "/platform-tokens/{id}",
+            Route::Status(_) => "/platform-tokens/{id}/status",
+            Route::Expiry(_) => "/platform-tokens/{id}/expiration-date",
+            Route::ServiceUsers => "/service-users",
+            Route::ServiceUser(_) => "/service-users/{id}",
         };
         call.path = if route == Route::AccessToken {
             "/sso/oauth2/token".to_owned()
         } else {
-            format!("/iam/v1/accounts/{}/platform-tokens{tail}", self.uuid)
+            format!("/iam/v1/accounts/{}{tail}", self.uuid)
         };
         call.operation = operation(&incoming.method, &route);
         let state = lock(&self.state);
@@ -171,7 +205,8 @@ impl Service for Account {
                     serde_json::from_slice(&incoming.body).unwrap_or_default();
                 call.name = body["name"].as_str().map(str::to_owned);
             }
-            Route::Tokens | Route::AccessToken => {}
+            Route::ServiceUser(id) => call.subject = Some(id),
+            Route::Tokens | Route::AccessToken | Route::ServiceUsers => {}
         }
         call
     }

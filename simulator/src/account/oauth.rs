@@ -38,6 +38,8 @@ impl Session {
 pub(crate) struct OAuth {
     pub(crate) clients: HashMap<String, Client>,
     pub(crate) sessions: HashMap<String, Session>,
+    /// Every client secret and access token there ever was.
+    pub(crate) issued: Vec<String>,
 }
 
 impl OAuth {
@@ -47,8 +49,13 @@ impl OAuth {
     }
 
     pub(crate) fn live_session(&self, incoming: &Incoming, now: Timestamp) -> Option<&Session> {
-        self.session(incoming)
-            .filter(|session| session.expires > now)
+        self.live(incoming.bearer()?, now)
+    }
+
+    /// The session of an access token that has not expired.
+    pub(crate) fn live(&self, token: &str, now: Timestamp) -> Option<&Session> {
+        let session = self.sessions.get(token)?;
+        (session.expires > now).then_some(session)
     }
 }
 
@@ -109,6 +116,7 @@ pub(crate) fn issue(
         .oauth
         .sessions
         .retain(|_, session| session.expires > now);
+    state.oauth.issued.push(token.clone());
     state.oauth.sessions.insert(token, session);
     Reply::json(200, "application/json", &body)
 }

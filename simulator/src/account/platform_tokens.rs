@@ -1,6 +1,6 @@
 //! The five calls of the platform-token API: list, create, delete, status, expiration date. There is no read by id.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -36,11 +36,14 @@ pub(crate) fn answer(
         ("POST", Route::Tokens) => create(state, &session, incoming),
         ("PUT", Route::Status(id)) => {
             let form: StatusForm = read(&state.settings, incoming)?;
-            let lag = state.settings.disable_lag;
             existing(state, id)?;
-            state
-                .table
-                .set_enabled(id, form.status == Status::Active, lag, by);
+            let enabled = form.status == Status::Active;
+            let lag = if enabled {
+                state.settings.enable_lag
+            } else {
+                state.settings.disable_lag
+            };
+            state.table.set_enabled(id, enabled, lag, by);
             Ok(Reply::empty(204))
         }
         ("PUT", Route::Expiry(id)) => {
@@ -139,12 +142,12 @@ fn create(state: &mut State, session: &Session, incoming: &Incoming) -> Result<R
     if state.table.owned(&owner) >= limit {
         return Err(settings.error(400, "Token limit reached"));
     }
-    let name = incoming.twist.name(form.name);
+    let name = incoming.overrides.name(form.name);
     let token = PlatformToken {
         scopes: form.scope,
         resources: form.resource,
         tags: form.tags,
-        hidden: incoming.twist.hide,
+        hidden: incoming.overrides.hide,
         ..PlatformToken::new(platform_pair(), name, owner, form.expiration_date)
     };
     let reply = created(settings, &token);
@@ -219,11 +222,14 @@ impl Query {
 fn list(state: &State, account: &str, incoming: &Incoming, now: Timestamp) -> Result<Reply, Reply> {
     let settings = &state.settings;
     let query = Query::read(settings, incoming)?;
-    let matching: Vec<&PlatformToken> = state
+    let mut matching: Vec<&PlatformToken> = state
         .table
-        .iter()
+        .iter_at(now - SignedDuration::try_from(settings.list_lag).unwrap_or_default())
         .filter(|token| token.hidden.is_none() && query.selects(settings, token, now))
         .collect();
+    if settings.newest_first {
+        matching.reverse();
+    }
     let size = query
         .size
         .unwrap_or(settings.page_size)
@@ -232,18 +238,21 @@ fn list(state: &State, account: &str, incoming: &Incoming, now: Timestamp) -> Re
     let Some(pages_before) = page.checked_sub(settings.first_page) else {
         return Err(settings.error(400, "Invalid page"));
     };
-    let endless = incoming.twist.endless_pages;
+    let endless = incoming.overrides.endless_pages;
     let skipped = if endless {
         0
     } else {
         pages_before.saturating_mul(size)
     };
-    let results: Vec<Value> = matching
+    let mut results: Vec<Value> = matching
         .iter()
         .skip(skipped)
         .take(size)
         .map(|token| shown(settings, account, token))
         .collect();
+    if incoming.overrides.short_list {
+        results.truncate(results.len() / 2);
+    }
     // A listing that never ends announces more than it has.
     let more = if endless {
         skipped + size * (pages_before + 2)
@@ -271,7 +280,7 @@ fn shown(settings: &AccountSettings, account: &str, token: &PlatformToken) -> Va
         "expirationDate": written(token.expires),
         "userUuid": token.owner,
         "metadata": {
-            "lastUsedAt": token.last_used.map(written),
+            "lastUsedAt": token.last_used.map(|at| written(settings.last_use(at))),
             "lastClientIp": token.last_used_ip,
         },
     });

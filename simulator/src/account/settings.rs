@@ -19,18 +19,25 @@ pub struct AccountSettings {
     pub service_user_limit: usize,
     /// How long an access token lives.
     pub access_token_life: Duration,
-    /// The time until each change takes effect at the environments. Only that of a disable is documented: up to five minutes.
+    /// The time until each change takes effect at the environments. Only that of a disable is documented: up to five minutes,
+    /// which is the default.
     pub create_lag: Duration,
     pub disable_lag: Duration,
+    pub enable_lag: Duration,
     pub delete_lag: Duration,
     pub redate_lag: Duration,
+    /// Every other request to an environment meets a node that knows each change at once, while the others learn of it after the
+    /// time above.
+    pub nodes_disagree: bool,
+    /// How long a listing leaves out what was created and shows what was deleted; undocumented.
+    pub list_lag: Duration,
     /// Documented as 200; 201 in the test server of a Dynatrace tool.
     pub create_status: u16,
     /// Documented as 200; 204 in the test server of a Dynatrace tool.
     pub delete_status: u16,
     /// Answers every create with this status, as when an administrator forbids platform tokens. The status is undocumented.
     pub refuse_creation: Option<u16>,
-    /// The answer to a call about a token that does not exist (any more); undocumented, but an error.
+    /// The answer to a call about a token that does not exist (it may be deleted); undocumented, but an error.
     pub missing_status: u16,
     /// The answer of the single sign-on to a wrong client or secret: undocumented, 400 or 401.
     pub bad_client_status: u16,
@@ -51,8 +58,14 @@ pub struct AccountSettings {
     /// The size of a page unless asked for, and at most; undocumented.
     pub page_size: usize,
     pub max_page_size: usize,
-    /// Whether an unknown query parameter is refused instead of ignored; undocumented.
+    /// Whether the listing begins with the newest token, so that one created meanwhile moves all others; undocumented.
+    pub newest_first: bool,
+    /// Whether an unknown query parameter is refused instead of ignored; undocumented, but a tool of Dynatrace's sends some.
     pub refuse_unknown_parameters: bool,
+    /// The last use is shown in steps of this length, the instant rounded down; undocumented.
+    pub last_use_step: Duration,
+    /// Whether a call that is refused with 403 counts as a use; undocumented.
+    pub refused_call_is_use: bool,
     pub error_body: ErrorBody,
 }
 
@@ -63,9 +76,12 @@ impl Default for AccountSettings {
             service_user_limit: 100,
             access_token_life: Duration::from_secs(300),
             create_lag: Duration::ZERO,
-            disable_lag: Duration::ZERO,
+            disable_lag: Duration::from_secs(300),
+            enable_lag: Duration::ZERO,
             delete_lag: Duration::ZERO,
             redate_lag: Duration::ZERO,
+            nodes_disagree: false,
+            list_lag: Duration::ZERO,
             create_status: 200,
             delete_status: 200,
             refuse_creation: None,
@@ -80,7 +96,10 @@ impl Default for AccountSettings {
             first_page: 1,
             page_size: 50,
             max_page_size: 200,
-            refuse_unknown_parameters: true,
+            newest_first: false,
+            refuse_unknown_parameters: false,
+            last_use_step: Duration::ZERO,
+            refused_call_is_use: false,
             error_body: ErrorBody::Text,
         }
     }

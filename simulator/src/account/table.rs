@@ -12,20 +12,43 @@ use crate::dynatrace::history::{Actor, Change, TokenChange};
 use crate::fault::Visibility;
 
 /// Somebody who can own platform tokens.
-#[derive(Default)]
 pub(crate) struct User {
     pub(crate) service: bool,
+    pub(crate) name: String,
+    pub(crate) email: String,
+    pub(crate) group: String,
+    pub(crate) created: Timestamp,
     /// What policies allow; everything unless given.
     pub(crate) allowed: Option<Vec<String>>,
 }
 
-/// What the environments know of a token from an instant on.
-#[derive(Clone, Copy)]
+/// One fact of a token as the environments come to know it: each change has its own delay, so that a quick one does not carry
+/// a slow one along.
+#[derive(Clone)]
+struct Propagated<T>(Vec<(Timestamp, T)>);
+
+impl<T: Copy> Propagated<T> {
+    fn none() -> Propagated<T> {
+        Propagated(Vec::new())
+    }
+
+    fn arrives(&mut self, at: Timestamp, value: T) {
+        self.0.push((at, value));
+    }
+
+    /// The last change that has arrived.
+    fn at(&self, now: Timestamp) -> Option<T> {
+        let arrived = self.0.iter().rev().find(|(from, _)| *from <= now);
+        arrived.map(|(_, value)| *value)
+    }
+}
+
+/// What the environments know of a token.
+#[derive(Clone)]
 pub(crate) struct Effective {
-    from: Timestamp,
-    enabled: bool,
-    expires: Timestamp,
-    deleted: bool,
+    exists: Propagated<bool>,
+    enabled: Propagated<bool>,
+    expires: Propagated<Timestamp>,
 }
 
 /// How an environment takes a token.
@@ -53,8 +76,11 @@ pub struct PlatformToken {
     pub last_used: Option<Timestamp>,
     pub last_used_ip: Option<IpAddr>,
     pub(crate) deleted: bool,
+    /// When it came into being by a call, and when it was deleted: for a listing that lags behind.
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) deleted_at: Option<Timestamp>,
     pub(crate) hidden: Option<Visibility>,
-    pub(crate) effective: Vec<Effective>,
+    pub(crate) effective: Effective,
 }
 
 impl fmt::Debug for PlatformToken {
@@ -91,29 +117,47 @@ impl PlatformToken {
             last_used: None,
             last_used_ip: None,
             deleted: false,
+            created: None,
+            deleted_at: None,
             hidden: None,
-            effective: Vec::new(),
+            effective: Effective {
+                exists: Propagated::none(),
+                enabled: Propagated::none(),
+                expires: Propagated::none(),
+            },
         }
     }
 
-    pub(crate) fn acceptance(&self, now: Timestamp) -> Acceptance {
-        let effective = self.effective.iter().rev().find(|state| state.from <= now);
-        match effective {
-            _ if self.hidden == Some(Visibility::Everywhere) => Acceptance::Unknown,
-            None => Acceptance::Unknown,
-            Some(state) if state.deleted => Acceptance::Unknown,
-            Some(state) if !state.enabled || state.expires <= now => Acceptance::DisabledOrExpired,
-            Some(_) => Acceptance::Accepted,
+    /// By a node that knows the changes as they arrive until `known_until`, which is the present unless it is ahead of others.
+    pub(crate) fn acceptance(&self, now: Timestamp, known_until: Timestamp) -> Acceptance {
+        let known = &self.effective;
+        let gone = !known.exists.at(known_until).unwrap_or(false);
+        if gone || self.hidden == Some(Visibility::Everywhere) {
+            return Acceptance::Unknown;
+        }
+        let enabled = known.enabled.at(known_until).unwrap_or(self.enabled);
+        let expires = known.expires.at(known_until).unwrap_or(self.expires);
+        if enabled && expires > now {
+            Acceptance::Accepted
+        } else {
+            Acceptance::DisabledOrExpired
         }
     }
 
-    fn takes_effect(&mut self, from: Timestamp) {
-        self.effective.push(Effective {
-            from,
-            enabled: self.enabled,
-            expires: self.expires,
-            deleted: self.deleted,
-        });
+    /// The environments learn of this change at that instant.
+    fn arrives(&mut self, change: &Change, at: Timestamp) {
+        let known = &mut self.effective;
+        match change {
+            Change::Created => {
+                known.exists.arrives(at, true);
+                known.enabled.arrives(at, self.enabled);
+                known.expires.arrives(at, self.expires);
+            }
+            Change::Enabled | Change::Disabled => known.enabled.arrives(at, self.enabled),
+            Change::Redated => known.expires.arrives(at, self.expires),
+            Change::Deleted => known.exists.arrives(at, false),
+            Change::Renamed { .. } | Change::Rescoped | Change::Purged => {}
+        }
     }
 }
 
@@ -137,6 +181,14 @@ impl Table {
     /// What there is, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &PlatformToken> {
         self.tokens.iter().filter(|token| !token.deleted)
+    }
+
+    /// What a listing shows that lags behind: what there was at that instant, with the attributes of now.
+    pub(crate) fn iter_at(&self, at: Timestamp) -> impl Iterator<Item = &PlatformToken> {
+        self.tokens.iter().filter(move |token| {
+            token.created.is_none_or(|created| created <= at)
+                && token.deleted_at.is_none_or(|deleted| deleted > at)
+        })
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&PlatformToken> {
@@ -164,7 +216,8 @@ impl Table {
         self.iter().filter(|token| token.owner == owner).count()
     }
 
-    pub(crate) fn insert(&mut self, token: PlatformToken, lag: Duration, by: Actor) {
+    pub(crate) fn insert(&mut self, mut token: PlatformToken, lag: Duration, by: Actor) {
+        token.created = by.is_call().then(|| self.clock.now());
         self.tokens.push(token);
         let last = self.tokens.len() - 1;
         self.changed(last, lag, Change::Created, by);
@@ -199,7 +252,11 @@ impl Table {
     }
 
     pub(crate) fn delete(&mut self, id: &str, lag: Duration, by: Actor) -> bool {
-        self.change(id, lag, Change::Deleted, by, |token| token.deleted = true)
+        let now = self.clock.now();
+        self.change(id, lag, Change::Deleted, by, |token| {
+            token.deleted = true;
+            token.deleted_at = Some(now);
+        })
     }
 
     pub(crate) fn touch(&mut self, id: &str, ip: IpAddr, at: Timestamp) -> bool {
@@ -239,7 +296,7 @@ impl Table {
         let now = self.clock.now();
         let lag = SignedDuration::try_from(lag).unwrap_or_default();
         let token = &mut self.tokens[at];
-        token.takes_effect(now + lag);
+        token.arrives(&change, now + lag);
         self.history.push(TokenChange {
             sequence: self.clock.next_sequence(),
             at: now,

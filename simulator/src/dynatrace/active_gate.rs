@@ -2,6 +2,7 @@
 //! neither a change nor a look-up by value. Whether expired ones are purged is undocumented: here they stay.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use super::history::Actor;
 use super::route::{Api, Route, Target};
 use super::secret::uuid;
 use super::table::{ActiveGate, NewToken, Table, Token};
-use super::{Environment, needs, scopes, time, v2};
+use super::{Environment, needs, scopes, shown_active_gate_id, time, v2};
 use crate::calls::lock;
 use crate::clock::Clock;
 use crate::message::{Incoming, Reply};
@@ -26,6 +27,15 @@ pub(crate) struct ActiveGates {
     pub(crate) table: Table,
     /// Size and offset of the page behind each key.
     pages: HashMap<String, (usize, usize)>,
+    pub(crate) connected: Vec<Connected>,
+}
+
+/// An ActiveGate that has presented a token.
+pub(crate) struct Connected {
+    hostname: String,
+    token_id: String,
+    /// Whether the token was accepted when it was presented.
+    accepted: bool,
 }
 
 impl ActiveGates {
@@ -33,7 +43,66 @@ impl ActiveGates {
         ActiveGates {
             table: Table::new(clock),
             pages: HashMap::new(),
+            connected: Vec::new(),
         }
+    }
+
+    /// An ActiveGate starts and presents its token: whether that is accepted.
+    pub(crate) fn connect(
+        &mut self,
+        hostname: &str,
+        value: &str,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> bool {
+        let accepted = self.table.authenticates(value, now).is_some();
+        let token_id = shown_active_gate_id(value);
+        if accepted {
+            self.table.touch(&token_id, from, now);
+        }
+        self.connected.retain(|one| one.hostname != hostname);
+        self.connected.push(Connected {
+            hostname: hostname.to_owned(),
+            token_id,
+            accepted,
+        });
+        accepted
+    }
+
+    /// The ActiveGates that are connected, with the state of the token that each has read at its start.
+    pub(crate) fn list_connected(
+        &self,
+        environment: &Environment,
+        caller: &Token,
+        now: Timestamp,
+    ) -> Result<Reply, Reply> {
+        needs(caller, &[scopes::READ_ACTIVE_GATES], "Read ActiveGates")?;
+        let state = |one: &Connected| {
+            let token = self.table.get(&one.token_id);
+            let valid = token.is_some_and(|token| !token.expired(now));
+            if one.accepted && valid {
+                "VALID"
+            } else {
+                "INVALID"
+            }
+        };
+        let gates: Vec<Value> = self
+            .connected
+            .iter()
+            .enumerate()
+            .map(|(number, one)| {
+                json!({
+                    "id": format!("0x{number:08x}"),
+                    "hostname": one.hostname,
+                    "type": "ENVIRONMENT",
+                    "osType": "LINUX",
+                    "environments": [environment.id],
+                    "offlineSince": null,
+                    "activeGateTokens": [{ "id": one.token_id, "state": state(one) }],
+                })
+            })
+            .collect();
+        Ok(body::ok(&json!({ "activeGates": gates })))
     }
 
     pub(crate) fn answer(
@@ -107,20 +176,24 @@ impl ActiveGates {
         }
         let mut tokens: Vec<&Token> = self.table.iter().filter(|token| token.listed()).collect();
         tokens.sort_by_key(|token| std::cmp::Reverse(token.order));
-        let page: Vec<Value> = tokens
+        let mut page: Vec<Value> = tokens
             .iter()
             .skip(offset)
             .take(size)
             .map(|token| shown(environment, token, fleet))
             .collect();
-        let endless = incoming.twist.endless_pages;
+        let endless = incoming.overrides.endless_pages;
+        let short = incoming.overrides.short_list;
+        if short {
+            page.truncate(page.len() / 2);
+        }
         let seen = if endless { offset } else { offset + page.len() };
         let mut answer = json!({
             "totalCount": tokens.len(),
             "pageSize": size,
             "activeGateTokens": page,
         });
-        if endless || seen < tokens.len() {
+        if endless || (seen < tokens.len() && !short) {
             let key = uuid().replace('-', "");
             answer["nextPageKey"] = json!(key);
             self.pages.insert(key, (size, seen));
@@ -162,14 +235,14 @@ impl ActiveGates {
         let expires = expiry(&mut fields, now);
         fields.finish()?;
         let new = NewToken {
-            name: incoming.twist.name(name.unwrap_or_default()),
+            name: incoming.overrides.name(name.unwrap_or_default()),
             owner: caller.owner.clone(),
             scopes: Vec::new(),
             personal: false,
             enabled: true,
             created: now,
             expires,
-            hidden: incoming.twist.hide,
+            hidden: incoming.overrides.hide,
             active_gate: Some(ActiveGate { kind, seed }),
         };
         let token = self.table.create(new, Actor::Token(caller.id.clone()));

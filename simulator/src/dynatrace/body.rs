@@ -82,7 +82,7 @@ pub(crate) fn violated(violations: &[Violation]) -> Reply {
     )
 }
 
-/// A JSON object being read; everything wrong with it is collected and told at once by [`Fields::finish`].
+/// A JSON object being read; everything wrong with it is collected and reported at once by [`Fields::finish`].
 pub(crate) struct Fields {
     map: Map<String, Value>,
     violations: Vec<Violation>,
@@ -140,6 +140,17 @@ impl Fields {
         match self.map.get(key)? {
             Value::Bool(flag) => Some(*flag),
             _ => self.wrong(key, "must be a boolean"),
+        }
+    }
+
+    /// Takes the scopes out that are not creatable, without a word.
+    pub(crate) fn drop_unknown_scopes(&mut self, creatable: &[&str]) {
+        if let Some(Value::Array(list)) = self.map.get_mut("scopes") {
+            list.retain(|scope| {
+                scope
+                    .as_str()
+                    .is_some_and(|scope| creatable.contains(&scope))
+            });
         }
     }
 

@@ -8,7 +8,7 @@ use super::needs;
 use super::table::Token;
 use crate::message::{Incoming, Reply};
 
-/// The scope that lets a token tell of events.
+/// The scope for sending events.
 pub(crate) const SCOPE: &str = "events.ingest";
 
 const TYPES: [&str; 11] = [
@@ -45,13 +45,13 @@ const LIMITS: (usize, usize, usize) = (100, 100, 4096);
 pub struct TakenEvent {
     /// When it came, by the stand-in's clock.
     pub at: Timestamp,
-    /// The id of the token that told it.
+    /// The id of the token that sent it.
     pub by: String,
     /// All of it, as it was sent.
     pub body: Value,
 }
 
-/// What has been told, and what is made of the next one.
+/// The events that were taken, and how the next one is answered.
 #[derive(Default)]
 pub(crate) struct Events {
     pub(crate) taken: Vec<TakenEvent>,

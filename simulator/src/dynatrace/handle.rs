@@ -11,107 +11,15 @@ use jiff::Timestamp;
 use super::Environment;
 use super::events::TakenEvent;
 use super::history::{Actor, TokenChange};
-use super::scopes;
+use super::route::Kind;
 use super::secret::{id_of, uuid};
+use super::seed::Seed;
 use super::settings::EnvironmentSettings;
 use super::table::{ActiveGate, NewToken, TokenInfo};
 use crate::calls::{Call, Operation, lock};
 use crate::fault::Rule;
 use crate::fault::handle::Fault;
-
-/// A token to be put into the table by hand.
-#[derive(Clone)]
-pub struct Seed {
-    name: String,
-    scopes: Vec<String>,
-    owner: String,
-    expires: Option<Timestamp>,
-    created: Option<Timestamp>,
-    personal: bool,
-    enabled: bool,
-    legacy: bool,
-    value: Option<String>,
-}
-
-impl Seed {
-    /// An enabled token of `admin` with the scope `metrics.ingest`, created now, that never expires.
-    pub fn new(name: &str) -> Seed {
-        Seed {
-            name: name.to_owned(),
-            scopes: vec!["metrics.ingest".to_owned()],
-            owner: "admin".to_owned(),
-            expires: None,
-            created: None,
-            personal: false,
-            enabled: true,
-            legacy: false,
-            value: None,
-        }
-    }
-
-    /// A token that may manage tokens through both API generations.
-    pub fn management(name: &str) -> Seed {
-        Seed::new(name).scopes(&[scopes::READ, scopes::WRITE, scopes::MANAGE_V1])
-    }
-
-    /// A token that may manage the tokens of a cluster.
-    pub fn cluster_management(name: &str) -> Seed {
-        Seed::new(name).scopes(&[scopes::MANAGE_CLUSTER])
-    }
-
-    /// Any scopes, creatable or not.
-    #[must_use]
-    pub fn scopes(mut self, scopes: &[&str]) -> Seed {
-        self.scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
-        self
-    }
-
-    #[must_use]
-    pub fn owner(mut self, owner: &str) -> Seed {
-        self.owner = owner.to_owned();
-        self
-    }
-
-    /// May lie in the past.
-    #[must_use]
-    pub fn expires(mut self, at: Timestamp) -> Seed {
-        self.expires = Some(at);
-        self
-    }
-
-    #[must_use]
-    pub fn created(mut self, at: Timestamp) -> Seed {
-        self.created = Some(at);
-        self
-    }
-
-    /// A personal access token.
-    #[must_use]
-    pub fn personal(mut self) -> Seed {
-        self.personal = true;
-        self
-    }
-
-    #[must_use]
-    pub fn disabled(mut self) -> Seed {
-        self.enabled = false;
-        self
-    }
-
-    /// With a UUID and an opaque secret, as tokens from former times have.
-    #[must_use]
-    pub fn legacy(mut self) -> Seed {
-        self.legacy = true;
-        self
-    }
-
-    /// With this secret instead of a drawn one; a dotted one brings its id.
-    #[must_use]
-    pub fn value(mut self, value: &str) -> Seed {
-        self.value = Some(value.to_owned());
-        self
-    }
-}
+use crate::server::Site;
 
 /// A seeded token. `Debug` leaves the value out.
 #[derive(Clone, PartialEq, Eq)]
@@ -134,6 +42,7 @@ impl fmt::Debug for Seeded {
 pub struct Dynatrace {
     environment: Arc<Environment>,
     url: String,
+    apps_url: Option<String>,
 }
 
 impl fmt::Debug for Dynatrace {
@@ -145,13 +54,35 @@ impl fmt::Debug for Dynatrace {
 }
 
 impl Dynatrace {
-    pub(crate) fn new(environment: Arc<Environment>, url: String) -> Dynatrace {
-        Dynatrace { environment, url }
+    pub(crate) fn new(
+        environment: Arc<Environment>,
+        url: String,
+        apps_url: Option<String>,
+    ) -> Dynatrace {
+        Dynatrace {
+            environment,
+            url,
+            apps_url,
+        }
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.environment.site
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.environment.kind == Kind::Cluster
     }
 
     /// The base URL, without `/api`, without a trailing slash.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The origin of the apps, where platform tokens are used; none without an account. Nothing of the classic APIs is there,
+    /// and nothing of this one at [`Dynatrace::url`].
+    pub fn apps_url(&self) -> Option<&str> {
+        self.apps_url.as_deref()
     }
 
     /// Puts a token into the table.
@@ -228,6 +159,13 @@ impl Dynatrace {
         lock(&self.environment.active_gates).table.touch(id, ip, at)
     }
 
+    /// An ActiveGate on this host starts and presents its token: whether that is accepted. It is listed as connected from now
+    /// on.
+    pub fn connect_active_gate(&self, hostname: &str, value: &str, from: IpAddr) -> bool {
+        let now = self.environment.site.clock.now();
+        lock(&self.environment.active_gates).connect(hostname, value, from, now)
+    }
+
     pub fn delete_active_gate(&self, id: &str) -> bool {
         lock(&self.environment.active_gates)
             .table
@@ -275,12 +213,10 @@ impl Dynatrace {
         table.info_by_value(value)
     }
 
-    /// Whether a call with this secret would be authenticated now. It does not count as a use.
+    /// Whether a call with this secret, or an ActiveGate with this token, would be authenticated now. It does not count as a
+    /// use.
     pub fn is_valid(&self, value: &str) -> bool {
-        let now = self.environment.site.clock.now();
-        lock(&self.environment.table)
-            .authenticates(value, now)
-            .is_some()
+        self.environment.accepts(value)
     }
 
     /// False when there is no such token; so for all that follow.
@@ -320,9 +256,11 @@ impl Dynatrace {
         lock(&self.environment.table).history().to_vec()
     }
 
-    /// Every secret there ever was, so that a test can look for it where it must not be.
+    /// Every secret of an API token or an ActiveGate token there ever was, so that a test can look for it where it must not be.
     pub fn issued(&self) -> Vec<String> {
-        lock(&self.environment.table).issued().to_vec()
+        let mut issued = lock(&self.environment.table).issued().to_vec();
+        issued.extend_from_slice(lock(&self.environment.active_gates).table.issued());
+        issued
     }
 
     /// The events that were taken, in order.

@@ -19,6 +19,13 @@ pub enum Actor {
     System,
 }
 
+impl Actor {
+    /// Whether a call did it, rather than the test or Dynatrace itself.
+    pub fn is_call(&self) -> bool {
+        matches!(self, Actor::Token(_) | Actor::Client(_))
+    }
+}
+
 /// What happened to a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

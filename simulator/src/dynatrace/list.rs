@@ -32,7 +32,7 @@ const ALL_FIELDS: [&str; 12] = [
 const PAGE_SIZES: std::ops::RangeInclusive<usize> = 100..=10_000;
 const DEFAULT_PAGE_SIZE: usize = 200;
 
-/// Where each `nextPageKey` goes on. A page is cut from the list as it is when it is asked for, so tokens created or
+/// The query and offset behind each `nextPageKey`. A page is cut from the list as it is when it is asked for, so tokens created or
 /// deleted between two pages shift what follows.
 pub(crate) type Pages = HashMap<String, (Query, usize)>;
 
@@ -85,20 +85,29 @@ pub(crate) fn answer(
         None => (Query::read(&pairs, environment.site.clock.now())?, 0),
     };
     let matching = query.matching(table);
-    let page: Vec<Value> = matching
+    let mut page: Vec<Value> = matching
         .iter()
         .skip(offset)
         .take(query.page_size)
         .map(|token| shown(environment, token, &query.fields))
         .collect();
+    let short = incoming.overrides.short_list;
+    if short {
+        page.truncate(page.len() / 2);
+    }
+    let page_length = page.len();
     let mut answer = json!({
         "totalCount": matching.len(),
         "pageSize": query.page_size,
         "apiTokens": page,
     });
-    let endless = incoming.twist.endless_pages;
-    let seen = if endless { offset } else { offset + page.len() };
-    if endless || seen < matching.len() {
+    let endless = incoming.overrides.endless_pages;
+    let seen = if endless {
+        offset
+    } else {
+        offset + page_length
+    };
+    if endless || (seen < matching.len() && !short) {
         let key = uuid().replace('-', "");
         answer["nextPageKey"] = Value::String(key.clone());
         lock(&environment.pages).insert(key, (query, seen));
@@ -204,7 +213,7 @@ impl Query {
                 .is_none_or(|to| token.last_used.is_some_and(|at| at <= to))
     }
 
-    /// Ascending; a token that never expires stands after all that do.
+    /// Ascending; a token that never expires comes after all that do.
     fn order(&self, one: &Token, other: &Token) -> Ordering {
         let far = Timestamp::MAX;
         match self.sort {

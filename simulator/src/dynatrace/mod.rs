@@ -10,9 +10,11 @@ pub mod handle;
 pub mod history;
 mod list;
 mod platform;
+mod probes;
 pub(crate) mod route;
 pub mod scopes;
 pub(crate) mod secret;
+pub mod seed;
 pub mod settings;
 pub mod table;
 pub(crate) mod time;
@@ -33,7 +35,7 @@ use active_gate::ActiveGates;
 use events::Events;
 use list::Pages;
 use route::{Api, Kind, Route, Target};
-use settings::EnvironmentSettings;
+use settings::{Call as ClassicCall, EnvironmentSettings};
 use table::{Table, Token};
 
 /// One environment: a table of tokens behind a base path.
@@ -85,12 +87,31 @@ impl Environment {
         lock(&self.table).legacy = legacy;
     }
 
-    fn target(&self, path: &str) -> Option<Target> {
-        let target = Target::read(path.strip_prefix(&self.prefix)?, self.kind)?;
+    /// Whether there is an origin of apps, where the paths below `/platform` are.
+    pub(crate) fn has_apps(&self) -> bool {
+        self.kind == Kind::Platform
+    }
+
+    /// The apps of an environment have an origin for themselves.
+    fn prefix_at(&self, incoming: &Incoming) -> &str {
+        if incoming.apps { "" } else { &self.prefix }
+    }
+
+    fn target(&self, incoming: &Incoming) -> Option<Target> {
+        let path = incoming.path.strip_prefix(self.prefix_at(incoming))?;
+        let target = Target::read(path, self.kind, incoming.apps)?;
         let gone = target.active_gate()
             && target.api == Api::V2
             && !lock(&self.settings).classic_active_gates;
         (!gone).then_some(target)
+    }
+
+    /// Whether an API token or an ActiveGate token with this value is accepted now.
+    pub(crate) fn accepts(&self, value: &str) -> bool {
+        let now = self.site.clock.now();
+        let api = lock(&self.table).authenticates(value, now).is_some();
+        let gates = || lock(&self.active_gates);
+        api || gates().table.authenticates(value, now).is_some()
     }
 
     fn creatable(&self) -> &'static [&'static str] {
@@ -110,19 +131,26 @@ impl Environment {
         }
     }
 
-    fn may_create(&self) -> Result<(), Reply> {
-        if lock(&self.settings).creation_closed {
-            let message = "Creation of new tokens is now only available in Account Management.";
-            return Err(body::error(400, message));
+    /// Refuses what the retirement of classic tokens has closed.
+    fn open_for(&self, call: ClassicCall) -> Result<(), Reply> {
+        let settings = lock(&self.settings);
+        if !settings.closes(call) {
+            return Ok(());
         }
-        Ok(())
+        let message = if call == ClassicCall::Create {
+            "Creation of new tokens is now only available in Account Management."
+        } else {
+            "API tokens are not available in this environment."
+        };
+        Err(body::error(settings.closed_status, message))
     }
 
-    fn may_list(&self) -> Result<(), Reply> {
-        if lock(&self.settings).listing_closed {
-            return Err(body::error(400, "Listing of tokens is not available."));
+    /// The scopes of a create.
+    fn creatable_scopes(&self, fields: &mut body::Fields) -> Option<Vec<String>> {
+        if lock(&self.settings).drops_unknown_scopes {
+            fields.drop_unknown_scopes(self.creatable());
         }
-        Ok(())
+        fields.scopes(self.creatable())
     }
 
     /// An instant as text, sometimes with and sometimes without milliseconds.
@@ -140,7 +168,11 @@ impl Environment {
     }
 
     fn handle(&self, incoming: &Incoming) -> Reply {
-        let Some(target) = self.target(&incoming.path) else {
+        if incoming.apps && incoming.path.starts_with("/sso/") {
+            // Measured: who posts client credentials to the tenant instead of the single sign-on is sent elsewhere.
+            return Reply::empty(301).with_header("location", "/platform/oauth2/authorization");
+        }
+        let Some(target) = self.target(incoming) else {
             return body::error(404, "HTTP 404 Not Found");
         };
         if target.operation(&incoming.method).is_none() {
@@ -149,15 +181,17 @@ impl Environment {
         let mut table = lock(&self.table);
         table.purge();
         let now = self.site.clock.now();
-        let caller = if target.bearer {
-            platform::authenticated(self, incoming, now)
-        } else {
-            authenticated(&mut table, incoming, now)
+        let platform = platform::credential(&target, incoming);
+        let caller = match platform {
+            Some(value) => platform::authenticated(self, value, now),
+            None if target.bearer => Err(body::error(401, "Token Authentication failed")),
+            None => authenticated(&mut table, incoming, now),
         };
         let answer = caller.and_then(|caller| match (&target.route, target.api) {
             (Route::Events, _) => lock(&self.events).answer(&caller, incoming, now),
-            (Route::EnvironmentInfo | Route::EffectivePermissions, _) => {
-                platform::answer(self, &caller, &target.route, incoming)
+            (Route::Probe(probe), _) => probes::answer(self, &caller, *probe, incoming),
+            (Route::ConnectedActiveGates, _) => {
+                lock(&self.active_gates).list_connected(self, &caller, now)
             }
             _ if target.active_gate() => {
                 lock(&self.active_gates).answer(self, &caller, &target, incoming)
@@ -165,7 +199,11 @@ impl Environment {
             (_, Api::V1) => v1::answer(self, &mut table, &caller, &target.route, incoming),
             _ => v2::answer(self, &mut table, &caller, &target, incoming),
         });
-        answer.unwrap_or_else(|refusal| refusal)
+        let reply = answer.unwrap_or_else(|refusal| refusal);
+        if let Some(value) = platform {
+            platform::note_use(self, value, &reply, incoming.peer, now);
+        }
+        reply
     }
 }
 
@@ -227,17 +265,16 @@ impl Service for Environment {
 
     fn describe(&self, incoming: &Incoming) -> Call {
         let mut call = crate::server::call(&self.site.clock, incoming, "unknown".to_owned());
-        let Some(target) = self.target(&incoming.path) else {
+        let Some(target) = self.target(incoming) else {
             return call;
         };
-        call.path = format!("{}{}", self.prefix, target.template);
+        call.path = format!("{}{}", self.prefix_at(incoming), target.template);
         call.v1 = target.api == Api::V1;
         call.operation = target.operation(&incoming.method);
         let table = lock(&self.table);
-        call.credential = if target.bearer {
-            incoming.bearer().and_then(secret::id_of).map(str::to_owned)
-        } else {
-            credential(incoming).and_then(|value| shown_id(&table, value))
+        call.credential = match platform::credential(&target, incoming) {
+            Some(value) => secret::id_of(value).map(str::to_owned),
+            None => credential(incoming).and_then(|value| shown_id(&table, value)),
         };
         match &target.route {
             Route::Token(segment) => {
@@ -278,7 +315,7 @@ impl Service for Environment {
     }
 
     fn answer_as(&self, incoming: &Incoming, token_id: &str) -> Option<Reply> {
-        let target = self.target(&incoming.path)?;
+        let target = self.target(incoming)?;
         let table = lock(&self.table);
         let active_gates = lock(&self.active_gates);
         let read = |token: &Token| match target.api {

@@ -1,42 +1,55 @@
-//! Platform tokens at an environment: whether one is accepted, and the two calls by which it can prove itself.
+//! Platform tokens at an environment: whether one is accepted, by whom a call is made then, and what counts as a use.
+
+use std::net::IpAddr;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
-use super::body::{self, Fields, Violation};
-use super::route::Route;
+use super::Environment;
+use super::body;
+use super::route::Target;
+use super::scopes;
 use super::table::Token;
-use super::{Environment, needs, scopes};
 use crate::account::table::Acceptance;
 use crate::calls::lock;
 use crate::message::{Incoming, Reply};
 
-/// Permissions in one question.
-const MOST: usize = 100;
+/// What a call presents that is for the platform: any Bearer at the origin of the apps; at the classic origin a platform token
+/// with the scheme of API tokens, as Dynatrace's operator sends it, but not to the APIs of classic tokens.
+pub(crate) fn credential<'a>(target: &Target, incoming: &'a Incoming) -> Option<&'a str> {
+    if target.bearer {
+        return incoming.bearer();
+    }
+    let value = super::credential(incoming)?;
+    (value.starts_with("dt0s16.") && !target.classic_tokens()).then_some(value)
+}
 
-/// The platform token that makes this call, noted as used now, or the client of an access token. 401 for a value that does
-/// not exist, 403 for a platform token that is disabled, expired or not for this environment.
+/// The platform token that makes this call, or the client of an access token. 401 for a value that does not exist, 403 for a
+/// platform token that is disabled, expired or not for this environment.
 pub(crate) fn authenticated(
     environment: &Environment,
-    incoming: &Incoming,
+    value: &str,
     now: Timestamp,
 ) -> Result<Token, Reply> {
     let unknown = || body::error(401, "Token Authentication failed");
     let account = environment.account.as_ref().ok_or_else(unknown)?;
-    let mut state = lock(&account.state);
-    if let Some(session) = state.oauth.live_session(incoming, now) {
+    let state = lock(&account.state);
+    if let Some(session) = state.oauth.live(value, now) {
         let (client, owner) = (session.client.clone(), session.owner.clone());
         return Ok(caller(client, owner, session.scopes.clone(), now));
     }
-    let value = incoming.bearer().ok_or_else(unknown)?;
-    let token = state.table.by_value(value).ok_or_else(unknown)?.clone();
+    let token = state.table.by_value(value).ok_or_else(unknown)?;
     let resource = format!("urn:dtenvironment:{}", environment.id);
-    match token.acceptance(now) {
+    // The time until which this node knows all changes.
+    let known_until = if state.settings.nodes_disagree && environment.either() {
+        Timestamp::MAX
+    } else {
+        now
+    };
+    match token.acceptance(now, known_until) {
         Acceptance::Unknown => return Err(unknown()),
         Acceptance::Accepted if token.resources.contains(&resource) => {}
         _ => return Err(body::error(403, "SSO authentication failed")),
     }
-    state.table.touch(&token.id, incoming.peer, now);
     let allowed = state
         .table
         .users
@@ -44,7 +57,30 @@ pub(crate) fn authenticated(
         .and_then(|user| user.allowed.as_ref());
     let mut scopes = token.scopes.clone();
     scopes.retain(|scope| allowed.is_none_or(|allowed| allowed.contains(scope)));
-    Ok(caller(token.id, token.owner, scopes, now))
+    Ok(caller(token.id.clone(), token.owner.clone(), scopes, now))
+}
+
+/// Notes a use of the platform token with this value, if the answer makes the call one.
+pub(crate) fn note_use(
+    environment: &Environment,
+    value: &str,
+    reply: &Reply,
+    from: IpAddr,
+    now: Timestamp,
+) {
+    let Some(account) = environment.account.as_ref() else {
+        return;
+    };
+    let mut state = lock(&account.state);
+    let counts = match reply.status {
+        401 => false,
+        403 => state.settings.refused_call_is_use,
+        _ => true,
+    };
+    let id = state.table.by_value(value).map(|token| token.id.clone());
+    if let Some(id) = id.filter(|_| counts) {
+        state.table.touch(&id, from, now);
+    }
 }
 
 /// Who makes a call, with the classic scopes that the platform scopes stand for.
@@ -72,49 +108,4 @@ fn caller(id: String, owner: String, mut scopes: Vec<String>, now: Timestamp) ->
         order: 0,
         active_gate: None,
     }
-}
-
-pub(crate) fn answer(
-    environment: &Environment,
-    caller: &Token,
-    route: &Route,
-    incoming: &Incoming,
-) -> Result<Reply, Reply> {
-    let allowed = ["app-engine:apps:run", "app-engine:functions:run"];
-    needs(caller, &allowed, "Run apps")?;
-    match route {
-        Route::EnvironmentInfo => Ok(body::ok(&json!({ "environmentId": environment.id }))),
-        _ => effective_permissions(caller, incoming),
-    }
-}
-
-fn effective_permissions(caller: &Token, incoming: &Incoming) -> Result<Reply, Reply> {
-    let mut fields = Fields::read(incoming)?;
-    let asked = fields.value("permissions");
-    let list = asked
-        .as_ref()
-        .and_then(Value::as_array)
-        .filter(|list| list.len() <= MOST);
-    let names: Option<Vec<&str>> =
-        list.and_then(|list| list.iter().map(|one| one["permission"].as_str()).collect());
-    if names.is_none() {
-        let message = "must be a list of at most 100 permissions";
-        fields.violation(Violation::body("permissions", message));
-    }
-    fields.finish()?;
-    let answers: Vec<Value> = names
-        .unwrap_or_default()
-        .into_iter()
-        .map(|permission| {
-            let granted = if permission.starts_with("settings:") {
-                "condition"
-            } else if caller.has(permission) {
-                "true"
-            } else {
-                "false"
-            };
-            json!({ "permission": permission, "granted": granted })
-        })
-        .collect();
-    Ok(body::ok(&Value::Array(answers)))
 }

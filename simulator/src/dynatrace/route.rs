@@ -11,9 +11,55 @@ pub(crate) enum Route {
     Events,
     ActiveGateTokens,
     ActiveGateToken(String),
-    EnvironmentInfo,
-    EffectivePermissions,
+    ConnectedActiveGates,
+    Probe(Probe),
 }
+
+/// What a platform token can be tried on without an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probe {
+    Environment,
+    Permissions,
+    User,
+    Documents,
+    Workflows,
+    Settings,
+}
+
+impl Probe {
+    const ALL: [(&'static str, Probe); 6] = [
+        ("/platform/management/v1/environment", Probe::Environment),
+        (
+            "/platform/management/v1/effective-permissions:resolve",
+            Probe::Permissions,
+        ),
+        ("/platform/metadata/v1/user", Probe::User),
+        ("/platform/document/v1/documents", Probe::Documents),
+        ("/platform/automation/v1/workflows", Probe::Workflows),
+        (
+            "/platform/classic/environment-api/v2/settings/objects",
+            Probe::Settings,
+        ),
+    ];
+}
+
+/// The APIs of the classic origin, and of the origin of the apps.
+const CLASSIC: [(&str, Api); 3] = [
+    ("/api/v2/apiTokens", Api::V2),
+    ("/api/v1/tokens", Api::V1),
+    ("/api/v2/activeGateTokens", Api::V2),
+];
+const APPS: [(&str, Api); 3] = [
+    ("/platform/classic/environment-api/v2/apiTokens", Api::V2),
+    (
+        "/platform/classic/environment-api/v2/activeGateTokens",
+        Api::V2,
+    ),
+    (
+        "/platform/fleet-management/v1/activegate/tokens",
+        Api::Fleet,
+    ),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Api {
@@ -46,53 +92,35 @@ pub(crate) enum Kind {
 }
 
 impl Target {
-    /// `None` for a path that the kind of environment does not have.
-    pub(crate) fn read(path: &str, kind: Kind) -> Option<Target> {
+    /// `None` for a path that the kind of environment does not have at this origin.
+    pub(crate) fn read(path: &str, kind: Kind, apps: bool) -> Option<Target> {
         if kind == Kind::Cluster {
-            return family(path, "/v2/tokens", Api::V1, false);
+            let found = family(path, "/v2/tokens", Api::V1, false);
+            return found.filter(|_| !apps);
+        }
+        if apps {
+            let probe = Probe::ALL.into_iter().find(|(own, _)| *own == path);
+            if let Some((_, probe)) = probe {
+                return Some(single(path, Route::Probe(probe), Api::Platform, true));
+            }
         }
         match path {
+            _ if apps => {}
             "/api/v2/events/ingest" => return Some(single(path, Route::Events, Api::V2, false)),
-            "/platform/management/v1/environment" if kind == Kind::Platform => {
-                return Some(single(path, Route::EnvironmentInfo, Api::Platform, true));
-            }
-            "/platform/management/v1/effective-permissions:resolve" if kind == Kind::Platform => {
-                let route = Route::EffectivePermissions;
-                return Some(single(path, route, Api::Platform, true));
+            "/api/v2/activeGates" => {
+                return Some(single(path, Route::ConnectedActiveGates, Api::V2, false));
             }
             _ => {}
         }
-        let classic = [
-            ("/api/v2/apiTokens", Api::V2, false),
-            ("/api/v1/tokens", Api::V1, false),
-            ("/api/v2/activeGateTokens", Api::V2, false),
-        ];
-        let platform = [
-            (
-                "/platform/classic/environment-api/v2/apiTokens",
-                Api::V2,
-                true,
-            ),
-            (
-                "/platform/classic/environment-api/v2/activeGateTokens",
-                Api::V2,
-                true,
-            ),
-            (
-                "/platform/fleet-management/v1/activegate/tokens",
-                Api::Fleet,
-                true,
-            ),
-        ];
-        let served = if kind == Kind::Platform {
-            platform.len()
-        } else {
-            0
-        };
-        classic
+        let families = if apps { APPS } else { CLASSIC };
+        families
             .into_iter()
-            .chain(platform.into_iter().take(served))
-            .find_map(|(root, api, bearer)| family(path, root, api, bearer))
+            .find_map(|(root, api)| family(path, root, api, apps))
+    }
+
+    /// Whether it is an API of classic tokens, which takes no platform token at the classic origin.
+    pub(crate) fn classic_tokens(&self) -> bool {
+        matches!(self.route, Route::Tokens | Route::Token(_) | Route::Lookup)
     }
 
     pub(crate) fn active_gate(&self) -> bool {
@@ -111,8 +139,10 @@ impl Target {
             ("PUT", Route::Token(_)) => Some(Operation::UpdateToken),
             ("DELETE", Route::Token(_) | Route::ActiveGateToken(_)) => Some(Operation::DeleteToken),
             ("POST", Route::Events) => Some(Operation::IngestEvent),
-            ("GET", Route::EnvironmentInfo) => Some(Operation::GetEnvironment),
-            ("POST", Route::EffectivePermissions) => Some(Operation::ResolvePermissions),
+            ("GET", Route::ConnectedActiveGates) => Some(Operation::ListActiveGates),
+            ("GET", Route::Probe(Probe::Environment)) => Some(Operation::GetEnvironment),
+            ("POST", Route::Probe(Probe::Permissions)) => Some(Operation::ResolvePermissions),
+            ("GET", Route::Probe(probe)) if *probe != Probe::Permissions => Some(Operation::Probe),
             _ => None,
         }
     }

@@ -141,6 +141,8 @@ pub(crate) const ACTIVE_GATE: (&str, &str, &str) = (
     "activeGateTokenManagement.create",
     "activeGateTokenManagement.write",
 );
+/// Lists the ActiveGates that are connected.
+pub(crate) const READ_ACTIVE_GATES: &str = "activeGates.read";
 /// The same by fleet management.
 pub(crate) const FLEET_ACTIVE_GATE: (&str, &str, &str) = (
     "fleet-management:activegate.tokens:read",
@@ -161,6 +163,9 @@ pub(crate) fn classic(scope: &str) -> Option<&'static str> {
         "environment-api:activegate-tokens:write" | "fleet-management:activegate.tokens:write" => {
             ACTIVE_GATE.2
         }
+        "openpipeline:events.davis:ingest"
+        | "storage:events:write"
+        | "environment-api:events:write" => super::events::SCOPE,
         _ => return None,
     })
 }

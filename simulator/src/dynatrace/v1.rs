@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::body::{self, Fields, Violation};
 use super::history::Actor;
 use super::route::{Kind, Route};
+use super::settings::Call;
 use super::table::{NewToken, Table, Token};
 use super::{Environment, deletable, may_delete, needs, scopes};
 use crate::message::{Incoming, Reply};
@@ -26,6 +27,7 @@ pub(crate) fn answer(
         needs(caller, &[scopes::MANAGE_CLUSTER], "Token management")?;
     }
     if *route == Route::Lookup {
+        environment.open_for(Call::LookUp)?;
         return lookup(environment, table, incoming);
     }
     if !cluster {
@@ -33,10 +35,11 @@ pub(crate) fn answer(
     }
     match (incoming.method.as_str(), route) {
         ("GET", Route::Tokens) => {
-            environment.may_list()?;
+            environment.open_for(Call::List)?;
             list(table, incoming)
         }
         ("GET", Route::Token(id)) => {
+            environment.open_for(Call::LookUp)?;
             let token = table.get(id).filter(|token| token.found());
             Ok(token.map_or_else(
                 || environment.not_found(),
@@ -44,11 +47,15 @@ pub(crate) fn answer(
             ))
         }
         ("POST", Route::Tokens) => {
-            environment.may_create()?;
+            environment.open_for(Call::Create)?;
             create(environment, table, caller, incoming)
         }
-        ("PUT", Route::Token(id)) => update(environment, table, caller, id, incoming),
+        ("PUT", Route::Token(id)) => {
+            environment.open_for(Call::Change)?;
+            update(environment, table, caller, id, incoming)
+        }
         ("DELETE", Route::Token(segment)) => {
+            environment.open_for(Call::Change)?;
             let Some(token) = deletable(table, segment).cloned() else {
                 return Ok(environment.not_found());
             };
@@ -136,11 +143,14 @@ fn list(table: &Table, incoming: &Incoming) -> Result<Reply, Reply> {
         .filter(|token| token.listed() && filter.selects(token))
         .collect();
     tokens.sort_by_key(|token| std::cmp::Reverse(token.order));
-    let values: Vec<Value> = tokens
+    let mut values: Vec<Value> = tokens
         .into_iter()
         .take(filter.limit.unwrap_or(DEFAULT_LIMIT))
         .map(|token| json!({ "id": token.id, "name": token.name }))
         .collect();
+    if incoming.overrides.short_list {
+        values.truncate(values.len() / 2);
+    }
     Ok(body::ok(&json!({ "values": values })))
 }
 
@@ -181,7 +191,7 @@ fn create(
     let now = environment.site.clock.now();
     let name = fields.name();
     let name = fields.required("name", name);
-    let asked = fields.scopes(environment.creatable());
+    let asked = environment.creatable_scopes(&mut fields);
     let asked = fields.required("scopes", asked);
     let expires = match fields.value("expiresIn") {
         None => None,
@@ -198,14 +208,14 @@ fn create(
         return Err(body::error(400, "Could not map JSON"));
     };
     let new = NewToken {
-        name: incoming.twist.name(name),
+        name: incoming.overrides.name(name),
         owner: caller.owner.clone(),
         scopes,
         personal: false,
         enabled: true,
         created: now,
         expires,
-        hidden: incoming.twist.hide,
+        hidden: incoming.overrides.hide,
         active_gate: None,
     };
     let token = table.create(new, Actor::Token(caller.id.clone()));
@@ -273,7 +283,7 @@ fn update(
     }
     let by = || Actor::Token(caller.id.clone());
     if let Some(name) = name {
-        table.rename(id, &incoming.twist.name(name), by());
+        table.rename(id, &incoming.overrides.name(name), by());
     }
     if let Some(scopes) = scopes {
         table.set_scopes(id, scopes, by());

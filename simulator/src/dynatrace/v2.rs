@@ -5,6 +5,7 @@ use serde_json::json;
 use super::body::{self, Fields, Violation};
 use super::history::Actor;
 use super::route::{Route, Target};
+use super::settings::Call;
 use super::table::{NewToken, Table, Token};
 use super::{Environment, deletable, list, may_delete, needs, scopes, time};
 use crate::message::{Incoming, Reply};
@@ -22,30 +23,34 @@ pub(crate) fn answer(
             if target.bearer {
                 may_read(caller)?;
             }
+            environment.open_for(Call::LookUp)?;
             lookup(environment, table, incoming)
         }
         ("GET", Route::Tokens) => {
             may_read(caller)?;
-            environment.may_list()?;
+            environment.open_for(Call::List)?;
             list::answer(environment, table, incoming)
         }
         ("GET", Route::Token(id)) => {
             may_read(caller)?;
+            environment.open_for(Call::LookUp)?;
             Ok(visible(table, id).map_or_else(body::not_found, |token| {
                 body::ok(&list::shown_whole(environment, token))
             }))
         }
         ("POST", Route::Tokens) => {
             may_write(caller)?;
-            environment.may_create()?;
+            environment.open_for(Call::Create)?;
             create(environment, table, caller, incoming)
         }
         ("PUT", Route::Token(id)) => {
             may_write(caller)?;
+            environment.open_for(Call::Change)?;
             update(table, caller, id, incoming)
         }
         ("DELETE", Route::Token(segment)) => {
             may_write(caller)?;
+            environment.open_for(Call::Change)?;
             let Some(token) = deletable(table, segment).cloned() else {
                 return Ok(body::not_found());
             };
@@ -92,7 +97,7 @@ fn create(
     let now = environment.site.clock.now();
     let name = fields.name();
     let name = fields.required("name", name);
-    let asked = fields.scopes(&scopes::CREATABLE);
+    let asked = environment.creatable_scopes(&mut fields);
     let asked = fields.required("scopes", asked);
     let personal = fields.boolean("personalAccessToken").unwrap_or(false);
     if personal && !table.pat_enabled {
@@ -117,14 +122,14 @@ fn create(
         return Err(body::error(400, "Could not map JSON"));
     };
     let new = NewToken {
-        name: incoming.twist.name(name),
+        name: incoming.overrides.name(name),
         owner: caller.owner.clone(),
         scopes,
         personal,
         enabled: true,
         created: now,
         expires,
-        hidden: incoming.twist.hide,
+        hidden: incoming.overrides.hide,
         active_gate: None,
     };
     let token = table.create(new, Actor::Token(caller.id.clone()));
@@ -161,7 +166,7 @@ fn update(
     }
     let by = || Actor::Token(caller.id.clone());
     if let Some(name) = name {
-        table.rename(id, &incoming.twist.name(name), by());
+        table.rename(id, &incoming.overrides.name(name), by());
     }
     if let Some(scopes) = scopes {
         table.set_scopes(id, scopes, by());

@@ -10,11 +10,11 @@ use tokio::sync::oneshot;
 use crate::calls::{Operation, lock};
 use crate::message::Reply;
 
-/// Answers change places only within one operation of one API: the path (without ids) tells the API.
+/// Answers change places only within one operation of one API: the path (without ids) identifies the API.
 pub(crate) type Kind = (Option<Operation>, String);
 
 #[derive(Default)]
-struct Lane {
+struct SwapQueue {
     previous: Option<Reply>,
     waiting: VecDeque<(Reply, oneshot::Sender<Reply>)>,
 }
@@ -23,7 +23,7 @@ struct Lane {
 #[derive(Default)]
 pub(crate) struct Exchange {
     on: AtomicBool,
-    lanes: Mutex<HashMap<Kind, Lane>>,
+    queues: Mutex<HashMap<Kind, SwapQueue>>,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -42,10 +42,10 @@ impl Exchange {
         if !self.on.load(Ordering::Relaxed) {
             return own;
         }
-        let mut lanes = lock(&self.lanes);
-        let lane = lanes.entry(kind).or_default();
-        lane.previous = Some(own.clone());
-        while let Some((theirs, partner)) = lane.waiting.pop_front() {
+        let mut queues = lock(&self.queues);
+        let queue = queues.entry(kind).or_default();
+        queue.previous = Some(own.clone());
+        while let Some((theirs, partner)) = queue.waiting.pop_front() {
             if partner.send(own.clone()).is_ok() {
                 return theirs;
             }
@@ -56,16 +56,16 @@ impl Exchange {
     /// The answer to send for a picked request: a partner's, else the previous one, else its own.
     pub(crate) async fn swap(&self, kind: Kind, own: Reply, within: Duration) -> Reply {
         let (previous, mut received) = {
-            let mut lanes = lock(&self.lanes);
-            let lane = lanes.entry(kind).or_default();
-            let previous = lane.previous.replace(own.clone());
-            while let Some((theirs, partner)) = lane.waiting.pop_front() {
+            let mut queues = lock(&self.queues);
+            let queue = queues.entry(kind).or_default();
+            let previous = queue.previous.replace(own.clone());
+            while let Some((theirs, partner)) = queue.waiting.pop_front() {
                 if partner.send(own.clone()).is_ok() {
                     return theirs;
                 }
             }
             let (sender, receiver) = oneshot::channel();
-            lane.waiting.push_back((own.clone(), sender));
+            queue.waiting.push_back((own.clone(), sender));
             (previous, receiver)
         };
         match tokio::time::timeout(within, &mut received).await {

@@ -51,7 +51,7 @@ impl fmt::Debug for Fault {
 }
 
 impl Fault {
-    fn new(rule: Rule) -> Fault {
+    pub(crate) fn new(rule: Rule) -> Fault {
         let progress = Progress {
             seen: 0,
             fired: 0,
@@ -108,7 +108,7 @@ impl Fault {
             .is_ok_and(|runtime| runtime.block_on(self.wait_held(count, within)))
     }
 
-    /// Lets everything that waits go on; returns how many.
+    /// Continues everything that is held; returns how many.
     pub fn release(&self) -> usize {
         self.settle(Verdict::Released)
     }
@@ -118,7 +118,7 @@ impl Fault {
         self.settle(Verdict::Dropped)
     }
 
-    /// Takes the rule out of force. What waits goes on waiting for release or drop.
+    /// Takes the rule out of force. What is held stays held until it is released or dropped.
     pub fn remove(&self) {
         lock(&self.inner.progress).removed = true;
     }
@@ -145,7 +145,7 @@ impl Fault {
         receiver.await.unwrap_or(Verdict::Dropped)
     }
 
-    /// Waits as told; `Dropped` only by [`Fault::drop_held`].
+    /// Waits as ordered; `Dropped` only by [`Fault::drop_held`].
     pub(crate) async fn until(&self, until: Until) -> Verdict {
         match until {
             Until::Elapsed(time) => {
@@ -204,12 +204,17 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn add(&self, rule: Rule) -> Fault {
-        if matches!(rule.action, Action::SwapAnswer(_)) {
+        let fault = Fault::new(rule);
+        self.put(fault.clone());
+        fault
+    }
+
+    /// Puts a rule into force that may be in force elsewhere, too: what it has seen and done is counted together.
+    pub(crate) fn put(&self, fault: Fault) {
+        if matches!(fault.inner.rule.action, Action::SwapAnswer(_)) {
             self.exchange.switch_on();
         }
-        let fault = Fault::new(rule);
-        lock(&self.rules).push(fault.clone());
-        fault
+        lock(&self.rules).push(fault);
     }
 
     /// A rule before all others.

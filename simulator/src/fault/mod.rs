@@ -159,12 +159,15 @@ pub enum Action {
     /// answered within this time, else it gets the previous answer of that operation. A desynchronised proxy.
     SwapAnswer(Duration),
     /// Performed; the answer is the one that the token with this id would get. Without such a token, or for an operation
-    /// that tells nothing of one token, the real answer.
+    /// whose answer is not about one token, the real answer.
     AnswerAs(String),
     /// Performed; a name in it is changed before it is stored.
     ChangeName(NameChange),
     /// Performed; the page of a list leads to itself, so that the listing never ends.
     EndlessPages,
+    /// Performed; half a page of a list is missing and no further page is named, while the total, where the API has one, is
+    /// the right one.
+    ShortList,
 }
 
 type Predicate = Arc<dyn Fn(&Call) -> bool + Send + Sync>;

@@ -61,7 +61,7 @@ impl Managed {
         self.world.bearer(&self.access, method, path, body).await
     }
 
-    fn form(&self) -> Value {
+    pub fn form(&self) -> Value {
         json!({
             "name": "a",
             "scope": ["app-engine:apps:run"],
@@ -239,6 +239,9 @@ async fn status_expiry_and_deletion_change_one_token() {
             .await
             .status
     };
+    managed
+        .account
+        .configure(|settings| settings.disable_lag = Duration::ZERO);
     assert_eq!(put("status", json!({ "status": "INACTIVE" })).await, 204);
     assert!(!managed.account.is_valid(&token.value));
     assert_eq!(managed.names("?status=ACTIVE").await, Vec::<String>::new());
@@ -383,12 +386,21 @@ async fn the_list_is_paged_by_the_echoed_numbers() {
             .status,
         400
     );
-    let unknown = format!("{ACCOUNT}?pageNumber=1");
+    let unknown = format!("{ACCOUNT}?pageNumber=2");
+    let page = managed.call("GET", &unknown, None).await.json();
+    assert_eq!(page["pageNumber"], 1, "an unknown parameter has no effect");
+    managed
+        .account
+        .configure(|settings| settings.refuse_unknown_parameters = true);
     assert_eq!(managed.call("GET", &unknown, None).await.status, 400);
     managed
         .account
-        .configure(|settings| settings.refuse_unknown_parameters = false);
-    assert_eq!(managed.call("GET", &unknown, None).await.status, 200);
+        .configure(|settings| settings.newest_first = true);
+    assert_eq!(managed.names("?size=2").await, ["t-4", "t-3"]);
+    managed
+        .account
+        .seed(PlatformSeed::new("new", &managed.user));
+    assert_eq!(managed.names("?size=2&page=2").await, ["t-3", "t-2"]);
     assert_eq!(
         managed
             .call("GET", &format!("{ACCOUNT}?status=EXPIRED"), None)
@@ -402,6 +414,26 @@ async fn the_list_is_paged_by_the_echoed_numbers() {
         .configure(|settings| settings.search_from_start = true);
     assert_eq!(managed.names("?searchTerm=-3").await, Vec::<String>::new());
     assert_eq!(managed.names("?searchTerm=t-3").await, ["t-3"]);
+}
+
+#[tokio::test]
+async fn a_listing_may_lag_behind() {
+    let managed = managed().await;
+    managed
+        .account
+        .configure(|settings| settings.list_lag = Duration::from_secs(60));
+    let old = managed
+        .account
+        .seed(PlatformSeed::new("old", &managed.user));
+    let created = managed.call("POST", ACCOUNT, Some(managed.form())).await;
+    assert_eq!(created.status, 200);
+    let one = format!("{ACCOUNT}/{}", old.id);
+    assert_eq!(managed.call("DELETE", &one, None).await.status, 200);
+    assert_eq!(managed.names("").await, ["old"]);
+    assert_eq!(managed.call("DELETE", &one, None).await.status, 404);
+    let offset = SignedDuration::from_secs(61);
+    managed.world.simulator.set_clock_offset(offset);
+    assert_eq!(managed.names("").await, ["a"]);
 }
 
 #[tokio::test]

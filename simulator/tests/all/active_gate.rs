@@ -9,10 +9,6 @@ use crate::client::{Answer, World, world};
 
 const TOKENS: &str = "/api/v2/activeGateTokens";
 const FLEET: &str = "/platform/fleet-management/v1/activegate/tokens";
-const SCOPES: [&str; 2] = [
-    "activeGateTokenManagement.read",
-    "activeGateTokenManagement.write",
-];
 
 struct Gates {
     world: World,
@@ -21,7 +17,7 @@ struct Gates {
 
 async fn gates() -> Gates {
     let world = world().await;
-    let seed = Seed::new("manager").scopes(&SCOPES).owner("boss");
+    let seed = Seed::active_gate_management("manager").owner("boss");
     let manager = world.dynatrace.seed(seed).value;
     Gates { world, manager }
 }
@@ -252,6 +248,37 @@ async fn fleet_management_has_the_same_tokens_without_a_type() {
             .iter()
             .all(|token| token.id != id)
     );
+}
+
+#[tokio::test]
+async fn an_activegate_that_is_connected_is_listed_with_its_token() {
+    let gates = gates().await;
+    let dynatrace = &gates.world.dynatrace;
+    let kind = Some("ENVIRONMENT".to_owned());
+    let gate = ActiveGate { kind, seed: false };
+    let token = dynatrace.seed_active_gate(Seed::new("a"), gate);
+    let ip = "10.0.0.7".parse().expect("an address");
+    assert!(dynatrace.is_valid(&token.value));
+    assert!(dynatrace.connect_active_gate("host-1", &token.value, ip));
+    let used = dynatrace.active_gate_tokens()[0].last_used;
+    assert!(used.is_some());
+    let reader = dynatrace.seed(Seed::new("r").scopes(&["activeGates.read"]));
+    let list = async || {
+        let path = "/api/v2/activeGates";
+        let answer = gates.world.call_as(&reader.value, "GET", path, None).await;
+        answer.json()["activeGates"].clone()
+    };
+    let shown = list().await;
+    assert_eq!(shown[0]["hostname"], "host-1");
+    let tokens = json!([{ "id": token.id, "state": "VALID" }]);
+    assert_eq!(shown[0]["activeGateTokens"], tokens);
+    dynatrace.delete_active_gate(&token.id);
+    assert_eq!(list().await[0]["activeGateTokens"][0]["state"], "INVALID");
+    assert!(!dynatrace.connect_active_gate("host-1", &token.value, ip));
+    assert_eq!(list().await.as_array().expect("a list").len(), 1);
+    let refused = gates.call("GET", "/api/v2/activeGates", None).await;
+    assert_eq!(refused.status, 403);
+    assert!(!format!("{:?}", dynatrace.calls()).contains(&token.value));
 }
 
 #[tokio::test]

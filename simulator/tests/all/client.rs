@@ -80,7 +80,7 @@ impl World {
         read(request.send().await.expect("an answer")).await
     }
 
-    /// A request with a Bearer credential to a path of the simulator's origin.
+    /// A request with a Bearer credential to the account, the apps or the environment, as the path says.
     pub async fn bearer(
         &self,
         token: &str,
@@ -88,27 +88,36 @@ impl World {
         path: &str,
         body: Option<Value>,
     ) -> Answer {
-        let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}", self.simulator.url()))
-            .bearer_auth(token);
+        let account = self.simulator.account();
+        let origin = match &account {
+            Some(account) if path.starts_with("/iam/") => account.api_url(),
+            Some(_) if path.starts_with("/platform/") => self.dynatrace.apps_url().expect("apps"),
+            _ => self.dynatrace.url(),
+        };
+        let url = format!("{origin}{path}");
+        let mut request = self.at(method, &url).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(&body);
         }
         read(request.send().await.expect("an answer")).await
     }
 
+    /// A request to any URL.
+    pub fn at(&self, method: &str, url: &str) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        self.http.request(method, url)
+    }
+
     /// A form posted to the single sign-on.
     pub async fn form(&self, fields: &[(&str, &str)]) -> Answer {
-        let url = format!("{}/sso/oauth2/token", self.simulator.url());
+        let account = self.simulator.account().expect("an account");
         let text: Vec<String> = fields
             .iter()
             .map(|(key, value)| format!("{key}={}", value.replace(' ', "+")))
             .collect();
         let request = self
             .http
-            .post(url)
+            .post(account.sso_url())
             .header("content-type", "application/x-www-form-urlencoded")
             .body(text.join("&"));
         read(request.send().await.expect("an answer")).await

@@ -71,6 +71,35 @@ async fn it_has_the_shapes_of_v1_and_scopes_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_token_neither_changes_nor_deletes_itself() {
+    let (world, manager) = cluster().await;
+    let own = world.dynatrace.token_by_value(&manager).expect("there");
+    let one = format!("{TOKENS}/{}", own.id);
+    for (method, body) in [
+        ("PUT", Some(json!({ "name": "b" }))),
+        ("PUT", Some(json!({ "revoked": true }))),
+        ("DELETE", None),
+    ] {
+        let answer = world.call_as(&manager, method, &one, body).await;
+        assert_eq!(
+            (answer.status, &answer.json()["error"]["code"]),
+            (400, &json!(400))
+        );
+    }
+    assert!(world.dynatrace.is_valid(&manager));
+    for (query, length) in [("?limit=1", 1), ("?limit=1000000", 2)] {
+        let list = world
+            .call_as(&manager, "GET", &format!("{TOKENS}{query}"), None)
+            .await
+            .json();
+        assert_eq!(list["values"].as_array().expect("a list").len(), length);
+    }
+    let many = format!("{TOKENS}?limit=1000001");
+    let many = world.call_as(&manager, "GET", &many, None).await;
+    assert_eq!(many.status, 400);
+}
+
+#[tokio::test]
 async fn every_call_needs_the_one_scope_lookup_too() {
     let (world, manager) = cluster().await;
     let weak = world

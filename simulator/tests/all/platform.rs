@@ -1,5 +1,6 @@
 //! Platform tokens at an environment, and the delay until a change arrives there.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -126,6 +127,182 @@ async fn each_change_takes_effect_after_its_delay() {
     }
 }
 
+/// A re-date that arrives at once must not carry along the disable that is still on its way.
+#[tokio::test]
+async fn changes_of_one_token_arrive_each_at_its_own_time() {
+    let managed = managed().await;
+    let token = managed.account.seed(managed.token("a"));
+    let path = |tail: &str| format!("{ACCOUNT}/{}/{tail}", token.id);
+    let inactive = Some(json!({ "status": "INACTIVE" }));
+    let put = managed.call("PUT", &path("status"), inactive).await;
+    assert_eq!(put.status, 204);
+    let soon = Timestamp::now() + SignedDuration::from_hours(1);
+    let body = Some(json!({ "expirationDate": soon }));
+    let put = managed.call("PUT", &path("expiration-date"), body).await;
+    assert_eq!(put.status, 200);
+    for (minutes, expected) in [(4, 200), (6, 403)] {
+        let offset = SignedDuration::from_mins(minutes);
+        managed.world.simulator.set_clock_offset(offset);
+        assert_eq!(managed.probe(&token.value).await, expected, "{minutes}");
+    }
+    managed.account.set_enabled(&token.id, true);
+    assert_eq!(managed.probe(&token.value).await, 200);
+    let later = SignedDuration::from_mins(61);
+    managed.world.simulator.set_clock_offset(later);
+    assert_eq!(managed.probe(&token.value).await, 403, "it has expired");
+}
+
+#[tokio::test]
+async fn while_a_change_is_on_its_way_nodes_may_disagree() {
+    let managed = managed().await;
+    managed
+        .account
+        .configure(|settings| settings.nodes_disagree = true);
+    let token = managed.account.seed(managed.token("a"));
+    let answers = async || {
+        let mut answers = BTreeMap::new();
+        for _ in 0..20 {
+            *answers
+                .entry(managed.probe(&token.value).await)
+                .or_insert(0) += 1;
+        }
+        answers
+    };
+    assert_eq!(answers().await, BTreeMap::from([(200, 20)]));
+    let path = format!("{ACCOUNT}/{}/status", token.id);
+    let body = Some(json!({ "status": "INACTIVE" }));
+    assert_eq!(managed.call("PUT", &path, body).await.status, 204);
+    let mixed = answers().await;
+    assert!(mixed[&200] > 5 && mixed[&403] > 5, "{mixed:?}");
+    let offset = SignedDuration::from_secs(301);
+    managed.world.simulator.set_clock_offset(offset);
+    assert_eq!(answers().await, BTreeMap::from([(403, 20)]));
+}
+
+#[tokio::test]
+async fn each_probe_has_its_scope() {
+    let managed = managed().await;
+    let token = |scope: &str| {
+        let seed = managed.token(scope).scopes(&[scope]);
+        managed.account.seed(seed).value
+    };
+    let run = "app-engine:apps:run";
+    let settings = "/platform/classic/environment-api/v2/settings/objects?schemaIds=builtin:a";
+    for (path, scope) in [
+        (INFO, run),
+        ("/platform/metadata/v1/user", run),
+        ("/platform/document/v1/documents", "document:documents:read"),
+        (
+            "/platform/automation/v1/workflows",
+            "automation:workflows:read",
+        ),
+        (settings, "settings:objects:read"),
+    ] {
+        for (own, status) in [(scope, 200), ("storage:logs:write", 403)] {
+            let value = token(own);
+            let answer = managed.world.bearer(&value, "GET", path, None).await;
+            assert_eq!(answer.status, status, "{path} with {own}");
+        }
+    }
+    let value = token(run);
+    let user = managed
+        .world
+        .bearer(&value, "GET", "/platform/metadata/v1/user", None)
+        .await;
+    assert_eq!(user.json()["userId"], managed.user);
+    assert_eq!(managed.world.dynatrace.count(Operation::Probe), 9);
+}
+
+#[tokio::test]
+async fn what_counts_as_use_and_how_exactly_it_is_told_are_settings() {
+    let managed = managed().await;
+    let narrow = managed.account.seed(managed.token("a").scopes(&["a:b:c"]));
+    let used = |id: &str| managed.account.token(id).expect("there").last_used;
+    assert_eq!(managed.probe(&narrow.value).await, 403);
+    assert_eq!(used(&narrow.id), None);
+    managed.account.configure(|settings| {
+        settings.refused_call_is_use = true;
+        settings.last_use_step = Duration::from_secs(3600);
+    });
+    assert_eq!(managed.probe(&narrow.value).await, 403);
+    assert!(used(&narrow.id).is_some());
+    let list = managed.call("GET", ACCOUNT, None).await.json();
+    let shown = list["results"][0]["metadata"]["lastUsedAt"].clone();
+    let shown = shown.as_str().expect("text");
+    assert!(shown.ends_with(":00:00.000Z"), "{shown}");
+}
+
+/// Measured: the classic APIs are not at the origin of the apps, and credentials posted there are sent elsewhere.
+#[tokio::test]
+async fn the_origins_of_classic_apis_and_of_apps_are_two() {
+    let managed = managed().await;
+    let world = &managed.world;
+    let token = managed.account.seed(managed.token("a"));
+    let (live, apps) = (
+        world.dynatrace.url().to_owned(),
+        world.dynatrace.apps_url().expect("apps").to_owned(),
+    );
+    let status = async |url: String, scheme: &str, value: &str| {
+        let header = format!("{scheme} {value}");
+        let request = world.at("GET", &url).header("authorization", header);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    let management = &world.management.value;
+    let classic = "/api/v2/apiTokens";
+    assert_eq!(
+        status(format!("{live}{classic}"), "Api-Token", management).await,
+        200
+    );
+    assert_eq!(
+        status(format!("{apps}{classic}"), "Api-Token", management).await,
+        404
+    );
+    assert_eq!(
+        status(format!("{apps}{INFO}"), "Bearer", &token.value).await,
+        200
+    );
+    assert_eq!(
+        status(format!("{apps}{INFO}"), "Api-Token", &token.value).await,
+        401
+    );
+    assert_eq!(
+        status(format!("{live}{INFO}"), "Bearer", &token.value).await,
+        404
+    );
+    let sent = world
+        .at("POST", &format!("{apps}/sso/oauth2/token"))
+        .body("client_secret=x")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(sent.status().as_u16(), 301);
+    assert!(sent.headers().contains_key("location"));
+}
+
+/// Dynatrace's operator sends platform tokens so. The tokens API has no look-up of them.
+#[tokio::test]
+async fn a_platform_token_is_taken_as_an_api_token_but_not_by_the_tokens_api() {
+    let managed = managed().await;
+    let world = &managed.world;
+    let scopes = [
+        "environment-api:activegate-tokens:read",
+        "environment-api:api-tokens:read",
+    ];
+    let token = managed.account.seed(managed.token("a").scopes(&scopes));
+    let gates = "/api/v2/activeGateTokens";
+    let list = world.call_as(&token.value, "GET", gates, None).await;
+    assert_eq!(list.status, 200, "{}", list.text);
+    let used = managed.account.token(&token.id).expect("there").last_used;
+    assert!(used.is_some());
+    let body = json!({ "token": token.value });
+    let lookup = "/api/v2/apiTokens/lookup";
+    let own = world.call_as(&token.value, "POST", lookup, Some(body.clone()));
+    assert_eq!(own.await.status, 401);
+    assert_eq!(world.call("POST", lookup, Some(body)).await.status, 404);
+    let shown = format!("{:?}", world.dynatrace.calls());
+    assert!(shown.contains(&token.id) && !shown.contains(&token.value));
+}
+
 #[tokio::test]
 async fn effective_permissions_are_those_of_token_and_owner() {
     let managed = managed().await;
@@ -237,37 +414,4 @@ async fn an_access_token_manages_classic_tokens_too() {
     assert_eq!(list().await, 200);
     managed.account.end_sessions();
     assert_eq!(list().await, 401);
-}
-
-#[tokio::test]
-async fn where_classic_creation_is_closed_the_rest_goes_on() {
-    let managed = managed().await;
-    let world = &managed.world;
-    let body = || Some(json!({ "name": "x", "scopes": ["metrics.ingest"] }));
-    world
-        .dynatrace
-        .configure(|settings| settings.creation_closed = true);
-    for path in ["/api/v2/apiTokens", "/api/v1/tokens"] {
-        let answer = world.call("POST", path, body()).await;
-        let message = "Creation of new tokens is now only available in Account Management.";
-        assert_eq!(
-            (answer.status, &answer.json()["error"]["message"]),
-            (400, &message.into())
-        );
-        assert_eq!(world.call("GET", path, None).await.status, 200);
-        world
-            .dynatrace
-            .configure(|settings| settings.listing_closed = true);
-        assert_eq!(world.call("GET", path, None).await.status, 400);
-        world
-            .dynatrace
-            .configure(|settings| settings.listing_closed = false);
-    }
-    world
-        .dynatrace
-        .configure(|settings| settings.creation_closed = false);
-    assert_eq!(
-        world.call("POST", "/api/v2/apiTokens", body()).await.status,
-        201
-    );
 }

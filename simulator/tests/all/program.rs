@@ -39,6 +39,21 @@ async fn it_seeds_serves_and_ends_on_sigterm() {
         ])
         .args(["--environment", "abc"])
         .args(["--account", "acc", "--client-file", "client"])
+        .args([
+            "--platform-tokens",
+            "2",
+            "--platform-tokens-file",
+            "platform",
+        ])
+        .args([
+            "--activegate-tokens",
+            "1",
+            "--activegate-tokens-file",
+            "gates",
+        ])
+        .args(["--cluster-token-file", "cluster"])
+        .args(["--tokens-per-owner", "2", "--disable-lag", "0"])
+        .args(["--vault-token-file", "vault"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("starts");
@@ -47,10 +62,9 @@ async fn it_seeds_serves_and_ends_on_sigterm() {
     let mut lines = Vec::new();
     for line in BufReader::new(stdout).lines() {
         lines.push(line.expect("text"));
-        if lines
-            .last()
-            .is_some_and(|line| line.starts_with("dynatrace http"))
-        {
+        // The cluster's is the last one.
+        let addresses = lines.iter().filter(|line| line.starts_with("dynatrace "));
+        if addresses.count() == 2 {
             break;
         }
     }
@@ -127,6 +141,60 @@ async fn it_seeds_serves_and_ends_on_sigterm() {
             "{page} shows a value"
         );
     }
+
+    let seeded = |file: &str| -> Vec<Value> {
+        let file = fs::read(running.folder.join(file)).expect("there");
+        serde_json::from_slice(&file).expect("JSON")
+    };
+    let (platform, gates) = (seeded("platform"), seeded("gates"));
+    assert_eq!((platform.len(), gates.len()), (2, 1));
+    let apps = lines.iter().find_map(|line| line.strip_prefix("apps "));
+    let value = platform[1]["value"].as_str().expect("text");
+    assert!(!printed.contains(value));
+    let probe = client
+        .get(format!(
+            "{}/platform/management/v1/environment",
+            apps.expect("an address")
+        ))
+        .bearer_auth(value)
+        .send()
+        .await;
+    assert_eq!(probe.expect("an answer").status(), 200);
+    let vault = lines.iter().find_map(|line| line.strip_prefix("vault "));
+    let (vault, _) = vault
+        .expect("an address")
+        .split_once(": ")
+        .expect("a colon");
+    let token = fs::read_to_string(running.folder.join("vault")).expect("there");
+    for (path, key) in [
+        ("platform-2", "token"),
+        ("activegate-1", "token"),
+        ("management", "token"),
+        ("cluster-management", "token"),
+        ("oauth-client", "client_id"),
+    ] {
+        let read = client
+            .get(format!("{vault}/v1/secret/data/dynatrace/{path}"))
+            .header("x-vault-token", &token)
+            .send()
+            .await
+            .expect("an answer");
+        let read: Value = read.json().await.expect("JSON");
+        assert!(read["data"]["data"][key].is_string(), "{path}: {read}");
+    }
+
+    let retired = client
+        .post(format!("{root}/_simulator/retire-classic-tokens"))
+        .send()
+        .await;
+    assert_eq!(retired.expect("an answer").status(), 204);
+    let key = format!("Api-Token {management}");
+    let list = client
+        .get(format!("{url}/api/v2/apiTokens"))
+        .header("authorization", key)
+        .send()
+        .await;
+    assert_eq!(list.expect("an answer").status(), 400);
 
     let killed = Command::new("kill")
         .arg(running.child.id().to_string())

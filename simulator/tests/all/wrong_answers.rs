@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{Action, NameChange, Operation, Options, Rule, Seed};
+use simulator::{
+    Action, ActiveGate, NameChange, Operation, Options, PlatformSeed, Rule, Seed, Until, Visibility,
+};
 
+use crate::account::{ACCOUNT, managed};
 use crate::client::{World, world, world_with};
 
 const TOKENS: &str = "/api/v2/apiTokens";
@@ -155,6 +158,94 @@ async fn a_listing_never_ends() {
     fault.remove();
     let page = world.call("GET", &path, None).await.json();
     assert!(page["nextPageKey"].is_null());
+}
+
+#[tokio::test]
+async fn a_list_stops_short_with_the_right_total() {
+    let managed = managed().await;
+    let world = &managed.world;
+    for number in 0..3 {
+        let name = number.to_string();
+        world.dynatrace.seed(Seed::new(&name));
+        managed
+            .account
+            .seed(PlatformSeed::new(&name, &managed.user));
+        let gate = ActiveGate {
+            kind: None,
+            seed: false,
+        };
+        world.dynatrace.seed_active_gate(Seed::new(&name), gate);
+    }
+    let scopes = ["activeGateTokenManagement.read"];
+    let reader = world.dynatrace.seed(Seed::new("reader").scopes(&scopes));
+    let rule = Rule::on(Operation::ListTokens).always();
+    let fault = world.simulator.fault(rule.then(Action::ShortList));
+    let length = |list: &Value| list.as_array().expect("a list").len();
+    let v2 = world.call("GET", TOKENS, None).await.json();
+    assert_eq!(
+        (length(&v2["apiTokens"]), &v2["totalCount"]),
+        (2, &json!(5))
+    );
+    let v1 = world.call("GET", "/api/v1/tokens", None).await.json();
+    assert_eq!(length(&v1["values"]), 2);
+    let path = "/api/v2/activeGateTokens";
+    let gates = world.call_as(&reader.value, "GET", path, None).await.json();
+    let found = length(&gates["activeGateTokens"]);
+    assert_eq!((found, &gates["totalCount"]), (1, &json!(3)));
+    assert!(gates.get("nextPageKey").is_none());
+    let platform = managed.call("GET", ACCOUNT, None).await.json();
+    assert_eq!(length(&platform["results"]), 1);
+    assert_eq!(platform["total"], 3);
+    assert_eq!(fault.fired(), 4);
+}
+
+#[tokio::test]
+async fn what_the_account_and_activegates_create_can_be_listed_late() {
+    let managed = managed().await;
+    let world = &managed.world;
+    let manager = world.dynatrace.seed(Seed::active_gate_management("m"));
+    let late = |hidden_from| {
+        let until = Until::Released;
+        let action = Action::ListLate { until, hidden_from };
+        Rule::on(Operation::CreateToken).then(action)
+    };
+    let platform = managed.account.fault(late(Visibility::Everywhere));
+    let created = managed.call("POST", ACCOUNT, Some(managed.form())).await;
+    let created = created.json();
+    let value = created["token"].as_str().expect("text");
+    let total = async || managed.call("GET", ACCOUNT, None).await.json()["total"].clone();
+    assert_eq!(total().await, 0);
+    assert!(!managed.account.is_valid(value));
+    platform.release();
+    until(async || total().await == 1).await;
+    assert!(managed.account.is_valid(value));
+
+    let gates = world.dynatrace.fault(late(Visibility::ListAndGet));
+    let path = "/api/v2/activeGateTokens";
+    let body = json!({ "name": "a", "activeGateType": "ENVIRONMENT" });
+    let created = world
+        .call_as(&manager.value, "POST", path, Some(body))
+        .await;
+    let one = format!("{path}/{}", created.json()["id"].as_str().expect("text"));
+    let read = async || {
+        world
+            .call_as(&manager.value, "GET", &one, None)
+            .await
+            .status
+    };
+    assert_eq!(read().await, 404);
+    gates.release();
+    until(async || read().await == 200).await;
+}
+
+/// Waits until it holds, at most as long as a test may take.
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(SOON, wait).await.is_ok());
 }
 
 #[tokio::test]

@@ -205,7 +205,7 @@ impl Inspector<'_> {
         // The reason is the same for all of them.
         if let Some(error) = errors.min_by_key(|error| error.kind != ErrorKind::Refused) {
             let text = format!(
-                "it cannot be checked whether Vault deletes a document by itself: {}",
+                "it cannot be checked whether Vault deletes a document automatically: {}",
                 error.what
             );
             let grade = match error.kind {

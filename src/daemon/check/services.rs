@@ -279,7 +279,7 @@ impl Inspector<'_> {
         })
     }
 
-    /// Vault may delete the management token's value by itself.
+    /// Vault may delete the management token's value automatically.
     async fn manager_value(&self, name: &str, findings: &mut Findings) {
         let auth = &self.settings.environments[name].auth;
         let place = SecretPath {

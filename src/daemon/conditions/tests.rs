@@ -116,19 +116,22 @@ fn p8_what_another_process_has_found_is_written_once() {
 }
 
 #[test]
-fn p8_what_happened_once_and_no_document_shows_is_open_for_a_while() {
+fn p8_what_no_document_shows_is_open_until_a_later_run_resolves_it() {
     with_conditions(|conditions, written| {
-        let began = Instant::now();
-        conditions.reported(condition(EventName::VaultWentBack, "older").secret("a", "prod"));
+        conditions.reported(condition(EventName::InternalError, "a fault").secret("a", "prod"));
         conditions.set_secret_after_run("b", vec![]);
         assert!(conditions.all().is_empty(), "it is that of another secret");
         conditions.set_secret_after_run("a", vec![]);
+        conditions.resolve_incidents("a", |_| false);
         conditions.set_secret_after_run("a", vec![]);
-        conditions.repeat_at(began + REPEAT / 2);
-        assert_eq!(conditions.all()[0].kind, "vault_went_back");
-        conditions.repeat_at(Instant::now() + REPEAT);
-        assert!(conditions.all().is_empty());
         assert!(written.take().is_empty());
+        conditions.repeat_at(Instant::now() + REPEAT);
+        assert_eq!(written.take(), ["ERROR internal_error since a fault"]);
+        assert_eq!(conditions.all()[0].kind, "internal_error");
+        conditions.resolve_incidents("a", |open| open.kind == "internal_error");
+        assert!(conditions.all().is_empty());
+        let end = "INFO internal_error since resolved: a fault";
+        assert_eq!(written.take(), [end]);
     });
 }
 

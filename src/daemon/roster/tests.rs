@@ -37,7 +37,7 @@ fn settings(missed: Missed) -> SecretSettings {
         schedule_text: "0 3 * * *".into(),
         zone_name: "UTC".into(),
         jitter: Duration::ZERO,
-        catch_up_spread: due::CATCH_UP_SPREAD,
+        catch_up_spread: Duration::ZERO,
         missed,
         expiry_guard: true,
         enabled: true,

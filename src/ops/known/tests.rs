@@ -309,3 +309,39 @@ fn a_condition_that_time_alone_opens_is_looked_for_in_time() {
     late.retiring.clear();
     assert_eq!(known(&late).next_evaluation(), Some(at(65)));
 }
+
+#[test]
+fn p4_a_former_value_that_is_put_back_twice_within_seven_days_is_reported_until_the_first_is_older()
+{
+    let revert = |version, minute| rotation::record::Revert {
+        id: TokenId::new("dt0c01.OLD"),
+        version,
+        at: at(minute),
+    };
+    let week = 7 * 24 * 60;
+    let mut record = record();
+    record.health.reverts = vec![revert(3, -100)];
+    assert_eq!(evaluate(&known(&record)).0, []);
+    record.health.reverts.push(revert(5, -10));
+    let (conditions, secret) = evaluate(&known(&record));
+    assert_eq!(kinds(&conditions), ["value_reverted"]);
+    assert_eq!(secret.state, State::Healthy);
+    let message = &conditions[0].message;
+    assert!(
+        message.contains("version 3") && message.contains("version 5"),
+        "{message}"
+    );
+    let later = Known {
+        now: at(week - 100),
+        next: None,
+        ..known(&record)
+    };
+    assert_eq!(later.conditions(), []);
+    let before = Known {
+        next: None,
+        ..known(&record)
+    };
+    assert_eq!(before.next_evaluation(), Some(at(week - 100)));
+    record.health.reverts[0].at = at(-week - 11);
+    assert_eq!(known(&record).conditions(), []);
+}

@@ -17,6 +17,10 @@ struct Sample {
 }
 
 impl Source for Sample {
+    fn journal(&self) -> crate::ops::status::JournalPlace {
+        let daemon = crate::ops::fixture::status().daemon;
+        daemon.and_then(|daemon| daemon.journal).expect("a journal")
+    }
     fn status(&self) -> Status {
         fixture::status()
     }
@@ -88,10 +92,20 @@ async fn status_of(at: SocketAddr, path: &str) -> u16 {
 #[tokio::test]
 async fn each_path_has_its_answer() {
     let (_listener, at) = listener(Details::Loopback, 1, true).await;
-    for path in ["/healthz", "/readyz", "/metrics", "/status", "/", "/?x=y"] {
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/status",
+        "/",
+        "/?x=y",
+        "/runbooks/stuck-token-disabled.md",
+    ] {
         assert_eq!(status_of(at, path).await, 200, "{path}");
     }
-    assert_eq!(status_of(at, "/metrics/../secret").await, 404);
+    for path in ["/metrics/../secret", "/runbooks/../security.md"] {
+        assert_eq!(status_of(at, path).await, 404, "{path}");
+    }
     let told = ask(at, "/status").await.unwrap().text;
     let read: Status = serde_json::from_str(&told).unwrap();
     assert_eq!(read, fixture::status(), "what is told is what is read");

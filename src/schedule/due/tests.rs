@@ -2,8 +2,9 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::super::calendar::{Cron, Schedule, zone};
-use super::{CATCH_UP_SPREAD, Due, Input, LATENESS, Missed, Next, Trigger, next_due, skipped};
+use super::{Due, Input, LATENESS, Missed, Next, Trigger, next_due, skipped};
 
+const CATCH_UP_SPREAD: SignedDuration = SignedDuration::from_mins(1);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -30,6 +31,7 @@ fn input(schedule: &Schedule) -> Input<'_> {
         last_due: Some(at("2027-01-10T02:00:00Z")),
         created: None,
         expires: None,
+        value_ends: None,
         grace: DAY,
         expiry_guard: true,
         able_since: at("2027-01-01T12:00:00Z"),
@@ -245,6 +247,32 @@ mod expiry_guard {
 
     fn yearly() -> Schedule {
         Schedule::new(Cron::parse("@yearly").unwrap(), zone("UTC").unwrap())
+    }
+
+    #[test]
+    fn k17_a_value_that_vault_deletes_is_replaced_before() {
+        let schedule = yearly();
+        let input = Input {
+            created: Some(at("2027-01-10T02:00:00Z")),
+            value_ends: Some(at("2027-01-20T02:00:00Z")),
+            ..input(&schedule)
+        };
+        let found = due(&input);
+        assert_eq!(found.instant, at("2027-01-18T02:00:00Z"), "a fifth before");
+        assert_eq!(found.trigger, Trigger::Expiry);
+        assert!(found.because.starts_with("Vault deletes the value at 2027"));
+        // The token itself ends first.
+        let token = Input {
+            expires: Some(at("2027-01-15T02:00:00Z")),
+            ..input
+        };
+        assert!(due(&token).because.starts_with("the token expires at"));
+        // One that is deleted within twice the grace would be replaced without end.
+        let short = Input {
+            value_ends: Some(at("2027-01-12T02:00:00Z")),
+            ..input
+        };
+        assert_eq!(due(&short).trigger, Trigger::Schedule);
     }
 
     #[test]

@@ -152,6 +152,11 @@ impl OpenBao {
         Api::new(self.http.clone(), &self.address, token)
     }
 
+    /// The root token, for programs that get it from their environment.
+    pub fn root_token(&self) -> &str {
+        &self.root_token
+    }
+
     /// A client that trusts this server.
     pub fn client(&self) -> reqwest::Client {
         self.http.clone()
@@ -303,7 +308,7 @@ async fn pause() {
 }
 
 /// `$BAO`, else `bao` on the PATH, else what `make tools` fetched.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     if let Some(named) = variable("BAO") {
         let named = PathBuf::from(named);
         assert!(

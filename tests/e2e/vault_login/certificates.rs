@@ -95,7 +95,7 @@ async fn a_certificate_logs_in_renews_and_is_followed_when_its_files_change() {
     })
     .await;
 
-    // A new certificate takes over while the token of the old one still works: that one could not be renewed any more.
+    // A new certificate takes over while the token of the old one still works: that one could no longer be renewed.
     authority.issue(files.path(), "dtrotate");
     eventually("a login with the new certificate", async || {
         assert!(kept.works().await, "there is no gap");

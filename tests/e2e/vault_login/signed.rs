@@ -78,10 +78,10 @@ async fn jwt_logs_in_says_what_is_wrong_with_a_bad_one_and_takes_a_good_one_at_o
         "{trouble}"
     );
     write(folder.path(), "jwt", &signer.sign(claims("vault"), -60));
-    let trouble = kept.trouble().await.expect("it is over");
+    let trouble = kept.trouble().await.expect("resolved");
     assert!(trouble.contains("exp"), "{trouble}");
 
-    // Tried at once, whatever the wait for the old one was; and a login anew reads the file of that time.
+    // Tried at once, whatever the wait for the old one was; and a new login reads the file of that time.
     write(folder.path(), "jwt", &signer.sign(claims("vault"), 600));
     assert!(kept.works().await);
     write(folder.path(), "jwt", &signer.sign(claims("others"), 600));

@@ -58,7 +58,7 @@ async fn a_wrapped_secret_id_is_unwrapped_once_and_then_kept_in_memory() {
     assert_eq!(used.status, 400, "it was used up");
     assert_eq!(tokens(&root, "approle").await.len(), 1);
 
-    // A login anew needs no unwrapping, not even the file; and neither does a new client of this process, after a reload.
+    // A new login needs no unwrapping, not even the file; and neither does a new client of this process, after a reload.
     std::fs::remove_file(folder.path().join("wrapped")).expect("the file");
     revoke_all(&root, "approle").await;
     assert!(kept.works().await);
@@ -80,7 +80,7 @@ async fn a_wrapped_secret_id_is_unwrapped_once_and_then_kept_in_memory() {
     .await;
     assert!(kept.works().await);
 
-    // One that does not work does no harm: the last one that did is at hand for a login anew.
+    // One that does not work does no harm: the last one that did is at hand for a new login.
     let used = wrap(&bao, SECRET_ID, json!({})).await;
     unwrap(&bao, &used).await;
     write(folder.path(), "wrapped", &used);
@@ -91,7 +91,10 @@ async fn a_wrapped_secret_id_is_unwrapped_once_and_then_kept_in_memory() {
     assert!(kept.works().await);
     revoke_all(&root, "approle").await;
     write(folder.path(), "wrapped", &next);
-    eventually("it is over", async || suspected(folder.path()).is_none()).await;
+    eventually("the condition is resolved", async || {
+        suspected(folder.path()).is_none()
+    })
+    .await;
     assert!(kept.works().await);
     kept.end().await;
 }

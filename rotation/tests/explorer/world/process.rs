@@ -124,6 +124,7 @@ impl World {
                 user: None,
                 instance: format!("d{actor}"),
                 boot: String::new(),
+                began: jiff::Timestamp::UNIX_EPOCH,
                 is_daemon: who.role == Role::Daemon,
             },
             id,

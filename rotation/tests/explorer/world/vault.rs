@@ -191,6 +191,8 @@ fn claimed_due(record: &Record) -> Option<u8> {
 /// Drops what only people read of a document, so that equal states are found equal.
 pub fn forget_history(record: &mut Record) {
     record.health.last_success = None;
+    record.writer = None;
+    record.health.reverts.clear();
     if let Some(failure) = &mut record.health.failure {
         failure.message.clear();
         failure.count = 1;
