@@ -53,8 +53,8 @@ pub struct Order {
     pub scopes: Vec<String>,
     /// How long it lives; none = without an end.
     pub lifetime: Option<Duration>,
-    /// The fingerprint of the value that it replaces, to see whether our field changed.
-    pub old_fingerprint: u64,
+    /// The fingerprint of the value that it replaces, to see whether our field changed; none = there was no value.
+    pub old_fingerprint: Option<u64>,
     /// The old token was found when it was looked up.
     pub old_known: bool,
 }

@@ -82,6 +82,7 @@ vocabulary! {
     TokenMinted "token_minted" Debug "A new token was created.",
     TokenVerified "token_verified" Debug "The new token authenticated as itself.",
     SecretStored "secret_stored" Debug "The new value is the current version in Vault.",
+    SecretCreated "secret_created" Info "The first token of a secret was created and stored, as `create = true` asks for.",
     RotationSucceeded "rotation_succeeded" Info "The new token is in Vault and in the journal; the old one stays enabled until the end of its grace.",
     RotationFailed "rotation_failed" Warn "Rotation failed; the current token is unchanged. It will be retried automatically."
         "No action yet. If it keeps failing, see `error`.",

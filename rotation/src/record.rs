@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 pub use super::claim::{Attempt, Claim, OpenAttempt, Trigger, Work};
 use super::ledger::AttemptLedger;
 use super::marker::{Epoch, Marker, NameDigest};
-use super::plan::{Coordinates, Lifetime, Plan, RetirementPolicy};
+use super::plan::{Coordinates, Desired, Lifetime, Plan, RetirementPolicy};
 pub use super::reason::Reason;
 pub use super::retiring::{EntryFailure, EntryReason, Origin, Retiring, RetiringState};
 use super::token::{TokenId, TokenInfo};
@@ -52,6 +52,9 @@ pub struct Record {
     pub attempts: Attempts,
     /// The token that is the current value, as far as the journal knows.
     pub current: Option<Current>,
+    /// A token was recorded before, and is no longer, since the document was closed meanwhile: the first one is not made again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held_before: bool,
     /// The nominal due instant served last.
     pub last_due: Option<Timestamp>,
     /// Who works on this secret now.
@@ -208,6 +211,7 @@ impl Record {
             adopted_at: now,
             attempts: Attempts::default(),
             current: None,
+            held_before: false,
             last_due: None,
             claim: None,
             open: vec![],
@@ -253,6 +257,7 @@ impl Record {
             lifetime: Lifetime::Inherit,
             settle,
             claim_timeout,
+            desired: Desired::default(),
             manages_tokens: false,
         }
     }

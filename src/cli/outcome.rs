@@ -59,6 +59,7 @@ pub(super) struct Outcome {
 #[serde(rename_all = "snake_case")]
 enum Word {
     Rotated,
+    Created,
     Restored,
     Dropped,
     DryRun,
@@ -72,6 +73,7 @@ impl Word {
     fn for_people(self) -> &'static str {
         match self {
             Word::Rotated => "rotated",
+            Word::Created => "created",
             Word::Restored => "restored",
             Word::Dropped => "dropped",
             Word::DryRun => "dry run",
@@ -166,7 +168,9 @@ impl Outcome {
             format!("{}/{}", at.mount, at.path)
         });
         let done = match task {
-            Task::Rotate => find(EventName::RotationSucceeded),
+            Task::Rotate => {
+                find(EventName::RotationSucceeded).or_else(|| find(EventName::SecretCreated))
+            }
             Task::Undo => find(EventName::UndoSucceeded),
             Task::Forget => {
                 let text =
@@ -191,6 +195,7 @@ impl Outcome {
         self.version = Some(current.version);
         let word = match task {
             Task::Undo => Word::Restored,
+            Task::Rotate if self.from.is_none() => Word::Created,
             _ => Word::Rotated,
         };
         let mut message = format!(

@@ -128,9 +128,16 @@ impl Entry {
 
     /// What is known of it, to compute its conditions and its state from.
     pub fn facts<'a>(&'a self, name: &'a str, around: &Surroundings<'a>) -> Known<'a> {
+        let due = self.due.as_ref().filter(|_| self.retrying.is_some());
+        let retry = due.map(|due| self.starts_at(due, around.now));
         Known {
             name,
             coordinates: &self.plan.coordinates,
+            labels: self.settings.as_ref().map(|settings| &settings.labels),
+            desired: self
+                .settings
+                .as_ref()
+                .map(|settings| &settings.plan.desired),
             configured: self.settings.is_some(),
             enabled: self.settings.as_ref().is_some_and(|it| it.enabled),
             read: self.known.is_some(),
@@ -143,7 +150,7 @@ impl Entry {
             progress: around.progress && self.failing.is_none(),
             able_since: around.able_since,
             next: self.due.as_ref().map(|due| due.at),
-            next_try: self.not_before,
+            next_try: self.not_before.max(retry),
             because: &self.because,
             instance: around.instance,
             as_of: self.known_at,
@@ -254,6 +261,7 @@ impl Entry {
             enabled: settings.enabled,
             schedule: &settings.schedule,
             jitter: signed(settings.jitter),
+            blackouts: &settings.blackouts,
             missed: settings.missed,
             adopted_at: record
                 .adopted_at
@@ -308,10 +316,24 @@ impl Entry {
             // The engine reports a firing that lies ahead.
             due.trigger != due::Trigger::Schedule || due.instant <= now
         });
-        let first = due.map(|due| due.at).into_iter().chain(self.wake).min();
-        let at_once = !self.looked || self.nudged;
-        let first = if at_once { Some(now) } else { first };
+        let starts = due.map(|due| self.starts_at(due, now));
+        let nudged = self.nudged.then(|| self.blackout_ends(now).unwrap_or(now));
+        let first = starts.into_iter().chain(self.wake).chain(nudged).min();
+        let first = if self.looked { first } else { Some(now) };
         Some(first?.max(self.not_before.unwrap_or(Timestamp::MIN)))
+    }
+
+    /// When what is due starts; also a retry waits for the end of a blackout. The expiry guard knows itself what a blackout means to it.
+    fn starts_at(&self, due: &Due, now: Timestamp) -> Timestamp {
+        match self.blackout_ends(now) {
+            Some(end) if due.trigger != due::Trigger::Expiry => due.at.max(end),
+            _ => due.at,
+        }
+    }
+
+    /// The end of the blackout of now, if there is one.
+    pub fn blackout_ends(&self, now: Timestamp) -> Option<Timestamp> {
+        self.settings.as_ref()?.blackouts.end(now)
     }
 
     /// Clean-up, retirement or another look is due, whatever the schedule says.
@@ -321,15 +343,18 @@ impl Entry {
 
     /// The rotation that is wanted now, if one is.
     pub fn wish(&mut self, now: Timestamp) -> Option<RotationRequest> {
+        let nudged = self.nudged && self.blackout_ends(now).is_none();
         let settings = self.settings.as_ref()?;
-        if std::mem::take(&mut self.nudged) && settings.enabled {
+        if nudged && settings.enabled {
+            self.nudged = false;
             return Some(RotationRequest {
                 due: None,
                 trigger: Trigger::Retry,
                 accept_recorded_rights: false,
             });
         }
-        let due = self.due.as_ref().filter(|due| due.at <= now)?;
+        let due = self.due.as_ref();
+        let due = due.filter(|due| self.starts_at(due, now) <= now)?;
         let trigger = match due.trigger {
             _ if self.retrying == Some(due.instant) => Trigger::Retry,
             due::Trigger::Schedule => Trigger::Schedule,

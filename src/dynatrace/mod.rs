@@ -22,6 +22,7 @@ mod events;
 mod form;
 mod generation;
 mod message;
+mod scopes;
 mod url;
 mod v1;
 mod v2;
@@ -40,6 +41,7 @@ use credential::Credential;
 pub use events::Events;
 use form::{flaw, is_plain, is_sendable, shown};
 use generation::Generation;
+pub use scopes::SCOPES;
 pub use url::BaseUrl;
 
 use crate::http::{self, BuildError};

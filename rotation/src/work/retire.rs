@@ -128,6 +128,22 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
         });
         return write.reports(report);
     }
+    if let (Some(_), Some(end)) = (quiet, cx.env().blackout_until) {
+        let message = format!(
+            "{id} is still in use (last from {from}); it is not disabled before the end of the blackout at {end}"
+        );
+        let report = entry
+            .usage
+            .held_since
+            .is_none()
+            .then(|| Report::new(EventName::RetirementHeld, message).token(id));
+        let write = cx.write_entry(id, |entry| {
+            entry.due = end;
+            entry.usage.held_since.get_or_insert(cx.now.wall);
+            entry.usage.used_from.clone_from(&info.last_used_ip);
+        });
+        return write.reports(report);
+    }
     // A consumer will notice. Reported once, however often the call is tried; the entry shows it.
     let is_cut_off = quiet.is_some();
     let report = (is_cut_off && entry.usage.cut_off_at.is_none()).then(|| {

@@ -191,9 +191,14 @@ impl Mutation {
             {
                 // As if the secret had moved on.
                 Outcome::Secret(Ok(match seen {
-                    SecretSnapshot::Present { version, value } => SecretSnapshot::Present {
+                    SecretSnapshot::Present {
+                        version,
+                        value,
+                        vacant,
+                    } => SecretSnapshot::Present {
                         version: version + 1,
                         value,
+                        vacant,
                     },
                     other => other,
                 }))
@@ -280,6 +285,7 @@ impl Mutation {
             ) => Outcome::Version(Ok(SecretSnapshot::Present {
                 version: *version,
                 value: None,
+                vacant: true,
             })),
             (Mutation::ForgedIsProven, Command::LookUpValue, Outcome::Value(Err(error)))
                 if error.kind == ErrorKind::Gone =>
@@ -350,6 +356,7 @@ fn empty(seen: SecretSnapshot) -> SecretSnapshot {
         SecretSnapshot::Present { version, .. } => SecretSnapshot::Present {
             version,
             value: None,
+            vacant: true,
         },
         other => other,
     }

@@ -189,6 +189,10 @@ impl World {
             broken: None,
         };
         world.actors.extend(undo.then(|| Actor::new(true)));
+        if setting.create {
+            world.budget = budget;
+            return world;
+        }
         let first = world.create("job", Rights::Ordinary, false);
         assert_eq!(first, FIRST);
         world.put(first, false);
@@ -358,6 +362,7 @@ impl World {
                 SecretSnapshot::Present {
                     version,
                     value: Some(value),
+                    vacant: false,
                 }
             }
         }

@@ -60,6 +60,7 @@ impl World {
         if let SecretSnapshot::Present {
             version,
             value: held,
+            ..
         } = &mut read
         {
             let at = &self.versions[(*version - 1) as usize];
@@ -76,6 +77,15 @@ impl World {
                 map.forged = false;
             }
             self.actors[actor].read = Some(map);
+        }
+        if read == SecretSnapshot::Absent {
+            // What is to be the first version begins with nothing.
+            self.actors[actor].read = Some(ReadMap {
+                version: 0,
+                token: u8::MAX,
+                foreign: false,
+                forged: false,
+            });
         }
         read
     }
@@ -99,6 +109,7 @@ impl World {
         Some(SecretSnapshot::Present {
             version: read.version,
             value: Some(value(read.token)),
+            vacant: false,
         })
     }
 
