@@ -57,8 +57,8 @@ pub struct Order {
     pub lifetime: Option<Duration>,
     /// What it must have in common with its predecessor beside the rights.
     pub traits: Traits,
-    /// The fingerprint of the value that it replaces, to see whether our field changed.
-    pub old_fingerprint: u64,
+    /// The fingerprint of the value that it replaces, to see whether our field changed; none = there was no value.
+    pub old_fingerprint: Option<u64>,
     /// The old token was found when it was looked up.
     pub old_known: bool,
 }

@@ -185,6 +185,8 @@ pub enum SecretSnapshot {
         version: u64,
         /// What our field holds; none = no such field, empty, or not a string.
         value: Option<ValueRef>,
+        /// None of our fields is there.
+        vacant: bool,
     },
     /// Deleted or destroyed.
     Deleted { version: u64 },
@@ -207,6 +209,15 @@ impl SecretSnapshot {
         match self {
             SecretSnapshot::Present { value, .. } => value.as_ref(),
             _ => None,
+        }
+    }
+
+    /// Neither the secret is there, nor a trace of it; or none of our fields is.
+    pub fn is_vacant(&self) -> bool {
+        match self {
+            SecretSnapshot::Present { vacant, .. } => *vacant,
+            SecretSnapshot::Deleted { .. } => false,
+            SecretSnapshot::Absent => true,
         }
     }
 

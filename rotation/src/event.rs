@@ -88,6 +88,7 @@ vocabulary! {
     TokenUnproven "token_unproven" Warn "A new token was stored although no call could prove that its value works: its listing is as ordered, and more cannot be asked."
         "Check that the consumers work. Give the token a right that a trial needs, or choose the trial with `verify` (docs/token-kinds.md).",
     SecretStored "secret_stored" Debug "The new value is the current version in Vault.",
+    SecretCreated "secret_created" Info "The first token of a secret was created and stored, as `create = true` asks for.",
     RotationSucceeded "rotation_succeeded" Info "The new token is in Vault and in the journal; the old one stays enabled until the end of its grace.",
     RotationFailed "rotation_failed" Warn "Rotation failed; the current token is unchanged. It will be retried automatically."
         "No action yet. If it keeps failing, see `error`.",

@@ -9,6 +9,9 @@ use super::request::{Goal, after};
 use super::token::{TokenId, TokenInfo};
 use super::view::{Fact, Lookup};
 
+/// So many older versions show whether a field was there before; Vault keeps ten, unless it is told otherwise.
+const EXAMINED: usize = 20;
+
 /// What the value in Vault is to us.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretState {
@@ -24,6 +27,8 @@ pub enum SecretState {
     Revoked(TokenInfo),
     /// A token that a person put there.
     Foreign(TokenInfo),
+    /// Nothing was ever there, and the configuration asks for a first token.
+    Vacant,
     /// Nothing can be done without a person.
     Blocked(Reason, String),
 }
@@ -33,6 +38,7 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
     let secret = cx.view.secret(cx.record)?;
     let value = match policy::value_of(secret, cx.place(), &cx.plan().name) {
         Ok(value) => value,
+        Err(_) if is_vacant(cx, secret)? => return Ok(SecretState::Vacant),
         Err((reason, message)) => return Ok(SecretState::Blocked(reason, message)),
     };
     let info = match cx.view.value()? {
@@ -99,6 +105,26 @@ fn foreign(cx: &Context<'_>, info: TokenInfo) -> Fact<SecretState> {
             info.id
         ),
     ))
+}
+
+/// The first token is to be made: the configuration asks for it, no document ever recorded a token, and the secret or the field never was
+/// there, as far as its versions show (rule A16). What a person deleted is not made again.
+fn is_vacant(cx: &Context<'_>, secret: &SecretSnapshot) -> Fact<bool> {
+    let record = cx.record;
+    let lost_document = cx.is_new && cx.journal_version > 0;
+    let held = record.current.is_some() || record.held_before || !record.retiring.is_empty();
+    if !cx.plan().desired.create || held || lost_document || !secret.is_vacant() {
+        return Ok(false);
+    }
+    if cx.env().history {
+        for number in (1..secret.version()).rev().take(EXAMINED) {
+            let past = cx.view.version(number)?;
+            if matches!(past, SecretSnapshot::Present { vacant: false, .. }) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// The environment does not know the value.

@@ -31,6 +31,8 @@ pub struct Plan {
     pub settle: Duration,
     /// The claim of another holder that was unchanged for this long, on our monotonic clock, may be taken over.
     pub claim_timeout: Duration,
+    /// What the configuration says of the token itself.
+    pub desired: Desired,
     /// This secret is the environment's management token: only it may be given rights to manage tokens.
     pub manages_tokens: bool,
     /// What a new value must pass before it is stored.
@@ -69,6 +71,17 @@ pub enum AtMaxGrace {
     #[default]
     Leave,
     Delete,
+}
+
+/// What the token of a secret is to be like, as far as the configuration says so; the rest is that of the token that is replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Desired {
+    /// Its name, without a marker.
+    pub name: Option<String>,
+    /// Its rights.
+    pub scopes: Option<Vec<String>>,
+    /// Where nothing ever was, the first token is made; its rights must be given.
+    pub create: bool,
 }
 
 /// Where a secret's value lives and who issues it. A change of these makes the secret `moved`.

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 
 use super::capabilities::Expiry;
 use super::command::{SecretSnapshot, ValueRef};
-use super::plan::{Coordinates, Lifetime, Plan};
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Coordinates, Desired, Lifetime, Plan};
 use super::record::{Current, Reason};
 use super::token::{TokenInfo, manages_tokens};
 
@@ -43,7 +45,8 @@ pub fn value_of<'a>(
         SecretSnapshot::Absent => Err((
             Reason::SecretMissing,
             format!(
-                "there is nothing at {place}; write the token there, or correct the path in the configuration"
+                "there is nothing at {place}; write the token there, correct the path in the configuration, or set `create` and `scopes` to make \
+                 the first token"
             ),
         )),
     }
@@ -120,4 +123,58 @@ pub fn lifetime(
         total.as_secs(),
         plan.grace.as_secs()
     ))
+}
+
+/// How long the first token of a secret lives: none = without an end.
+pub fn first_lifetime(plan: &Plan) -> Option<Duration> {
+    match plan.lifetime {
+        Lifetime::For(length) => Some(length),
+        Lifetime::Never | Lifetime::Inherit => None,
+    }
+}
+
+/// What the current token lacks or has beyond what the configuration asks for. The next rotation applies it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Rights that it lacks.
+    pub missing: Vec<String>,
+    /// Rights that it has and should not have.
+    pub surplus: Vec<String>,
+    /// Its name without marker, if that should be another one.
+    pub name: Option<String>,
+}
+
+/// How the current token, with these rights and this name without marker, differs from what is desired; none = it does not.
+pub fn drift(desired: &Desired, has: &[String], name_base: &str) -> Option<Drift> {
+    let lacking = |all: &[String], from: &[String]| -> Vec<String> {
+        let lacking = all.iter().filter(|scope| !from.contains(scope));
+        lacking.cloned().collect()
+    };
+    let scopes = desired.scopes.as_deref();
+    let drift = Drift {
+        missing: scopes.map_or(vec![], |scopes| lacking(scopes, has)),
+        surplus: scopes.map_or(vec![], |scopes| lacking(has, scopes)),
+        name: desired
+            .name
+            .as_ref()
+            .filter(|name| *name != name_base)
+            .map(|_| name_base.to_owned()),
+    };
+    (drift != Drift::default()).then_some(drift)
+}
+
+impl std::fmt::Display for Drift {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = vec![];
+        if !self.missing.is_empty() {
+            parts.push(format!("it lacks {}", self.missing.join(", ")));
+        }
+        if !self.surplus.is_empty() {
+            parts.push(format!("it has {} in addition", self.surplus.join(", ")));
+        }
+        if let Some(name) = &self.name {
+            parts.push(format!("its name is {name:?}"));
+        }
+        f.write_str(&parts.join("; "))
+    }
 }

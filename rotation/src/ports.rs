@@ -110,6 +110,11 @@ impl SecretData {
         (!text.is_empty()).then(|| TokenValue::new(text))
     }
 
+    /// None of `fields` is there, whatever it might hold.
+    pub fn lacks(&self, fields: &[String]) -> bool {
+        !fields.iter().any(|field| self.0.contains_key(field))
+    }
+
     /// Puts `value` into every one of `fields` and leaves all others as they are.
     pub fn set(&mut self, fields: &[String], value: &TokenValue) {
         for field in fields {

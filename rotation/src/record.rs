@@ -13,7 +13,9 @@ pub use super::claim::{Attempt, Claim, OpenAttempt, Trigger, Work};
 use super::ledger::AttemptLedger;
 use super::marker::{Epoch, Marker, NameDigest};
 use super::pause::Pause;
-use super::plan::{AtMaxGrace, Coordinates, Lifetime, Plan, RetirementPolicy, Verification};
+use super::plan::{
+    AtMaxGrace, Coordinates, Desired, Lifetime, Plan, RetirementPolicy, Verification,
+};
 pub use super::reason::Reason;
 pub use super::retiring::{EntryFailure, EntryReason, Origin, Retiring, RetiringState};
 pub use super::revocation::{Revocation, Revoked};
@@ -54,6 +56,9 @@ pub struct Record {
     pub attempts: Attempts,
     /// The token that is the current value, as far as the journal knows.
     pub current: Option<Current>,
+    /// A token was recorded before, and is no longer, since the document was closed meanwhile: the first one is not made again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held_before: bool,
     /// The nominal due instant served last.
     pub last_due: Option<Timestamp>,
     /// Who works on this secret now.
@@ -231,6 +236,7 @@ impl Record {
             adopted_at: now,
             attempts: Attempts::default(),
             current: None,
+            held_before: false,
             last_due: None,
             claim: None,
             open: vec![],
@@ -280,6 +286,7 @@ impl Record {
             lifetime: Lifetime::Inherit,
             settle,
             claim_timeout,
+            desired: Desired::default(),
             manages_tokens: false,
             verify: Verification::Auto,
             at_max_grace: AtMaxGrace::Leave,

@@ -144,6 +144,8 @@ pub struct RunEnv {
     /// The secret is switched on. If not, nothing of it is begun; a claim that is held is finished.
     pub enabled: bool,
     pub clock: Clock,
+    /// No consumer is cut off before this: a blackout.
+    pub blackout_until: Option<Timestamp>,
     /// Retirements that are due are this run's work.
     pub may_retire: bool,
     /// The current tokens of the configured secrets.

@@ -7,6 +7,8 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use serde_json::Map;
+
 use super::command::{Command, Outcome, RunResult, SecretSnapshot, Source, TokenAction, ValueRef};
 use super::error::{CallError, ErrorKind, Result, Service};
 use super::event::Report;
@@ -337,8 +339,11 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
     /// Keeps the map for a store, and shows what the machine may see of it.
     fn keep(&mut self, read: SecretRead, place: &Coordinates) -> SecretSnapshot {
         let snapshot = self.snapshot(&read, place);
-        if let SecretRead::Present { version, data } = read {
-            self.read = Some((version, data));
+        match read {
+            SecretRead::Present { version, data } => self.read = Some((version, data)),
+            // What is to be the first version begins with nothing.
+            SecretRead::Absent => self.read = Some((0, SecretData(Map::new()))),
+            SecretRead::Deleted { .. } => {}
         }
         snapshot
     }
@@ -351,6 +356,7 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
                     id: value.id(),
                     fingerprint: self.fingerprint(&value),
                 }),
+                vacant: data.lacks(&place.fields),
             },
             SecretRead::Deleted { version } => SecretSnapshot::Deleted { version: *version },
             SecretRead::Absent => SecretSnapshot::Absent,

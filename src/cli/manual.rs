@@ -444,7 +444,8 @@ pub fn of(command: &str) -> Manual {
             exit_status: &[DONE, (1, "It cannot be written."), (2, "Wrong usage.")],
         },
         "completions" => Manual {
-            description: "Prints a script that completes commands and options of dtrotate in a shell.",
+            description: "Prints a script that completes commands and options of dtrotate in a shell; in bash, zsh and fish also the names of \
+                          secrets, environments and labels. These come from the configuration: nobody is asked for them.",
             examples: &[(
                 "dtrotate completions bash >/etc/bash_completion.d/dtrotate",
                 "Install it for bash.",

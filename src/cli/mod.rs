@@ -1,6 +1,7 @@
 //! The commands: one file each. `selection` says which secrets are meant, `output` prints, `exit` ranks how it ended, `manual` explains.
 
 mod check;
+mod completions;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;
@@ -25,10 +26,14 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{self, LogFormat, SecretSettings, Settings};
+use crate::labels::Labels;
 use crate::telemetry::{self, Format};
 
 use exit::Exit;
 use selection::Selectable;
+
+/// The configuration file, if none is named.
+const DEFAULT_CONFIG: &str = "/etc/dtrotate/dtrotate.toml";
 
 /// How long a slow reader of the log may delay the end of the process.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -43,7 +48,7 @@ struct Arguments {
         global = true,
         value_name = "FILE",
         env = "DTROTATE_CONFIG",
-        default_value = "/etc/dtrotate/dtrotate.toml"
+        default_value = DEFAULT_CONFIG
     )]
     config: PathBuf,
     /// Read drop-in files from this directory [default: conf.d beside the configuration file]
@@ -105,6 +110,9 @@ pub fn main() -> ExitCode {
 }
 
 fn execute() -> Exit {
+    if let Some(words) = completions::asked() {
+        return completions::answer(&words);
+    }
     let parsed = command_line()
         .try_get_matches()
         .and_then(|matches| Arguments::from_arg_matches(&matches));
@@ -137,11 +145,7 @@ fn execute() -> Exit {
         Command::Upcoming(options) => history::upcoming(&arguments, options),
         Command::Health => health::health(&arguments),
         Command::Schema => print_all(&format!("{:#}\n", config::schema())),
-        Command::Completions { shell } => {
-            let mut script = vec![];
-            clap_complete::generate(*shell, &mut command_line(), "dtrotate", &mut script);
-            print_all(&String::from_utf8_lossy(&script))
-        }
+        Command::Completions { shell } => print_all(&completions::script(*shell)),
     };
     ended.unwrap_or_else(|exit| exit)
 }
@@ -211,6 +215,9 @@ impl Selectable for SecretSettings {
     fn environment(&self) -> &str {
         &self.plan.coordinates.environment
     }
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
 }
 
 /// Environment variables; those that are not UTF-8 are ignored.
@@ -228,6 +235,8 @@ fn variables() -> BTreeMap<String, String> {
 fn start_log(settings: &Settings, level: &str) {
     telemetry::start(format(settings), &log_level(settings, level), &instance());
     telemetry::write_in_background();
+    let secrets = settings.secrets.iter();
+    telemetry::set_labels(secrets.map(|it| (it.plan.name.clone(), it.labels.clone())));
 }
 
 fn format(settings: &Settings) -> Format {

@@ -64,6 +64,7 @@ pub(super) struct Outcome {
 enum Word {
     Adopted,
     Rotated,
+    Created,
     Restored,
     Dropped,
     Revoked,
@@ -81,6 +82,7 @@ impl Word {
         match self {
             Word::Adopted => "adopted",
             Word::Rotated => "rotated",
+            Word::Created => "created",
             Word::Restored => "restored",
             Word::Dropped => "dropped",
             Word::Revoked => "revoked",
@@ -178,7 +180,9 @@ impl Outcome {
             format!("{}/{}", at.mount, at.path)
         });
         let done = match task {
-            Task::Rotate => find(EventName::RotationSucceeded),
+            Task::Rotate => {
+                find(EventName::RotationSucceeded).or_else(|| find(EventName::SecretCreated))
+            }
             Task::Undo => find(EventName::UndoSucceeded),
             Task::Revoke => return self.of_revocation(reports, record),
             Task::Pause => {
@@ -219,6 +223,7 @@ impl Outcome {
         let word = match task {
             Task::Undo => Word::Restored,
             Task::Adopt => Word::Adopted,
+            Task::Rotate if self.from.is_none() => Word::Created,
             _ => Word::Rotated,
         };
         let mut message = format!(

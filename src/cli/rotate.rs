@@ -20,7 +20,7 @@ const WITHOUT_ASKING: usize = 10;
 
 /// What to rotate.
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("what").args(["names", "environment", "all"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("what").args(["names", "environment", "labels", "all"]).required(true).multiple(true))]
 pub(super) struct Options {
     #[command(flatten)]
     selection: Selection,

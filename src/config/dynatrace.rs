@@ -87,6 +87,10 @@ fn environment(
             api: table.api.or_default(),
             http,
         },
+        allowed_scopes: table
+            .allowed_scopes
+            .given()
+            .map(|given| given.value.iter().map(|it| it.value.clone()).collect()),
         settle: table.settle.or_default(),
         auth: auth?,
         account,

@@ -11,10 +11,11 @@ use rustls::pki_types::ServerName;
 use super::context::{Context, did_you_mean};
 use super::file::{Node, Value};
 use super::problem::{Place, Placed, Problem};
-use super::{duration, redact, url, validate};
+use super::{duration, redact, rights, url, validate};
 use crate::credential::{self, Credential};
 use crate::dynatrace::{BaseUrl, TRIAL_WORDS};
 use crate::http;
+use crate::schedule::calendar::Window;
 use rotation::plan::{Lifetime, Verification};
 
 /// The values that a key accepts, for the schema and the reference.
@@ -24,6 +25,10 @@ pub enum KeyType {
     Text,
     /// A string or a list of strings.
     Texts,
+    /// The same; the list may be empty.
+    List,
+    /// A table of strings.
+    Labels,
     /// One of these strings.
     Words(Vec<&'static str>),
     /// A length of time.
@@ -39,7 +44,8 @@ impl KeyType {
     fn wanted(&self) -> &'static str {
         match self {
             KeyType::Text | KeyType::Words(_) => "a string",
-            KeyType::Texts => "a string or a list of strings",
+            KeyType::Texts | KeyType::List => "a string or a list of strings",
+            KeyType::Labels => "a table of strings",
             KeyType::Length => "a length of time such as \"15m\"",
             KeyType::Flag => "true or false",
             KeyType::Integer(..) => "a whole number",
@@ -47,11 +53,13 @@ impl KeyType {
     }
 
     /// The text of a value of this type; `None` after a problem that was reported. A length may be written as a number, which has no unit.
-    fn text<'a>(&self, node: &'a Node, context: &Context) -> Option<&'a str> {
+    pub(super) fn text<'a>(&self, node: &'a Node, context: &Context) -> Option<&'a str> {
         let is_number = matches!(self, KeyType::Integer(..));
         match &node.value {
             Value::Variable(text) => return Some(text),
-            Value::Text(text) if !is_number && *self != KeyType::Flag => return Some(text),
+            Value::Text(text) if !is_number && !matches!(self, KeyType::Flag | KeyType::Labels) => {
+                return Some(text);
+            }
             Value::Boolean(text) if *self == KeyType::Flag => return Some(text),
             Value::Integer(text) if is_number || *self == KeyType::Length => return Some(text),
             _ => {}
@@ -138,6 +146,12 @@ kinds! {
     Proxy(KeyType::Text): Option<Url> = |text, _| not_empty(text, url::proxy);
     /// Where to listen; `""` is nowhere.
     Listen(KeyType::Text): Option<SocketAddr> = |text, _| not_empty(text, listen);
+    /// A window in which nothing that is due begins.
+    BlackoutWindow(KeyType::Text): Window = |text, _| Window::parse(text);
+    /// The name of a scope.
+    Scope(KeyType::Text): String = |text, _| rights::scope(text);
+    /// The name of a token.
+    TokenName(KeyType::Text): String = |text, _| rights::token_name(text);
     /// The lifetime of a new token.
     TokenLifetime(KeyType::Text): Lifetime = |text, _| lifetime(text);
     /// A length of time.
@@ -244,6 +258,28 @@ fn file(text: &str, context: &Context) -> Result<PathBuf, String> {
 
 /// One or several of a kind, each with its place.
 pub struct Several<K>(PhantomData<K>);
+
+/// The same, or none.
+pub struct AnyNumber<K>(PhantomData<K>);
+
+impl<K: Kind> Kind for AnyNumber<K> {
+    type Value = Vec<Placed<K::Value>>;
+
+    fn key_type() -> KeyType {
+        KeyType::List
+    }
+
+    fn parse(text: &str, context: &Context) -> Result<Self::Value, String> {
+        Several::<K>::parse(text, context)
+    }
+
+    fn read(node: &Node, context: &Context) -> Option<Self::Value> {
+        match &node.value {
+            Value::List(items) if items.is_empty() => Some(vec![]),
+            _ => Several::<K>::read(node, context),
+        }
+    }
+}
 
 impl<K: Kind> Kind for Several<K> {
     type Value = Vec<Placed<K::Value>>;

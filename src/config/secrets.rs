@@ -13,11 +13,13 @@ use super::file;
 use super::lifecycle::{check_lengths, check_rates};
 use super::merge::Tree;
 use super::problem::{Place, Placed, Problem};
-use super::schedules::Schedules;
+use super::rights::desired;
+use super::schedules::{Schedules, blackouts};
 use super::section::Section;
 use super::settings::{Account, Environment, IssuerPlace, SecretSettings};
 use super::table::{Given, Table};
 use super::tables::{Journal, SecretKeys, SecretOptions, TokenKind};
+use crate::labels::Labels;
 use rotation::plan::{AtMaxGrace, Coordinates, Kind, Lifetime, Plan, Verification};
 
 /// What the secrets need besides their own tables.
@@ -42,6 +44,7 @@ pub(super) fn secrets(tree: &Tree, others: Others<'_>, context: &Context) -> Vec
         by_name: HashMap::new(),
         by_field: HashMap::new(),
         renamed: Vec::new(),
+        labels: HashSet::new(),
     };
     // Defaults that no secret uses are checked as well.
     secrets.schedules.get(secrets.others.defaults, context);
@@ -51,7 +54,7 @@ pub(super) fn secrets(tree: &Tree, others: Others<'_>, context: &Context) -> Vec
         secrets.schedules.get(&options, context);
     }
     let main = tree.table("defaults");
-    let valid = tree.secrets.iter().filter_map(|(table, own_defaults)| {
+    let valid = tree.secrets.iter().flat_map(|(table, own_defaults)| {
         let own_defaults = own_defaults.map(|number| &tree.file_defaults[number]);
         secrets.add(table, own_defaults.into_iter().chain(main).collect())
     });
@@ -68,6 +71,8 @@ struct Secrets<'a> {
     by_field: HashMap<(String, String, String), Place>,
     /// Former names with their places.
     renamed: Vec<Placed<String>>,
+    /// Each distinct set once: many secrets share one.
+    labels: HashSet<Labels>,
 }
 
 /// Where one secret is in Vault, and its name.
@@ -90,20 +95,14 @@ impl<'a> Secrets<'a> {
             .problem(problem.also(first, "first given here"));
     }
 
-    /// Adds one `[[secret]]`, with the tables of defaults that it inherits from.
-    fn add(&mut self, table: &file::Table, inherited: Vec<&file::Table>) -> Option<SecretSettings> {
+    /// Adds the secrets of one `[[secret]]`, with the tables of defaults that it inherits from.
+    fn add(&mut self, table: &file::Table, inherited: Vec<&file::Table>) -> Vec<SecretSettings> {
         let context = self.context;
         let section = Section::new("secret", table, context);
         let keys = SecretKeys::read(&section);
-        section.refuse_reserved(&["create", "token_name", "scopes"]);
         let section = section.inheriting(inherited);
         let options = SecretOptions::read(&section);
-        if !keys.path.is_present() {
-            section.missing(
-                "path",
-                "this secret has no path: where in Vault is the token to rotate?",
-            );
-        }
+        let paths = self.paths(&section, &keys);
         if !options.schedule.is_present() {
             section.missing(
                 "schedule",
@@ -114,10 +113,6 @@ impl<'a> Secrets<'a> {
         section.finish();
 
         self.refuse_double_fields(&options);
-        let identity = self.identify(&options, &keys);
-        if let (Some(identity), Some(path)) = (&identity, keys.path.given()) {
-            self.register(identity, &keys.name, &path.place);
-        }
         self.renamed.extend(keys.renamed_from.given().cloned());
         let environment = self.environment(&options, &place);
         let timing = self.schedules.get(&options, context);
@@ -125,11 +120,15 @@ impl<'a> Secrets<'a> {
         if let Some(timing) = &timing {
             check_rates(&options, timing, context);
         }
-        let (identity, environment, timing) = (identity?, environment?, timing?);
-        let (kind, issuer) = self.issuer(&options, environment, &place)?;
-        let manages_tokens = self.manages_tokens(&identity, environment, &keys.path);
-        self.refuse_credential(&identity, &keys.path);
-        if kind == Kind::Platform {
+        let blackouts = timing
+            .as_ref()
+            .map(|timing| blackouts(&options, timing, context));
+        let labels = options.labels.value().unwrap_or_default();
+        let labels = self.shared(labels);
+        let issuer = environment.and_then(|environment| self.issuer(&options, environment, &place));
+        if let (Some((Kind::Platform, issuer)), Some(environment), Some(timing)) =
+            (&issuer, environment, &timing)
+        {
             self.check_platform(
                 &options,
                 environment,
@@ -138,7 +137,61 @@ impl<'a> Secrets<'a> {
                 &place,
             );
         }
-        let plan = Plan {
+        let mut found = vec![];
+        for path in &paths {
+            let identity = self.identify(&options, &keys, &path.value);
+            if let Some(identity) = &identity {
+                self.register(identity, &keys.name, &path.place);
+                self.refuse_credential(identity, &path.place);
+            }
+            let settings = || {
+                let (identity, environment, timing) = (identity?, environment?, timing.as_ref()?);
+                let jitter = options.jitter.value()?;
+                Some(SecretSettings {
+                    plan: self.plan(
+                        &options,
+                        &keys,
+                        identity,
+                        environment,
+                        issuer.clone()?,
+                        &path.place,
+                    )?,
+                    schedule: timing.schedule.clone(),
+                    shortest_gap: timing.shortest_gap,
+                    schedule_text: options.schedule.value()?,
+                    zone_name: timing.zone_name.clone(),
+                    blackouts: blackouts.clone()?,
+                    jitter,
+                    catch_up_spread: match jitter.is_zero() {
+                        true => CATCH_UP_SPREAD,
+                        false => SignedDuration::try_from(jitter).unwrap_or(SignedDuration::MAX),
+                    },
+                    missed: options.missed.value()?,
+                    expiry_guard: options.expiry_guard.value()?,
+                    enabled: options.enabled.value()?,
+                    labels: labels.clone(),
+                    renamed_from: keys.renamed_from.value(),
+                    place: context.spot(&place),
+                })
+            };
+            found.extend(settings());
+        }
+        found
+    }
+
+    /// What the machine must know of one secret.
+    fn plan(
+        &self,
+        options: &SecretOptions,
+        keys: &SecretKeys,
+        identity: Identity,
+        environment: &Environment,
+        (kind, issuer): (Kind, IssuerPlace),
+        path: &Place,
+    ) -> Option<Plan> {
+        let manages_tokens = self.manages_tokens(&identity, environment, path);
+        Some(Plan {
+            desired: desired(options, keys, environment, manages_tokens, self.context),
             manages_tokens,
             name: identity.name,
             coordinates: Coordinates {
@@ -159,24 +212,6 @@ impl<'a> Secrets<'a> {
             verify: options.verify.value()?,
             at_max_grace: AtMaxGrace::Leave,
             service: issuer.service,
-        };
-        let jitter = options.jitter.value()?;
-        Some(SecretSettings {
-            plan,
-            schedule: timing.schedule.clone(),
-            shortest_gap: timing.shortest_gap,
-            schedule_text: options.schedule.value()?,
-            zone_name: timing.zone_name.clone(),
-            jitter,
-            catch_up_spread: match jitter.is_zero() {
-                true => CATCH_UP_SPREAD,
-                false => SignedDuration::try_from(jitter).unwrap_or(SignedDuration::MAX),
-            },
-            missed: options.missed.value()?,
-            expiry_guard: options.expiry_guard.value()?,
-            enabled: options.enabled.value()?,
-            renamed_from: keys.renamed_from.value(),
-            place: context.spot(&place),
         })
     }
 
@@ -267,7 +302,7 @@ impl<'a> Secrets<'a> {
     }
 
     /// The credentials of an OAuth client are no token that can be rotated.
-    fn refuse_credential(&self, identity: &Identity, path: &Given<String>) {
+    fn refuse_credential(&self, identity: &Identity, path: &Place) {
         let is = |account: &&Account| {
             let auth = &account.auth;
             let fields = [&auth.id_field, &auth.secret_field];
@@ -275,14 +310,48 @@ impl<'a> Secrets<'a> {
                 && auth.path == identity.path
                 && fields.iter().any(|field| identity.fields.contains(field))
         };
-        if let (Some(account), Some(path)) = (self.others.accounts.values().find(is), path.given())
-        {
+        if let Some(account) = self.others.accounts.values().find(is) {
             let message = format!(
                 "this is the OAuth client of the account \"{}\"; Dynatrace has no call that replaces one",
                 account.client.name
             );
+            self.problem(path, message);
+        }
+    }
+
+    /// Where the tokens are: `path`, or each of `paths`.
+    fn paths(&self, section: &Section<'_>, keys: &SecretKeys) -> Vec<Placed<String>> {
+        if !keys.path.is_present() && !keys.paths.is_present() {
+            section.missing(
+                "path",
+                "this secret has no path: where in Vault is the token to rotate?",
+            );
+        }
+        let Some(paths) = keys.paths.given() else {
+            return keys.path.given().cloned().into_iter().collect();
+        };
+        if let Some(path) = keys.path.given() {
+            let message = "a secret has either path or paths; add this one to the list";
             self.problem(&path.place, message);
         }
+        for (key, given) in [("name", &keys.name), ("renamed_from", &keys.renamed_from)] {
+            if let Some(given) = given.given() {
+                let message = format!(
+                    "{key} belongs to one secret, and paths makes several, each named by its path; give this one a [[secret]] of its own"
+                );
+                self.problem(&given.place, message);
+            }
+        }
+        paths.value.clone()
+    }
+
+    /// The same labels, shared with the other secrets that have them.
+    fn shared(&mut self, labels: Labels) -> Labels {
+        if let Some(known) = self.labels.get(&labels) {
+            return known.clone();
+        }
+        self.labels.insert(labels.clone());
+        labels
     }
 
     fn refuse_double_fields(&self, options: &SecretOptions) {
@@ -297,25 +366,24 @@ impl<'a> Secrets<'a> {
     }
 
     /// Where it is and what it is called: `name`, else the path, else `MOUNT/PATH#FIELD` when mount or field is not the default.
-    fn identify(&self, options: &SecretOptions, keys: &SecretKeys) -> Option<Identity> {
+    fn identify(&self, options: &SecretOptions, keys: &SecretKeys, path: &str) -> Option<Identity> {
         let fields = |options: &SecretOptions| -> Option<Vec<String>> {
             let fields = options.field.value()?.into_iter();
             Some(fields.map(|field| field.value).collect())
         };
         let (mount, fields_here) = (options.mount.value()?, fields(options)?);
-        let path = keys.path.value()?;
         let defaults = self.others.defaults;
         let usual = mount == defaults.mount.value()? && fields_here == fields(defaults)?;
         let name = match keys.name.given() {
             Some(name) => name.value.clone(),
             None if keys.name.is_present() => return None,
-            None if usual => path.clone(),
+            None if usual => path.to_owned(),
             None => format!("{mount}/{path}#{}", fields_here[0]),
         };
         Some(Identity {
             name,
             mount,
-            path,
+            path: path.to_owned(),
             fields: fields_here,
         })
     }
@@ -411,7 +479,7 @@ impl<'a> Secrets<'a> {
 
     /// Whether it is its environment's management token. Being only another environment's is refused: that token would be rotated at
     /// the wrong address.
-    fn manages_tokens(&self, identity: &Identity, own: &Environment, path: &Given<String>) -> bool {
+    fn manages_tokens(&self, identity: &Identity, own: &Environment, path: &Place) -> bool {
         let is = |environment: &&Environment| {
             environment.auth.as_ref().is_some_and(|auth| {
                 auth.mount == identity.mount
@@ -421,13 +489,13 @@ impl<'a> Secrets<'a> {
         };
         let mut environments = self.others.environments.values();
         if !is(&own)
-            && let (Some(other), Some(path)) = (environments.find(is), path.given())
+            && let Some(other) = environments.find(is)
         {
             let message = format!(
                 "this is the management token of the environment \"{}\", but the secret belongs to \"{}\"",
                 other.client.name, own.client.name
             );
-            self.problem(&path.place, message);
+            self.problem(path, message);
         }
         is(&own)
     }

@@ -12,7 +12,8 @@ use super::tables::{Daemon, Journal, Limits, Log, Ops};
 use crate::credential::Credential;
 use crate::dynatrace::{self, BaseUrl};
 use crate::http;
-use crate::schedule::calendar::Schedule;
+use crate::labels::Labels;
+use crate::schedule::calendar::{Blackouts, Schedule};
 use crate::schedule::due::Missed;
 use crate::vault::VaultOptions;
 use rotation::plan::Plan;
@@ -51,6 +52,8 @@ pub struct Settings {
 pub struct Environment {
     /// Its name, where it is and how it is reached.
     pub client: dynatrace::Options,
+    /// The only rights that the configuration of a secret may ask for; none = any.
+    pub allowed_scopes: Option<Vec<String>>,
     /// How long an effect may take to become visible there.
     pub settle: Duration,
     /// Where its management token lives in Vault; none = only platform tokens use it.
@@ -136,7 +139,7 @@ pub struct Field {
     pub field: String,
 }
 
-/// One secret. Two are equal when nothing that matters to its rotation differs; the place in the file does not.
+/// One secret. Two are equal when nothing that matters to its rotation differs; labels and the place in the file do not.
 #[derive(Clone)]
 pub struct SecretSettings {
     /// What the machine must know.
@@ -151,6 +154,8 @@ pub struct SecretSettings {
     pub zone_name: String,
     /// A due time is spread over this long; shorter than the shortest gap of the schedule.
     pub jitter: Duration,
+    /// When nothing that is due begins.
+    pub blackouts: Arc<Blackouts>,
     /// Runs that were missed are spread over this long once they can be made up for.
     pub catch_up_spread: SignedDuration,
     /// What becomes of a due time that passed unserved.
@@ -159,6 +164,8 @@ pub struct SecretSettings {
     pub expiry_guard: bool,
     /// `false`: known, shown, and left alone.
     pub enabled: bool,
+    /// What people group it by.
+    pub labels: Labels,
     /// The name it had before; its journal document is carried over.
     pub renamed_from: Option<String>,
     /// `file:line`, for messages.
@@ -171,6 +178,7 @@ impl PartialEq for SecretSettings {
         self.plan == other.plan
             && self.schedule_text == other.schedule_text
             && self.zone_name == other.zone_name
+            && self.blackouts == other.blackouts
             && self.renamed_from == other.renamed_from
             && key(self) == key(other)
     }

@@ -2,10 +2,12 @@
 //! `docs/configuration.md` and the manual page `dtrotate.toml(5)` repeat it (`make docs`).
 
 use super::kinds::{
-    Authorities, CredentialFile, EnvironmentId, EnvironmentUrl, File, Flag, Kind, Length,
-    LengthOrZero, Listen, LoginFile, Name, Namespace, OneOf, Origin, Proxy, SecretName, Server,
-    Several, Text, TlsName, TokenLifetime, Trial, Uuid, VaultPath, Whole, Words,
+    AnyNumber, Authorities, BlackoutWindow, CredentialFile, EnvironmentId, EnvironmentUrl, File,
+    Flag, Kind, Length, LengthOrZero, Listen, LoginFile, Name, Namespace, OneOf, Origin, Proxy,
+    Scope, SecretName, Server, Several, Text, TlsName, TokenLifetime, TokenName, Trial, Uuid,
+    VaultPath, Whole, Words,
 };
+use super::labels::LabelTable;
 use super::section::Section;
 use super::table::{Role, Table, TableDoc, table};
 use crate::dynatrace::Api;
@@ -137,6 +139,8 @@ table! {
         ca_file: Authorities = Default "\"\"",
         /// Name that the server's certificate must have, if it is not the host of `url`.
         tls_server_name: TlsName = Default "\"\"",
+        /// The only rights that `scopes` of a secret may ask for here.
+        allowed_scopes: Several<Scope> = Example "[\"metrics.ingest\", \"logs.ingest\"]",
         /// Time after which a change is visible to every node of the environment.
         settle: Length = Default "\"15m\"",
         /// Name of the `[account.*]` table that manages its platform tokens; may be omitted if there is only one.
@@ -233,12 +237,21 @@ table! {
         /// no more than that it is listed as ordered; or environment, documents, workflows, settings, permissions, user, or a call such as
         /// `GET /platform/document/v1/documents`.
         verify: Trial = Default "\"auto\"",
+        /// Rights of the token; default: those of the token that is replaced. A difference is shown, and the next rotation applies it.
+        scopes: Several<Scope> = Example "[\"metrics.ingest\", \"logs.ingest\"]",
+        /// Create the first token, with `scopes`, where nothing ever was: no secret at the path, or no such field in it.
+        create: Flag = Default "false",
         /// Action for a due time that was missed by more than a minute: run once, or skip it.
         missed: OneOf<Missed> = Default "\"run\"",
         /// Rotate before a token expires, regardless of the schedule.
         expiry_guard: Flag = Default "true",
+        /// Windows in the time zone of the schedule in which nothing that is due begins: weekdays, dates, or times of each day; both ends of a day or date
+        /// without a time are included.
+        blackout: AnyNumber<BlackoutWindow> = Example "[\"FRI 18:00 - MON 06:00\", \"2026-12-20 - 2027-01-06\"]",
         /// `false`: show the secret, but do not rotate it.
         enabled: Flag = Default "true",
+        /// Labels of the secret; those of `[defaults]` are added. Shown in status, log, notifications and metrics, and filters of commands (`--label`).
+        labels: LabelTable = Example "{ team = \"checkout\", contact = \"#checkout-oncall\" }",
     }
 }
 
@@ -247,8 +260,12 @@ table! {
     given struct SecretKeys {
         /// Path below the mount, without `data/`. Required.
         path: VaultPath = Shown "\"dynatrace/automation_script1\"",
+        /// Instead of `path`: several paths, one secret each, with the same settings.
+        paths: Several<VaultPath> = Example "[\"dynatrace/a\", \"dynatrace/b\"]",
         /// Unique name; default: the path, or `MOUNT/PATH#FIELD` if mount or field is not the default.
         name: SecretName = Example "\"dynatrace/automation_script1\"",
+        /// Name of the token at Dynatrace, without the marker; default: that of the token that is replaced, or the name of the secret.
+        token_name: TokenName = Example "\"automation_script1\"",
         /// Former name of the secret, to continue its history.
         renamed_from: SecretName = Example "\"automation_script1\"",
     }

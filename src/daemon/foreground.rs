@@ -512,6 +512,7 @@ impl<'a> Foreground<'a> {
             dry_run: self.dry_run,
             hints: Hints::default(),
             enabled: secret.enabled,
+            blackout_until: secret.blackouts.end(clock::now()),
             clock: sweep::clock_state(&self.office, service).await,
             may_retire: current_tokens.is_some(),
             current_tokens: current_tokens.unwrap_or_default(),
@@ -632,6 +633,7 @@ fn only_recorded(ended: &Ended) -> bool {
     matches!(ended.result, RunResult::Done { .. })
         && ended.reports.iter().any(recorded)
         && !has(EventName::RotationSucceeded)
+        && !has(EventName::SecretCreated)
         && !has(EventName::SecretChangedElsewhere)
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -105,6 +106,7 @@ pub(super) struct Start {
     pub(super) dry_run: bool,
     pub(super) hints: Hints,
     pub(super) enabled: bool,
+    pub(super) blackout_until: Option<Timestamp>,
     pub(super) clock: Clock,
     pub(super) may_retire: bool,
     pub(super) current_tokens: Arc<CurrentTokens>,
@@ -142,6 +144,7 @@ impl Start {
                 capabilities: issuer.capabilities(),
                 history: history?,
                 enabled: self.enabled,
+                blackout_until: self.blackout_until,
                 clock: self.clock,
                 may_retire: self.may_retire,
                 current_tokens: self.current_tokens,

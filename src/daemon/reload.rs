@@ -29,12 +29,19 @@ impl Daemon {
             .iter()
             .map(|secret| (secret.plan.name.clone(), secret.clone()))
             .collect();
+        let labels = wanted
+            .iter()
+            .map(|(name, secret)| (name.clone(), secret.labels.clone()));
+        telemetry::set_labels(labels);
         let now = clock::now();
         self.queue.set_limit(self.settings.limits.concurrency);
         self.epochs = None;
         self.roster.retain(|name, entry| match wanted.remove(name) {
             Some(settings) => {
-                if entry.settings.as_ref() != Some(&settings) {
+                if entry.settings.as_ref() == Some(&settings) {
+                    // Labels are no reason for a run.
+                    entry.settings = Some(settings);
+                } else {
                     entry.change(settings, now);
                 }
                 true

@@ -129,9 +129,16 @@ impl Entry {
 
     /// What is known of it, to compute its conditions and its state from.
     pub fn facts<'a>(&'a self, name: &'a str, around: &Surroundings<'a>) -> Known<'a> {
+        let due = self.due.as_ref().filter(|_| self.retrying.is_some());
+        let retry = due.map(|due| self.starts_at(due, around.now));
         Known {
             name,
             coordinates: &self.plan.coordinates,
+            labels: self.settings.as_ref().map(|settings| &settings.labels),
+            desired: self
+                .settings
+                .as_ref()
+                .map(|settings| &settings.plan.desired),
             configured: self.settings.is_some(),
             enabled: self.settings.as_ref().is_some_and(|it| it.enabled),
             read: self.known.is_some(),
@@ -144,7 +151,7 @@ impl Entry {
             progress: around.progress && self.failing.is_none(),
             able_since: around.able_since,
             next: self.due.as_ref().map(|due| due.at),
-            next_try: self.not_before,
+            next_try: self.not_before.max(retry),
             because: &self.because,
             instance: around.instance,
             as_of: self.known_at,
@@ -268,6 +275,7 @@ impl Entry {
             enabled: settings.enabled && record.paused(now).is_none(),
             schedule: &settings.schedule,
             jitter: signed(settings.jitter),
+            blackouts: &settings.blackouts,
             missed: settings.missed,
             adopted_at: record
                 .adopted_at
@@ -324,11 +332,31 @@ impl Entry {
         });
         let pause = self.paused(now);
         let resumed = pause.and_then(|pause| pause.until);
-        let due = due.map(|due| due.at).filter(|_| pause.is_none());
-        let first = due.into_iter().chain(self.wake).chain(resumed).min();
-        let at_once = !self.looked || self.nudged && pause.is_none();
-        let first = if at_once { Some(now) } else { first };
+        let due = due.filter(|_| pause.is_none());
+        let starts = due.map(|due| self.starts_at(due, now));
+        let nudged = self.nudged && pause.is_none();
+        let nudged = nudged.then(|| self.blackout_ends(now).unwrap_or(now));
+        let first = starts
+            .into_iter()
+            .chain(self.wake)
+            .chain(resumed)
+            .chain(nudged)
+            .min();
+        let first = if self.looked { first } else { Some(now) };
         Some(first?.max(self.not_before.unwrap_or(Timestamp::MIN)))
+    }
+
+    /// When what is due starts; also a retry waits for the end of a blackout. The expiry guard knows itself what a blackout means to it.
+    fn starts_at(&self, due: &Due, now: Timestamp) -> Timestamp {
+        match self.blackout_ends(now) {
+            Some(end) if due.trigger != due::Trigger::Expiry => due.at.max(end),
+            _ => due.at,
+        }
+    }
+
+    /// The end of the blackout of now, if there is one.
+    pub fn blackout_ends(&self, now: Timestamp) -> Option<Timestamp> {
+        self.settings.as_ref()?.blackouts.end(now)
     }
 
     /// Clean-up, retirement or another look is due, whatever the schedule says.
@@ -341,15 +369,18 @@ impl Entry {
         if self.paused(now).is_some() {
             return None;
         }
+        let nudged = self.nudged && self.blackout_ends(now).is_none();
         let settings = self.settings.as_ref()?;
-        if std::mem::take(&mut self.nudged) && settings.enabled {
+        if nudged && settings.enabled {
+            self.nudged = false;
             return Some(RotationRequest {
                 due: None,
                 trigger: Trigger::Retry,
                 accept_recorded_rights: false,
             });
         }
-        let due = self.due.as_ref().filter(|due| due.at <= now)?;
+        let due = self.due.as_ref();
+        let due = due.filter(|due| self.starts_at(due, now) <= now)?;
         let trigger = match due.trigger {
             _ if self.retrying == Some(due.instant) => Trigger::Retry,
             due::Trigger::Schedule => Trigger::Schedule,

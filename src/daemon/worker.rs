@@ -154,6 +154,7 @@ impl Daemon {
             .settings
             .as_ref()
             .is_none_or(|settings| settings.enabled);
+        let blackout_until = entry.blackout_ends(now);
         let before = Known {
             journal: known.clone(),
             observation: entry.watch,
@@ -181,6 +182,7 @@ impl Daemon {
                 dry_run: false,
                 hints,
                 enabled,
+                blackout_until,
                 clock,
                 may_retire: current_tokens.is_some(),
                 current_tokens: Arc::new(current_tokens.unwrap_or_default()),

@@ -19,6 +19,7 @@ mod generation;
 mod issuer;
 mod message;
 mod platform;
+mod scopes;
 mod url;
 mod v1;
 mod v2;
@@ -44,6 +45,7 @@ pub use platform::{
     Account, AccountOptions, OAuthClient, OwnerLoad, SCOPES as ACCOUNT_SCOPES, TRIAL_WORDS, Trials,
     unusable_client,
 };
+pub use scopes::SCOPES;
 pub use url::BaseUrl;
 
 use crate::http::{self, BuildError};

@@ -24,6 +24,8 @@ use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
 use rotation::retry;
 
+use crate::labels::Labels;
+
 /// A problem in Dynatrace is told again so often: three times within the time after which the event ends automatically.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 
@@ -38,6 +40,8 @@ pub struct Notice {
     pub secret: Option<String>,
     /// Where.
     pub environment: Option<String>,
+    /// The labels of the secret.
+    pub labels: Labels,
     /// The stable code of a failure.
     pub reason: Option<String>,
     /// Since when.

@@ -5,10 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
 use rotation::pause::Pause;
-use rotation::plan::Coordinates;
+use rotation::plan::{Coordinates, Desired};
 use rotation::record::{Reason, Record};
 use rotation::retiring::Retiring;
 use rotation::size;
+
+use crate::labels::Labels;
 
 use super::condition::Condition;
 use super::secret::{State, next_step};
@@ -57,6 +59,10 @@ pub struct Known<'a> {
     pub name: &'a str,
     /// Where it is.
     pub coordinates: &'a Coordinates,
+    /// Its labels; none = it is not in the configuration.
+    pub labels: Option<&'a Labels>,
+    /// What the configuration says of its token.
+    pub desired: Option<&'a Desired>,
     /// It is in the configuration.
     pub configured: bool,
     /// It is switched on there.
@@ -97,6 +103,8 @@ impl<'a> Known<'a> {
         Known {
             name,
             coordinates,
+            labels: None,
+            desired: None,
             configured: true,
             enabled: true,
             read: false,

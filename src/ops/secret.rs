@@ -3,9 +3,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use rotation::policy::{Drift, drift};
 use rotation::record::{Record, RetiringState};
 use rotation::retiring::Problem;
 use rotation::token::TokenId;
+
+use crate::labels::Labels;
 
 use super::condition::Condition;
 use super::known::Known;
@@ -17,12 +20,18 @@ pub struct Secret {
     pub name: String,
     /// Its environment.
     pub environment: String,
+    /// What people group it by.
+    #[serde(default)]
+    pub labels: Labels,
     /// Where its value is: `MOUNT/PATH#FIELD,FIELD`.
     pub place: String,
     /// How it is.
     pub state: State,
     /// The token that is the current value.
     pub current: Option<Token>,
+    /// How that token differs from what the configuration asks for; the next rotation applies it.
+    #[serde(default)]
+    pub drift: Option<Drift>,
     /// When the last rotation succeeded.
     pub last_success: Option<Timestamp>,
     /// When it is rotated next.
@@ -256,6 +265,7 @@ impl Secret {
         Secret {
             name: known.name.to_owned(),
             environment: at.environment.clone(),
+            labels: known.labels.cloned().unwrap_or_default(),
             place: format!("{}/{}#{}", at.mount, at.path, at.fields.join(",")),
             state: known.state(conditions),
             current: current.map(|current| Token {
@@ -264,8 +274,12 @@ impl Secret {
                 expires: current.expires,
                 unproven: current.unproven,
             }),
+            drift: current
+                .and_then(|current| drift(known.desired?, &current.scopes, &current.name_base)),
             last_success: record.and_then(|record| record.health.last_success),
-            next: retry_at.or(known.next.max(known.next.and(known.next_try))),
+            next: retry_at
+                .max(retry_at.and(known.next_try))
+                .or(known.next.max(known.next.and(known.next_try))),
             because: match (known.unusable, retry_at, known.failing) {
                 (Some(unusable), ..) => unusable.why.clone(),
                 (_, Some(_), _) => "retried after a failure".to_owned(),

@@ -174,6 +174,9 @@ fn card(status: &Status, secret: &Secret, paint: Paint) -> String {
         "place",
         format!("{} (environment {})", secret.place, secret.environment),
     );
+    if !secret.labels.is_empty() {
+        line("labels", secret.labels.to_string());
+    }
     if let Some(token) = &secret.current {
         line("token", token.id.to_string());
         if let Some(created) = token.created {
@@ -189,6 +192,9 @@ fn card(status: &Status, secret: &Secret, paint: Paint) -> String {
                 "none: listed as ordered, and no call could show that its value works".to_owned(),
             );
         }
+    }
+    if let Some(drift) = &secret.drift {
+        line("drift", format!("{drift}; the next rotation applies it"));
     }
     line(
         "last",
@@ -356,6 +362,8 @@ mod tests {
             Paint(false),
         );
         assert!(held.contains("still used from 192.0.2.7"), "{held}");
+        let drift = "drift     it lacks logs.ingest; the next rotation applies it";
+        assert!(held.contains(drift), "{held}");
         assert!(!text.contains('\x1b'), "colours in a pipe");
         let coloured = overview(&status, Paint(true), false);
         assert!(coloured.contains("\x1b[1;31m"));

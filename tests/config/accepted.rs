@@ -593,6 +593,12 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "client_key_file",
         "proxy_auth_file",
         "renamed_from",
+        "paths =",
+        "labels =",
+        "blackout =",
+        "scopes =",
+        "allowed_scopes =",
+        "token_name =",
     ];
     let switched_on: String = text
         .lines()

@@ -1,5 +1,5 @@
-//! Whole lives, call by call: of a token (adopted, replaced once, the old one disabled and deleted), of the management token likewise, and
-//! of an undo. The calls are recorded from an undisturbed run, so that a new step is covered the day it is added; a test then disturbs each
+//! Whole lives, call by call: of a token (adopted, replaced once, the old one disabled and deleted), of the management token likewise, of
+//! an undo, and of the first token of a secret. The calls are recorded from an undisturbed run, so that a new step is covered the day it is added; a test then disturbs each
 //! of them.
 
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ pub enum Life {
     Undo,
     /// As `Token`, of a platform token that is due.
     Platform,
+    /// Nothing is at the path, and a daemon creates the first token.
+    Creation,
 }
 
 /// Who is called.
@@ -75,13 +77,14 @@ impl Life {
             Life::Management => aged_management(site, tag).await,
             Life::Undo => replaced(site, tag).await,
             Life::Platform => due_platform(site, tag).await,
+            Life::Creation => vacant(site, tag).await,
         }
     }
 
     /// Starts the process whose calls are recorded and disturbed.
     pub fn begin(self, world: &World, name: &str) -> Daemon {
         match self {
-            Life::Token | Life::Management | Life::Platform => world.start(name),
+            Life::Token | Life::Management | Life::Platform | Life::Creation => world.start(name),
             Life::Undo => world.start_command(name, &["undo", &world.secrets[0]]),
         }
     }
@@ -95,6 +98,7 @@ impl Life {
     pub fn replacements(self) -> RangeInclusive<usize> {
         match self {
             Life::Token | Life::Management | Life::Platform => 1..=1,
+            Life::Creation => 0..=0,
             // Once before; and once more by the undo, or not at all.
             Life::Undo => 1..=2,
         }
@@ -109,6 +113,14 @@ impl Life {
             Life::Token => (3, 2),
             Life::Management => (2, 1),
             Life::Platform => (1, 1),
+            Life::Creation => {
+                let there = world
+                    .root
+                    .secret("secret", &world.secrets[0])
+                    .await
+                    .is_some();
+                return there && world.issuer.tokens().len() == 2 && world.is_quiet().await;
+            }
             Life::Undo => {
                 return world.issuer.tokens().len() == 2 && world.is_quiet().await;
             }
@@ -212,6 +224,24 @@ pub async fn aged(site: &Arc<Site>, tag: &str) -> World {
     world.dynatrace.delete(&first.expect("the first token").id);
     let seed = Seed::new("aged").scopes(&["metrics.read", "logs.ingest"]);
     age(&world, seed).await;
+    world
+}
+
+/// A world of one secret of which nothing is there, and whose first token the configuration asks for.
+async fn vacant(site: &Arc<Site>, tag: &str) -> World {
+    let mut world = World::on(Arc::clone(site), tag, 1).await;
+    hurried(&mut world);
+    let first = world.dynatrace.token_by_value(&world.value(0).await);
+    world.dynatrace.delete(&first.expect("the first token").id);
+    world
+        .root
+        .delete_metadata("secret", &world.secrets[0])
+        .await;
+    let secret = &mut world.config["secret"][0];
+    let secret = secret.as_table_mut().expect("a table");
+    secret.insert("create".to_owned(), true.into());
+    secret.insert("scopes".to_owned(), vec!["metrics.ingest"].into());
+    world.save();
     world
 }
 

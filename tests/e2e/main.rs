@@ -5,9 +5,11 @@ mod cluster;
 mod commands;
 
 mod crash;
+mod create;
 mod daemon;
 mod demo;
 mod faults;
+mod fleet;
 mod gate;
 mod hands;
 mod history;

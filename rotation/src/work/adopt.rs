@@ -11,7 +11,7 @@ use crate::failure;
 use crate::marker::Marker;
 use crate::observe::{SecretState, secret_state};
 use crate::ownership::MAX_JUMP;
-use crate::record::{Claim, Current, Record, Trigger, Work};
+use crate::record::{Claim, Current, Reason, Record, Trigger, Work};
 use crate::request::{Goal, RotationRequest};
 use crate::token::{TokenId, TokenInfo};
 use crate::transition;
@@ -29,11 +29,12 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<()> {
     let known = cx.record.stuck().map(|failure| &failure.reason);
     let info = match secret_state(cx)? {
         SecretState::Blocked(reason, _) if known == Some(&reason) => {
-            return Err(Step::finish(RunResult::stuck(reason)));
+            return wait_for_a_person(cx, reason);
         }
         SecretState::Blocked(reason, message) => {
             return Err(failure::stuck(cx, reason, &message));
         }
+        SecretState::Vacant => return create(cx),
         SecretState::RolledBack(_) | SecretState::Missing(_) => return Ok(()),
         SecretState::Current(info)
         | SecretState::Foreign(info)
@@ -94,6 +95,29 @@ pub fn named(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
     record_secret(cx)?;
     reconcile(cx, false)?;
     Ok(Step::done())
+}
+
+/// Nothing was ever there: the first token is made at once. One whose creation failed for good waits for a person, a change, or a due time.
+fn create(cx: &Context<'_>) -> Decision<()> {
+    if cx.request.goal != Goal::Settle || !cx.env().enabled {
+        return Ok(());
+    }
+    if let Some(failure) = cx.record.stuck() {
+        return wait_for_a_person(cx, failure.reason.clone());
+    }
+    Err(Step::Rotate(RotationRequest {
+        due: None,
+        trigger: Trigger::Create,
+        accept_recorded_rights: false,
+    }))
+}
+
+/// Nothing is done about the value, which was reported; what an attempt to create the first token left is cleaned up all the same.
+fn wait_for_a_person(cx: &Context<'_>, reason: Reason) -> Decision<()> {
+    match cx.record.is_finished() {
+        true => Err(Step::finish(RunResult::stuck(reason))),
+        false => Ok(()),
+    }
 }
 
 /// It bears a marker of this installation, and which secrets have documents is not known yet.

@@ -29,6 +29,7 @@ pub fn reopen(cx: &Context<'_>) -> Step {
         record.closed_at = None;
         record.adopted_at = cx.now.wall;
         record.coordinates = cx.plan().coordinates.clone();
+        record.held_before |= record.current.is_some();
         record.current = None;
         record.health.failure = None;
         record.health.invalid = None;
@@ -171,7 +172,7 @@ pub fn check_validity(cx: &Context<'_>) -> Decision<()> {
     let health = &cx.record.health;
     let stuck = is_stuck_by_its_value(cx.record);
     let Some(message) = invalid_reason(cx, &state) else {
-        let is_resolved = stuck && !matches!(state, SecretState::Blocked(..));
+        let is_resolved = stuck && !matches!(state, SecretState::Blocked(..) | SecretState::Vacant);
         if is_resolved || health.invalid.is_some() {
             return Err(clear_invalid(cx, is_resolved).into());
         }

@@ -160,6 +160,19 @@ fn hold(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Change> 
         });
         return Some(write.reports(report));
     }
+    if let Some(end) = cx.env().blackout_until {
+        let message = format!(
+            "{id} is still in use (last from {from}); it is not disabled before the end of the blackout at {end}"
+        );
+        let report = entry.usage.held_since.is_none();
+        let report = report.then(|| Report::new(EventName::RetirementHeld, message).token(id));
+        let write = cx.write_entry(id, |entry| {
+            entry.due = end;
+            entry.usage.held_since.get_or_insert(cx.now.wall);
+            entry.usage.used_from.clone_from(&info.last_used_ip);
+        });
+        return Some(write.reports(report));
+    }
     let is_left = !cx.env().capabilities.disable && cx.plan().at_max_grace == AtMaxGrace::Leave;
     is_left.then(|| leave(cx, entry, info, quiet))
 }

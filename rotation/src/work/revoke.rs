@@ -89,9 +89,10 @@ fn is_value(cx: &Context<'_>, id: &TokenId) -> Decision<bool> {
         SecretState::Current(info) | SecretState::Revoked(info) => info.id == *id,
         SecretState::Missing(recorded) => recorded.id == *id,
         SecretState::Blocked(..) => cx.view.held(cx.record)? == Some(id),
-        SecretState::UncommittedStore(_) | SecretState::RolledBack(_) | SecretState::Foreign(_) => {
-            false
-        }
+        SecretState::UncommittedStore(_)
+        | SecretState::RolledBack(_)
+        | SecretState::Foreign(_)
+        | SecretState::Vacant => false,
     })
 }
 

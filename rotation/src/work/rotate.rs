@@ -12,6 +12,7 @@ use crate::failure;
 use crate::marker::{Marker, NameDigest};
 use crate::observe::{SecretState, secret_state};
 use crate::ownership;
+use crate::plan::Plan;
 use crate::policy;
 use crate::reading::read_token;
 use crate::record::{Attempt, Current, Reason, Record, Trigger};
@@ -53,7 +54,7 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
         SecretState::Current(info) | SecretState::Foreign(info) => {
             let version = cx.view.secret(cx.record)?.version();
             let old = Current::recorded(&info, version, cx.record);
-            write_attempt(cx, old, true)
+            write_attempt(cx, Some(old), true)
         }
         SecretState::Revoked(info) => {
             let version = cx.view.secret(cx.record)?.version();
@@ -66,9 +67,12 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
                 },
                 _ => revoked,
             };
-            write_attempt(cx, old, true)
+            write_attempt(cx, Some(old), true)
         }
-        SecretState::Missing(recorded) => write_attempt(cx, recorded_rights(cx, recorded)?, false),
+        SecretState::Missing(recorded) => {
+            write_attempt(cx, Some(recorded_rights(cx, recorded)?), false)
+        }
+        SecretState::Vacant => write_attempt(cx, None, false),
         SecretState::Blocked(reason, message) => Ok(failure::stuck(cx, reason, &message)),
         // Both are accepted before a rotation begins.
         SecretState::UncommittedStore(_) | SecretState::RolledBack(_) => {
@@ -111,6 +115,10 @@ fn check_mints(cx: &Context<'_>) -> Decision<()> {
 
 /// Rights come from a token of this secret that was read in this run; from the document alone only when a person confirmed them (rule A3).
 fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
+    if cx.plan().desired.scopes.is_some() {
+        // They are those of the configuration.
+        return Ok(recorded);
+    }
     for entry in cx.record.retiring.iter().rev() {
         if entry.base_url != cx.record.coordinates.base_url {
             continue;
@@ -152,40 +160,77 @@ fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
     Err(failure::stuck(cx, Reason::TokenUnknown, &why))
 }
 
-/// Writes claim and attempt before the mint. A foreign value becomes the current one first, and the former one retires.
-fn write_attempt(cx: &Context<'_>, old: Current, old_known: bool) -> Decision<Step> {
-    let (id, now) = (old.id.clone(), cx.now.wall);
-    let expiry = cx.env().capabilities.expiry;
-    let lifetime = policy::lifetime(cx.plan(), expiry, &old, now)
-        .map_err(|message| failure::stuck(cx, Reason::LifetimeTooShort, &message))?;
+/// Writes claim and attempt before the mint. A foreign value becomes the current one first, and the former one retires. Without an old token
+/// it is the first one of the secret.
+fn write_attempt(cx: &Context<'_>, old: Option<Current>, old_known: bool) -> Decision<Step> {
+    let (plan, expiry) = (cx.plan(), cx.env().capabilities.expiry);
+    let lifetime = match &old {
+        Some(old) => policy::lifetime(plan, expiry, old, cx.now.wall)
+            .map_err(|message| failure::stuck(cx, Reason::LifetimeTooShort, &message))?,
+        None => policy::first_lifetime(plan),
+    };
     let secret = cx.view.secret(cx.record)?;
     let mut record = cx.draft();
     let n = next_attempt(cx, &mut record)?;
     let order = Order {
         marker: marker(cx, n),
-        base: old.name_base.clone(),
-        scopes: old.scopes.clone(),
+        base: ordered_base(plan, old.as_ref()),
+        scopes: ordered_rights(cx, old.as_ref())?,
         lifetime,
-        traits: old.traits.clone(),
-        old_fingerprint: secret.value().map_or(0, |value| value.fingerprint),
+        traits: old
+            .as_ref()
+            .map(|old| old.traits.clone())
+            .unwrap_or_default(),
+        old_fingerprint: secret.value().map(|value| value.fingerprint),
         old_known,
     };
-    let foreign = match record.is_current(&id) {
-        true => {
+    let id = old.as_ref().map(|old| old.id.clone());
+    let foreign = match old {
+        Some(old) if record.retiring(&old.id).is_some() => None,
+        Some(old) if !record.is_current(&old.id) => {
+            transition::accept_foreign(cx, &mut record, old)
+        }
+        Some(old) => {
             record.current = Some(old);
             None
         }
-        false if record.retiring(&id).is_some() => None,
-        false => transition::accept_foreign(cx, &mut record, old),
+        None => None,
     };
-    let message = format!("rotating {id} in {} (attempt {n})", cx.place());
-    let mut report = Report::new(EventName::RotationStarted, message).old(&id);
+    let message = match &id {
+        Some(id) => format!("rotating {id} in {} (attempt {n})", cx.place()),
+        None => format!("creating the first token of {} (attempt {n})", cx.place()),
+    };
+    let mut report = Report::new(EventName::RotationStarted, message).old(id.as_ref());
     report.trigger = Some(cx.claimed_or_wanted().1);
     report.attempt = Some(n);
     let attempt = attempt(cx, &order, secret.version(), id);
     record.claim = Some(cx.claim(cx.rotation(Some(attempt))));
     let change = Change::new(record).reports(foreign).report(report);
     Ok(change.then(AfterWrite::Attempt(order)).into())
+}
+
+/// The name that is ordered, without a marker: what the configuration asks for, else that of the old token.
+fn ordered_base(plan: &Plan, old: Option<&Current>) -> String {
+    let old = old.map_or(&plan.name, |old| &old.name_base);
+    plan.desired.name.as_ref().unwrap_or(old).clone()
+}
+
+/// The rights that are ordered: what the configuration asks for, else those of the old token. Rights to manage tokens are never given to an
+/// ordinary secret, whoever asks for them.
+fn ordered_rights(cx: &Context<'_>, old: Option<&Current>) -> Decision<Vec<String>> {
+    let plan = cx.plan();
+    let old = old.map(|old| &old.scopes);
+    let scopes = plan.desired.scopes.as_ref().or(old).cloned();
+    let scopes = scopes.unwrap_or_default();
+    if manages_tokens(&scopes) && !plan.manages_tokens {
+        let message = format!(
+            "no token is made for {} with the rights {}: rights to manage tokens are given to the management token alone; correct `scopes`",
+            cx.place(),
+            scopes.join(", ")
+        );
+        return Err(failure::stuck(cx, Reason::TokenManages, &message));
+    }
+    Ok(scopes)
 }
 
 /// The number of the next attempt.
@@ -206,7 +251,7 @@ fn marker(cx: &Context<'_>, attempt: u64) -> Marker {
 }
 
 /// The attempt that mints by `order`.
-fn attempt(cx: &Context<'_>, order: &Order, base: u64, old: TokenId) -> Attempt {
+fn attempt(cx: &Context<'_>, order: &Order, base: u64, old: Option<TokenId>) -> Attempt {
     Attempt {
         n: order.marker.attempt,
         base,
@@ -272,6 +317,10 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
                 }
                 _ => format!("would replace {current}"),
             }
+        }
+        SecretState::Vacant => {
+            let scopes = cx.plan().desired.scopes.as_deref().unwrap_or_default();
+            format!("would create the first token ({})", scopes.join(", "))
         }
         SecretState::Missing(_) => {
             "would replace the recorded token, which Dynatrace no longer knows".to_owned()

@@ -39,7 +39,7 @@ pub fn next(cx: &Context<'_>, candidate: &Candidate) -> Decision<Step> {
         // A management token without management rights would stop every rotation of its environment.
         let attempt = cx.record.claimed_attempt();
         let old = attempt.filter(|_| order.old_known);
-        return Ok(Command::ProveManager(old.map(|attempt| attempt.old.clone())).into());
+        return Ok(Command::ProveManager(old.and_then(|attempt| attempt.old.clone())).into());
     }
     if candidate.rejected {
         return resolve_rejection(cx, candidate, info);
@@ -148,13 +148,17 @@ fn rejection(cx: &Context<'_>, candidate: &Candidate) -> Fact<Rejection> {
     if !matches!(place, SecretSnapshot::Present { .. }) {
         return Ok(Rejection::Unknown(version));
     }
-    let replaced = match &candidate.ordered {
-        Some(order) => Some(order.old_fingerprint),
-        None => fingerprint(cx.view.version(base)?),
+    let is_unchanged = match &candidate.ordered {
+        Some(order) if order.old_fingerprint.is_none() => latest.is_vacant(),
+        Some(order) => order.old_fingerprint == fingerprint(latest),
+        None => {
+            let replaced = fingerprint(cx.view.version(base)?);
+            replaced.is_some() && replaced == fingerprint(latest)
+        }
     };
-    Ok(match fingerprint(latest) {
-        Some(present) if Some(present) == replaced => Rejection::OtherField(version),
-        _ => Rejection::Superseded(version),
+    Ok(match is_unchanged {
+        true => Rejection::OtherField(version),
+        false => Rejection::Superseded(version),
     })
 }
 
@@ -315,8 +319,12 @@ fn commit_rotation(
     if let Some(failure) = transition::succeed(&mut record, cx.now) {
         message += &format!("; recovered after failing since {}", failure.since);
     }
-    let report = Report::new(EventName::RotationSucceeded, message).token(&info.id);
-    let mut report = report.old(&attempt.old);
+    let event = match attempt.old {
+        Some(_) => EventName::RotationSucceeded,
+        None => EventName::SecretCreated,
+    };
+    let report = Report::new(event, message).token(&info.id);
+    let mut report = report.old(attempt.old.as_ref());
     report.trigger = Some(cx.claimed_or_wanted().1);
     report.attempt = Some(attempt.n);
     let mut end = AfterWrite::GoalReached(Some(attempt.base));

@@ -199,9 +199,14 @@ impl Mutation {
             {
                 // As if the secret had moved on.
                 Outcome::Secret(Ok(match seen {
-                    SecretSnapshot::Present { version, value } => SecretSnapshot::Present {
+                    SecretSnapshot::Present {
+                        version,
+                        value,
+                        vacant,
+                    } => SecretSnapshot::Present {
                         version: version + 1,
                         value,
+                        vacant,
                     },
                     other => other,
                 }))
@@ -288,6 +293,7 @@ impl Mutation {
             ) => Outcome::Version(Ok(SecretSnapshot::Present {
                 version: *version,
                 value: None,
+                vacant: true,
             })),
             (Mutation::ForgedIsProven, Command::LookUpValue, Outcome::Value(Err(error)))
                 if error.kind == ErrorKind::Gone =>
@@ -358,6 +364,7 @@ fn empty(seen: SecretSnapshot) -> SecretSnapshot {
         SecretSnapshot::Present { version, .. } => SecretSnapshot::Present {
             version,
             value: None,
+            vacant: true,
         },
         other => other,
     }

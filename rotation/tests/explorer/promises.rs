@@ -85,6 +85,9 @@ fn rest_problem(setting: &Setting, world: &World) -> Option<String> {
         record.health.failure.as_ref().is_some_and(|failure| {
             failure.retry_at.is_none() && failure.reason != Reason::Unavailable
         });
+    if setting.create && world.versions.is_empty() && !human {
+        return Some("P10: the first token was not created".into());
+    }
     // A person put a token there that is gone for good: nothing continues without them.
     let readable = world.current().is_some_and(|token| world.works(token));
     if record.claim.is_some() {

@@ -24,6 +24,8 @@ pub struct Scenario {
     pub manages: bool,
     /// There are tokens of another secret and of strangers.
     pub strangers: bool,
+    /// Nothing is there at the start, and the configuration asks for the first token.
+    pub create: bool,
     /// A person confirmed the rights that only the journal knows.
     pub accept_rights: bool,
     /// The server keeps this many versions of the secret.
@@ -60,6 +62,7 @@ pub const BASE: Scenario = Scenario {
     at_rest: false,
     manages: false,
     strangers: false,
+    create: false,
     accept_rights: false,
     max_versions: 100,
     capabilities: Capabilities::API,

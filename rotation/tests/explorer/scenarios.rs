@@ -389,5 +389,55 @@ pub fn scenarios() -> Vec<Scenario> {
             interventions: &[Intervention::Write],
             ..BASE
         },
+        Scenario {
+            name: "the first token, and deaths",
+            create: true,
+            dues: &[],
+            budget: Budget { crash: 3, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "the first token, an answer is lost, an effect comes late",
+            create: true,
+            dues: &[],
+            budget: Budget {
+                crash: 1,
+                lose: 1,
+                late: 1,
+                ..NONE
+            },
+            ..BASE
+        },
+        Scenario {
+            name: "the first token, at its due instant",
+            create: true,
+            budget: Budget {
+                crash: 1,
+                fail: 1,
+                ..NONE
+            },
+            ..BASE
+        },
+        Scenario {
+            name: "the first token, taken over",
+            create: true,
+            dues: &[],
+            daemons: 2,
+            ticks: 2,
+            budget: Budget { steal: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "the first token while a person writes or deletes",
+            create: true,
+            dues: &[],
+            budget: Budget {
+                person: 1,
+                crash: 1,
+                ..NONE
+            },
+            interventions: &[Intervention::Write, Intervention::DeleteVersion],
+            ..BASE
+        },
     ]
 }

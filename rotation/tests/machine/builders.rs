@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use rotation::capabilities::Capabilities;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::marker::{Epoch, Marker, NameDigest};
-use rotation::plan::{AtMaxGrace, Coordinates, Kind, Lifetime, Plan, StillUsed, Verification};
+use rotation::plan::{
+    AtMaxGrace, Coordinates, Desired, Kind, Lifetime, Plan, StillUsed, Verification,
+};
 use rotation::record::{
     Attempt, Claim, Current, Failure, Origin, Reason, Record, Retiring, RetiringState, Trigger,
     Work,
@@ -71,6 +73,7 @@ pub fn plan() -> Plan {
         lifetime: Lifetime::Never,
         settle: Duration::from_secs(10),
         claim_timeout: Duration::from_secs(60),
+        desired: Desired::default(),
         manages_tokens: false,
         verify: Verification::Auto,
         at_max_grace: AtMaxGrace::Delete,
@@ -147,7 +150,7 @@ pub fn abandoned_rotation(n: u64, base: u64) -> Claim {
             attempt: Some(Attempt {
                 n,
                 base,
-                old: id("CUR"),
+                old: Some(id("CUR")),
                 digest: Some(NameDigest::of(&marked("job", n))),
             }),
         },
@@ -210,6 +213,7 @@ pub fn request(goal: Goal) -> RunRequest {
             history: true,
             enabled: true,
             clock: Clock::Agrees,
+            blackout_until: None,
             may_retire: true,
             current_tokens: Arc::default(),
             management_tokens: Arc::default(),

@@ -322,7 +322,7 @@ fn a4_a_copy_of_an_open_attempts_name_is_not_deleted_with_it() {
     let attempt = Attempt {
         n: 4,
         base: 1,
-        old: id("OLD"),
+        old: Some(id("OLD")),
         digest: Some(NameDigest::of(&marked("job", 4))),
     };
     let document = world.edit();

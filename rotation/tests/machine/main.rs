@@ -4,6 +4,7 @@
 mod adoption;
 mod builders;
 mod capabilities;
+mod create;
 mod documents;
 mod identity;
 mod isolation;

@@ -271,6 +271,7 @@ impl World {
             Some(Version::Empty) => SecretSnapshot::Present {
                 version,
                 value: None,
+                vacant: true,
             },
             Some(Version::Deleted) => SecretSnapshot::Deleted { version },
             Some(Version::Pruned) | None => SecretSnapshot::Absent,
@@ -405,6 +406,7 @@ pub fn holds(version: u64, value: &str) -> SecretSnapshot {
     SecretSnapshot::Present {
         version,
         value: Some(shown_value(value)),
+        vacant: false,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::SecretSettings;
 use rotation::capabilities::Expiry;
 use rotation::command::{SecretSnapshot, ValueRef};
 use rotation::error::{CallError, ErrorKind};
-use rotation::marker::Epoch;
+use rotation::marker::{Epoch, Marker};
 use rotation::plan::Lifetime;
 use rotation::policy;
 use rotation::ports::{
@@ -196,6 +196,7 @@ impl Inspector<'_> {
                 let snapshot = SecretSnapshot::Present {
                     version,
                     value: shown,
+                    vacant: data.lacks(&plan.coordinates.fields),
                 };
                 (snapshot, value)
             }
@@ -204,6 +205,16 @@ impl Inspector<'_> {
             }
             SecretRead::Absent => (SecretSnapshot::Absent, None),
         };
+        if plan.desired.create && seen.is_vacant() {
+            let scopes = plan.desired.scopes.as_deref().unwrap_or_default();
+            let text = format!(
+                "there is nothing at {} yet; the daemon creates the first token with the rights {}",
+                plan.coordinates,
+                scopes.join(", ")
+            );
+            looked.add(Grade::Ok, text);
+            return None;
+        }
         if let Err((_, message)) = policy::value_of(&seen, &plan.coordinates, &plan.name) {
             looked.add(Grade::Error, message);
             return None;
@@ -321,6 +332,12 @@ fn judge(
             ends(info)
         ),
     );
+    let (base, _) = Marker::split(&info.name);
+    if let Some(drift) = policy::drift(&plan.desired, &info.scopes, &base) {
+        let text =
+            format!("{id} differs from the configuration: {drift}; the next rotation applies it");
+        looked.add(Grade::Warn, text);
+    }
     match info.expires {
         Some(at) if at <= now => looked.add(
             Grade::Warn,

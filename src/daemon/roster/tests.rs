@@ -30,6 +30,7 @@ fn settings(missed: Missed) -> SecretSettings {
             lifetime: Lifetime::Inherit,
             settle: Duration::from_secs(60),
             claim_timeout: Duration::from_secs(60),
+            desired: Default::default(),
             manages_tokens: false,
             verify: Default::default(),
             at_max_grace: Default::default(),
@@ -44,6 +45,8 @@ fn settings(missed: Missed) -> SecretSettings {
         missed,
         expiry_guard: true,
         enabled: true,
+        blackouts: Arc::default(),
+        labels: crate::labels::Labels::default(),
         renamed_from: None,
         place: String::new(),
     }

@@ -200,6 +200,10 @@ impl World {
         world
             .actors
             .extend(commands.map(|(_, role)| Actor::new(role)));
+        if setting.create {
+            world.budget = scenario.budget;
+            return world;
+        }
         let first = world.create("job", Rights::Ordinary, false);
         assert_eq!(first, FIRST);
         world.put(first, false);
@@ -371,6 +375,7 @@ impl World {
                 SecretSnapshot::Present {
                     version,
                     value: Some(value),
+                    vacant: false,
                 }
             }
         }

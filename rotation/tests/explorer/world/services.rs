@@ -93,7 +93,7 @@ impl World {
                 })
             }
             Command::Mint(order) => {
-                let token = self.mint(order, fault != Fault::Hidden);
+                let token = self.mint(setting, order, fault != Fault::Hidden);
                 let answered = swapped.unwrap_or(token);
                 self.actors[actor].minted = Some(answered);
                 Outcome::Minted(Ok(value(answered)))

@@ -65,6 +65,7 @@ impl World {
         if let SecretSnapshot::Present {
             version,
             value: held,
+            ..
         } = &mut read
         {
             let at = &self.versions[(*version - 1) as usize];
@@ -81,6 +82,15 @@ impl World {
                 map.forged = false;
             }
             self.actors[actor].read = Some(map);
+        }
+        if read == SecretSnapshot::Absent {
+            // What is to be the first version begins with nothing.
+            self.actors[actor].read = Some(ReadMap {
+                version: 0,
+                token: u8::MAX,
+                foreign: false,
+                forged: false,
+            });
         }
         read
     }
@@ -104,6 +114,7 @@ impl World {
         Some(SecretSnapshot::Present {
             version: read.version,
             value: Some(value(read.token)),
+            vacant: false,
         })
     }
 
