@@ -495,6 +495,8 @@ impl Entry {
             RunResult::DryRun(_) | RunResult::Refused(_) => {}
         }
         if outdated {
+            // The next run reads the document: what it decides by the new settings depends on that.
+            self.known = None;
             self.hurry(now);
         }
     }
