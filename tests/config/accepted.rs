@@ -593,6 +593,9 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "client_key_file",
         "proxy_auth_file",
         "renamed_from",
+        "account =",
+        "environment_id",
+        "apps_url",
     ];
     let switched_on: String = text
         .lines()
