@@ -72,7 +72,8 @@ fn wants(cx: &Context<'_>, entry: &Retiring) -> bool {
     // One that cannot be later is as good as it can be, and one that was reached is moved no more.
     let lasts = |backstop: &Backstop| {
         let is_over = backstop.at <= cx.now.wall || !backstop.is_moved();
-        backstop.confirmed && (is_over || backstop.at >= needed(cx, entry.due, entry))
+        let is_end = entry.named || is_over;
+        backstop.confirmed && (is_end || backstop.at >= needed(cx, entry.due, entry))
     };
     cx.env().capabilities.redate
         && cx.belongs_here(entry)

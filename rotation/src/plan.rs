@@ -166,6 +166,11 @@ impl Kind {
         }
     }
 
+    /// The expiry of its tokens can be moved, so a document needs room for that.
+    pub fn has_backstop(self) -> bool {
+        self == Kind::Platform
+    }
+
     /// There are values without a prefix.
     fn may_be_opaque(self) -> bool {
         matches!(self, Kind::Api | Kind::Cluster)

@@ -122,7 +122,7 @@ impl Backstop {
         expires == Some(self.at) || (expires.is_some() && expires == self.former)
     }
 
-    /// It is no expiry that the token had by itself.
+    /// It is another expiry than the token had before.
     pub fn is_moved(&self) -> bool {
         self.original != Some(self.at)
     }

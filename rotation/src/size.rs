@@ -102,7 +102,7 @@ fn largest_entry(record: &Record) -> usize {
         },
         outage_counted_until: Some(time),
         missed: Some(time),
-        backstop: Some(Backstop {
+        backstop: record.coordinates.kind.has_backstop().then_some(Backstop {
             at: time,
             original: Some(time),
             former: Some(time),
@@ -110,7 +110,7 @@ fn largest_entry(record: &Record) -> usize {
             tries: u32::MAX,
             retry_at: Some(time),
         }),
-        named: true,
+        named: record.coordinates.kind.has_backstop(),
         failure: Some(EntryFailure {
             reason: EntryReason::Unavailable,
             message: text(MESSAGE),

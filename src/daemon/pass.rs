@@ -242,7 +242,10 @@ impl Daemon {
                     || entry.looked && !pass.waits_for(name) && later()
             });
         let mut environments = self.office.wired.issuers.keys();
-        let mut swept = || environments.all(|name| done(name) || pass.swept.contains(name));
+        let mut swept = || {
+            environments
+                .all(|name| done(name) || pass.swept.contains(name) || !self.is_compared(name))
+        };
         // A sweep compares only what is known of all secrets.
         let compared = !self.looked_at_all || swept();
         (settled

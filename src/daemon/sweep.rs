@@ -115,11 +115,22 @@ impl Daemon {
         }
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
         for environment in names {
+            if !self.is_compared(&environment) {
+                continue;
+            }
             let sweep = self.sweeps.entry(environment.clone()).or_default();
             if sweep.next <= Instant::now() && self.office.services.can_start(&environment) {
                 self.sweep(environment);
             }
         }
+    }
+
+    /// Nothing is known of an account that no secret uses, and nothing is asked of it.
+    pub(super) fn is_compared(&self, service: &str) -> bool {
+        let issuer = self.office.wired.issuers.get(service);
+        let is_account = issuer.is_some_and(|issuer| issuer.inner().account().is_some());
+        let mut entries = self.roster.values();
+        !is_account || entries.any(|entry| entry.plan.service == service)
     }
 
     /// All environments are compared soon.

@@ -599,6 +599,9 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "scopes =",
         "allowed_scopes =",
         "token_name =",
+        "account =",
+        "environment_id",
+        "apps_url",
     ];
     let switched_on: String = text
         .lines()

@@ -466,6 +466,12 @@ fn a9_a_value_that_nothing_proves_is_adopted_only_by_name() {
     });
     world.tokens.remove(&id("OLD"));
     world.proves = false;
+    world.fault(|_, command| match command {
+        Command::LookUpVersion(_) => {
+            Some(Outcome::VersionValue(Err(dynatrace(ErrorKind::Refused))))
+        }
+        _ => None,
+    });
     let ended = world.run_at(0, redated(Goal::Settle));
     assert_eq!(ended.result, RunResult::stuck(Reason::TokenUnproven));
     assert_eq!(world.document().current, None);

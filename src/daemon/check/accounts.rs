@@ -22,7 +22,8 @@ impl Inspector<'_> {
     ) -> BTreeMap<String, Vec<TokenInfo>> {
         let mut listings = BTreeMap::new();
         for (service, issuer) in &self.wired.issuers {
-            let Some(account) = issuer.inner().account() else {
+            let is_used = self.enabled().any(|secret| secret.plan.service == *service);
+            let Some(account) = issuer.inner().account().filter(|_| is_used) else {
                 continue;
             };
             if let Err(error) = account.check_client().await {

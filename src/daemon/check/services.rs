@@ -220,7 +220,12 @@ impl Inspector<'_> {
             };
             need(assemble::reads(engine(&at.mount), &at), &title(name));
         }
-        for account in self.settings.accounts.values() {
+        let accounts = self.settings.accounts.values();
+        let is_used = |account: &&crate::config::Account| {
+            let service = account.client.service();
+            self.enabled().any(|secret| secret.plan.service == service)
+        };
+        for account in accounts.filter(is_used) {
             let at = SecretPath {
                 mount: account.auth.mount.clone(),
                 path: account.auth.path.clone(),

@@ -106,7 +106,7 @@ impl Trials {
             Verification::Auto => {
                 let may = |trial: &&Trial| {
                     let has = |scope: &&str| scopes.iter().any(|own| own == scope);
-                    trial.scopes.iter().any(|scope| has(scope))
+                    trial.scopes.iter().any(has)
                 };
                 TRIALS.iter().find(may)?.path
             }

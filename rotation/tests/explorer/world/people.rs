@@ -321,6 +321,8 @@ fn entry(
         usage: Default::default(),
         outage_counted_until: None,
         missed: None,
+        backstop: None,
+        named: false,
         failure: None,
         undone: false,
         revoked: None,
