@@ -321,8 +321,6 @@ fn entry(
         usage: Default::default(),
         outage_counted_until: None,
         missed: None,
-        backstop: None,
-        named: false,
         failure: None,
         undone: false,
         revoked: None,
