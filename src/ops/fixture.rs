@@ -125,7 +125,7 @@ pub fn status() -> Status {
         since: (state == ServiceState::Down).then(|| now() - HOUR),
     };
     let daemon = Daemon {
-        version: "0.1.0".to_owned(),
+        version: "0.2.0".to_owned(),
         instance: "web-1/daemon".to_owned(),
         started: now() - HOUR * 100,
         ready: true,
