@@ -14,12 +14,10 @@ impl World {
             Some("logs.read") => Rights::Different,
             _ => Rights::Managing,
         };
-        if !self
-            .tokens
-            .iter()
-            .any(|it| it.stored && it.rights == rights)
-            && !(setting.create && rights == Rights::Ordinary)
-        {
+        let mut tokens = self.tokens.iter();
+        let is_cloned = tokens.any(|it| it.stored && it.rights == rights);
+        let is_first = setting.create && rights == Rights::Ordinary;
+        if !is_cloned && !is_first {
             self.broken =
                 Some("P9: a token was minted with rights that no token of the secret has");
         }
