@@ -70,6 +70,13 @@ pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Fact<Resul
     )))
 }
 
+/// Only a trial of its value can prove it, and a trial looks like a use of the token.
+pub fn takes_a_trial(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> bool {
+    !cx.env().capabilities.look_up_proves
+        && !bears_our_marker(cx.record, entry, &info.name)
+        && !cx.view.version_was_proven(&entry.id)
+}
+
 /// Another configured secret whose current token this is.
 pub fn other_holder<'a>(cx: &Context<'a>, id: &TokenId) -> Option<&'a str> {
     let holders = cx.env().current_tokens.get(id)?;

@@ -140,6 +140,9 @@ pub struct Usage {
     /// It was disabled at this time although it was still used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_off_at: Option<Timestamp>,
+    /// dtrotate was about to try its value at this time, which looks like a use of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried_at: Option<Timestamp>,
 }
 
 /// How far a retirement is.

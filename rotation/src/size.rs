@@ -99,6 +99,7 @@ fn largest_entry(record: &Record) -> usize {
             held_since: Some(time),
             used_from: Some(text(ADDRESS)),
             cut_off_at: Some(time),
+            tried_at: record.coordinates.kind.has_backstop().then_some(time),
         },
         outage_counted_until: Some(time),
         missed: Some(time),

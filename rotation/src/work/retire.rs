@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::backstop;
 use crate::command::{Command, TokenAction};
@@ -24,6 +24,9 @@ use crate::view::Lookup;
 
 /// A token that cannot be proven to be ours is examined again after this: a person may have given it its name back.
 const UNPROVEN: Duration = Duration::from_secs(3600);
+
+/// What was seen so close to a trial may be the trial: the call takes a while, and clocks differ.
+const TRIAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// The next step of a retirement that is due, unless the time is not to be trusted.
 pub fn next(cx: &Context<'_>) -> Decision<()> {
@@ -96,6 +99,11 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         && let Some(held) = hold(cx, entry, &info)
     {
         return Ok(held.into());
+    }
+    if ends_use && ownership::takes_a_trial(cx, entry, &info) && !is_trial(entry, cx.now.wall) {
+        // A run after this one must not take the trial for a consumer.
+        let write = cx.write_entry(id, |entry| entry.usage.tried_at = Some(cx.now.wall));
+        return Ok(write.into());
     }
     if let Err(why) = ownership::prove(cx, entry, &info)? {
         return Ok(match entry.backstop.as_ref().filter(|_| entry.named) {
@@ -243,7 +251,13 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
 /// moment of a grace does not count.
 fn quiet_at(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Timestamp> {
     let used = info.last_used.filter(|used| *used > entry.since)?;
-    Some(after(used, cx.plan().grace))
+    (!is_trial(entry, used)).then(|| after(used, cx.plan().grace))
+}
+
+/// What happened at `at` can be dtrotate's own trial of the value.
+fn is_trial(entry: &Retiring, at: Timestamp) -> bool {
+    let tried = entry.usage.tried_at;
+    tried.is_some_and(|tried| tried.duration_until(at).abs() < TRIAL)
 }
 
 /// The claim to disable or to delete a token that was just proven.
