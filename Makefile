@@ -61,7 +61,7 @@ test-ops: tools ## the status page in Chromium, metrics and alerts under promtoo
 
 .PHONY: thorough
 thorough: tools ## every crash and every fault at every call of a life, where `make test` tries a choice
-	BAO="$$(scripts/openbao)"; export BAO; THOROUGH=1 RUST_TEST_THREADS=2 $(CARGO) test $(ALL) --test e2e -- --nocapture crash:: faults::
+	BAO="$$(scripts/openbao)"; export BAO; THOROUGH=1 RUST_TEST_THREADS=2 $(CARGO) test $(ALL) --test e2e -- --include-ignored --nocapture crash:: faults::
 
 .PHONY: soak
 soak: tools ## random kills and faults on three replicas for SOAK_SECONDS (1800), with SOAK_SEED; prints the figures

@@ -336,6 +336,7 @@ pub fn rebased(base: &Record, draft: &Record, found: &Record) -> Option<Record> 
         let mut record = with_pause_of_found(record);
         // What every write stamps.
         record.write_id.clone_from(&found.write_id);
+        record.writer.clone_from(&found.writer);
         record.policy.clone_from(&found.policy);
         record == *found
     };

@@ -186,6 +186,7 @@ async fn p1_to_p8_hold_after_every_fault_at_every_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "some minutes: `make thorough`"]
 async fn p1_to_p8_hold_after_every_fault_at_every_call_of_a_platform_token() {
     let site = Site::new().await;
     survive_every_fault(Life::Platform, &site).await;
