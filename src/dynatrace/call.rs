@@ -135,6 +135,8 @@ pub(super) struct Wire {
     pub(super) name: String,
     base: BaseUrl,
     pooled: Http,
+    /// Connections of its own, so that none of its calls goes where a call of `pooled` goes.
+    second: Http,
     lone: Http,
     pacer: Pacer,
 }
@@ -144,6 +146,8 @@ pub(super) struct Wire {
 pub(super) enum Via {
     /// Any that is open.
     Pool,
+    /// One that is open and none of [`Via::Pool`]: an answer that belongs to a call there is not given here.
+    Second,
     /// A new one of its own, closed afterwards: perhaps to another node of the cluster.
     Own,
 }
@@ -160,6 +164,7 @@ impl Wire {
         Ok(Wire {
             name: options.name.clone(),
             base: options.base_url.clone(),
+            second: pooled.with_another_pool()?,
             lone: pooled.without_pool()?,
             pooled,
             pacer: Pacer::default(),
@@ -231,6 +236,7 @@ impl Wire {
     ) -> Result<Reply, Failure> {
         let http = match via {
             Via::Pool => &self.pooled,
+            Via::Second => &self.second,
             Via::Own => &self.lone,
         };
         let mut request = http
