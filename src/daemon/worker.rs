@@ -12,6 +12,7 @@ use crate::schedule::ticker::GroupId;
 use crate::telemetry::Line;
 use rotation::command::RunResult;
 use rotation::event::EventName;
+use rotation::marker::Epoch;
 use rotation::request::{Epochs, Goal, Hints, Holder, Known};
 use rotation::runner::Ended;
 
@@ -212,7 +213,7 @@ impl Daemon {
         }
     }
 
-    /// The identities of the documents, once each was looked at. All runs share them, until one of them brings another.
+    /// The identities of the documents, once each was looked at. All runs share them; a run that brings another changes that one alone.
     fn epochs(&mut self) -> Option<Arc<Epochs>> {
         if !self.looked_at_all {
             return None;
@@ -220,11 +221,9 @@ impl Daemon {
         if self.epochs.is_none() {
             let mut index = Epochs::default();
             for entry in self.roster.values() {
-                if let Some(record) = entry.record().filter(|record| record.closed_at.is_none()) {
-                    index
-                        .entry(record.epoch.clone())
-                        .or_default()
-                        .push(entry.plan.clone());
+                if let Some(epoch) = identity(entry) {
+                    let plans = index.entry(epoch.clone()).or_default();
+                    plans.push(entry.plan.clone());
                 }
             }
             self.epochs = Some(Arc::new(index));
@@ -293,11 +292,7 @@ impl Daemon {
             return self.queue.remove(&name);
         };
         let first = !entry.looked;
-        let identity = |entry: &Entry| {
-            let record = entry.record().filter(|record| record.closed_at.is_none());
-            record.map(|record| record.epoch.clone())
-        };
-        let epoch_before = identity(entry);
+        let epoch_before = identity(entry).cloned();
         if let Some(pass) = &mut self.pass {
             pass.note_run(&name, &ended);
         }
@@ -309,8 +304,20 @@ impl Daemon {
         if !matches!(ended.result, RunResult::Retry(_)) {
             self.progress.insert(environment, Instant::now());
         }
-        if epoch_before != identity(entry) {
-            self.epochs = None;
+        if let Some(epochs) = &mut self.epochs
+            && epoch_before.as_ref() != identity(entry)
+        {
+            let epochs = Arc::make_mut(epochs);
+            if let Some(former) = epoch_before {
+                epochs.change(former, |plans| {
+                    plans.retain(|plan| plan.name != name);
+                    !plans.is_empty()
+                });
+            }
+            if let Some(epoch) = identity(entry) {
+                let plans = epochs.entry(epoch.clone()).or_default();
+                plans.push(entry.plan.clone());
+            }
         }
         if entry.is_finished() {
             self.roster.remove(&name);
@@ -336,6 +343,12 @@ impl Daemon {
             self.become_ready();
         }
     }
+}
+
+/// The identity of the document of a secret.
+fn identity(entry: &Entry) -> Option<&Epoch> {
+    let record = entry.record().filter(|record| record.closed_at.is_none());
+    record.map(|record| &record.epoch)
 }
 
 #[cfg(test)]
