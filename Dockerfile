@@ -18,7 +18,7 @@ COPY . .
 # An allocator for arm64 must be built for the largest pages that a kernel may have.
 RUN target="$(rustc --print host-tuple)" \
  && case "$target" in aarch64-*) export JEMALLOC_SYS_WITH_LG_PAGE=16 ;; esac \
- && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin dtrotate --target "$target" \
+ && RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs' cargo build --release --locked --bin dtrotate --target "$target" \
  && install -D "target/$target/release/dtrotate" /out/usr/bin/dtrotate \
  && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt
 

@@ -95,7 +95,7 @@ fuzz: ## what comes from outside (files, cron texts, answers, documents, names) 
 
 .PHONY: bench
 bench: static tools ## measures the program that is shipped and prints every figure next to what it is compared with; fails when one is missed
-	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --example bench --example floor --target $(TARGET)
+	RUSTFLAGS='$(STATIC)' $(CARGO) build --locked --release --example bench --example floor --target $(TARGET)
 	BAO="$$(scripts/openbao)"; export BAO; target/$(TARGET)/release/examples/bench target/static/dtrotate $(PARTS)
 
 .PHONY: docs
@@ -125,9 +125,11 @@ endif
 ifneq ($(filter aarch64-%,$(TARGET)),)
 export JEMALLOC_SYS_WITH_LG_PAGE ?= 16
 endif
+# Packed relocations make the file half a megabyte smaller; glibc 2.36, which is linked in, understands them.
+STATIC := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 .PHONY: static
 static: ## the release binary without any library, target/static/dtrotate
-	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --bin dtrotate --target $(TARGET)
+	RUSTFLAGS='$(STATIC)' $(CARGO) build --locked --release --bin dtrotate --target $(TARGET)
 	install -D target/$(TARGET)/release/dtrotate target/static/dtrotate
 
 .PHONY: archive

@@ -240,10 +240,19 @@ impl Http {
         })
     }
 
+    /// A client for the same service with connections of its own.
+    pub fn with_another_pool(&self) -> Result<Self, BuildError> {
+        self.beside(AT_ONCE)
+    }
+
     /// A client for the same service in which every request gets a connection of its own, which is closed afterwards.
     pub fn without_pool(&self) -> Result<Self, BuildError> {
+        self.beside(0)
+    }
+
+    fn beside(&self, idle: usize) -> Result<Self, BuildError> {
         Ok(Http {
-            client: self.way.client(0)?,
+            client: self.way.client(idle)?,
             way: self.way.clone(),
             clock: self.clock.clone(),
             slots: Arc::new(Semaphore::new(AT_ONCE)),

@@ -37,20 +37,26 @@ pub fn redact(text: &str, known: &[&[u8]]) -> String {
 
 /// Where in the text the secrets stand, in ascending order and without overlaps. For who needs another mask than [`HIDDEN`].
 pub fn spans(text: &str, known: &[&[u8]]) -> Vec<Range<usize>> {
-    let mut found = shapes(&View::new(text, false));
-    // Decoded and as it stands: what looks like an escape may be part of a value.
-    let mut texts = vec![(View::new(text, true), None), (View::literal(text), None)];
-    for (span, decoded) in decoded_runs(text) {
-        if !shapes(&View::new(&decoded, false)).is_empty() {
+    let mut found = match may_have_shape(text.as_bytes()) {
+        true => shapes(&View::new(text, false)),
+        false => Vec::new(),
+    };
+    let mut decoded_texts = Vec::new();
+    each_decoded_run(text, |span, decoded| {
+        let may_have_shape = may_have_shape(decoded);
+        if !may_have_shape && known.is_empty() {
+            return;
+        }
+        let decoded = String::from_utf8_lossy(decoded);
+        if may_have_shape && !shapes(&View::new(&decoded, false)).is_empty() {
             found.push(span.clone());
         }
-        texts.push((View::new(&decoded, true), Some(span)));
-    }
-    for (view, _) in &mut texts {
-        view.bytes.make_ascii_lowercase();
-    }
-    for value in known {
-        find_parts(value, &texts, &mut found);
+        if !known.is_empty() {
+            decoded_texts.push((View::new(&decoded, true), Some(span)));
+        }
+    });
+    if !known.is_empty() {
+        find_known(text, decoded_texts, known, &mut found);
     }
     for span in &mut found {
         // A known value may begin or end within a character of the text.
@@ -257,6 +263,36 @@ fn user(view: &View, at: usize) -> Option<Range<usize>> {
     (!word[colon..].starts_with(b"://")).then_some(at..at + length)
 }
 
+/// Whether anything in a text can have a shape. Most texts are words of our own, and every line of the log is looked at.
+fn may_have_shape(text: &[u8]) -> bool {
+    text.iter().any(|byte| b"@%\\".contains(byte))
+        || text.windows(3).any(|part| match part {
+            b"eyJ" | [b's' | b'b' | b'r', b'.', _] => true,
+            [first, second, b'0'] => {
+                first.eq_ignore_ascii_case(&b'd') && second.eq_ignore_ascii_case(&b't')
+            }
+            _ => false,
+        })
+}
+
+/// Finds every part of the known values in a text, and in what it holds in base64.
+fn find_known(
+    text: &str,
+    decoded: Vec<(View, Option<Range<usize>>)>,
+    known: &[&[u8]],
+    found: &mut Vec<Range<usize>>,
+) {
+    // Decoded and as it stands: what looks like an escape may be part of a value.
+    let mut texts = vec![(View::new(text, true), None), (View::literal(text), None)];
+    texts.extend(decoded);
+    for (view, _) in &mut texts {
+        view.bytes.make_ascii_lowercase();
+    }
+    for value in known {
+        find_parts(value, &texts, found);
+    }
+}
+
 /// Finds every part of a known value in the texts, which are in lower case. A text that was decoded is hidden as a whole, at its place.
 fn find_parts(value: &[u8], texts: &[(View, Option<Range<usize>>)], found: &mut Vec<Range<usize>>) {
     let mut value = Zeroizing::new(View::new(&String::from_utf8_lossy(value), true).bytes);
@@ -283,13 +319,16 @@ fn find_parts(value: &[u8], texts: &[(View, Option<Range<usize>>)], found: &mut 
     }
 }
 
-/// Runs of base64, decoded from each of the characters at which an encoded value may begin.
-fn decoded_runs(text: &str) -> Vec<(Range<usize>, String)> {
-    let config = GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true);
+const DECODING: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+static DECODE_STANDARD: GeneralPurpose = GeneralPurpose::new(&STANDARD, DECODING);
+static DECODE_URL_SAFE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, DECODING);
+
+/// Shows runs of base64 with their places, decoded from each of the characters at which an encoded value may begin.
+fn each_decoded_run(text: &str, mut show: impl FnMut(Range<usize>, &[u8])) {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
-    let mut found = Vec::new();
+    let mut decoded = Vec::new();
     let mut at = 0;
     for run in text.as_bytes().split(|&byte| !is_part(byte)) {
         let span = at..at + run.len();
@@ -297,21 +336,20 @@ fn decoded_runs(text: &str) -> Vec<(Range<usize>, String)> {
         if run.len() < BASE64_RUN {
             continue;
         }
-        let alphabet = match run.iter().any(|byte| b"-_".contains(byte)) {
-            true => URL_SAFE,
-            false => STANDARD,
+        let engine = match run.iter().any(|byte| b"-_".contains(byte)) {
+            true => &DECODE_URL_SAFE,
+            false => &DECODE_STANDARD,
         };
-        let engine = GeneralPurpose::new(&alphabet, config);
         for from in 0..4 {
             let rest = &run[from..];
             // One character alone encodes nothing.
             let whole = rest.len() - usize::from(rest.len() % 4 == 1);
-            let decoded = engine.decode(&rest[..whole]).unwrap_or_default();
-            let decoded = String::from_utf8_lossy(&decoded).into_owned();
-            found.push((span.clone(), decoded));
+            decoded.clear();
+            if engine.decode_vec(&rest[..whole], &mut decoded).is_ok() {
+                show(span.clone(), &decoded);
+            }
         }
     }
-    found
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! All secrets of a world are due in the same second.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dtrotate::clock;
@@ -95,6 +95,8 @@ pub fn at_once(world: &World, daemons: &[Daemon], latency: Duration) -> Outcome<
         .iter()
         .filter(|call| is_of_a_rotation(call))
         .count() as f64;
+    show(&dynatrace, rotations);
+    show(&vault, rotations);
     let seen = Seen {
         took: since(last.into_iter().max()),
         first: since(first.into_iter().min()),
@@ -127,6 +129,21 @@ fn calls_end(world: &World) {
         let before = environment.calls().len() + kv.calls().len();
         std::thread::sleep(Duration::from_secs(2));
         more = environment.calls().len() + kv.calls().len() - before;
+    }
+}
+
+/// Shows the calls of a rotation by their paths.
+fn show(calls: &[Call], rotations: f64) {
+    let mut counts = BTreeMap::<(&str, &str, bool), usize>::new();
+    for call in calls {
+        let subject = call.subject.as_deref().unwrap_or_default();
+        let is_document = subject.contains("dtrotate/journal/");
+        let key = (call.method.as_str(), call.path.as_str(), is_document);
+        *counts.entry(key).or_default() += 1;
+    }
+    for ((method, path, is_document), count) in counts {
+        let of = if is_document { " of the journal" } else { "" };
+        eprintln!("  {:.2} {method} {path}{of}", count as f64 / rotations);
     }
 }
 

@@ -140,6 +140,8 @@ struct Daemon {
     epochs: Option<Arc<Epochs>>,
     /// Every secret was looked at once since the start.
     looked_at_all: bool,
+    /// The secret at which the search for one that was not ended last.
+    not_looked_at: String,
     /// A server's clock disagreed at the last pulse.
     clocks_disagree: bool,
     /// The last pulse at which no clock disagreed, by this machine's clock.
@@ -209,6 +211,7 @@ impl Daemon {
             holders: Holders::default(),
             epochs: None,
             looked_at_all: false,
+            not_looked_at: String::new(),
             clocks_disagree: false,
             clocks_agreed_at: clock::now(),
             queue: Queue::new(settings.limits.concurrency),

@@ -12,6 +12,7 @@ use crate::schedule::ticker::GroupId;
 use crate::telemetry::Line;
 use rotation::command::RunResult;
 use rotation::event::EventName;
+use rotation::marker::Epoch;
 use rotation::request::{Epochs, Goal, Hints, Holder, Known};
 use rotation::runner::Ended;
 
@@ -214,7 +215,7 @@ impl Daemon {
         }
     }
 
-    /// The identities of the documents, once each was looked at. All runs share them, until one of them brings another.
+    /// The identities of the documents, once each was looked at. All runs share them; a run that brings another changes that one alone.
     fn epochs(&mut self) -> Option<Arc<Epochs>> {
         if !self.looked_at_all {
             return None;
@@ -222,11 +223,9 @@ impl Daemon {
         if self.epochs.is_none() {
             let mut index = Epochs::default();
             for entry in self.roster.values() {
-                if let Some(record) = entry.record().filter(|record| record.closed_at.is_none()) {
-                    index
-                        .entry(record.epoch.clone())
-                        .or_default()
-                        .push(entry.plan.clone());
+                if let Some(epoch) = identity(entry) {
+                    let plans = index.entry(epoch.clone()).or_default();
+                    plans.push(entry.plan.clone());
                 }
             }
             self.epochs = Some(Arc::new(index));
@@ -241,6 +240,21 @@ impl Daemon {
             began: self.began,
             user: None,
             is_daemon: true,
+        }
+    }
+
+    /// Whether every secret was looked at since the start. The search begins where the last one ended, so that a start takes no time in
+    /// proportion to the square of the secrets.
+    fn was_all_looked_at(&mut self) -> bool {
+        let from = &self.not_looked_at;
+        let all = self.roster.range(from.clone()..);
+        let mut all = all.chain(self.roster.range(..from.clone()));
+        match all.find(|(_, entry)| !entry.looked) {
+            Some((name, _)) => {
+                self.not_looked_at.clone_from(name);
+                false
+            }
+            None => true,
         }
     }
 
@@ -281,11 +295,7 @@ impl Daemon {
             return self.queue.remove(&name);
         };
         let first = !entry.looked;
-        let identity = |entry: &Entry| {
-            let record = entry.record().filter(|record| record.closed_at.is_none());
-            record.map(|record| record.epoch.clone())
-        };
-        let epoch_before = identity(entry);
+        let epoch_before = identity(entry).cloned();
         if let Some(pass) = &mut self.pass {
             pass.note_run(&name, &ended);
         }
@@ -297,8 +307,20 @@ impl Daemon {
         if !matches!(ended.result, RunResult::Retry(_)) {
             self.progress.insert(service, Instant::now());
         }
-        if epoch_before != identity(entry) {
-            self.epochs = None;
+        if let Some(epochs) = &mut self.epochs
+            && epoch_before.as_ref() != identity(entry)
+        {
+            let epochs = Arc::make_mut(epochs);
+            if let Some(former) = epoch_before {
+                epochs.change(former, |plans| {
+                    plans.retain(|plan| plan.name != name);
+                    !plans.is_empty()
+                });
+            }
+            if let Some(epoch) = identity(entry) {
+                let plans = epochs.entry(epoch.clone()).or_default();
+                plans.push(entry.plan.clone());
+            }
         }
         if entry.is_finished() {
             self.roster.remove(&name);
@@ -312,7 +334,7 @@ impl Daemon {
         let came_to_rest = matches!(ended.result, RunResult::Done { .. });
         self.publish_after_run(&name, came_to_rest);
         self.rearm(&name, now);
-        if first && self.roster.values().all(|entry| entry.looked) {
+        if first && self.was_all_looked_at() {
             self.looked_at_all = true;
             // Now it is known what every secret holds: what is due for retirement need not wait any longer.
             self.hurry(|entry| {
@@ -324,6 +346,12 @@ impl Daemon {
             self.become_ready();
         }
     }
+}
+
+/// The identity of the document of a secret.
+fn identity(entry: &Entry) -> Option<&Epoch> {
+    let record = entry.record().filter(|record| record.closed_at.is_none());
+    record.map(|record| &record.epoch)
 }
 
 #[cfg(test)]

@@ -167,6 +167,8 @@ pub(super) struct Wire {
     base: BaseUrl,
     scheme: Scheme,
     pooled: Http,
+    /// Connections of its own, so that none of its calls goes where a call of `pooled` goes.
+    second: Http,
     lone: Http,
     pacer: Pacer,
 }
@@ -176,6 +178,8 @@ pub(super) struct Wire {
 pub(super) enum Via {
     /// Any that is open.
     Pool,
+    /// One that is open and none of [`Via::Pool`]: an answer that belongs to a call there is not given here.
+    Second,
     /// A new one of its own, closed afterwards: perhaps to another node of the cluster.
     Own,
 }
@@ -204,6 +208,7 @@ impl Wire {
             name: name.to_owned(),
             base: base.clone(),
             scheme,
+            second: pooled.with_another_pool()?,
             lone: pooled.without_pool()?,
             pooled,
             pacer: Pacer::default(),
@@ -279,6 +284,7 @@ impl Wire {
     ) -> Result<Reply, Failure> {
         let http = match via {
             Via::Pool => &self.pooled,
+            Via::Second => &self.second,
             Via::Own => &self.lone,
         };
         let mut request = http

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// What waits in memory at most, bytes: some thousand lines.
 const LIMIT: usize = 1024 * 1024;
 
+/// The thread writes what has come within this time at once, so that it need not wake up for each line of a busy daemon.
+const TOGETHER: Duration = Duration::from_millis(5);
+
 /// Something to write, and roughly how many bytes it holds.
 pub(super) trait Entry: Send + 'static {
     fn size(&self) -> usize;
@@ -25,9 +28,14 @@ struct Shared<E> {
 
 struct State<E> {
     entries: VecDeque<E>,
+    /// Of those that wait and of those that are being written.
     bytes: usize,
-    /// The thread has taken an entry out and is writing it.
+    /// The thread has taken entries out and is writing them.
     writing: bool,
+    /// The thread has nothing to do and is to be woken up.
+    idle: bool,
+    /// Someone waits until everything is written.
+    flushing: usize,
     /// Dropped and not yet reported.
     unreported: u64,
     /// Dropped since the start.
@@ -35,9 +43,9 @@ struct State<E> {
 }
 
 impl<E: Entry> Buffer<E> {
-    /// Starts the thread. `write` writes one entry and may block; `report` makes the entry about that many dropped ones.
+    /// Starts the thread. `write` writes entries, in order, and may block; `report` makes the entry about that many dropped ones.
     pub fn start(
-        write: impl Fn(E) + Send + 'static,
+        write: impl Fn(Vec<E>) + Send + 'static,
         report: impl Fn(u64) -> E + Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
@@ -45,6 +53,8 @@ impl<E: Entry> Buffer<E> {
                 entries: VecDeque::new(),
                 bytes: 0,
                 writing: false,
+                idle: false,
+                flushing: 0,
                 unreported: 0,
                 dropped: 0,
             }),
@@ -54,10 +64,11 @@ impl<E: Entry> Buffer<E> {
         let thread = std::thread::Builder::new().name("log".to_owned());
         thread.spawn(move || {
             loop {
-                let entry = ours.next();
-                write(entry);
-                while let Some(number) = ours.written() {
-                    write(report(number));
+                let entries = ours.next();
+                let mut bytes = entries.iter().map(Entry::size).sum();
+                write(entries);
+                while let Some(number) = ours.written(std::mem::take(&mut bytes)) {
+                    write(vec![report(number)]);
                 }
             }
         })?;
@@ -73,25 +84,32 @@ impl<E: Entry> Buffer<E> {
             state.dropped += 1;
             return;
         }
+        let before = state.bytes;
         state.bytes += size;
         state.entries.push_back(entry);
-        drop(state);
-        self.shared.changed.notify_all();
+        let fills_half = before < LIMIT / 2 && state.bytes >= LIMIT / 2;
+        if std::mem::take(&mut state.idle) || fills_half {
+            drop(state);
+            self.shared.changed.notify_all();
+        }
     }
 
     /// Waits until everything is written. False = not within this time.
     pub fn flush(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.shared.lock();
+        state.flushing += 1;
+        self.shared.changed.notify_all();
         while state.writing || !state.entries.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return false;
+                break;
             }
             let woken = self.shared.changed.wait_timeout(state, left);
             state = woken.unwrap_or_else(|e| e.into_inner()).0;
         }
-        true
+        state.flushing -= 1;
+        !state.writing && state.entries.is_empty()
     }
 
     /// How many entries were dropped since the start.
@@ -105,23 +123,32 @@ impl<E: Entry> Shared<E> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Takes the oldest entry out; waits for one.
-    fn next(&self) -> E {
+    /// Takes all entries out; waits for some.
+    fn next(&self) -> Vec<E> {
         let mut state = self.lock();
-        loop {
-            if let Some(entry) = state.entries.pop_front() {
-                state.bytes -= entry.size();
-                state.writing = true;
-                return entry;
-            }
+        while state.entries.is_empty() {
+            state.idle = true;
             state = self.changed.wait(state).unwrap_or_else(|e| e.into_inner());
         }
+        let deadline = Instant::now() + TOGETHER;
+        while state.flushing == 0 && state.bytes < LIMIT / 2 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let woken = self.changed.wait_timeout(state, left);
+            state = woken.unwrap_or_else(|e| e.into_inner()).0;
+        }
+        state.idle = false;
+        state.writing = true;
+        std::mem::take(&mut state.entries).into()
     }
 
-    /// An entry is written. Returns how many dropped ones are to be reported now: the reader has recovered when half of the queue is
-    /// free. The report counts as being written.
-    fn written(&self) -> Option<u64> {
+    /// Entries of so many bytes are written. Returns how many dropped ones are to be reported now: the reader has recovered when half of the
+    /// queue is free. The report counts as being written.
+    fn written(&self, bytes: usize) -> Option<u64> {
         let mut state = self.lock();
+        state.bytes -= bytes;
         if state.unreported > 0 && state.bytes <= LIMIT / 2 {
             return Some(std::mem::take(&mut state.unreported));
         }
@@ -150,7 +177,9 @@ mod tests {
     fn a_slow_reader_blocks_nobody_and_what_was_dropped_is_counted_and_reported() {
         let (gate, reader) = mpsc::sync_channel::<String>(0);
         let report = |number| format!("{number} dropped");
-        let buffer = Buffer::start(move |line| gate.send(line).unwrap(), report).unwrap();
+        let write =
+            move |lines: Vec<String>| lines.into_iter().for_each(|line| gate.send(line).unwrap());
+        let buffer = Buffer::start(write, report).unwrap();
         let (pushed, done) = mpsc::channel();
         std::thread::scope(|scope| {
             let buffer = &buffer;

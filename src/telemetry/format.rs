@@ -1,5 +1,7 @@
 //! A line as JSON and as text: the same fields, flat, in one order.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::Level as Loudness;
@@ -28,12 +30,10 @@ const ORDER: [&str; 16] = [
 
 /// One JSON object.
 pub(super) fn json(at: Timestamp, level: &Loudness, mut found: Map<String, Value>) -> String {
-    let mut parts = vec![
-        format!("\"timestamp\":\"{at:.6}\""),
-        format!("\"level\":\"{level}\""),
-    ];
+    let mut line = format!("{{\"timestamp\":\"{at:.6}\",\"level\":\"{level}\"");
     let mut push = |name: &str, value: &Value| {
-        parts.push(format!("{}:{value}", Value::from(name)));
+        // Writing to a string cannot fail.
+        let _ = write!(line, ",{}:{value}", Value::from(name));
     };
     for name in ORDER {
         if let Some(value) = found.remove(name) {
@@ -43,7 +43,8 @@ pub(super) fn json(at: Timestamp, level: &Loudness, mut found: Map<String, Value
     for (name, value) in &found {
         push(name, value);
     }
-    sanitize::json(&format!("{{{}}}", parts.join(","))).into_owned()
+    line.push('}');
+    sanitize::json(&line).into_owned()
 }
 
 /// For people: one line, the details in brackets.

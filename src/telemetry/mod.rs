@@ -34,6 +34,9 @@ pub use journald::message_id;
 pub use labels::set as set_labels;
 pub use log_line::Line;
 
+/// Lines that wait together are written in pieces of about so many bytes.
+const AT_ONCE: usize = 64 * 1024;
+
 static INSTANCE: OnceLock<String> = OnceLock::new();
 type Handle = reload::Handle<LevelFilter, tracing_subscriber::Registry>;
 static LEVEL: OnceLock<Handle> = OnceLock::new();
@@ -111,7 +114,7 @@ pub fn write_in_background() {
         Record::new(Loudness::WARN, fields.into_iter().collect())
     };
     // Without a thread they are written as before.
-    if let Ok(buffer) = Buffer::start(Record::write, dropped) {
+    if let Ok(buffer) = Buffer::start(Record::write_all, dropped) {
         let _ = BUFFER.set(buffer);
     }
 }
@@ -186,6 +189,15 @@ struct Output {
     stderr: Option<File>,
 }
 
+impl Output {
+    fn write(&self, lines: &str) {
+        if let Some(stderr) = &self.stderr {
+            // A log that cannot be written must not stop the daemon.
+            let _ = write_all(stderr, lines.as_bytes());
+        }
+    }
+}
+
 /// One event that is to become a line.
 struct Record {
     at: Timestamp,
@@ -207,9 +219,26 @@ impl Record {
 
     /// Writes it; waits for the reader.
     fn write(self) {
-        let Some(Output { format, stderr }) = OUTPUT.get() else {
+        Record::write_all(vec![self]);
+    }
+
+    /// Writes them; waits for the reader.
+    fn write_all(records: Vec<Record>) {
+        let Some(output) = OUTPUT.get() else {
             return;
         };
+        let mut lines = String::new();
+        for record in records {
+            record.append_line(&output.format, &mut lines);
+            if lines.len() >= AT_ONCE {
+                output.write(&std::mem::take(&mut lines));
+            }
+        }
+        output.write(&lines);
+    }
+
+    /// Appends its line, unless systemd's journal has taken it.
+    fn append_line(self, format: &Format, lines: &mut String) {
         let Record {
             at,
             level,
@@ -220,16 +249,13 @@ impl Record {
                 *text = redact::by_shape(text);
             }
         }
-        let mut line = match &format.0 {
+        let line = match &format.0 {
             Form::Journal(journal) if journal.write(&level, &fields) => return,
             Form::Text => format::text(at, &level, fields),
             Form::Json | Form::Journal(_) => format::json(at, &level, fields),
         };
-        line.push('\n');
-        if let Some(stderr) = stderr {
-            // A log that cannot be written must not stop the daemon.
-            let _ = write_all(stderr, line.as_bytes());
-        }
+        lines.push_str(&line);
+        lines.push('\n');
     }
 }
 
