@@ -27,6 +27,7 @@ mod retention;
 mod retire;
 mod snapshot;
 mod soak;
+mod trial;
 mod troubles;
 mod undo;
 mod values;
