@@ -136,6 +136,13 @@ async fn the_demo_shows_its_tour_without_anything_installed() {
         text().contains(" deleted\n")
     })
     .await;
+    until("an old platform token to be deleted", async || {
+        let text = text();
+        let lines = text.lines().map(str::trim_end);
+        let mut old = lines.filter(|line| line.contains("dt0s16.") && line.ends_with(" deleted"));
+        old.next().is_some()
+    })
+    .await;
     demo.signal("-INT");
     assert_eq!(demo.exit_code(), Some(0));
     let text = text();

@@ -34,6 +34,7 @@ mod revoke;
 mod snapshot;
 mod soak;
 mod task_pages;
+mod trial;
 mod troubles;
 mod undo;
 mod values;

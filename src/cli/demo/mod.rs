@@ -5,6 +5,7 @@
 
 mod daemon;
 mod event;
+mod platform;
 mod tour;
 
 use std::io::{self, Write as _};
@@ -58,7 +59,11 @@ impl Drop for Stage {
 fn stage() -> io::Result<Stage> {
     let folder = std::env::temp_dir().join(format!("dtrotate-demo-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let simulator = Simulator::start_on_thread(Options::default())?;
+    let options = Options {
+        account: Some(platform::ACCOUNT.to_owned()),
+        ..Options::default()
+    };
+    let simulator = Simulator::start_on_thread(options)?;
     let stage = Stage { simulator, folder };
     let (dynatrace, kv) = (stage.simulator.dynatrace(), stage.simulator.kv());
     let put = |path: &str, value: &str| {
@@ -72,21 +77,26 @@ fn stage() -> io::Result<Stage> {
     let mut text = format!(
         "[vault]\naddress = \"{}\"\n[vault.auth]\nmethod = \"token\"\ntoken_file = \"vault-token\"\n\
          [journal]\nmount = \"dtrotate\"\npath = \"journal\"\n[dynatrace.demo]\nurl = \"{}\"\nsettle = \"5s\"\n\
-         [dynatrace.demo.auth]\npath = \"dynatrace/master\"\n[defaults]\ngrace = \"6s\"\nmax_grace = \"12s\"\nquarantine = \"6s\"\n\
+         environment_id = \"{}\"\napps_url = \"{}\"\n[dynatrace.demo.auth]\npath = \"dynatrace/master\"\n[defaults]\ngrace = \"6s\"\nmax_grace = \"12s\"\nquarantine = \"6s\"\n\
          [daemon]\nsweep = \"10s\"\n[log]\nformat = \"json\"\n[ops]\nlisten = \"{listen}\"\n",
         kv.url(),
-        stage.simulator.url()
+        stage.simulator.url(),
+        dynatrace.id(),
+        dynatrace.apps_url().unwrap_or_default()
     );
     for (path, schedule, scopes) in SECRETS {
         put(path, &dynatrace.seed(Seed::new(path).scopes(scopes)).value);
         text += &format!("[[secret]]\npath = \"{path}\"\nschedule = \"{schedule}\"\n");
     }
+    if let Some(account) = stage.simulator.account() {
+        text += &platform::seed(&account, &dynatrace, &kv);
+    }
     private(&stage.folder.join("vault-token"), kv.root_token())?;
     std::fs::write(stage.configuration(), text)?;
     output::print(&format!(
         "Status page: http://{listen}/\n\n\
-         Three secrets rotate every 5, 10 and 15 seconds. An old token stays enabled for 6 s,\n\
-         is disabled for 6 s, and is then deleted. Stop with Ctrl-C.\n\n"
+         Three API tokens rotate every 5, 10 and 15 seconds, and a platform token every 20. An old\n\
+         token stays enabled for 6 s, is disabled for 6 s, and is then deleted. Stop with Ctrl-C.\n\n"
     ))?;
     Ok(stage)
 }
