@@ -33,9 +33,6 @@ const SECRETS: [(&str, &str, &[&str]); 3] = [
     ),
 ];
 
-/// The port of the status page, if it is free.
-const PORT: u16 = 9780;
-
 pub(super) fn demo() -> Exit {
     match stage().and_then(|stage| stage.play()) {
         Ok(()) => Exit::Success,
@@ -71,9 +68,8 @@ fn stage() -> io::Result<Stage> {
     };
     let management = dynatrace.seed(Seed::management("management"));
     put("dynatrace/master", &management.value);
-    let listen =
-        TcpListener::bind(("127.0.0.1", PORT)).or_else(|_| TcpListener::bind("127.0.0.1:0"));
-    let listen = listen?.local_addr()?;
+    // Not the usual port: another daemon may be at work there.
+    let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut text = format!(
         "[vault]\naddress = \"{}\"\n[vault.auth]\nmethod = \"token\"\ntoken_file = \"vault-token\"\n\
          [journal]\nmount = \"dtrotate\"\npath = \"journal\"\n[dynatrace.demo]\nurl = \"{}\"\nsettle = \"5s\"\n\
