@@ -23,7 +23,7 @@ RUN target="$(rustc --print host-tuple)" \
  && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt
 
 FROM scratch
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="dtrotate" \
       org.opencontainers.image.description="Rotates Dynatrace tokens on cron schedules and keeps the current value in HashiCorp Vault or OpenBao" \

@@ -25,6 +25,7 @@ pub mod credential;
 pub mod daemon;
 pub mod dynatrace;
 pub mod http;
+pub mod labels;
 pub mod notify;
 pub mod ops;
 pub mod redact;

@@ -53,7 +53,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// [`line`] for every string in a value.
+/// [`line()`] for every string in a value.
 pub fn value(value: &mut Value) {
     match value {
         Value::String(text) => *text = line(text),

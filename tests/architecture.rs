@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "vault",
             "ops",
             "telemetry",
+            "labels",
             "sanitize",
             "clock",
         ],
@@ -32,6 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "ops",
             "telemetry",
             "bounded_file",
+            "labels",
             "clock",
         ],
     ),
@@ -45,19 +47,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "http",
             "credential",
             "bounded_file",
+            "labels",
             "redact",
             "sanitize",
         ],
     ),
     ("credential", &["bounded_file", "sanitize"]),
     ("schedule", &[]),
-    ("dynatrace", &["credential", "http", "redact"]),
+    ("dynatrace", &["clock", "credential", "http", "redact"]),
     ("vault", &["bounded_file", "credential", "http", "redact"]),
-    ("notify", &["http", "sanitize"]),
-    ("ops", &["sanitize"]),
+    ("notify", &["http", "labels", "sanitize"]),
+    ("ops", &["labels", "sanitize"]),
     ("http", &["bounded_file", "clock", "credential"]),
     ("bounded_file", &[]),
-    ("telemetry", &["redact", "sanitize", "clock"]),
+    ("telemetry", &["labels", "redact", "sanitize", "clock"]),
+    ("labels", &[]),
     ("sanitize", &["redact"]),
     ("redact", &[]),
     ("clock", &[]),
@@ -71,7 +75,7 @@ const ONLY_IN: &[(&str, &str)] = &[
     // Its weaknesses are worked around in one place.
     ("tokio_cron_scheduler", "src/schedule/ticker.rs"),
     // The stand-ins belong to the demo and to tests.
-    ("simulator", "src/cli/demo.rs"),
+    ("simulator", "src/cli/demo/"),
 ];
 
 /// One source file: the paths it names outside its test modules, the types it defines, the types it has inherent methods for.
@@ -189,7 +193,7 @@ fn forbidden(file: &str, source: &Source) -> Vec<String> {
             ["crate" | "dtrotate", target, ..] => target,
             [first, ..] => {
                 let rule = ONLY_IN.iter().find(|(name, _)| *name == first);
-                if rule.is_some_and(|(_, place)| file != *place) {
+                if rule.is_some_and(|(_, place)| !file.starts_with(place)) {
                     problems.push(format!(
                         "{file}: only {} may import {first}",
                         rule.unwrap().1

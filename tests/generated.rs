@@ -217,3 +217,47 @@ fn the_completions_know_every_command() {
     assert_eq!(complete("dtrotate rot", 1), "rotate\n");
     assert!(complete("dtrotate rotate --dry", 2).contains("--dry-run"));
 }
+
+#[test]
+fn the_completions_know_the_names_of_the_configuration() {
+    let program = env!("CARGO_BIN_EXE_dtrotate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("dtrotate.toml");
+    let configuration = "[vault]\naddress = \"https://v:8200\"\n[vault.auth]\nmethod = \"token\"\ntoken_file = \"missing\"\n\
+         [dynatrace.prod]\nurl = \"https://abc.live.dynatrace.com\"\nauth.path = \"m\"\n[defaults]\nschedule = \"@daily\"\n\
+         [[secret]]\npaths = [\"dynatrace/a\", \"dynatrace/b\", \"other\"]\nlabels.team = \"checkout\"\n";
+    fs::write(&file, configuration).expect("the configuration");
+    let script = Command::new(program).args(["completions", "bash"]).output();
+    let script = String::from_utf8(script.expect("dtrotate").stdout).expect("text");
+    let complete = |words: &[&str], config: &Path| {
+        let words = words.iter().map(|word| format!("'{word}'"));
+        let words = words.collect::<Vec<_>>().join(" ");
+        let line = format!(
+            "{script}\nCOMP_WORDS=('{program}' {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=()\n\
+             _dtrotate_from_configuration '{program}' \"${{COMP_WORDS[COMP_CWORD]}}\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        let output = Command::new("bash")
+            .args(["--norc", "-c", &line])
+            .env("DTROTATE_CONFIG", config)
+            .output()
+            .expect("bash");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let names = |words: &[&str]| complete(words, &file);
+    assert_eq!(names(&["rotate", ""]), "dynatrace/a dynatrace/b other\n");
+    assert_eq!(names(&["status", "dynatrace/a", "dyn"]), "dynatrace/b\n");
+    assert_eq!(names(&["check", "--environment", ""]), "prod\n");
+    assert_eq!(names(&["check", "--label", "te"]), "team=checkout\n");
+    assert!(names(&["rotate", "--dry"]).contains("--dry-run"));
+    // Without a configuration the script is what it was.
+    let nowhere = Path::new("/nowhere/dtrotate.toml");
+    assert!(!complete(&["rotate", "dyn"], nowhere).contains("dynatrace/"));
+    for (shell, call) in [
+        ("zsh", ":_dtrotate_from_configuration'"),
+        ("fish", "(dtrotate __complete -- "),
+    ] {
+        let script = Command::new(program).args(["completions", shell]).output();
+        let script = String::from_utf8(script.expect("dtrotate").stdout).expect("text");
+        assert!(script.contains(call), "{shell}");
+    }
+}

@@ -72,6 +72,10 @@ const PARTS: [(&str, Part); 9] = [
     ("command", rotations::command),
 ];
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark is scaled by its environment"
+)]
 fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut arguments = std::env::args().skip(1);

@@ -7,7 +7,7 @@ use super::error::{CallError, ErrorKind, Result};
 use super::marker::Marker;
 use super::record::Reason;
 use super::request::Now;
-use super::token::{TokenId, TokenInfo};
+use super::token::{TokenId, TokenInfo, Traits, Trial};
 
 /// Sends of one store, the same check-and-set every time, before the run leaves it to the journal. With the waits in between about a
 /// minute, longer than a Vault cluster takes to elect a leader.
@@ -25,6 +25,8 @@ pub struct Candidate {
     pub ordered: Option<Order>,
     /// The token as which its value authenticated, if it works.
     pub verified: Option<TokenInfo>,
+    /// A call with its value succeeded.
+    pub proven: bool,
     /// The id of the token that proved to be the ordered one, whether it works or not.
     pub identified: Option<TokenId>,
     /// It can manage tokens, where that is asked of it.
@@ -53,8 +55,10 @@ pub struct Order {
     pub scopes: Vec<String>,
     /// How long it lives; none = without an end.
     pub lifetime: Option<Duration>,
-    /// The fingerprint of the value that it replaces, to see whether our field changed.
-    pub old_fingerprint: u64,
+    /// What it must have in common with its predecessor beside the rights.
+    pub traits: Traits,
+    /// The fingerprint of the value that it replaces, to see whether our field changed; none = there was no value.
+    pub old_fingerprint: Option<u64>,
     /// The old token was found when it was looked up.
     pub old_known: bool,
 }
@@ -88,6 +92,7 @@ impl Candidate {
             value,
             ordered,
             verified: None,
+            proven: false,
             identified: None,
             manager_proven: false,
             stored: None,
@@ -107,7 +112,7 @@ impl Candidate {
     /// The store stays unclear and is left to the journal.
     pub fn learn(&mut self, outcome: &Outcome, now: Now) -> Result<()> {
         match outcome {
-            Outcome::Verified(Ok(info)) => self.verified(info),
+            Outcome::Verified(Ok(trial)) => self.verified(trial),
             Outcome::ManagerProven(Ok(())) => self.manager_proven = true,
             Outcome::Verified(Err(error)) | Outcome::ManagerProven(Err(error)) => {
                 self.not_yet(error.clone(), now);
@@ -123,7 +128,8 @@ impl Candidate {
     }
 
     /// Identity first (rule A1): a token whose name does not bear exactly the ordered marker is not the one that was ordered.
-    fn verified(&mut self, info: &TokenInfo) {
+    fn verified(&mut self, trial: &Trial) {
+        let info = &trial.token;
         if let Some(ordered) = &self.ordered {
             let (base, marker) = Marker::split(&info.name);
             if marker.is_none() && base == ordered.base {
@@ -160,13 +166,17 @@ impl Candidate {
             .filter(|scope| !info.scopes.contains(scope))
             .cloned()
             .collect();
-        let wrong = match (&missing[..], info.enabled) {
-            ([], true) => {
+        let traits = self.ordered.as_ref().map(|ordered| &ordered.traits);
+        let others = traits.map_or(vec![], |traits| traits.missing_in(&info.traits));
+        let wrong = match (&missing[..], &others[..], info.enabled) {
+            ([], [], true) => {
                 self.verified = Some(info.clone());
+                self.proven = trial.proven;
                 return;
             }
-            ([], false) => "is disabled".to_owned(),
-            (missing, _) => format!("lacks the rights {}", missing.join(", ")),
+            ([], [], false) => "is disabled".to_owned(),
+            ([], others, _) => format!("was ordered with another {}", others.join(", ")),
+            (missing, ..) => format!("lacks the rights {}", missing.join(", ")),
         };
         self.fail(
             Reason::VerifyFailed,

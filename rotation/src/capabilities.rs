@@ -1,5 +1,7 @@
 //! What a kind of token can do. The work on a token is planned by these alone; no code of this crate names a kind.
 
+use std::time::Duration;
+
 /// The capabilities of a kind of token, as its issuer states them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Capabilities {
@@ -7,10 +9,18 @@ pub struct Capabilities {
     pub disable: bool,
     /// A token can be renamed, so that an adopted one can be marked before it retires.
     pub rename: bool,
+    /// The expiry of a token can be moved, so that a former one ends even if dtrotate never runs again.
+    pub redate: bool,
     /// One token can be read by its id. Without it the complete listing is the only reading.
     pub read_by_id: bool,
+    /// Looking a value up proves that it is the token whose id it shows. Without it the value must be tried.
+    pub look_up_proves: bool,
     /// What proves that a token is gone.
     pub absence: Absence,
+    /// Whether a token expires.
+    pub expiry: Expiry,
+    /// The longest time until a new token is accepted everywhere.
+    pub propagation: Duration,
     /// The longest name, in characters.
     pub name_limit: usize,
 }
@@ -24,13 +34,29 @@ pub enum Absence {
     Listing,
 }
 
+/// Whether a token expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Expiry {
+    /// Where it is asked for.
+    Optional,
+    /// Always.
+    Required,
+    /// Where it is asked for, after this at the latest.
+    AtMost(Duration),
+}
+
 impl Capabilities {
     /// Those of a classic API token.
     pub const API: Capabilities = Capabilities {
         disable: true,
         rename: true,
+        redate: false,
         read_by_id: true,
+        look_up_proves: true,
         absence: Absence::Answer,
+        expiry: Expiry::Optional,
+        // What disabling is said to take.
+        propagation: Duration::from_secs(300),
         name_limit: 100,
     };
 }

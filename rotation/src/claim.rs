@@ -43,6 +43,8 @@ pub enum Work {
     Cleanup,
     /// Disable the retiring token.
     Disable { id: TokenId },
+    /// Move the expiry of the retiring token to its backstop.
+    Redate { id: TokenId },
     /// Delete the retiring token.
     Delete { id: TokenId },
     /// Make the previous token the current value again.
@@ -65,8 +67,9 @@ pub struct Attempt {
     pub n: u64,
     /// The version of the secret that the store will check-and-set against.
     pub base: u64,
-    /// The token it replaces.
-    pub old: TokenId,
+    /// The token it replaces; none = it makes the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<TokenId>,
     /// The digest of the name that it orders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<NameDigest>,
@@ -110,6 +113,8 @@ pub enum Trigger {
     Retry,
     /// A person asked.
     Command,
+    /// Nothing was there, and the configuration asks for a first token.
+    Create,
     /// Another holder left it unfinished.
     Recovery,
 }
@@ -124,6 +129,7 @@ impl Trigger {
             Trigger::Sweep => "sweep",
             Trigger::Retry => "retry",
             Trigger::Command => "command",
+            Trigger::Create => "create",
             Trigger::Recovery => "recovery",
         }
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::error::CallError;
 use super::record::{Reason, Record};
 use super::request::{ClaimObservation, JournalSnapshot, Listing};
-use super::token::{MintRequest, TokenId, TokenInfo};
+use super::token::{MintRequest, TokenId, TokenInfo, Trial};
 
 /// What the machine wants done next. At most one is under way at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,8 +29,10 @@ pub enum Command {
     ReadVersion(u64),
     /// Look up the value that the last [`Command::ReadSecret`] found. [`Outcome::Value`]
     LookUpValue,
-    /// Look up the value in this version of the secret. [`Outcome::VersionValue`]
+    /// Find out whose the value in this version of the secret is, so that it is proven. [`Outcome::VersionValue`]
     LookUpVersion(u64),
+    /// Try the value that the last [`Command::ReadSecret`] found, where looking it up proves nothing. [`Outcome::ValueTried`]
+    TryValue,
     /// Look up by id. [`Outcome::Token`]
     LookUp(TokenId),
     /// Mint; the runner keeps the value. [`Outcome::Minted`]
@@ -68,6 +70,7 @@ impl Command {
             Command::ReadJournal | Command::WriteJournal { .. } => "journal",
             Command::ReadSecret | Command::ConfirmSecret | Command::ReadVersion(_) => "read",
             Command::LookUpValue | Command::LookUpVersion(_) | Command::LookUp(_) => "look_up",
+            Command::TryValue => "try",
             Command::Mint(_) => "mint",
             Command::Verify(_) => "verify",
             Command::ProveManager(_) => "prove",
@@ -98,6 +101,8 @@ pub enum TokenAction {
     Delete,
     /// Give it this name.
     Rename(String),
+    /// Let it expire at this time.
+    Redate(Timestamp),
 }
 
 impl TokenAction {
@@ -107,6 +112,7 @@ impl TokenAction {
             TokenAction::Enable => "enable",
             TokenAction::Delete => "delete",
             TokenAction::Rename(_) => "rename",
+            TokenAction::Redate(_) => "redate",
         }
     }
 }
@@ -122,11 +128,13 @@ pub enum Outcome {
     Version(Result<SecretSnapshot, CallError>),
     Value(Result<TokenInfo, CallError>),
     VersionValue(Result<TokenInfo, CallError>),
+    /// The token as which the value was accepted.
+    ValueTried(Result<TokenInfo, CallError>),
     Token(Result<TokenInfo, CallError>),
     /// What the new value shows.
     Minted(Result<ValueRef, CallError>),
-    /// The token as which the candidate's value authenticated.
-    Verified(Result<TokenInfo, CallError>),
+    /// What trying the candidate's value showed.
+    Verified(Result<Trial, CallError>),
     ManagerProven(Result<(), CallError>),
     Stored(Result<u64, CallError>),
     Fenced(Result<u64, CallError>),
@@ -146,6 +154,7 @@ impl Outcome {
             | Outcome::Version(Err(error))
             | Outcome::Value(Err(error))
             | Outcome::VersionValue(Err(error))
+            | Outcome::ValueTried(Err(error))
             | Outcome::Token(Err(error))
             | Outcome::Minted(Err(error))
             | Outcome::Verified(Err(error))
@@ -176,6 +185,8 @@ pub enum SecretSnapshot {
         version: u64,
         /// What our field holds; none = no such field, empty, or not a string.
         value: Option<ValueRef>,
+        /// None of our fields is there.
+        vacant: bool,
     },
     /// Deleted or destroyed.
     Deleted { version: u64 },
@@ -198,6 +209,15 @@ impl SecretSnapshot {
         match self {
             SecretSnapshot::Present { value, .. } => value.as_ref(),
             _ => None,
+        }
+    }
+
+    /// Neither the secret is there, nor a trace of it; or none of our fields is.
+    pub fn is_vacant(&self) -> bool {
+        match self {
+            SecretSnapshot::Present { vacant, .. } => *vacant,
+            SecretSnapshot::Deleted { .. } => false,
+            SecretSnapshot::Absent => true,
         }
     }
 

@@ -7,6 +7,7 @@ use super::command::{Command, RunResult, TokenAction};
 use super::error::CallError;
 use super::event::Report;
 use super::marker::Epoch;
+use super::pause::Pause;
 use super::plan::{Coordinates, Plan};
 use super::record::{Attempt, Claim, Record, Retiring, Trigger, Work};
 use super::request::{Clock, Goal, Now, RotationRequest, RunEnv, RunRequest};
@@ -172,9 +173,20 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// A person has confirmed, in the command that started this run, the rights that only the journal knows.
+    pub fn accepts_recorded_rights(&self) -> bool {
+        match &self.request.goal {
+            Goal::Rotate(request) => request.accept_recorded_rights,
+            Goal::Revoke(request) => request.accept_recorded_rights,
+            _ => false,
+        }
+    }
+
     /// The due time and the trigger of the rotation that is wanted.
     pub fn wanted(&self) -> (Option<Timestamp>, Trigger) {
         match self.request.rotation() {
+            // Whatever else is due: a person asked for it.
+            _ if self.record.revoking.is_some() => (None, Trigger::Command),
             Some(request) => (request.due, request.trigger),
             None => (None, Trigger::Recovery),
         }
@@ -220,6 +232,35 @@ impl<'a> Context<'a> {
     /// The secret left the configuration.
     pub fn is_released(&self) -> bool {
         self.request.goal == Goal::Release
+    }
+
+    /// The pause that keeps this run from beginning anything. What was begun under its own claim is finished, and a secret that left the
+    /// configuration, which nobody could resume, is finished in any case.
+    pub fn pause(&self) -> Option<&'a Pause> {
+        let own = self.record.claim.as_ref();
+        let own = own.is_some_and(|claim| claim.nonce == self.request.id);
+        let pause = self.record.paused(self.now.wall);
+        pause.filter(|_| !own && !self.is_released())
+    }
+
+    /// The secret is switched on and not paused; a revocation is carried out in any case.
+    pub fn may_begin(&self) -> bool {
+        let on = self.env().enabled && self.pause().is_none();
+        on || self.record.revoking.is_some()
+    }
+
+    /// Why nothing may be begun, as a sentence for the person who asked for it.
+    pub fn held_back(&self) -> Option<String> {
+        let name = &self.plan().name;
+        if !self.env().enabled {
+            return Some(format!(
+                "{name} is switched off (`enabled = false`), so nothing is changed; switch it on first"
+            ));
+        }
+        let pause = self.pause()?;
+        Some(format!(
+            "{name} is {pause}; nothing is changed. Run `dtrotate resume {name}` first"
+        ))
     }
 
     /// The configuration names another place, field, environment or URL than the document.

@@ -33,6 +33,10 @@ pub enum ErrorKind {
     RateLimited,
     /// Nothing happened, and the same call will not succeed until a human changes something (400, 403 of a policy, 415).
     Refused,
+    /// Nothing happened: the owner of the new token has as many tokens as an owner may have. It may succeed when one of them is gone.
+    Exhausted,
+    /// Nothing happened, since the service no longer has this API. It concerns every secret of that service, and waiting does not help.
+    Closed,
     /// Nothing happened, since our own credential was not accepted: the Vault token, or the environment's management token.
     /// It concerns every secret of that service, not one.
     Unauthorized,

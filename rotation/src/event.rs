@@ -71,20 +71,29 @@ vocabulary! {
     DynatraceUnavailable "dynatrace_unavailable" Error "An environment is unavailable; its secrets wait and are caught up later."
         "Check the environment, its URL and its management token; `dtrotate check` names what is missing. It recovers automatically when the cause is resolved.",
     DynatraceAvailable "dynatrace_available" Info "An environment is available again.",
+    ClassicApiClosed "classic_api_closed" Error "An environment no longer has the API for API tokens; nothing of it is rotated or retired."
+        "Put a platform token into each of its secrets and set kind = \"platform\" (docs/token-kinds.md). The tokens that are there work as before until Dynatrace says otherwise.",
     ManagementTokenExpiring "management_token_expiring" Error "The environment's management token expires soon."
         "Put a new management token at the place of the old one in Vault, or list it as a [[secret]] so that it is rotated automatically.",
     SecretReleased "secret_released" Info "A secret left the configuration and its former tokens are gone; its current token stays as it is.",
     SecretAdopted "secret_adopted" Info "A secret was seen for the first time and recorded; nothing was changed.",
     SecretMoved "secret_moved" Info "A secret continues at another place, as the configuration says and a person accepted.",
     DocumentRenamed "document_renamed" Info "The journal document of a secret continues under another name.",
+    SecretPaused "secret_paused" Info "A person paused a secret: nothing of it is begun until the pause ends. At WARN its token expires before that.",
+    SecretResumed "secret_resumed" Info "The pause of a secret ended; what became due meanwhile is caught up.",
     ScheduleDue "schedule_due" Debug "A secret is due.",
     RotationStarted "rotation_started" Debug "A rotation began: its claim and attempt are in the journal.",
     TokenMinted "token_minted" Debug "A new token was created.",
     TokenVerified "token_verified" Debug "The new token authenticated as itself.",
+    TokenUnproven "token_unproven" Warn "A new token was stored although no call could prove that its value works: its listing is as ordered, and more cannot be asked."
+        "Check that the consumers work. Give the token a right that a trial needs, or choose the trial with `verify` (docs/token-kinds.md).",
     SecretStored "secret_stored" Debug "The new value is the current version in Vault.",
+    SecretCreated "secret_created" Info "The first token of a secret was created and stored, as `create = true` asks for.",
     RotationSucceeded "rotation_succeeded" Info "The new token is in Vault and in the journal; the old one stays enabled until the end of its grace.",
     RotationFailed "rotation_failed" Warn "Rotation failed; the current token is unchanged. It will be retried automatically."
         "No action yet. If it keeps failing, see `error`.",
+    TokenLimitReached "token_limit_reached" Error "No token was created, because its owner has as many as an owner may have."
+        "Delete tokens of this owner that nobody uses (expired ones count), give secrets to another owner, or rotate less often; it is retried automatically.",
     RotationOverdue "rotation_overdue" Error "A rotation is not done although it was due minutes ago, whatever the cause."
         "The message has the number of attempts and the last error. Remove its cause; the rotation is retried automatically.",
     SecretFailing "secret_failing" Error "Runs over a secret keep failing, so neither its value nor its old tokens are looked after."
@@ -109,6 +118,8 @@ vocabulary! {
         "Find the consumer at the address and make it read the new value; `dtrotate undo NAME` brings the old token back until its quarantine ends.",
     TokenDisabled "token_disabled" Info "An old token was disabled; until it is deleted it can be enabled again.",
     TokenDeleted "token_deleted" Info "An old token is gone.",
+    TokenRevoked "token_revoked" Warn "A person revoked a token: it is disabled or deleted, and is not brought back."
+        "Restart consumers that have not picked up the new value: they are locked out. `dtrotate undo NAME --token ID --yes` brings it back if it is safe.",
     TokenShared "token_shared" Warn "A token that is due for retirement is also the current value of another secret; it is left alone."
         "Give each secret a token of its own, or list both fields under one [[secret]].",
     SecretChangedElsewhere "secret_changed_elsewhere" Warn "Someone else changed the secret; their change is kept."

@@ -23,6 +23,7 @@ pub fn give_up(cx: &Context<'_>, error: &CallError) -> Step {
     match work {
         Some(Work::Undo { .. }) => abort_undo(cx, &error.what),
         Some(Work::Disable { id } | Work::Delete { id }) => fail_retirement(cx, id, error),
+        Some(Work::Redate { .. }) => cx.release().finish(RunResult::Retry(error.clone())).into(),
         // Clean-up keeps its place in the journal and is simply retried.
         Some(Work::Cleanup) if !refused => {
             let retry = RunResult::Retry(error.clone());
@@ -30,6 +31,9 @@ pub fn give_up(cx: &Context<'_>, error: &CallError) -> Step {
         }
         Some(Work::Cleanup) => stuck(cx, Reason::RetirementRefused, &error.what),
         None if idle => stuck(cx, Reason::RetirementRefused, &error.what),
+        _ if error.kind == ErrorKind::Exhausted => {
+            fail(cx, Reason::TokenLimitReached, &error.what, Some(error))
+        }
         _ if !refused => fail(cx, Reason::Unavailable, &error.what, Some(error)),
         _ => {
             let reason = match error.service {
@@ -80,12 +84,13 @@ pub fn fail(cx: &Context<'_>, reason: Reason, message: &str, retry: Option<&Call
     let known = transition::fail(&mut record, reason.clone(), message, retry_at, cx.now);
     // That the value does not work, and what keeps it from being rotated, are one condition where the cause is the same.
     let invalid = reason.is_of_the_value() && record.health.invalid.take().is_some();
-    let event = match retry_at {
-        Some(_) => EventName::RotationFailed,
-        None => EventName::RotationStuck,
+    let event = match (retry_at, &reason) {
+        (_, Reason::TokenLimitReached) => EventName::TokenLimitReached,
+        (Some(_), _) => EventName::RotationFailed,
+        (None, _) => EventName::RotationStuck,
     };
     let mut report = Report::new(event, message).old(record.current_id());
-    if (known || invalid) && retry_at.is_none() {
+    if (known || invalid) && (retry_at.is_none() || reason == Reason::TokenLimitReached) {
         // Reported already; it is repeated from the document while it lasts.
         report.level = Level::Debug;
     }

@@ -3,13 +3,14 @@
 //! In reading order:
 //!
 //! - [`plan`], [`token`], [`marker`], [`capabilities`]: what to rotate, and what a token is.
-//! - [`record`] with [`claim`], [`retiring`], [`ledger`] and [`reason`]: the journal document. [`history`] is the one for people.
+//! - [`record`] with [`claim`], [`retiring`], [`ledger`], [`pause`], [`revocation`] and [`reason`]: the journal document. [`history`] is the one for people.
 //! - [`request`]: what a run is started with. [`command`]: what it asks for, and the outcome of each command.
-//! - [`view`]: what is known, and what an action voids. [`observe`], [`ownership`], [`policy`], [`plausibility`]: what follows from it.
-//! - [`context`], [`transition`]: what a decision is made from, and the changes of the document.
-//! - [`work`]: rotate, store, undo, retire, clean up, adopt, relocate, maintain. `order`: which is next. [`machine`]: one run.
+//! - [`view`]: what is known, and what an action voids. [`observe`], [`ownership`], [`policy`], `plausibility`: what follows from it.
+//! - [`context`], `transition`, `backstop`: what a decision is made from, the changes of the document, and the expiry of former tokens.
+//! - `work`: rotate, store, undo, retire, revoke, pause, clean up, adopt, relocate, maintain. `order`: which is next. [`machine`]: one run.
 //! - [`ports`], [`runner`]: carry the commands out. Everything but the runner is pure and synchronous.
 
+mod backstop;
 pub mod candidate;
 pub mod capabilities;
 pub mod claim;
@@ -28,6 +29,7 @@ mod newer_word;
 pub mod observe;
 mod order;
 pub mod ownership;
+pub mod pause;
 pub mod plan;
 mod plausibility;
 pub mod policy;
@@ -38,6 +40,8 @@ pub mod record;
 pub mod request;
 pub mod retiring;
 pub mod retry;
+pub mod revocation;
+mod revoked;
 pub mod runner;
 pub mod size;
 mod takeover;

@@ -4,6 +4,10 @@ use super::error::{CallError, ErrorKind, Service};
 use super::token::{TokenId, TokenInfo};
 
 /// What a look-up found.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every look-up finds its token"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Lookup {
     Found(TokenInfo),

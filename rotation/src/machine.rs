@@ -14,6 +14,8 @@ use super::order;
 use super::plan::{Coordinates, Plan, RetirementPolicy};
 use super::record::{Record, Work};
 use super::request::{ClaimObservation, Goal, JournalSnapshot, Now, RunRequest};
+use super::token::TokenId;
+use super::transition;
 use super::view::{Effect, View};
 
 /// A run that loses this many check-and-sets on the journal leaves the secret to the others for now.
@@ -39,6 +41,10 @@ pub struct Run {
     /// A failed call that has not been dealt with.
     error: Option<CallError>,
     pending: Option<Arc<Change>>,
+    /// A write under our claim that was rejected, and the document that it was to replace.
+    rejected: Option<(Arc<JournalSnapshot>, Arc<Change>)>,
+    /// The same write, on a document in which only the pause changed.
+    resend: Option<Arc<Change>>,
     reports: Vec<Report>,
     end: Option<RunResult>,
 }
@@ -46,7 +52,8 @@ pub struct Run {
 impl Run {
     /// A run that knows nothing yet but its request.
     pub fn new(mut request: RunRequest) -> Self {
-        let view = View::new(request.known.listing.take());
+        let proves = request.env.capabilities.look_up_proves;
+        let view = View::new(request.known.listing.take(), proves);
         let journal = request.known.journal.take().map(Arc::new);
         Run {
             request: Arc::new(request),
@@ -59,6 +66,8 @@ impl Run {
             claim_sent: Duration::ZERO,
             error: None,
             pending: None,
+            rejected: None,
+            resend: None,
             reports: Vec::new(),
             end: None,
         }
@@ -110,6 +119,9 @@ impl Run {
             self.end = Some(RunResult::InternalError(message));
         }
         let command = loop {
+            if let Some(change) = self.resend.take() {
+                break self.write(Arc::unwrap_or_clone(change), now);
+            }
             match self.decide(now) {
                 Step::Do(command) => break command,
                 Step::Write(change) => break self.write(*change, now),
@@ -220,8 +232,13 @@ impl Run {
 
     fn report(&mut self, command: &Command, outcome: &Outcome) {
         let report = match (command, outcome) {
-            (Command::Verify(Source::Minted), Outcome::Verified(Ok(info))) => {
-                Report::new(EventName::TokenVerified, "the new token works").token(&info.id)
+            (Command::Verify(Source::Minted), Outcome::Verified(Ok(trial))) => {
+                let id = &trial.token.id;
+                if trial.proven {
+                    Report::new(EventName::TokenVerified, "the new token works").token(id)
+                } else {
+                    self.report_unproven(id)
+                }
             }
             (_, Outcome::Stored(Ok(version))) => {
                 let candidate = self.progress.candidate.as_ref();
@@ -232,6 +249,23 @@ impl Run {
             _ => return,
         };
         self.reports.push(report);
+    }
+
+    /// A new token that is accepted although nothing proves that it works: one line where that is new.
+    fn report_unproven(&self, id: &TokenId) -> Report {
+        let message = format!(
+            "{id} is listed as ordered, but no call that it may make proves that its value works; it is accepted. To have new tokens of this \
+             secret proven, give them a right that a trial needs, or set `verify` (docs/token-kinds.md)"
+        );
+        let record = self.journal().and_then(|known| known.record.as_deref());
+        let current = record.and_then(|record| record.current.as_ref());
+        let level = match current.is_some_and(|current| current.unproven) {
+            true => Level::Debug,
+            false => Level::Warn,
+        };
+        Report::new(EventName::TokenUnproven, message)
+            .token(id)
+            .at(level)
     }
 
     /// The version that a store replaced was read again.
@@ -262,7 +296,8 @@ impl Run {
                 let report = Report::new(EventName::TokenMinted, "created a new token");
                 self.reports.push(report.token(value.id.as_ref()));
                 self.progress.mint = MintState::Unknown;
-                let (order, window) = (self.progress.order.clone(), self.plan().verify_window());
+                let order = self.progress.order.clone();
+                let window = self.plan().verify_window(&self.request.env.capabilities);
                 self.progress.candidate =
                     Some(Candidate::new(Source::Minted, value, order, window, now));
             }
@@ -291,6 +326,12 @@ impl Run {
                     });
                 }
                 self.journal_is_fresh = true;
+                let rejected = self.rejected.take();
+                let resend = rejected.as_ref().and_then(|it| rebase(it, &snapshot));
+                if rejected.is_some() && resend.is_none() {
+                    self.forget_all();
+                }
+                self.resend = resend.map(Arc::new);
                 self.journal = Some(Arc::new(snapshot));
             }
             Ok(Err(why)) => self.end = Some(RunResult::JournalUnreadable(why)),
@@ -302,12 +343,15 @@ impl Run {
         let pending = self.pending.take();
         match (written, pending) {
             (Ok(version), Some(change)) => self.acknowledged(version, Arc::unwrap_or_clone(change)),
-            (Err(error), _) if error.kind == ErrorKind::Conflict => {
-                // Someone else wrote: whatever was known or held is void, and an ordinary lost claim needs no warning.
+            (Err(error), pending) if error.kind == ErrorKind::Conflict => {
+                // Someone else wrote: whatever was known or held is void, and an ordinary lost claim needs no warning. But whoever has the
+                // claim may find that only the pause was changed.
                 self.conflicts += 1;
-                self.journal = None;
-                self.view.void(Effect::All);
-                self.progress.reset();
+                let base = self.journal.take();
+                self.rejected = base.zip(pending).filter(|(base, _)| self.holds_claim(base));
+                if self.rejected.is_none() {
+                    self.forget_all();
+                }
                 if self.conflicts >= CONFLICTS {
                     self.end = Some(RunResult::Retry(error));
                 }
@@ -315,6 +359,21 @@ impl Run {
             (Err(error), _) => self.end = Some(RunResult::Retry(error)),
             (Ok(_), None) => {}
         }
+    }
+
+    /// Whatever was known of the secret or held under a claim is void.
+    fn forget_all(&mut self) {
+        self.view.void(Effect::All);
+        self.progress.reset();
+    }
+
+    /// The claim of this document is this run's.
+    fn holds_claim(&self, known: &JournalSnapshot) -> bool {
+        let claim = known
+            .record
+            .as_ref()
+            .and_then(|record| record.claim.as_ref());
+        claim.is_some_and(|claim| claim.nonce == self.request.id)
     }
 
     fn acknowledged(&mut self, version: u64, change: Change) {
@@ -325,7 +384,7 @@ impl Run {
         // What is held belongs to the claim.
         match change.record.claim.as_ref().map(|claim| &claim.work) {
             Some(Work::Undo { id, .. }) => self.progress.undo_begun = Some(id.clone()),
-            Some(Work::Disable { .. } | Work::Delete { .. }) => {}
+            Some(Work::Disable { .. } | Work::Redate { .. } | Work::Delete { .. }) => {}
             Some(Work::Rotate { attempt, .. }) if attempt.is_some() => {}
             Some(Work::Rotate { .. } | Work::Cleanup | Work::Newer(_)) | None => {
                 self.progress.reset();
@@ -359,4 +418,20 @@ impl Run {
             AfterWrite::Finish(result) => self.end = Some(result),
         }
     }
+}
+
+/// The rejected write once more, if only the pause was changed by whoever wrote in between (rule A14).
+fn rebase(
+    (base, change): &(Arc<JournalSnapshot>, Arc<Change>),
+    found: &JournalSnapshot,
+) -> Option<Change> {
+    let record = transition::rebased(
+        base.record.as_deref()?,
+        &change.record,
+        found.record.as_deref()?,
+    )?;
+    Some(Change {
+        record,
+        ..Change::clone(change)
+    })
 }

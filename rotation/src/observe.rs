@@ -5,9 +5,12 @@ use super::context::Context;
 use super::ownership::{Kinship, kinship};
 use super::policy;
 use super::record::{Current, Reason, Retiring, RetiringState, Trigger};
-use super::request::after;
+use super::request::{Goal, after};
 use super::token::{TokenId, TokenInfo};
 use super::view::{Fact, Lookup};
+
+/// So many older versions show whether a field was there before; Vault keeps ten, unless it is told otherwise.
+const EXAMINED: usize = 20;
 
 /// What the value in Vault is to us.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,8 +23,12 @@ pub enum SecretState {
     UncommittedStore(TokenInfo),
     /// A retiring token that a person put back.
     RolledBack(TokenInfo),
+    /// A token that a person revoked: it is replaced, and never enabled.
+    Revoked(TokenInfo),
     /// A token that a person put there.
     Foreign(TokenInfo),
+    /// Nothing was ever there, and the configuration asks for a first token.
+    Vacant,
     /// Nothing can be done without a person.
     Blocked(Reason, String),
 }
@@ -31,6 +38,7 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
     let secret = cx.view.secret(cx.record)?;
     let value = match policy::value_of(secret, cx.place(), &cx.plan().name) {
         Ok(value) => value,
+        Err(_) if is_vacant(cx, secret)? => return Ok(SecretState::Vacant),
         Err((reason, message)) => return Ok(SecretState::Blocked(reason, message)),
     };
     let info = match cx.view.value()? {
@@ -46,13 +54,27 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
             entry.id
         ))));
     }
-    if let Some(entry) = record.retiring(&info.id)
+    let is_revoked = record.is_revoked(&info.id);
+    let is_known = record.is_current(&info.id) || record.retiring(&info.id).is_some();
+    // One that is revoked before it was recorded is recorded first.
+    let is_rolled_back = !is_revoked && record.retiring(&info.id).is_some();
+    if is_rolled_back
+        && let Some(entry) = record.retiring(&info.id)
         && (info.enabled || entry.state != RetiringState::Grace)
     {
         return Ok(SecretState::RolledBack(info));
     }
-    if let Some((reason, message)) = policy::unfit(&info, cx.place(), cx.plan().manages_tokens) {
+    // Whoever disabled a revoked one: it is replaced.
+    let looked_at = TokenInfo {
+        enabled: info.enabled || is_revoked,
+        ..info.clone()
+    };
+    let unfit = policy::unfit(&looked_at, cx.place(), cx.plan().manages_tokens);
+    if let Some((reason, message)) = unfit {
         return Ok(SecretState::Blocked(reason, message));
+    }
+    if is_revoked && is_known {
+        return Ok(SecretState::Revoked(info));
     }
     if record.is_current(&info.id) {
         return Ok(SecretState::Current(info));
@@ -61,8 +83,48 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
         Some(Kinship::Open(_) | Kinship::Claimed(_) | Kinship::Unknown(_)) if !cx.is_new => {
             SecretState::UncommittedStore(info)
         }
-        _ => SecretState::Foreign(info),
+        _ => foreign(cx, info)?,
     })
+}
+
+/// A token that a person put there: its owner and its rights are taken over, so the value itself must be proven (rule A9), or a person names
+/// the token.
+fn foreign(cx: &Context<'_>, info: TokenInfo) -> Fact<SecretState> {
+    let named = matches!(&cx.request.goal, Goal::Adopt(id) if *id == info.id);
+    if named || cx.view.value_is_proven()? {
+        return Ok(SecretState::Foreign(info));
+    }
+    let name = &cx.plan().name;
+    Ok(SecretState::Blocked(
+        Reason::TokenUnproven,
+        format!(
+            "nothing proves that the value in {} is the token {} whose id it shows: no call with it succeeds. If it is, run `dtrotate adopt {name} \
+             --token {}`, or choose the trial with `verify`",
+            cx.place(),
+            info.id,
+            info.id
+        ),
+    ))
+}
+
+/// The first token is to be made: the configuration asks for it, no document ever recorded a token, and the secret or the field never was
+/// there, as far as its versions show (rule A16). What a person deleted is not made again.
+fn is_vacant(cx: &Context<'_>, secret: &SecretSnapshot) -> Fact<bool> {
+    let record = cx.record;
+    let lost_document = cx.is_new && cx.journal_version > 0;
+    let held = record.current.is_some() || record.held_before || !record.retiring.is_empty();
+    if !cx.plan().desired.create || held || lost_document || !secret.is_vacant() {
+        return Ok(false);
+    }
+    if cx.env().history {
+        for number in (1..secret.version()).rev().take(EXAMINED) {
+            let past = cx.view.version(number)?;
+            if matches!(past, SecretSnapshot::Present { vacant: false, .. }) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// The environment does not know the value.

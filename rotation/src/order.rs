@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::backstop;
 use super::command::{Command, RunResult};
 use super::context::{Context, Decision, Step};
 use super::error::{CallError, ErrorKind, Service};
@@ -13,7 +14,7 @@ use super::plausibility::implausible;
 use super::record::{Claim, Reason, Work};
 use super::request::{Clock, Goal};
 use super::takeover;
-use super::work::{adopt, cleanup, maintain, relocate, retire, rotate, store, undo};
+use super::work::{adopt, cleanup, maintain, pause, relocate, retire, revoke, rotate, store, undo};
 
 /// What could not be settled now (a deleted secret that cannot be fenced, clocks that disagree) is examined again after this.
 const EXAMINE_AGAIN: Duration = Duration::from_secs(30);
@@ -33,6 +34,12 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
         });
     }
     check_plausibility(cx)?;
+    match &request.goal {
+        Goal::Pause(pause) => return pause::set(cx, pause),
+        Goal::Resume => return pause::resume(cx, &request.holder.who()),
+        Goal::Revoke(request) => revoke::order(cx, request)?,
+        _ => {}
+    }
     if let Some(claim) = claim.filter(|claim| claim.nonce != request.id) {
         return claimed_elsewhere(cx, claim);
     }
@@ -49,6 +56,8 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
     if request.dry_run {
         return match &request.goal {
             Goal::Undo(token) => undo::next(cx, token.as_ref()),
+            Goal::Unrevoke(token) => undo::next(cx, Some(token)),
+            Goal::Adopt(id) => adopt::named(cx, id),
             _ if cx.is_relocated() => relocate::next(cx),
             _ => rotate::next(cx),
         };
@@ -56,25 +65,40 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
     if let Some(claim) = claim {
         return claimed(cx, claim);
     }
+    if let Some(revocation) = &cx.record.revoking {
+        // Nothing else is done before it is carried out.
+        revoke::next(cx, revocation)?;
+        let entry = cx.record.retiring(&revocation.token);
+        let due = entry
+            .map(|entry| entry.due)
+            .filter(|due| *due > cx.now.wall);
+        let wake = Some(due.unwrap_or(cx.now.after(EXAMINE_AGAIN)));
+        return Ok(Step::finish(RunResult::Done { wake }));
+    }
     if cx.env().clock == Clock::Disagrees {
         return Ok(wait_for_clocks(cx));
     }
     if cx.is_new {
         adopt::record_secret(cx)?;
     }
+    pause::end(cx)?;
     let rotates = rotation_wanted(cx);
-    if !cx.env().enabled && rotates {
-        return Ok(Step::refuse(format!(
-            "{} is switched off (`enabled = false`), so nothing is changed; switch it on first",
-            cx.plan().name
-        )));
+    if let Some(why) = cx.held_back().filter(|_| rotates) {
+        return Ok(Step::refuse(why));
     }
     match &request.goal {
         Goal::Undo(token) => undo::next(cx, token.as_ref()),
+        Goal::Unrevoke(token) => undo::next(cx, Some(token)),
         Goal::Forget(id) => Ok(maintain::forget(cx, id)),
+        Goal::Adopt(id) => adopt::named(cx, id),
         Goal::Rotate(_) if rotates && cx.is_relocated() => relocate::next(cx),
         Goal::Rotate(_) if rotates => rotate::next(cx),
-        Goal::Settle | Goal::Release | Goal::Rotate(_) => settle(cx),
+        Goal::Settle
+        | Goal::Release
+        | Goal::Rotate(_)
+        | Goal::Revoke(_)
+        | Goal::Pause(_)
+        | Goal::Resume => settle(cx),
     }
 }
 
@@ -98,6 +122,9 @@ fn claimed_elsewhere(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
     Ok(match (takeover::wait(cx, claim), &claim.work) {
         (Some(busy), _) => Step::finish(busy),
         (None, Work::Newer(_)) => takeover::not_understood(cx, claim),
+        (None, _) if cx.pause().is_some() && cx.record.revoking.is_none() => {
+            left_until_resumed(cx, claim)
+        }
         (None, _) if cx.request.dry_run => Step::finish(RunResult::DryRun(format!(
             "{}: would first finish the interrupted work of {}",
             cx.plan().name,
@@ -105,6 +132,19 @@ fn claimed_elsewhere(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
         ))),
         (None, _) => takeover::take_over(cx, claim),
     })
+}
+
+/// A dead holder's work waits for the end of the pause.
+fn left_until_resumed(cx: &Context<'_>, claim: &Claim) -> Step {
+    match (&cx.request.goal, cx.held_back()) {
+        (Goal::Settle | Goal::Release, _) | (_, None) => Step::finish(RunResult::Done {
+            wake: next_wakeup(cx),
+        }),
+        (_, Some(why)) => Step::refuse(format!(
+            "{why}; the interrupted work of {} is finished then",
+            claim.holder
+        )),
+    }
 }
 
 /// Nobody has a claim, and no other goal is left: what is there to do?
@@ -119,6 +159,7 @@ fn settle(cx: &Context<'_>) -> Decision<Step> {
     adopt::reconcile(cx, false)?;
     maintain::mark_retiring(cx)?;
     cleanup::next(cx)?;
+    backstop::next(cx)?;
     retire::next(cx)?;
     maintain::check_validity(cx)?;
     maintain::close_document(cx)?;
@@ -174,6 +215,7 @@ fn claimed(cx: &Context<'_>, claim: &Claim) -> Decision<Step> {
             cleanup::claimed(cx)
         }
         Work::Disable { id } => retire::disable(cx, id),
+        Work::Redate { id } => backstop::redate(cx, id),
         Work::Delete { id } => retire::delete(cx, id),
         Work::Undo { .. } => Ok(undo::without_candidate(cx)),
         Work::Newer(_) => Ok(takeover::not_understood(cx, claim)),
@@ -196,6 +238,9 @@ fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
     if !cx.env().enabled {
         return None;
     }
+    if let Some(pause) = cx.pause() {
+        return pause.until;
+    }
     let soon = cx.now.after(EXAMINE_AGAIN);
     let least = |at: Timestamp| if at <= cx.now.wall { soon } else { at };
     let hold = cx.record.health.hold_until;
@@ -203,6 +248,9 @@ fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
     let retiring = here.map(|entry| least(entry.due.max(hold.unwrap_or(entry.due))));
     let open = cx.record.open.iter();
     let open = open.map(|open| least(cleanup::next_listing(cx, open)));
+    let here = cx.record.retiring.iter();
+    let backstops = here.filter_map(|entry| backstop::due(cx, entry).map(least));
     let unmarked = maintain::unmarked(cx).filter(|_| !cx.env().may_retire);
-    retiring.chain(open).chain(unmarked.map(|_| soon)).min()
+    let all = retiring.chain(open).chain(backstops);
+    all.chain(unmarked.map(|_| soon)).min()
 }

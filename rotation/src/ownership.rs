@@ -4,6 +4,7 @@
 use super::context::Context;
 use super::marker::{Marker, NameDigest};
 use super::record::{Origin, Record, Retiring};
+use super::retiring::Backstop;
 use super::token::{TokenId, TokenInfo, manages_tokens};
 use super::view::{Fact, Lookup};
 
@@ -59,7 +60,7 @@ pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Fact<Resul
     if !info.personal && bears_our_marker(cx.record, entry, &info.name) {
         return Ok(Ok(()));
     }
-    if stood_in_a_version(cx, entry)? {
+    if ends_at_our_backstop(cx, entry, info) || stood_in_a_version(cx, entry)? {
         return Ok(Ok(()));
     }
     Ok(Err(format!(
@@ -109,6 +110,16 @@ fn bears_our_marker(record: &Record, entry: &Retiring, name: &str) -> bool {
         }
         None => !matches!(kinship(record, name), None | Some(Kinship::Copy)),
     }
+}
+
+/// It was proven when it was disabled, and got an expiry that nobody else chooses: it is disabled or expired, and expires at exactly that
+/// time. Only where a token cannot be marked by its name.
+fn ends_at_our_backstop(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> bool {
+    let ended = !info.enabled || info.expires.is_some_and(|end| end <= cx.now.wall);
+    let ours = |backstop: &Backstop| {
+        backstop.has_set(info.expires) && (backstop.is_moved() || entry.named)
+    };
+    !cx.env().capabilities.rename && ended && entry.backstop.as_ref().is_some_and(ours)
 }
 
 /// The token's value was read from a version of this secret in this run, and the environment said that it is this token. Where

@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::capabilities::Capabilities;
 use super::newer_word::NewerWord;
+use super::token::TokenId;
 
 /// Everything the machine must know of one configured secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,17 +31,57 @@ pub struct Plan {
     pub settle: Duration,
     /// The claim of another holder that was unchanged for this long, on our monotonic clock, may be taken over.
     pub claim_timeout: Duration,
+    /// What the configuration says of the token itself.
+    pub desired: Desired,
     /// This secret is the environment's management token: only it may be given rights to manage tokens.
     pub manages_tokens: bool,
+    /// What a new value must pass before it is stored.
+    pub verify: Verification,
+    /// What becomes of a token that cannot be disabled and is still used at the end of `max_grace`.
+    pub at_max_grace: AtMaxGrace,
+    /// The name of the service that issues its tokens, as the program knows it.
+    pub service: String,
 }
 
 impl Plan {
-    /// How long a new token may take to be accepted everywhere: `settle`, but at most five minutes, which is what disabling is said to take,
-    /// and at least long enough for some tries.
-    pub fn verify_window(&self) -> Duration {
+    /// How long a new token may take to be accepted everywhere: `settle`, but at most what this kind of token is said to take, and at least
+    /// long enough for some tries.
+    pub fn verify_window(&self, capabilities: &Capabilities) -> Duration {
         self.settle
-            .clamp(Duration::from_secs(10), Duration::from_secs(300))
+            .clamp(Duration::from_secs(10), capabilities.propagation)
     }
+}
+
+/// What a new value must pass before it is stored, for a kind whose values do not prove themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Verification {
+    /// The first trial that the rights of the token allow.
+    #[default]
+    Auto,
+    /// That its token is listed as ordered.
+    Listed,
+    /// This trial, as the issuer names it.
+    Trial(String),
+}
+
+/// What becomes of a token that cannot be disabled and is still used at the end of `max_grace`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AtMaxGrace {
+    /// It is left until it is no longer used or expires, and reported.
+    #[default]
+    Leave,
+    Delete,
+}
+
+/// What the token of a secret is to be like, as far as the configuration says so; the rest is that of the token that is replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Desired {
+    /// Its name, without a marker.
+    pub name: Option<String>,
+    /// Its rights.
+    pub scopes: Option<Vec<String>>,
+    /// Where nothing ever was, the first token is made; its rights must be given.
+    pub create: bool,
 }
 
 /// Where a secret's value lives and who issues it. A change of these makes the secret `moved`.
@@ -52,7 +94,7 @@ pub struct Coordinates {
     pub fields: Vec<String>,
     /// The environment's name in the configuration.
     pub environment: String,
-    /// The environment's canonical base URL, without a trailing slash.
+    /// The canonical URL of what issues its tokens, without a trailing slash: of the environment, or of the account.
     pub base_url: String,
     pub kind: Kind,
 }
@@ -94,6 +136,70 @@ impl std::fmt::Display for Coordinates {
 pub enum Kind {
     /// An API (access) token, `dt0c01` or a legacy opaque one.
     Api,
+    /// A platform token, `dt0s16`.
+    Platform,
+    /// An ActiveGate token, `dt0g02`.
+    ActiveGate,
+    /// A token of a Managed cluster.
+    Cluster,
+}
+
+impl Kind {
+    const ALL: [Kind; 3] = [Kind::Api, Kind::Platform, Kind::ActiveGate];
+
+    /// The word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Api => "api",
+            Kind::Platform => "platform",
+            Kind::ActiveGate => "activegate",
+            Kind::Cluster => "cluster",
+        }
+    }
+
+    /// What its values begin with, up to the first dot.
+    fn prefix(self) -> &'static str {
+        match self {
+            Kind::Api | Kind::Cluster => "dt0c01",
+            Kind::Platform => "dt0s16",
+            Kind::ActiveGate => "dt0g02",
+        }
+    }
+
+    /// The expiry of its tokens can be moved, so a document needs room for that.
+    pub fn has_backstop(self) -> bool {
+        self == Kind::Platform
+    }
+
+    /// There are values without a prefix.
+    fn may_be_opaque(self) -> bool {
+        matches!(self, Kind::Api | Kind::Cluster)
+    }
+
+    /// Why a value that shows this id is no token of this kind, as half a sentence, with the kind to write.
+    pub fn mismatch(self, shown: Option<&TokenId>) -> Option<String> {
+        let Some(id) = shown else {
+            let word = self.word();
+            return (!self.may_be_opaque()).then(|| {
+                format!("a value that is no {word} token; write kind = \"api\" if it is an old API token, or put a {word} token there")
+            });
+        };
+        let prefix = id.as_str().split('.').next().unwrap_or_default();
+        if prefix == self.prefix() {
+            return None;
+        }
+        let meant = Kind::ALL.into_iter().find(|kind| kind.prefix() == prefix);
+        let cure = match meant {
+            Some(meant) => format!(
+                "write kind = \"{}\" for it, or put another token there",
+                meant.word()
+            ),
+            None => format!(
+                "tokens that begin with {prefix} cannot be rotated; put another token there"
+            ),
+        };
+        Some(format!("{id}, which is no {} token; {cure}", self.word()))
+    }
 }
 
 /// What to do when the old token was used after the new one was stored.

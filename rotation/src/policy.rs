@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::capabilities::Expiry;
 use super::command::{SecretSnapshot, ValueRef};
-use super::plan::{Coordinates, Lifetime, Plan};
-use super::record::Reason;
-use super::token::{TokenId, TokenInfo, manages_tokens};
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Coordinates, Desired, Lifetime, Plan};
+use super::record::{Current, Reason};
+use super::token::{TokenInfo, manages_tokens};
 
 /// What our field holds.
 ///
@@ -22,7 +25,10 @@ pub fn value_of<'a>(
     match secret {
         SecretSnapshot::Present {
             value: Some(value), ..
-        } => Ok(value),
+        } => match place.kind.mismatch(value.id.as_ref()) {
+            None => Ok(value),
+            Some(why) => Err((Reason::TokenKind, format!("{place} holds {why}"))),
+        },
         SecretSnapshot::Present { .. } => Err((
             Reason::FieldMissing,
             format!(
@@ -39,7 +45,8 @@ pub fn value_of<'a>(
         SecretSnapshot::Absent => Err((
             Reason::SecretMissing,
             format!(
-                "there is nothing at {place}; write the token there, or correct the path in the configuration"
+                "there is nothing at {place}; write the token there, correct the path in the configuration, or set `create` and `scopes` to make \
+                 the first token"
             ),
         )),
     }
@@ -73,21 +80,39 @@ pub fn unfit(info: &TokenInfo, place: &Coordinates, may_manage: bool) -> Option<
 /// How long the successor of a token lives: none = without an end.
 ///
 /// # Errors
-/// It would expire too soon, with the arithmetic.
+/// It would expire too soon, with the arithmetic; or how long it is to live is not known.
 pub fn lifetime(
     plan: &Plan,
-    id: &TokenId,
-    created: Option<Timestamp>,
-    expires: Option<Timestamp>,
+    expiry: Expiry,
+    old: &Current,
     now: Timestamp,
 ) -> Result<Option<Duration>, String> {
-    let total = match (plan.lifetime, expires) {
-        (Lifetime::Never, _) | (Lifetime::Inherit, None) => return Ok(None),
-        (Lifetime::For(length), _) => length,
-        (Lifetime::Inherit, Some(expires)) => {
-            let from = created.unwrap_or(now);
-            Duration::try_from(expires.duration_since(from)).unwrap_or_default()
+    let id = &old.id;
+    let unknown = || {
+        format!(
+            "how long {id} was to live is not known, so its successor cannot live as long; set `lifetime` of this secret"
+        )
+    };
+    let minted = old.lifetime.and_then(|life| Duration::try_from(life).ok());
+    let between =
+        |from, to: Timestamp| Duration::try_from(to.duration_since(from)).unwrap_or_default();
+    let total = match (plan.lifetime, minted, old.expires, old.created) {
+        (Lifetime::For(length), ..) => Some(length),
+        (Lifetime::Never, ..) => None,
+        (Lifetime::Inherit, Some(life), ..) => Some(life),
+        (Lifetime::Inherit, None, None, _) => None,
+        (Lifetime::Inherit, None, Some(expires), Some(created)) => Some(between(created, expires)),
+        (Lifetime::Inherit, None, Some(expires), None) if expiry == Expiry::Optional => {
+            Some(between(now, expires))
         }
+        // What is left of it would become less with each rotation.
+        (Lifetime::Inherit, None, Some(_), None) => return Err(unknown()),
+    };
+    let total = match (total, expiry) {
+        (None, Expiry::Required) => return Err(unknown()),
+        (None, _) => return Ok(None),
+        (Some(total), Expiry::AtMost(most)) => total.min(most),
+        (Some(total), _) => total,
     };
     if total > plan.grace * 2 {
         return Ok(Some(total));
@@ -98,4 +123,58 @@ pub fn lifetime(
         total.as_secs(),
         plan.grace.as_secs()
     ))
+}
+
+/// How long the first token of a secret lives: none = without an end.
+pub fn first_lifetime(plan: &Plan) -> Option<Duration> {
+    match plan.lifetime {
+        Lifetime::For(length) => Some(length),
+        Lifetime::Never | Lifetime::Inherit => None,
+    }
+}
+
+/// What the current token lacks or has beyond what the configuration asks for. The next rotation applies it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Rights that it lacks.
+    pub missing: Vec<String>,
+    /// Rights that it has and should not have.
+    pub surplus: Vec<String>,
+    /// Its name without marker, if that should be another one.
+    pub name: Option<String>,
+}
+
+/// How the current token, with these rights and this name without marker, differs from what is desired; none = it does not.
+pub fn drift(desired: &Desired, has: &[String], name_base: &str) -> Option<Drift> {
+    let lacking = |all: &[String], from: &[String]| -> Vec<String> {
+        let lacking = all.iter().filter(|scope| !from.contains(scope));
+        lacking.cloned().collect()
+    };
+    let scopes = desired.scopes.as_deref();
+    let drift = Drift {
+        missing: scopes.map_or(vec![], |scopes| lacking(scopes, has)),
+        surplus: scopes.map_or(vec![], |scopes| lacking(has, scopes)),
+        name: desired
+            .name
+            .as_ref()
+            .filter(|name| *name != name_base)
+            .map(|_| name_base.to_owned()),
+    };
+    (drift != Drift::default()).then_some(drift)
+}
+
+impl std::fmt::Display for Drift {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = vec![];
+        if !self.missing.is_empty() {
+            parts.push(format!("it lacks {}", self.missing.join(", ")));
+        }
+        if !self.surplus.is_empty() {
+            parts.push(format!("it has {} in addition", self.surplus.join(", ")));
+        }
+        if let Some(name) = &self.name {
+            parts.push(format!("its name is {name:?}"));
+        }
+        f.write_str(&parts.join("; "))
+    }
 }

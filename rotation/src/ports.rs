@@ -5,15 +5,16 @@
 
 use std::future::Future;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
 use super::capabilities::Capabilities;
 use super::error::Result;
 use super::history::Event;
-use super::plan::Coordinates;
+use super::plan::{Coordinates, Verification};
 use super::record::Record;
-use super::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
+use super::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue, Trial};
 
 /// One Dynatrace environment as an issuer of tokens.
 pub trait TokenIssuer: Send + Sync {
@@ -29,9 +30,22 @@ pub trait TokenIssuer: Send + Sync {
     /// Creates a token. `Unclear` = there may be one more token now, whose value nobody has.
     fn mint(&self, request: &MintRequest) -> impl Future<Output = Result<Minted>> + Send;
 
-    /// Authenticates with the value itself, over another connection than the mint, and returns the token it is.
-    /// `Gone` = the value is not (yet) accepted (401 or 404 for a new token).
-    fn verify(&self, value: &TokenValue) -> impl Future<Output = Result<TokenInfo>> + Send;
+    /// Returns the token whose value this is, and makes sure of it: where a look-up proves nothing, a call with the value must succeed.
+    /// `Refused` = that cannot be proven.
+    fn prove_value(
+        &self,
+        value: &TokenValue,
+        trial: TrialOptions<'_>,
+    ) -> impl Future<Output = Result<TokenInfo>> + Send;
+
+    /// Tries the value of a candidate, over another connection than the mint, and returns the token it is. `control` is the value that it is
+    /// to replace: what fails with it as well proves nothing. `Gone` = the value is not (yet) accepted (401 or 404 for a new token).
+    fn verify(
+        &self,
+        value: &TokenValue,
+        control: Option<&TokenValue>,
+        trial: TrialOptions<'_>,
+    ) -> impl Future<Output = Result<Trial>> + Send;
 
     /// Proves that the value can manage tokens: it lists them and, with a no-op update, enables `enabled` once more.
     /// `Gone` = it is not (yet) accepted.
@@ -44,6 +58,9 @@ pub trait TokenIssuer: Send + Sync {
     /// Enables or disables a token.
     fn set_enabled(&self, id: &TokenId, enabled: bool) -> impl Future<Output = Result<()>> + Send;
 
+    /// Lets a token expire at another time.
+    fn redate(&self, id: &TokenId, until: Timestamp) -> impl Future<Output = Result<()>> + Send;
+
     /// Gives a token another name.
     fn rename(&self, id: &TokenId, name: &str) -> impl Future<Output = Result<()>> + Send;
 
@@ -55,6 +72,14 @@ pub trait TokenIssuer: Send + Sync {
 
     /// Looks up a token that is known to exist: proves that this environment answers, so that a 404 of the same run can be trusted.
     fn probe_known_token(&self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// How the value of a secret is tried, where its kind of token does not prove itself.
+#[derive(Clone, Copy, Debug)]
+pub struct TrialOptions<'a> {
+    /// The environment at which it is used.
+    pub environment: &'a str,
+    pub by: &'a Verification,
 }
 
 /// Where a secret is in a KV engine.
@@ -83,6 +108,11 @@ impl SecretData {
     pub fn value(&self, field: &str) -> Option<TokenValue> {
         let text = self.0.get(field)?.as_str()?.trim();
         (!text.is_empty()).then(|| TokenValue::new(text))
+    }
+
+    /// None of `fields` is there, whatever it might hold.
+    pub fn lacks(&self, fields: &[String]) -> bool {
+        !fields.iter().any(|field| self.0.contains_key(field))
     }
 
     /// Puts `value` into every one of `fields` and leaves all others as they are.

@@ -18,12 +18,18 @@ pub enum Reason {
     TokenDisabled,
     /// It is a personal access token.
     TokenPersonal,
+    /// The value is a token of another kind than the secret's.
+    TokenKind,
+    /// Nothing proves that the value is the token whose id it shows.
+    TokenUnproven,
     /// It has rights to manage tokens and is not the environment's management token.
     TokenManages,
     /// Its lifetime is not longer than twice the grace.
     LifetimeTooShort,
     /// The environment refused to make a token like it.
     MintRefused,
+    /// Its owner has as many tokens as an owner may have.
+    TokenLimitReached,
     /// The new token did not work, or lacks the rights asked for.
     VerifyFailed,
     /// Vault refused a read or write of this secret or of its journal document.
@@ -53,6 +59,8 @@ impl Reason {
                 | Reason::TokenUnknown
                 | Reason::TokenDisabled
                 | Reason::TokenPersonal
+                | Reason::TokenKind
+                | Reason::TokenUnproven
                 | Reason::TokenManages
         )
     }
@@ -76,9 +84,12 @@ impl Reason {
             Reason::TokenUnknown => "token_unknown",
             Reason::TokenDisabled => "token_disabled",
             Reason::TokenPersonal => "token_personal",
+            Reason::TokenKind => "token_kind",
+            Reason::TokenUnproven => "token_unproven",
             Reason::TokenManages => "token_manages",
             Reason::LifetimeTooShort => "lifetime_too_short",
             Reason::MintRefused => "mint_refused",
+            Reason::TokenLimitReached => "token_limit_reached",
             Reason::VerifyFailed => "verify_failed",
             Reason::VaultRefused => "vault_refused",
             Reason::DynatraceRefused => "dynatrace_refused",

@@ -5,17 +5,21 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use super::claim::{Attempt, Claim, OpenAttempt, Trigger, Work};
 use super::ledger::AttemptLedger;
 use super::marker::{Epoch, Marker, NameDigest};
-use super::plan::{Coordinates, Lifetime, Plan, RetirementPolicy};
+use super::pause::Pause;
+use super::plan::{
+    AtMaxGrace, Coordinates, Desired, Lifetime, Plan, RetirementPolicy, Verification,
+};
 pub use super::reason::Reason;
 pub use super::retiring::{EntryFailure, EntryReason, Origin, Retiring, RetiringState};
-use super::token::{TokenId, TokenInfo};
+pub use super::revocation::{Revocation, Revoked};
+use super::token::{TokenId, TokenInfo, Traits};
 
 /// The document layout that this version writes.
 pub const SCHEMA: u32 = 2;
@@ -52,6 +56,9 @@ pub struct Record {
     pub attempts: Attempts,
     /// The token that is the current value, as far as the journal knows.
     pub current: Option<Current>,
+    /// A token was recorded before, and is no longer, since the document was closed meanwhile: the first one is not made again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held_before: bool,
     /// The nominal due instant served last.
     pub last_due: Option<Timestamp>,
     /// Who works on this secret now.
@@ -62,6 +69,15 @@ pub struct Record {
     /// Former tokens on their way out.
     #[serde(default)]
     pub retiring: Vec<Retiring>,
+    /// A token of this secret is to be ended at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoking: Option<Revocation>,
+    /// Nothing of it is begun until this ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// When the last pause ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_at: Option<Timestamp>,
     /// What is wrong, and what was right last.
     #[serde(flatten)]
     pub health: Health,
@@ -164,6 +180,18 @@ pub struct Current {
     /// The digest of its name, if it bears our marker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<NameDigest>,
+    /// What its successor must have in common with it beside the rights.
+    #[serde(default, skip_serializing_if = "Traits::is_empty")]
+    pub traits: Traits,
+    /// For how long it was minted, where the issuer does not return when it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<SignedDuration>,
+    /// It was accepted although nothing proved that its value works.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
+    /// A person named it when it was adopted, because nothing proved that the value is this token's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named: bool,
     /// Fields of a newer version, carried over unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -208,10 +236,14 @@ impl Record {
             adopted_at: now,
             attempts: Attempts::default(),
             current: None,
+            held_before: false,
             last_due: None,
             claim: None,
             open: vec![],
             retiring: vec![],
+            revoking: None,
+            pause: None,
+            resumed_at: None,
             health: Health::default(),
             policy: None,
             closed_at: None,
@@ -235,6 +267,7 @@ impl Record {
     pub fn release_plan(
         &self,
         environment: &str,
+        service: &str,
         settle: Duration,
         claim_timeout: Duration,
     ) -> Plan {
@@ -253,13 +286,23 @@ impl Record {
             lifetime: Lifetime::Inherit,
             settle,
             claim_timeout,
+            desired: Desired::default(),
             manages_tokens: false,
+            verify: Verification::Auto,
+            at_max_grace: AtMaxGrace::Leave,
+            service: service.to_owned(),
         }
+    }
+
+    /// The pause, unless its time is up.
+    pub fn paused(&self, now: Timestamp) -> Option<&Pause> {
+        self.pause.as_ref().filter(|pause| !pause.is_over(now))
     }
 
     /// Nothing is left to be finished.
     pub fn is_finished(&self) -> bool {
-        self.claim.is_none() && self.open.is_empty() && self.retiring.is_empty()
+        let idle = self.claim.is_none() && self.revoking.is_none();
+        idle && self.open.is_empty() && self.retiring.is_empty()
     }
 
     /// This document, closed because it continues under the name `name`. After this write nobody works by it.
@@ -290,6 +333,15 @@ impl Record {
     pub fn retiring_mut(&mut self, id: &TokenId) -> Option<&mut Retiring> {
         let entry = self.retiring.iter_mut().find(|entry| entry.id == *id);
         entry.filter(|entry| !entry.is_newer())
+    }
+
+    /// The token is to be ended at once, or was: it never becomes the current value again without a person who says so.
+    pub fn is_revoked(&self, id: &TokenId) -> bool {
+        let ordered = self.revoking.as_ref().is_some_and(|it| it.token == *id);
+        ordered
+            || self
+                .retiring(id)
+                .is_some_and(|entry| entry.revoked.is_some())
     }
 
     /// The attempt of the claimed rotation.
@@ -342,7 +394,35 @@ impl Current {
             version,
             marked,
             digest: marked.then(|| NameDigest::of(&info.name)),
+            traits: info.traits.clone(),
+            lifetime: None,
+            unproven: false,
+            named: false,
             unknown: Map::new(),
+        }
+    }
+
+    /// When it was created, or minted with the life that it has.
+    pub fn began(&self) -> Option<Timestamp> {
+        let minted = || self.expires?.checked_sub(self.lifetime?).ok();
+        self.created.or_else(minted)
+    }
+
+    /// The same; what only the document knows of the token is kept.
+    pub fn recorded(info: &TokenInfo, version: u64, record: &Record) -> Self {
+        let new = Current::new(info, version, &record.epoch);
+        match record.current.as_ref().filter(|it| it.id == info.id) {
+            Some(known) => Current {
+                lifetime: known.lifetime,
+                unproven: known.unproven,
+                named: known.named,
+                unknown: known.unknown.clone(),
+                ..new
+            },
+            None => Current {
+                named: record.retiring(&info.id).is_some_and(|it| it.named),
+                ..new
+            },
         }
     }
 }

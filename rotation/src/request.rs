@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::capabilities::Capabilities;
 use super::index::Index;
 use super::marker::Epoch;
+use super::pause::Pause;
 use super::plan::Plan;
-use super::record::{Record, Trigger, Writer};
+use super::record::{Record, Revocation, Trigger, Writer};
 use super::token::{TokenId, TokenInfo};
 
 /// The time as the caller's clocks show it, and a random number; the machine has neither.
@@ -42,6 +43,8 @@ pub struct Holder {
     pub boot: String,
     /// When this process began.
     pub began: Timestamp,
+    /// The person behind a command, as Vault knows them.
+    pub user: Option<String>,
     /// A daemon: a claim under its own name is its predecessor's, and it retries what failed. A command has no predecessor and retries nothing.
     pub is_daemon: bool,
 }
@@ -54,6 +57,14 @@ impl Holder {
             boot: self.boot.clone(),
             daemon: self.is_daemon,
             at,
+        }
+    }
+
+    /// For people: who does this.
+    pub fn who(&self) -> String {
+        match &self.user {
+            Some(user) => format!("{user} ({})", self.instance),
+            None => self.instance.clone(),
         }
     }
 }
@@ -69,8 +80,28 @@ pub enum Goal {
     Undo(Option<TokenId>),
     /// The secret left the configuration: finish its retirements and close its document; nothing is minted.
     Release,
+    /// Make this retiring token the current value again, although it was revoked.
+    Unrevoke(TokenId),
+    /// End a token at once; if it is the current value, the secret gets another one first.
+    Revoke(RevokeRequest),
     /// Drop this entry from the retiring tokens; the token is left as it is.
     Forget(TokenId),
+    /// Record this token, whose value is in Vault, although nothing proves that the value is this token's.
+    Adopt(TokenId),
+    /// Begin nothing until the pause ends.
+    Pause(Pause),
+    /// End the pause.
+    Resume,
+}
+
+/// A token that is to be ended at once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RevokeRequest {
+    pub revocation: Revocation,
+    /// A person has seen and confirmed the rights that only the journal knows.
+    pub accept_recorded_rights: bool,
+    /// A person wants it although the secret is paused or switched off.
+    pub overrides: bool,
 }
 
 /// A rotation that is wanted.
@@ -113,6 +144,8 @@ pub struct RunEnv {
     /// The secret is switched on. If not, nothing of it is begun; a claim that is held is finished.
     pub enabled: bool,
     pub clock: Clock,
+    /// No consumer is cut off before this: a blackout.
+    pub blackout_until: Option<Timestamp>,
     /// Retirements that are due are this run's work.
     pub may_retire: bool,
     /// The current tokens of the configured secrets.

@@ -8,7 +8,8 @@ use super::event::EventName;
 use super::marker::NameDigest;
 use super::newer_word::NewerWord;
 use super::reason::Reason;
-use super::token::TokenId;
+use super::revocation::Revoked;
+use super::token::{TokenId, TokenInfo};
 
 /// A former token on its way out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,15 +50,82 @@ pub struct Retiring {
     /// The first complete listing that did not show it, where only listings prove absence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<Timestamp>,
+    /// The expiry that it got when it left use, where an expiry can be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backstop: Option<Backstop>,
+    /// A person named it when it was adopted, and nothing proves that its value was this token's: it ends by its backstop.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named: bool,
     /// What keeps its next step from being done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<EntryFailure>,
     /// It retires because an earlier token became current again, so bringing it back would undo an undo.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undone: bool,
+    /// A person revoked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Revoked>,
     /// Fields of a newer version, carried over unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
+}
+
+/// The expiry of a former token that ends it even if dtrotate never runs again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Backstop {
+    /// When it expires.
+    pub at: Timestamp,
+    /// When it expired before; none = never.
+    #[serde(default)]
+    pub original: Option<Timestamp>,
+    /// The backstop that this one replaces: it holds until the change is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Timestamp>,
+    /// It was read, or its change was acknowledged.
+    #[serde(default)]
+    pub confirmed: bool,
+    /// How many changes failed in a row.
+    #[serde(default, skip_serializing_if = "no_tries")]
+    pub tries: u32,
+    /// It is tried again at this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+}
+
+impl Backstop {
+    pub fn new(at: Timestamp, original: Option<Timestamp>) -> Self {
+        Backstop {
+            at,
+            original,
+            former: None,
+            confirmed: false,
+            tries: 0,
+            retry_at: None,
+        }
+    }
+
+    /// The expiry as it is, because it cannot be moved now.
+    pub fn none(info: &TokenInfo) -> Self {
+        Backstop::new(info.expires.unwrap_or(Timestamp::MAX), info.expires)
+    }
+
+    /// The same, in place of an earlier one.
+    pub fn replacing(self, earlier: Option<&Backstop>) -> Self {
+        Backstop {
+            former: earlier.map(|it| it.at),
+            ..self
+        }
+    }
+
+    /// dtrotate set this expiry.
+    pub fn has_set(&self, expires: Option<Timestamp>) -> bool {
+        expires == Some(self.at) || (expires.is_some() && expires == self.former)
+    }
+
+    /// It is another expiry than the token had before.
+    pub fn is_moved(&self) -> bool {
+        self.original != Some(self.at)
+    }
 }
 
 /// How the use of a retiring token was seen.
@@ -134,6 +202,8 @@ pub enum EntryReason {
     Unproven,
     /// The environment refused the call.
     Refused,
+    /// It cannot be disabled and is still used.
+    StillUsed,
     /// The environment could not be reached or gave no clear answer.
     Unavailable,
     /// What a newer version wrote.
@@ -147,6 +217,7 @@ impl EntryReason {
         match self {
             EntryReason::Unproven => "unproven",
             EntryReason::Refused => Reason::RetirementRefused.as_str(),
+            EntryReason::StillUsed => "still_used",
             EntryReason::Unavailable => Reason::Unavailable.as_str(),
             EntryReason::Newer(word) => word.as_str(),
         }
@@ -204,6 +275,10 @@ impl Retiring {
     pub fn clean(&self) -> u64 {
         self.clean_through.max(self.base)
     }
+}
+
+fn no_tries(tries: &u32) -> bool {
+    *tries == 0
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -7,6 +7,8 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use serde_json::Map;
+
 use super::command::{Command, Outcome, RunResult, SecretSnapshot, Source, TokenAction, ValueRef};
 use super::error::{CallError, ErrorKind, Result, Service};
 use super::event::Report;
@@ -15,10 +17,11 @@ use super::machine::Run;
 use super::plan::Coordinates;
 use super::ports::{
     Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore, TokenIssuer,
+    TrialOptions,
 };
 use super::record::Record;
 use super::request::{JournalSnapshot, Listing, Now, RunRequest};
-use super::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
+use super::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue, Trial};
 
 /// Sends of one journal write, the same document every time, before the run leaves it unsettled.
 const JOURNAL_SENDS: u32 = 6;
@@ -52,7 +55,7 @@ pub async fn run(
     journal: &impl Journal,
     context: &impl RunContext,
 ) -> Ended {
-    let (name, by) = (request.plan.name.clone(), request.holder.instance.clone());
+    let (name, by) = (request.plan.name.clone(), request.holder.who());
     let mut runner = Runner {
         issuer,
         store,
@@ -144,11 +147,12 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
             }
             Command::LookUpValue => Outcome::Value(self.look_up_value(place).await),
             Command::LookUpVersion(version) => {
-                Outcome::VersionValue(self.look_up_version(place, *version).await)
+                Outcome::VersionValue(self.look_up_version(machine, *version).await)
             }
+            Command::TryValue => Outcome::ValueTried(self.try_value(machine).await),
             Command::LookUp(id) => Outcome::Token(self.issuer.look_up(id).await),
             Command::Mint(request) => Outcome::Minted(self.mint(request).await),
-            Command::Verify(source) => Outcome::Verified(self.verify(place, *source).await),
+            Command::Verify(source) => Outcome::Verified(self.verify(machine, *source).await),
             Command::ProveManager(enabled) => {
                 Outcome::ManagerProven(self.prove_manager(place, enabled.as_ref()).await)
             }
@@ -161,6 +165,7 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
                 TokenAction::Enable => self.issuer.set_enabled(id, true).await,
                 TokenAction::Delete => self.issuer.delete(id).await,
                 TokenAction::Rename(name) => self.issuer.rename(id, name).await,
+                TokenAction::Redate(until) => self.issuer.redate(id, *until).await,
             }),
             Command::List => {
                 let at = self.context.now().wall;
@@ -234,16 +239,26 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
         }
     }
 
+    /// The value that was read last.
+    fn present_value(&self, place: &Coordinates) -> Option<TokenValue> {
+        self.read.as_ref()?.1.value(&place.fields[0])
+    }
+
     async fn look_up_value(&self, place: &Coordinates) -> Result<TokenInfo> {
-        let read = self.read.as_ref();
-        let value = read.and_then(|(_, data)| data.value(&place.fields[0]));
+        let value = self.present_value(place);
         let value = value.ok_or_else(|| missing("a value"))?;
         self.issuer.look_up_value(&value).await
     }
 
-    async fn look_up_version(&self, place: &Coordinates, version: u64) -> Result<TokenInfo> {
-        let value = self.old_value(place, version).await?;
-        self.issuer.look_up_value(&value).await
+    async fn try_value(&self, machine: &Run) -> Result<TokenInfo> {
+        let value = self.present_value(machine.place());
+        let value = value.ok_or_else(|| missing("a value"))?;
+        self.issuer.prove_value(&value, options(machine)).await
+    }
+
+    async fn look_up_version(&self, machine: &Run, version: u64) -> Result<TokenInfo> {
+        let value = self.old_value(machine.place(), version).await?;
+        self.issuer.prove_value(&value, options(machine)).await
     }
 
     async fn mint(&mut self, request: &MintRequest) -> Result<ValueRef> {
@@ -253,9 +268,12 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
         Ok(ValueRef { id, fingerprint })
     }
 
-    async fn verify(&mut self, place: &Coordinates, source: Source) -> Result<TokenInfo> {
-        let value = self.candidate(place, source).await?;
-        self.issuer.verify(&value).await
+    async fn verify(&mut self, machine: &Run, source: Source) -> Result<Trial> {
+        let value = self.candidate(machine.place(), source).await?;
+        let control = self.present_value(machine.place());
+        let control = control.filter(|present| *present != value);
+        let options = options(machine);
+        self.issuer.verify(&value, control.as_ref(), options).await
     }
 
     async fn prove_manager(
@@ -321,8 +339,11 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
     /// Keeps the map for a store, and shows what the machine may see of it.
     fn keep(&mut self, read: SecretRead, place: &Coordinates) -> SecretSnapshot {
         let snapshot = self.snapshot(&read, place);
-        if let SecretRead::Present { version, data } = read {
-            self.read = Some((version, data));
+        match read {
+            SecretRead::Present { version, data } => self.read = Some((version, data)),
+            // What is to be the first version begins with nothing.
+            SecretRead::Absent => self.read = Some((0, SecretData(Map::new()))),
+            SecretRead::Deleted { .. } => {}
         }
         snapshot
     }
@@ -335,10 +356,18 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
                     id: value.id(),
                     fingerprint: self.fingerprint(&value),
                 }),
+                vacant: data.lacks(&place.fields),
             },
             SecretRead::Deleted { version } => SecretSnapshot::Deleted { version: *version },
             SecretRead::Absent => SecretSnapshot::Absent,
         }
+    }
+}
+
+fn options(machine: &Run) -> TrialOptions<'_> {
+    TrialOptions {
+        environment: &machine.place().environment,
+        by: &machine.plan().verify,
     }
 }
 

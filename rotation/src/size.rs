@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::marker::NameDigest;
 use super::plan::{Plan, StillUsed};
 use super::record::{EntryFailure, EntryReason, Origin, Record, Retiring, RetiringState};
-use super::retiring::Usage;
+use super::retiring::{Backstop, Usage};
 use super::token::TokenId;
 
 /// The largest document in bytes as stored. What is left up to 1 MiB is the server's: the other fields of the secret and the encryption.
@@ -83,6 +83,7 @@ fn largest_entry(record: &Record) -> usize {
     let text = |length| "x".repeat(length);
     let time = Timestamp::MAX;
     let entry = Retiring {
+        revoked: None,
         id: TokenId::new(text(ID)),
         state: RetiringState::Quarantine,
         base: u64::MAX,
@@ -101,6 +102,15 @@ fn largest_entry(record: &Record) -> usize {
         },
         outage_counted_until: Some(time),
         missed: Some(time),
+        backstop: record.coordinates.kind.has_backstop().then_some(Backstop {
+            at: time,
+            original: Some(time),
+            former: Some(time),
+            confirmed: true,
+            tries: u32::MAX,
+            retry_at: Some(time),
+        }),
+        named: record.coordinates.kind.has_backstop(),
         failure: Some(EntryFailure {
             reason: EntryReason::Unavailable,
             message: text(MESSAGE),

@@ -4,13 +4,17 @@ use super::command::RunResult;
 use super::context::{AfterWrite, Change, Context, Step};
 use super::event::{EventName, Report};
 use super::record::{Claim, Trigger, Work};
-use super::request::ClaimObservation;
+use super::request::{ClaimObservation, Goal};
 use super::transition;
 
 /// How long to wait for another holder's claim; none = it may be taken over now. A claim of our own name is an earlier run's, or a
 /// predecessor's if it was taken before this process began (a newer one is of a process that uses our name); any other lapses when the document was unchanged for `claim_timeout` on our own monotonic clock. Taking over too early is safe (the
 /// other is fenced by check-and-set), only wasteful.
 pub fn wait(cx: &Context<'_>, claim: &Claim) -> Option<RunResult> {
+    if let Goal::Revoke(_) = cx.request.goal {
+        // A leak does not wait: the other one is fenced.
+        return None;
+    }
     let holder = &cx.request.holder;
     let has_ended = claim.boot == holder.boot || claim.since <= holder.began;
     if holder.is_daemon && claim.holder == holder.instance && has_ended {
@@ -51,7 +55,7 @@ pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
     let left = match &claim.work {
         Work::Rotate { due, attempt, .. } => {
             // For a secret that left the configuration or is switched off nothing new is made.
-            if !cx.is_released() && cx.env().enabled {
+            if !cx.is_released() && (cx.env().enabled || cx.record.revoking.is_some()) {
                 record.claim = Some(cx.claim(Work::Rotate {
                     due: (*due).max(cx.wanted().0),
                     trigger: Trigger::Recovery,
@@ -68,6 +72,12 @@ pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
                 entry.disable_unconfirmed_since = Some(cx.now.wall);
             }
             format!("its disable of {id} may still take effect")
+        }
+        Work::Redate { id } => {
+            if let Some(entry) = record.retiring_mut(id) {
+                entry.disable_unconfirmed_since = Some(cx.now.wall);
+            }
+            format!("the expiry of {id} may still move")
         }
         Work::Undo { id, base, .. } => {
             transition::back_into_grace(cx, &mut record, id, *base);

@@ -1,5 +1,6 @@
 //! Tokens as the centre sees them: an id that may be shown, a value that may not, and what an issuer returns about them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -83,6 +84,42 @@ pub struct TokenInfo {
     pub last_used: Option<Timestamp>,
     /// The address of the last use.
     pub last_used_ip: Option<String>,
+    pub traits: Traits,
+}
+
+/// What a successor must have in common with a token beside its rights, such as owner, resource and tags: names and values as the issuer
+/// uses them. The machine stores and compares them, no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Traits(pub BTreeMap<String, Vec<String>>);
+
+impl Traits {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names of those that differ in `other`. The order of values does not matter.
+    pub fn missing_in(&self, other: &Traits) -> Vec<&str> {
+        let sorted = |values: &Vec<String>| {
+            let mut values = values.clone();
+            values.sort();
+            values
+        };
+        let differs = |(name, values): &(&String, &Vec<String>)| {
+            other.0.get(*name).map(sorted) != Some(sorted(values))
+        };
+        let all = self.0.iter().filter(differs);
+        all.map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+/// A value that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Trial {
+    /// The token that it is.
+    pub token: TokenInfo,
+    /// A call with the value succeeded. Otherwise its token is listed as it should be, and nothing that it may call could prove more.
+    pub proven: bool,
 }
 
 /// What to mint.
@@ -96,6 +133,7 @@ pub struct MintRequest {
     pub expires: Option<Timestamp>,
     /// The same, as a length from now, for an issuer that takes only that.
     pub lifetime: Option<std::time::Duration>,
+    pub traits: Traits,
 }
 
 /// A minted token. The id is missing where neither the answer nor the value shows it.
@@ -106,16 +144,33 @@ pub struct Minted {
     pub value: TokenValue,
 }
 
-/// The scopes with which a token can create, change and delete tokens: `apiTokens.write` (tokens API v2) and
-/// `TenantTokenManagement` (v1, "Token management" in the user interface). It is not proven that Dynatrace refuses scopes that the
-/// creator lacks, so each of them is as good as administrator. Source: the scope tables of Dynatrace's documentation of both APIs.
-const MANAGING: [&str; 2] = ["apiTokens.write", "TenantTokenManagement"];
+/// The scopes with which a token can create, change and delete tokens, or give rights to others: `apiTokens.write` (tokens API v2),
+/// `TenantTokenManagement` (v1, "Token management" in the user interface), their names as platform scopes, those of the account API, and
+/// those of a Managed cluster. It is not proven that Dynatrace refuses scopes that the creator lacks, so each of them is as good as
+/// administrator. Source: the scope tables of Dynatrace's documentation of these APIs.
+const MANAGING: [&str; 10] = [
+    "apiTokens.write",
+    "TenantTokenManagement",
+    "environment-api:api-tokens:write",
+    "api-tokens:tokens:write",
+    "platform-token:tokens:manage",
+    "platform-token:tokens:write",
+    "account-idm-write",
+    "ClusterTokenManagement",
+    "EnvironmentTokenManagement",
+    "ServiceProviderAPI",
+];
+
+/// `iam:policies:write` and the like.
+fn changes_rights(scope: &str) -> bool {
+    scope.starts_with("iam:") && scope.ends_with(":write")
+}
 
 /// A token with these scopes can manage tokens. Such rights are minted for an environment's management token only.
 pub fn manages_tokens(scopes: &[String]) -> bool {
     scopes
         .iter()
-        .any(|scope| MANAGING.contains(&scope.as_str()))
+        .any(|scope| MANAGING.contains(&scope.as_str()) || changes_rights(scope))
 }
 
 #[cfg(test)]
@@ -150,6 +205,9 @@ mod tests {
         };
         assert!(has(&["metrics.ingest", "apiTokens.write"]));
         assert!(has(&["TenantTokenManagement"]));
+        assert!(has(&["storage:logs:read", "platform-token:tokens:write"]));
+        assert!(has(&["iam:policies:write"]) && has(&["ClusterTokenManagement"]));
+        assert!(!has(&["iam:policies:read"]));
         assert!(!has(&["apiTokens.read", "activeGateTokenManagement.write"]));
         assert!(!has(&[]));
     }

@@ -11,7 +11,7 @@ use super::plausibility::AHEAD;
 use super::reason::Reason;
 use super::record::{
     Claim, Current, EntryFailure, EntryReason, Failure, Origin, Record, Retiring, RetiringState,
-    Revert,
+    Revert, Revoked,
 };
 use super::request::Now;
 use super::retiring::Usage;
@@ -26,6 +26,8 @@ pub struct Leaving {
     pub origin: Origin,
     /// The digest of its name, if that bears our marker.
     pub digest: Option<NameDigest>,
+    /// A person named it when it was adopted.
+    pub named: bool,
 }
 
 impl Leaving {
@@ -36,6 +38,7 @@ impl Leaving {
             base,
             origin: Origin::Marker,
             digest: Some(NameDigest::of(&info.name)),
+            named: false,
         }
     }
 
@@ -46,6 +49,7 @@ impl Leaving {
             base,
             origin: Origin::Version(former.version),
             digest: former.digest,
+            named: former.named,
         }
     }
 }
@@ -95,6 +99,29 @@ pub fn note_revert(record: &mut Record, id: &TokenId, version: u64, now: Now) {
     reverts.drain(..more_than_two);
 }
 
+/// The token that is to be ended at once, if it retires by now: it is not brought back, and its next step is due.
+pub fn mark_revoked(record: &mut Record, now: Now) {
+    let Some(order) = record.revoking.clone() else {
+        return;
+    };
+    if let Some(entry) = record.retiring_mut(&order.token) {
+        entry.revoked = Some(Revoked {
+            at: order.at,
+            by: order.by,
+        });
+        entry.due = now.wall;
+        entry.usage = Usage::default();
+        entry.failure = None;
+    }
+}
+
+/// The recorded token leaves use, and none takes its place. `base`: the version since which it is not current.
+pub fn retire_current(cx: &Context<'_>, record: &mut Record, base: u64) {
+    if let Some(former) = record.current.take() {
+        put_into_grace(cx, record, Leaving::former(former, base));
+    }
+}
+
 /// A token is on its way out: it stays enabled for the grace time.
 pub fn put_into_grace(cx: &Context<'_>, record: &mut Record, leaving: Leaving) {
     record.retiring.retain(|entry| entry.id != leaving.id);
@@ -113,8 +140,11 @@ pub fn put_into_grace(cx: &Context<'_>, record: &mut Record, leaving: Leaving) {
         usage: Usage::default(),
         outage_counted_until: None,
         missed: None,
+        backstop: None,
+        named: leaving.named,
         failure: None,
         undone: false,
+        revoked: None,
         unknown: Default::default(),
     });
 }
@@ -125,6 +155,10 @@ pub fn restart_grace(cx: &Context<'_>, entry: &mut Retiring, base: u64) {
     entry.base = base;
     entry.clean_through = 0;
     entry.due = another_grace(cx);
+    // It may have been moved meanwhile: it is looked at again.
+    if let Some(backstop) = &mut entry.backstop {
+        backstop.confirmed = false;
+    }
 }
 
 /// The end of a grace that begins now, but not now.
@@ -288,4 +322,24 @@ pub fn went_back(cx: &Context<'_>, record: &mut Record, seen: u64) -> Report {
              was lost. Nothing is disabled before {until}. Check that consumers use the value that is in Vault now"
         ),
     )
+}
+
+/// The document with which a write of a claim's holder is repeated: someone has paused or resumed the secret in between and changed nothing
+/// else. None = something else was changed.
+pub fn rebased(base: &Record, draft: &Record, found: &Record) -> Option<Record> {
+    let with_pause_of_found = |record: &Record| Record {
+        pause: found.pause.clone(),
+        resumed_at: found.resumed_at,
+        ..record.clone()
+    };
+    let as_found = |record: &Record| {
+        let mut record = with_pause_of_found(record);
+        // What every write stamps.
+        record.write_id.clone_from(&found.write_id);
+        record.policy.clone_from(&found.policy);
+        record == *found
+    };
+    let pause = |record: &Record| (record.pause.clone(), record.resumed_at);
+    let changed = pause(found) != pause(base);
+    (changed && (as_found(base) || as_found(draft))).then(|| with_pause_of_found(draft))
 }

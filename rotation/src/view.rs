@@ -46,8 +46,12 @@ pub struct View {
     secret: Option<Reading<SecretSnapshot>>,
     /// How many second reads in a row differed from the one before.
     disagreements: u32,
+    /// Looking a value up proves whose it is.
+    look_up_proves: bool,
     /// The look-up of the value in `secret`.
     value: Option<Reading<Lookup>>,
+    /// Trying that value proved that it is the token whose id it shows.
+    value_is_proven: Option<bool>,
     /// Older versions of the secret; they do not change, except by being deleted.
     versions: BTreeMap<u64, Reading<SecretSnapshot>>,
     /// The look-ups of the values of older versions.
@@ -70,6 +74,8 @@ pub struct View {
     proven_versions: BTreeSet<TokenId>,
     /// Tokens that this run tried to rename.
     renames: BTreeSet<TokenId>,
+    /// Tokens whose expiry this run moved.
+    redates: BTreeSet<TokenId>,
     /// Fences of this run that failed.
     failed_fences: u32,
 }
@@ -89,9 +95,10 @@ pub enum Effect {
 
 impl View {
     /// What is known before the first call.
-    pub fn new(listing: Option<Listing>) -> Self {
+    pub fn new(listing: Option<Listing>, look_up_proves: bool) -> Self {
         View {
             listing,
+            look_up_proves,
             ..View::default()
         }
     }
@@ -101,6 +108,7 @@ impl View {
         if effect != Effect::Journal {
             self.secret = None;
             self.value = None;
+            self.value_is_proven = None;
         }
         if effect != Effect::Secret {
             self.tokens.clear();
@@ -131,8 +139,21 @@ impl View {
                     let proven = counted.found().map(|info| info.id.clone());
                     // A 404 that cannot be trusted yet is asked for again.
                     self.value_was_checked |= proven.is_some() || self.not_found_trusted;
-                    self.proven_values.extend(proven);
+                    self.proven_values
+                        .extend(proven.filter(|_| self.look_up_proves));
                 }
+            }
+            (_, Outcome::ValueTried(tried)) => {
+                let proven = match tried {
+                    Ok(info) => self.shown_by_value() == Some(&info.id),
+                    Err(error) if matches!(error.kind, ErrorKind::Refused | ErrorKind::Gone) => {
+                        false
+                    }
+                    Err(error) => return Err(error),
+                };
+                self.value_is_proven = Some(proven);
+                let shown = self.shown_by_value().cloned();
+                self.proven_values.extend(shown.filter(|_| proven));
             }
             (Command::LookUpVersion(version), Outcome::VersionValue(info)) => {
                 let found = lookup(self.shown_by_version(*version), info);
@@ -153,8 +174,10 @@ impl View {
             }
             (Command::Change(action, id), Outcome::Changed(done)) => {
                 self.void(Effect::Token);
-                if let TokenAction::Rename(_) = action {
-                    self.renames.insert(id.clone());
+                match action {
+                    TokenAction::Rename(_) => drop(self.renames.insert(id.clone())),
+                    TokenAction::Redate(_) if done.is_ok() => drop(self.redates.insert(id.clone())),
+                    _ => {}
                 }
                 self.changed = Some((action.clone(), id.clone(), done));
             }
@@ -186,6 +209,7 @@ impl View {
         } else {
             self.disagreements += u32::from(!is_first);
             self.value = None;
+            self.value_is_proven = None;
         }
         self.secret = Some(reading);
         match self.disagreements < DISAGREEMENTS {
@@ -257,6 +281,14 @@ impl View {
     /// The look-up of the value, if there is one that counts.
     pub fn known_value(&self) -> Option<&Lookup> {
         self.value.as_ref()?.counted(self.shown_by_value())
+    }
+
+    /// The value in the secret is proven to be the token whose id it shows.
+    pub fn value_is_proven(&self) -> Fact<bool> {
+        match self.look_up_proves {
+            true => Ok(true),
+            false => self.value_is_proven.ok_or(Command::TryValue),
+        }
     }
 
     /// The id of the token in the secret; none = there is no value, or one that the environment does not know. A value that does not show its
@@ -355,6 +387,11 @@ impl View {
     /// This run tried to rename the token.
     pub fn rename_was_tried(&self, id: &TokenId) -> bool {
         self.renames.contains(id)
+    }
+
+    /// This run moved the token's expiry.
+    pub fn was_redated(&self, id: &TokenId) -> bool {
+        self.redates.contains(id)
     }
 
     /// The token's value was the latest one of this secret in this run, and the environment said that it is this token.

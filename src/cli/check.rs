@@ -157,14 +157,18 @@ fn difference(settings: &Settings, status: &Status) -> Difference {
     Difference::between(&theirs.collect(), &settings.secrets)
 }
 
-/// The next due times of a secret, in its zone.
-fn upcoming(secret: &SecretSettings) -> Vec<String> {
-    let firings = secret.schedule.firings_after(clock::now()).take(UPCOMING);
-    let firings = firings.map(|at| {
-        let at = at.to_zoned_datetime(secret.schedule.zone().clone());
-        at.strftime("%a %F %T %Z").to_string()
+/// When a secret is rotated next by its schedule: at a firing, or at the end of the blackout that it falls into.
+fn upcoming(secret: &SecretSettings) -> impl Iterator<Item = (Timestamp, bool)> {
+    let firings = secret.schedule.firings_after(clock::now());
+    let starts = firings.map(|firing| match secret.blackouts.end(firing) {
+        Some(end) => (end, true),
+        None => (firing, false),
     });
-    firings.collect()
+    let mut last = None;
+    // What a blackout delays is one rotation.
+    starts
+        .filter(move |(at, _)| last.replace(*at) != Some(*at))
+        .take(UPCOMING)
 }
 
 /// The line of a secret's next due times.
@@ -174,7 +178,16 @@ fn due_times(secret: &SecretSettings) -> String {
         return format!("{name}: switched off");
     }
     let (schedule, zone) = (&secret.schedule_text, &secret.zone_name);
-    let times = upcoming(secret).join(", ");
+    let times = upcoming(secret).map(|(at, is_delayed)| {
+        let local = at.to_zoned_datetime(secret.schedule.zone().clone());
+        let delayed = if is_delayed {
+            " (after a blackout)"
+        } else {
+            ""
+        };
+        format!("{}{delayed}", local.strftime("%a %F %T %Z"))
+    });
+    let times = times.collect::<Vec<_>>().join(", ");
     format!("{name}: `{schedule}` {zone}: {times}")
 }
 
@@ -236,6 +249,7 @@ fn document(settings: &Settings, findings: &Findings) -> Value {
             "name": secret.plan.name,
             "environment": secret.plan.coordinates.environment,
             "enabled": secret.enabled,
+            "labels": secret.labels,
             "schedule": secret.schedule_text,
             "timezone": secret.zone_name,
             "next": if secret.enabled { upcoming_exactly(secret) } else { vec![] },
@@ -262,8 +276,7 @@ fn document(settings: &Settings, findings: &Findings) -> Value {
 }
 
 fn upcoming_exactly(secret: &SecretSettings) -> Vec<Timestamp> {
-    let firings = secret.schedule.firings_after(clock::now());
-    firings.take(UPCOMING).collect()
+    upcoming(secret).map(|(at, _)| at).collect()
 }
 
 #[cfg(test)]

@@ -38,7 +38,11 @@ impl Exit {
             ErrorKind::Transient | ErrorKind::RateLimited | ErrorKind::Unclear => Exit::Unreachable,
             // Other processes wrote its journal document again and again.
             ErrorKind::Conflict => Exit::Busy,
-            ErrorKind::Refused | ErrorKind::Unauthorized | ErrorKind::Gone => Exit::Failed,
+            ErrorKind::Refused
+            | ErrorKind::Exhausted
+            | ErrorKind::Closed
+            | ErrorKind::Unauthorized
+            | ErrorKind::Gone => Exit::Failed,
         }
     }
 }

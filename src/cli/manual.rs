@@ -202,6 +202,10 @@ pub fn of(command: &str) -> Manual {
                     "Rotate all secrets below a folder without a question.",
                 ),
                 (
+                    "dtrotate rotate dynatrace/ci --compromised",
+                    "Replace a leaked token and disable it at once.",
+                ),
+                (
                     "dtrotate rotate --all --json | jq -r 'select(.exit_status != 0) | .secret'",
                     "Rotate everything and list what failed.",
                 ),
@@ -237,12 +241,35 @@ pub fn of(command: &str) -> Manual {
                     "dtrotate undo dynatrace/ci --token dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX",
                     "Bring this retiring token back.",
                 ),
+                (
+                    "dtrotate undo dynatrace/ci --token dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX --yes",
+                    "The same, although it was revoked.",
+                ),
             ],
             files: CONFIGURATION,
             environment: COMMANDS,
             exit_status: &[
                 DONE,
                 (1, "It cannot be undone; the current value is unchanged."),
+                USAGE,
+                UNREACHABLE,
+                BUSY,
+                BAD_CONFIG,
+            ],
+        },
+        "adopt" => Manual {
+            description: "Records the token whose value is in Vault as the current one of a secret, although nothing proves that the value is this \
+                          token's: a platform token that may make no call by which it could show that it works. Its owner and its rights are cloned \
+                          from then on, so compare the id with Account Management first. When it is replaced it ends by its expiry, which is moved up.",
+            examples: &[(
+                "dtrotate adopt dynatrace/otel --token dt0s16.ABCDEFGH",
+                "Take this token over.",
+            )],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                DONE,
+                (1, "Vault does not hold the value of this token."),
                 USAGE,
                 UNREACHABLE,
                 BUSY,
@@ -264,6 +291,126 @@ pub fn of(command: &str) -> Manual {
                 USAGE,
                 UNREACHABLE,
                 BUSY,
+                BAD_CONFIG,
+            ],
+        },
+        "revoke" => Manual {
+            description: "Ends a leaked token at once. If a secret holds it, another token is created, verified and stored first; then the leaked one is \
+                          disabled, without a grace and whoever still uses it, and deleted after the quarantine. It takes over a claim that \
+                          another process holds, and ignores pauses and `enabled = false`. A token that several secrets hold is ended when each \
+                          has another one. It is brought back only by `dtrotate undo NAME --token ID --yes`. A token that no secret knows needs \
+                          --environment. On a terminal it asks; without one it needs --yes.",
+            examples: &[
+                (
+                    "dtrotate revoke dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX --yes",
+                    "End this token, whichever secret it belongs to.",
+                ),
+                (
+                    "dtrotate revoke dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX --environment prod",
+                    "End a token that dtrotate does not manage.",
+                ),
+                (
+                    "dtrotate revoke dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX --without-replacement --yes",
+                    "End it although no new token can be created: its consumers are locked out.",
+                ),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                (0, "The token is disabled or gone."),
+                (1, "It could not be ended; the message says why."),
+                USAGE,
+                (
+                    69,
+                    "Vault or Dynatrace cannot be reached; the message says what to do in Dynatrace.",
+                ),
+                BUSY,
+                BAD_CONFIG,
+            ],
+        },
+        "pause" => Manual {
+            description: "Pauses secrets: nothing of them is begun until the pause ends, by no replica and no command, in the foreground or in the \
+                          background; work that is under way is finished. The pause is in the journal and is shown with who, why and until \
+                          when. What became due meanwhile is caught up when it ends.",
+            examples: &[
+                (
+                    "dtrotate pause dynatrace/ci --for 2h --reason 'release 7.4'",
+                    "Pause one secret for two hours.",
+                ),
+                (
+                    "dtrotate pause --all --until 2027-01-07T08:00:00+01:00 --yes",
+                    "Pause everything until the end of a change freeze.",
+                ),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                (0, "All secrets are paused."),
+                (1, "A secret could not be paused; the message says why."),
+                USAGE,
+                UNREACHABLE,
+                BUSY,
+                BAD_CONFIG,
+            ],
+        },
+        "resume" => Manual {
+            description: "Ends the pause of secrets. What became due meanwhile is caught up.",
+            examples: &[
+                ("dtrotate resume dynatrace/ci", "Resume one secret."),
+                ("dtrotate resume --all --yes", "Resume everything."),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                (0, "None of these secrets is paused."),
+                (1, "A secret could not be resumed; the message says why."),
+                USAGE,
+                UNREACHABLE,
+                BUSY,
+                BAD_CONFIG,
+            ],
+        },
+        "history" => Manual {
+            description: "Shows what happened to secrets, newest last: the event, from which token to which, the sentence of the log, and who did it \
+                          (the instance, or the user of a command as Vault knows them). The history is a document of its own in the journal with \
+                          the last 200 events of each secret.",
+            examples: &[
+                (
+                    "dtrotate history dynatrace/ci",
+                    "Everything about one secret.",
+                ),
+                (
+                    "dtrotate history --since 24h --json | jq '.events[] | select(.event == \"token_revoked\")'",
+                    "What was revoked since yesterday.",
+                ),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                (0, "It is shown."),
+                (1, "A history cannot be read."),
+                USAGE,
+                (69, "Vault cannot be reached."),
+                BAD_CONFIG,
+            ],
+        },
+        "upcoming" => Manual {
+            description: "Shows what will happen within some time, in order: rotations (50 for each secret at most), old tokens that are disabled \
+                          and deleted, tokens that expire, pauses that end. It is computed from the journal and the schedules.",
+            examples: &[
+                ("dtrotate upcoming", "The next seven days."),
+                (
+                    "dtrotate upcoming 'dynatrace/prod/**' --within 24h",
+                    "What happens to these secrets until tomorrow.",
+                ),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                (0, "It is shown."),
+                (1, "The journal cannot be read."),
+                USAGE,
+                (69, "Vault cannot be reached."),
                 BAD_CONFIG,
             ],
         },
@@ -297,7 +444,8 @@ pub fn of(command: &str) -> Manual {
             exit_status: &[DONE, (1, "It cannot be written."), (2, "Wrong usage.")],
         },
         "completions" => Manual {
-            description: "Prints a script that completes commands and options of dtrotate in a shell.",
+            description: "Prints a script that completes commands and options of dtrotate in a shell; in bash, zsh and fish also the names of \
+                          secrets, environments and labels. These come from the configuration: nobody is asked for them.",
             examples: &[(
                 "dtrotate completions bash >/etc/bash_completion.d/dtrotate",
                 "Install it for bash.",

@@ -1,13 +1,17 @@
 //! The commands: one file each. `selection` says which secrets are meant, `output` prints, `exit` ranks how it ended, `manual` explains.
 
 mod check;
+mod completions;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;
 mod health;
+mod history;
 pub mod manual;
 mod outcome;
 mod output;
+mod pause;
+mod revoke;
 mod rotate;
 mod run;
 mod selection;
@@ -22,10 +26,14 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{self, LogFormat, SecretSettings, Settings};
+use crate::labels::Labels;
 use crate::telemetry::{self, Format};
 
 use exit::Exit;
 use selection::Selectable;
+
+/// The configuration file, if none is named.
+const DEFAULT_CONFIG: &str = "/etc/dtrotate/dtrotate.toml";
 
 /// How long a slow reader of the log may delay the end of the process.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -40,7 +48,7 @@ struct Arguments {
         global = true,
         value_name = "FILE",
         env = "DTROTATE_CONFIG",
-        default_value = "/etc/dtrotate/dtrotate.toml"
+        default_value = DEFAULT_CONFIG
     )]
     config: PathBuf,
     /// Read drop-in files from this directory [default: conf.d beside the configuration file]
@@ -60,10 +68,22 @@ enum Command {
     Status(status::Options),
     /// Rotate secrets now
     Rotate(rotate::Options),
+    /// End a leaked token now; if a secret holds it, store another one first
+    Revoke(revoke::Options),
     /// Make the previous token of a secret its current value again
     Undo(undo::Options),
+    /// Take over a value whose token cannot be proven
+    Adopt(undo::AdoptOptions),
     /// Drop a retiring token that cannot be retired from the journal
     Forget(undo::ForgetOptions),
+    /// Pause secrets: begin nothing of them until they are resumed
+    Pause(pause::Options),
+    /// Resume paused secrets
+    Resume(pause::ResumeOptions),
+    /// Show what happened to secrets, newest last, and who did it
+    History(history::Options),
+    /// Show what will happen: rotations, disables, deletions, expiries
+    Upcoming(history::UpcomingOptions),
     /// Query the running daemon for readiness
     Health,
     /// Run the daemon on embedded stand-ins for Vault and Dynatrace
@@ -90,14 +110,13 @@ pub fn main() -> ExitCode {
 }
 
 fn execute() -> Exit {
+    if let Some(words) = completions::asked() {
+        return completions::answer(&words);
+    }
     let parsed = command_line()
         .try_get_matches()
         .and_then(|matches| Arguments::from_arg_matches(&matches));
-    #[cfg_attr(
-        not(feature = "demo"),
-        expect(unused_mut, reason = "only the demo names a file of its own")
-    )]
-    let mut arguments = match parsed {
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no errors. A reader that has gone is none, either.
@@ -109,26 +128,24 @@ fn execute() -> Exit {
             };
         }
     };
-    #[cfg(feature = "demo")]
-    if matches!(arguments.command, Command::Demo) {
-        return demo::demo(&mut arguments);
-    }
     let ended = match &arguments.command {
         #[cfg(feature = "demo")]
-        Command::Demo => Ok(Exit::Success),
+        Command::Demo => Ok(demo::demo()),
         Command::Run(options) => run::run(&arguments, options),
         Command::Check(options) => check::check(&arguments, options),
         Command::Status(options) => status::status(&arguments, options),
         Command::Rotate(options) => rotate::rotate(&arguments, options),
         Command::Undo(options) => undo::undo(&arguments, options),
+        Command::Adopt(options) => undo::adopt(&arguments, options),
         Command::Forget(options) => undo::forget(&arguments, options),
+        Command::Revoke(options) => revoke::revoke(&arguments, options),
+        Command::Pause(options) => pause::pause(&arguments, options),
+        Command::Resume(options) => pause::resume(&arguments, options),
+        Command::History(options) => history::history(&arguments, options),
+        Command::Upcoming(options) => history::upcoming(&arguments, options),
         Command::Health => health::health(&arguments),
         Command::Schema => print_all(&format!("{:#}\n", config::schema())),
-        Command::Completions { shell } => {
-            let mut script = vec![];
-            clap_complete::generate(*shell, &mut command_line(), "dtrotate", &mut script);
-            print_all(&String::from_utf8_lossy(&script))
-        }
+        Command::Completions { shell } => print_all(&completions::script(*shell)),
     };
     ended.unwrap_or_else(|exit| exit)
 }
@@ -198,6 +215,9 @@ impl Selectable for SecretSettings {
     fn environment(&self) -> &str {
         &self.plan.coordinates.environment
     }
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
 }
 
 /// Environment variables; those that are not UTF-8 are ignored.
@@ -215,6 +235,8 @@ fn variables() -> BTreeMap<String, String> {
 fn start_log(settings: &Settings, level: &str) {
     telemetry::start(format(settings), &log_level(settings, level), &instance());
     telemetry::write_in_background();
+    let secrets = settings.secrets.iter();
+    telemetry::set_labels(secrets.map(|it| (it.plan.name.clone(), it.labels.clone())));
 }
 
 fn format(settings: &Settings) -> Format {

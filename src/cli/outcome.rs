@@ -24,6 +24,10 @@ pub(super) enum Task {
     Rotate,
     Undo,
     Forget,
+    Revoke,
+    Pause,
+    Resume,
+    Adopt,
 }
 
 /// What became of one secret. The fields are an interface: docs/commands.md.
@@ -58,9 +62,14 @@ pub(super) struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Word {
+    Adopted,
     Rotated,
+    Created,
     Restored,
     Dropped,
+    Revoked,
+    Paused,
+    Resumed,
     DryRun,
     Superseded,
     Busy,
@@ -71,9 +80,14 @@ enum Word {
 impl Word {
     fn for_people(self) -> &'static str {
         match self {
+            Word::Adopted => "adopted",
             Word::Rotated => "rotated",
+            Word::Created => "created",
             Word::Restored => "restored",
             Word::Dropped => "dropped",
+            Word::Revoked => "revoked",
+            Word::Paused => "paused",
+            Word::Resumed => "resumed",
             Word::DryRun => "dry run",
             Word::Superseded => "not rotated",
             Word::Busy => "busy",
@@ -166,15 +180,32 @@ impl Outcome {
             format!("{}/{}", at.mount, at.path)
         });
         let done = match task {
-            Task::Rotate => find(EventName::RotationSucceeded),
+            Task::Rotate => {
+                find(EventName::RotationSucceeded).or_else(|| find(EventName::SecretCreated))
+            }
             Task::Undo => find(EventName::UndoSucceeded),
+            Task::Revoke => return self.of_revocation(reports, record),
+            Task::Pause => {
+                let report = find(EventName::SecretPaused);
+                let text = report.map_or("it is paused", |report| &report.message);
+                return self.with(Word::Paused, Exit::Success, text);
+            }
+            Task::Resume => {
+                let report = find(EventName::SecretResumed);
+                let text = report.map_or("it was not paused", |report| &report.message);
+                return self.with(Word::Resumed, Exit::Success, text);
+            }
+            Task::Adopt => {
+                find(EventName::SecretAdopted).or(find(EventName::SecretChangedElsewhere))
+            }
             Task::Forget => {
                 let text =
                     "the token is no longer in the journal; it is left as it is at Dynatrace";
                 return self.with(Word::Dropped, Exit::Success, text);
             }
         };
-        let (Some(current), true) = (current, done.is_some() || task == Task::Undo) else {
+        let is_done = done.is_some() || matches!(task, Task::Undo | Task::Adopt);
+        let (Some(current), true) = (current, is_done) else {
             return match find(EventName::SecretChangedElsewhere) {
                 Some(report) => self.with(Word::Superseded, Exit::Failed, &report.message),
                 None => {
@@ -191,6 +222,8 @@ impl Outcome {
         self.version = Some(current.version);
         let word = match task {
             Task::Undo => Word::Restored,
+            Task::Adopt => Word::Adopted,
+            Task::Rotate if self.from.is_none() => Word::Created,
             _ => Word::Rotated,
         };
         let mut message = format!(
@@ -202,6 +235,32 @@ impl Outcome {
             message += &format!("; before that, {}", recorded.message);
         }
         self.with(word, Exit::Success, &message)
+    }
+
+    /// A token was to be ended.
+    fn of_revocation(mut self, reports: &[Report], record: Option<&Record>) -> Outcome {
+        let find = |event| reports.iter().rfind(|report| report.event == event);
+        let current = record.and_then(|record| record.current.as_ref());
+        if find(EventName::RotationSucceeded).is_some() {
+            self.to = current.map(|current| current.id.clone());
+            self.version = current.map(|current| current.version);
+        }
+        if let Some(report) = find(EventName::TokenRevoked) {
+            self.from.clone_from(&report.token_id);
+            return self.with(Word::Revoked, Exit::Success, &report.message);
+        }
+        let order = record.and_then(|record| record.revoking.as_ref());
+        self.from = order.map(|order| order.token.clone());
+        let entry = record
+            .zip(order)
+            .and_then(|(record, order)| record.retiring(&order.token));
+        let failure = entry.and_then(|entry| entry.failure.as_ref());
+        let text = match failure {
+            Some(failure) => format!("it is not ended yet: {}; a daemon continues", failure.message),
+            None => "it is not ended yet, because another secret holds it or its environment is not this one; see `token_shared` and run                      the command again for that secret"
+                .to_owned(),
+        };
+        self.with(Word::Failed, Exit::Failed, &text)
     }
 
     fn with(mut self, result: Word, exit: Exit, message: &str) -> Outcome {

@@ -20,7 +20,7 @@ const WITHOUT_ASKING: usize = 10;
 
 /// What to rotate.
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("what").args(["names", "environment", "all"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("what").args(["names", "environment", "labels", "all"]).required(true).multiple(true))]
 pub(super) struct Options {
     #[command(flatten)]
     selection: Selection,
@@ -30,7 +30,13 @@ pub(super) struct Options {
     /// Print what would be done; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask before more than ten secrets are rotated; for secrets named in full, accept rights that only the journal records
+    /// Disable the old tokens as soon as the new ones are stored, whoever still uses them: they have leaked
+    #[arg(long, conflicts_with = "dry_run")]
+    compromised: bool,
+    /// Delete the leaked tokens at once, without a quarantine
+    #[arg(long, requires = "compromised")]
+    delete: bool,
+    /// Do not ask before more than ten secrets are rotated; rotate leaked tokens of paused secrets, too; for secrets named in full, accept rights that only the journal records
     #[arg(long)]
     yes: bool,
     /// Print one JSON document per secret
@@ -44,6 +50,15 @@ pub(super) fn rotate(arguments: &Arguments, options: &Options) -> Result<Exit, E
     options.confirm(secrets.len())?;
     let confirmed =
         |secret: &SecretSettings| options.yes && options.selection.names_in_full(&secret.plan.name);
+    if options.compromised {
+        return super::revoke::rotate_compromised(
+            &settings,
+            secrets,
+            options.delete,
+            options.yes,
+            options.json,
+        );
+    }
     let results = Results::start(Task::Rotate, options.json, secrets.len())?;
     results.run(&settings, options.dry_run, async |foreground, done| {
         foreground.rotate(secrets, confirmed, done).await;
@@ -64,24 +79,38 @@ impl Options {
 
     /// A person on a terminal is asked. Without one, `--all` and full names are clear enough; what a pattern or a filter finds is not.
     fn confirm(&self, number: usize) -> Result<(), Exit> {
-        if self.yes || self.dry_run || number <= WITHOUT_ASKING {
-            return Ok(());
+        match self.yes || self.dry_run {
+            true => Ok(()),
+            false => confirm(
+                number,
+                ["Rotate", "rotated"],
+                self.all || self.selection.is_explicit(),
+            ),
         }
-        if std::io::stdin().is_terminal() {
-            return ask(&format!("Rotate {number} secrets? [y/N] "));
-        }
-        if self.all || self.selection.is_explicit() {
-            return Ok(());
-        }
-        output::complain(&format!(
-            "{number} secrets match; more than {WITHOUT_ASKING} are rotated only with --yes"
-        ));
-        Err(Exit::Usage)
     }
 }
 
+/// Asks before more than ten secrets are changed. Without a terminal, what is `explicit` is clear enough. `verb`: what is done, and what
+/// the secrets are then.
+pub(super) fn confirm(number: usize, verb: [&str; 2], explicit: bool) -> Result<(), Exit> {
+    if number <= WITHOUT_ASKING {
+        return Ok(());
+    }
+    let [verb, done] = verb;
+    if std::io::stdin().is_terminal() {
+        return ask(&format!("{verb} {number} secrets? [y/N] "));
+    }
+    if explicit {
+        return Ok(());
+    }
+    output::complain(&format!(
+        "{number} secrets match; more than {WITHOUT_ASKING} are {done} only with --yes"
+    ));
+    Err(Exit::Usage)
+}
+
 /// Asks a person.
-fn ask(question: &str) -> Result<(), Exit> {
+pub(super) fn ask(question: &str) -> Result<(), Exit> {
     // A question that cannot be written is answered by nobody.
     let _ = std::io::stderr().write_all(question.as_bytes());
     let mut answer = String::new();
@@ -144,33 +173,43 @@ impl Results {
         dry_run: bool,
         work: impl AsyncFnOnce(&Foreground<'a>, &mut dyn FnMut(Finished<'a>)),
     ) -> Result<Exit, Exit> {
-        let (mut gravest, mut done) = (Exit::Success, 0);
-        let ran = super::block_on(async {
+        super::block_on(async {
             let foreground = open(settings, dry_run).await?;
-            self.output.progress(done, self.all);
-            let mut names = vec![];
-            let mut report = |finished: Finished<'a>| {
-                names.push(finished.secret.plan.name.as_str());
-                let outcome = Outcome::new(self.task, &finished);
-                gravest = gravest.max(outcome.exit());
-                match self.json {
-                    true => self.output.json(&outcome),
-                    false => self.output.text(outcome.text(clock::now())),
-                }
-                done += 1;
-                self.output.progress(done, self.all);
-            };
-            work(&foreground, &mut report).await;
+            let listen = foreground.listener().filter(|_| !dry_run);
+            let work = async |done: &mut dyn FnMut(Finished<'a>)| work(&foreground, done).await;
+            let exit = self.collect(listen, work).await;
             foreground.close().await;
-            if let Some(listen) = settings.ops.listen.filter(|_| !dry_run) {
-                tell_daemon(listen, &names).await;
+            Ok(exit)
+        })?
+    }
+
+    /// Prints the outcomes of `work`, lets the daemon at `listen` know, and returns the gravest of them.
+    pub(super) async fn collect<'a>(
+        self,
+        listen: Option<SocketAddr>,
+        work: impl AsyncFnOnce(&mut dyn FnMut(Finished<'a>)),
+    ) -> Exit {
+        let (mut gravest, mut done) = (Exit::Success, 0);
+        self.output.progress(done, self.all);
+        let mut names = vec![];
+        let mut report = |finished: Finished<'a>| {
+            names.push(finished.secret.plan.name.as_str());
+            let outcome = Outcome::new(self.task, &finished);
+            gravest = gravest.max(outcome.exit());
+            match self.json {
+                true => self.output.json(&outcome),
+                false => self.output.text(outcome.text(clock::now())),
             }
-            Ok(())
-        });
+            done += 1;
+            self.output.progress(done, self.all);
+        };
+        work(&mut report).await;
+        if let Some(listen) = listen {
+            tell_daemon(listen, &names).await;
+        }
         // That nobody reads the results changes nothing of what was done.
         let _ = self.output.finish();
-        ran??;
-        Ok(gravest)
+        gravest
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments, options: &Options) -> Result<Exit, Exit
 }
 
 /// The daemon.
-pub(super) fn stay(arguments: &Arguments) -> Result<Exit, Exit> {
+fn stay(arguments: &Arguments) -> Result<Exit, Exit> {
     let instance = daemon_instance();
     let settings = start(arguments, &instance)?;
     let ended = super::block_on(daemon::run(settings, instance, reload(arguments)))?;

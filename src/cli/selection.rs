@@ -1,8 +1,11 @@
 //! Which secrets a command is about: the one selection of all commands.
 
+use std::collections::BTreeSet;
+
 use glob::{MatchOptions, Pattern};
 
 use crate::config;
+use crate::labels::{Label, Labels};
 
 /// `*` stays within a segment of a name; only `**` crosses `/`.
 const MATCHING: MatchOptions = MatchOptions {
@@ -20,6 +23,9 @@ pub(super) struct Selection {
     /// Select only secrets of this environment.
     #[arg(long, value_name = "ENVIRONMENT")]
     pub(super) environment: Option<String>,
+    /// Select only secrets with this label; repeat it to require several.
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub(super) labels: Vec<Label>,
 }
 
 /// What a secret is selected by.
@@ -28,6 +34,8 @@ pub(super) trait Selectable {
     fn name(&self) -> &str;
     /// Its environment.
     fn environment(&self) -> &str;
+    /// Its labels.
+    fn labels(&self) -> &Labels;
 }
 
 impl Selection {
@@ -35,8 +43,13 @@ impl Selection {
     pub(super) fn of(name: &str) -> Selection {
         Selection {
             names: vec![name.to_owned()],
-            environment: None,
+            ..Selection::default()
         }
+    }
+
+    /// Neither a name nor a filter was given.
+    pub(super) fn is_everything(&self) -> bool {
+        self.names.is_empty() && self.environment.is_none() && self.labels.is_empty()
     }
 
     /// The secrets that are meant, in their order; without names, all that pass the filter.
@@ -44,16 +57,7 @@ impl Selection {
     /// # Errors
     /// A sentence: what was asked for does not exist.
     pub(super) fn choose<'a, T: Selectable>(&self, all: &'a [T]) -> Result<Vec<&'a T>, String> {
-        let only = self.environment.as_deref();
-        let here: Vec<&T> = all
-            .iter()
-            .filter(|secret| only.is_none_or(|only| only == secret.environment()))
-            .collect();
-        if let (Some(only), []) = (only, &here[..]) {
-            let known = all.iter().map(Selectable::environment);
-            let sentence = format!("no secret of the configuration has the environment {only}");
-            return Err(with_suggestion(sentence, only, known));
-        }
+        let here = self.filter(all)?;
         let mut meant = vec![self.names.is_empty(); here.len()];
         for name in &self.names {
             let found = self.matches(name, &here)?;
@@ -67,14 +71,49 @@ impl Selection {
             .collect())
     }
 
+    /// The secrets that pass the filters; at least one, if there is a filter.
+    fn filter<'a, T: Selectable>(&self, all: &'a [T]) -> Result<Vec<&'a T>, String> {
+        let mut here: Vec<&T> = all.iter().collect();
+        if let Some(only) = self.environment.as_deref() {
+            let known: Vec<&str> = here.iter().map(|secret| secret.environment()).collect();
+            here.retain(|secret| secret.environment() == only);
+            if here.is_empty() {
+                let sentence = format!("no secret of the configuration has the environment {only}");
+                return Err(with_suggestion(sentence, only, known));
+            }
+        }
+        for label in &self.labels {
+            let all_labels = here.iter().flat_map(|secret| secret.labels().iter());
+            let known: BTreeSet<String> = all_labels
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            here.retain(|secret| secret.labels().match_all(std::slice::from_ref(label)));
+            if here.is_empty() {
+                let sentence = format!("no secret of this selection has the label {label}");
+                let wrong = label.to_string();
+                let known = known.iter().map(String::as_str);
+                return Err(with_suggestion(sentence, &wrong, known));
+            }
+        }
+        Ok(here)
+    }
+
+    /// Where it was looked for, for a sentence.
+    fn there(&self) -> String {
+        let environment = self.environment.iter();
+        let environment = environment.map(|only| format!(" for the environment {only}"));
+        let labels = self.labels.iter();
+        let labels = labels.map(|label| format!(" with the label {label}"));
+        environment.chain(labels).collect()
+    }
+
     /// Which of these secrets a name or pattern means; at least one.
     fn matches<T: Selectable>(&self, wanted: &str, here: &[&T]) -> Result<Vec<bool>, String> {
         let exact: Vec<bool> = here.iter().map(|secret| secret.name() == wanted).collect();
         if exact.contains(&true) {
             return Ok(exact);
         }
-        let only = self.environment.as_ref();
-        let there = only.map_or(String::new(), |only| format!(" for the environment {only}"));
+        let there = self.there();
         if !is_pattern(wanted) {
             let sentence = format!("{wanted} is not in the configuration{there}");
             let known = here.iter().map(|secret| secret.name());
@@ -121,6 +160,8 @@ fn with_suggestion<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     impl Selectable for (&str, &str) {
@@ -129,6 +170,15 @@ mod tests {
         }
         fn environment(&self) -> &str {
             self.1
+        }
+        fn labels(&self) -> &Labels {
+            static TEAM_A: LazyLock<Labels> =
+                LazyLock::new(|| Labels::from_iter([("team", "a-team")]));
+            static NONE: LazyLock<Labels> = LazyLock::new(Labels::default);
+            match self.0.ends_with("/a") {
+                true => &TEAM_A,
+                false => &NONE,
+            }
         }
     }
 
@@ -144,6 +194,7 @@ mod tests {
         let selection = Selection {
             names: names.iter().map(|&name| name.to_owned()).collect(),
             environment: environment.map(str::to_owned),
+            labels: vec![],
         };
         let found = selection.choose(&ALL)?;
         Ok(found.into_iter().map(|secret| secret.0).collect())
@@ -202,10 +253,43 @@ mod tests {
     }
 
     #[test]
+    fn labels_join_names_and_environment() {
+        let chosen = |names: &[&str], environment: Option<&str>, label: &str| {
+            let selection = Selection {
+                names: names.iter().map(|&name| name.to_owned()).collect(),
+                environment: environment.map(str::to_owned),
+                labels: vec![label.parse().unwrap()],
+            };
+            let found = selection.choose(&ALL)?;
+            Ok(found.into_iter().map(|secret| secret.0).collect::<Vec<_>>())
+        };
+        let both = ["dynatrace/prod/a", "dynatrace/test/a"];
+        assert_eq!(chosen(&[], None, "team=a-team").unwrap(), both);
+        assert_eq!(chosen(&[], Some("test"), "team=a-team").unwrap(), both[1..]);
+        assert_eq!(
+            chosen(&["**/prod/*"], None, "team=a-team").unwrap(),
+            both[..1]
+        );
+        let refused: Result<_, String> = chosen(&[], None, "team=b-team");
+        assert_eq!(
+            refused.unwrap_err(),
+            "no secret of this selection has the label team=b-team; did you mean \"team=a-team\"?"
+        );
+        let refused = chosen(&["dynatrace/prod/b"], None, "team=a-team");
+        let sentence = refused.unwrap_err();
+        assert!(
+            sentence.starts_with(
+                "dynatrace/prod/b is not in the configuration with the label team=a-team"
+            ),
+            "{sentence}"
+        );
+    }
+
+    #[test]
     fn only_full_names_are_explicit() {
         let of = |names: &[&str]| Selection {
             names: names.iter().map(|&name| name.to_owned()).collect(),
-            environment: None,
+            ..Selection::default()
         };
         assert!(of(&["a", "b"]).is_explicit() && of(&["a"]).names_in_full("a"));
         assert!(!of(&["a", "b*"]).is_explicit() && !of(&["b*"]).names_in_full("bc"));

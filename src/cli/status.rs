@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::config;
 use crate::daemon::foreground::OpenError;
 use crate::daemon::offline_status;
+use crate::labels::Labels;
 use crate::ops::client::{ask, recheck};
 use crate::ops::secret::Secret;
 use crate::ops::status::{JournalPlace, Status};
@@ -42,6 +43,9 @@ impl Selectable for Secret {
     }
     fn environment(&self) -> &str {
         &self.environment
+    }
+    fn labels(&self) -> &Labels {
+        &self.labels
     }
 }
 
@@ -115,7 +119,7 @@ impl Options {
 
     /// What concerns the secrets that are meant, by name or by the id of a token; none = everything is meant.
     fn select(&self, status: &Status) -> Result<Option<Status>, String> {
-        if self.selection.names.is_empty() && self.selection.environment.is_none() {
+        if self.selection.is_everything() {
             return Ok(None);
         }
         let mut meant = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! `dtrotate undo` and `dtrotate forget`: what concerns one retiring token of one secret.
+//! `dtrotate undo`, `dtrotate forget` and `dtrotate adopt`: what concerns one token of one secret.
 
 use rotation::token::TokenId;
 
@@ -15,6 +15,9 @@ pub(super) struct Options {
     /// Bring this retiring token back; needed to undo an undo
     #[arg(long, value_name = "ID")]
     token: Option<String>,
+    /// Bring it back although it was revoked
+    #[arg(long, requires = "token")]
+    yes: bool,
     /// Print what would be done; change nothing
     #[arg(long)]
     dry_run: bool,
@@ -36,13 +39,32 @@ pub(super) struct ForgetOptions {
     json: bool,
 }
 
+/// Which token to take over.
+#[derive(clap::Args)]
+pub(super) struct AdoptOptions {
+    /// Name of the secret
+    name: String,
+    /// Id of the token whose value is in Vault
+    #[arg(long, value_name = "ID")]
+    token: String,
+    /// Print what would be done; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print a JSON document
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn undo(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
     let settings = start(arguments)?;
     let secret = choose(&Selection::of(&options.name), &settings.secrets)?[0];
     let token = options.token.as_deref().map(TokenId::new);
     let results = Results::start(Task::Undo, options.json, 1)?;
     results.run(&settings, options.dry_run, async |foreground, done| {
-        done(foreground.undo(secret, token).await);
+        done(match token {
+            Some(token) if options.yes => foreground.unrevoke(secret, token).await,
+            token => foreground.undo(secret, token).await,
+        });
     })
 }
 
@@ -53,5 +75,15 @@ pub(super) fn forget(arguments: &Arguments, options: &ForgetOptions) -> Result<E
     let results = Results::start(Task::Forget, options.json, 1)?;
     results.run(&settings, false, async |foreground, done| {
         done(foreground.forget(secret, token).await);
+    })
+}
+
+pub(super) fn adopt(arguments: &Arguments, options: &AdoptOptions) -> Result<Exit, Exit> {
+    let settings = start(arguments)?;
+    let secret = choose(&Selection::of(&options.name), &settings.secrets)?[0];
+    let token = TokenId::new(&options.token);
+    let results = Results::start(Task::Adopt, options.json, 1)?;
+    results.run(&settings, options.dry_run, async |foreground, done| {
+        done(foreground.adopt(secret, token).await);
     })
 }

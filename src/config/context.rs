@@ -1,6 +1,7 @@
 //! The state shared while one configuration is read: its files, the problems and warnings so far, the names of environment variables.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -42,6 +43,7 @@ pub struct Context {
     problems: RefCell<Vec<Problem>>,
     /// What is valid and still worth a warning.
     warnings: RefCell<Vec<String>>,
+    warned: RefCell<HashSet<String>>,
     /// Variables that match no key.
     unknown_variables: RefCell<Vec<Place>>,
     /// A file could not be read, so that what seems to be missing may be in it.
@@ -119,8 +121,11 @@ impl Context {
     }
 
     /// Adds a warning.
+    /// One that comes word for word again (many secrets share a default) is given once.
     pub fn warn(&self, warning: String) {
-        self.warnings.borrow_mut().push(warning);
+        if self.warned.borrow_mut().insert(warning.clone()) {
+            self.warnings.borrow_mut().push(warning);
+        }
     }
 
     /// The warnings so far.

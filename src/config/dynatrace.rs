@@ -9,6 +9,7 @@ use super::settings::{Environment, Field};
 use super::table::Table;
 use super::tables::{EnvironmentTable, ManagementToken};
 use super::transport::{added, transport};
+use super::url::{apps_url, environment_id};
 use super::validate;
 use crate::dynatrace;
 
@@ -17,6 +18,7 @@ use crate::dynatrace;
 pub(super) fn environments(
     section: &Section<'_>,
     default_mount: &str,
+    accounts: &[String],
     context: &Context,
 ) -> (BTreeMap<String, Environment>, Vec<String>) {
     let mut environments = BTreeMap::new();
@@ -26,7 +28,8 @@ pub(super) fn environments(
         if let Err(why) = validate::environment_name(name) {
             context.problem(Problem::new(place, format!("\"{name}\" {why}")));
         }
-        let environment = environment(name, section.table(name), default_mount, context);
+        let table = section.table(name);
+        let environment = environment(name, table, default_mount, accounts, context);
         environments.extend(environment.map(|found| (name.to_owned(), found)));
     }
     if names.is_empty() {
@@ -42,6 +45,7 @@ fn environment(
     name: &str,
     section: Section<'_>,
     default_mount: &str,
+    accounts: &[String],
     context: &Context,
 ) -> Option<Environment> {
     section.has_tables(["auth"]);
@@ -67,8 +71,15 @@ fn environment(
         context,
     );
     http.tls_server_name = table.tls_server_name.or_default();
-    let auth = management_token(name, section.table("auth"), default_mount);
+    let account = account(&table, accounts, context);
+    let auth = section.table("auth");
+    // Only platform tokens may be rotated here; a secret that needs more says so.
+    let auth = match auth.is_empty() && !accounts.is_empty() && !section.is_misspelt("auth") {
+        true => Some(None),
+        false => management_token(name, auth, default_mount).map(Some),
+    };
     section.finish();
+    let base = url.map(|url| url.value.base.url());
     Some(Environment {
         client: dynatrace::Options {
             name: name.to_owned(),
@@ -76,9 +87,30 @@ fn environment(
             api: table.api.or_default(),
             http,
         },
+        allowed_scopes: table
+            .allowed_scopes
+            .given()
+            .map(|given| given.value.iter().map(|it| it.value.clone()).collect()),
         settle: table.settle.or_default(),
         auth: auth?,
+        account,
+        environment_id: (table.environment_id.value()).or_else(|| environment_id(base?)),
+        apps_url: table.apps_url.value().or_else(|| apps_url(base?)),
     })
+}
+
+/// The account: named, or the only one.
+fn account(table: &EnvironmentTable, accounts: &[String], context: &Context) -> Option<String> {
+    match (table.account.given(), accounts) {
+        (Some(name), _) if !accounts.contains(&name.value) => {
+            let message = format!("there is no [account.{}]", name.value);
+            context.problem(Problem::new(&name.place, message));
+            Some(name.value.clone())
+        }
+        (Some(name), _) => Some(name.value.clone()),
+        (None, [only]) => Some(only.clone()),
+        (None, _) => None,
+    }
 }
 
 /// `[dynatrace.X.auth]`

@@ -31,6 +31,19 @@ pub struct Node {
     pub value: Value,
 }
 
+impl Node {
+    /// The same; a table also has the keys of an inherited one that it lacks.
+    pub fn with_inherited(mut self, inherited: &Node) -> Node {
+        if let (Value::Table(own), Value::Table(more)) = (&mut self.value, &inherited.value) {
+            for (key, entry) in &more.entries {
+                let own = own.entries.entry(key.clone());
+                own.or_insert_with(|| entry.clone());
+            }
+        }
+        self
+    }
+}
+
 /// A value.
 #[derive(Clone, Debug)]
 pub enum Value {

@@ -11,10 +11,12 @@ use rustls::pki_types::ServerName;
 use super::context::{Context, did_you_mean};
 use super::file::{Node, Value};
 use super::problem::{Place, Placed, Problem};
-use super::{duration, redact, url, validate};
+use super::{duration, redact, rights, url, validate};
 use crate::credential::{self, Credential};
+use crate::dynatrace::{BaseUrl, TRIAL_WORDS};
 use crate::http;
-use rotation::plan::Lifetime;
+use crate::schedule::calendar::Window;
+use rotation::plan::{Lifetime, Verification};
 
 /// The values that a key accepts, for the schema and the reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,10 @@ pub enum KeyType {
     Text,
     /// A string or a list of strings.
     Texts,
+    /// The same; the list may be empty.
+    List,
+    /// A table of strings.
+    Labels,
     /// One of these strings.
     Words(Vec<&'static str>),
     /// A length of time.
@@ -38,7 +44,8 @@ impl KeyType {
     fn wanted(&self) -> &'static str {
         match self {
             KeyType::Text | KeyType::Words(_) => "a string",
-            KeyType::Texts => "a string or a list of strings",
+            KeyType::Texts | KeyType::List => "a string or a list of strings",
+            KeyType::Labels => "a table of strings",
             KeyType::Length => "a length of time such as \"15m\"",
             KeyType::Flag => "true or false",
             KeyType::Integer(..) => "a whole number",
@@ -46,11 +53,13 @@ impl KeyType {
     }
 
     /// The text of a value of this type; `None` after a problem that was reported. A length may be written as a number, which has no unit.
-    fn text<'a>(&self, node: &'a Node, context: &Context) -> Option<&'a str> {
+    pub(super) fn text<'a>(&self, node: &'a Node, context: &Context) -> Option<&'a str> {
         let is_number = matches!(self, KeyType::Integer(..));
         match &node.value {
             Value::Variable(text) => return Some(text),
-            Value::Text(text) if !is_number && *self != KeyType::Flag => return Some(text),
+            Value::Text(text) if !is_number && !matches!(self, KeyType::Flag | KeyType::Labels) => {
+                return Some(text);
+            }
             Value::Boolean(text) if *self == KeyType::Flag => return Some(text),
             Value::Integer(text) if is_number || *self == KeyType::Length => return Some(text),
             _ => {}
@@ -116,6 +125,17 @@ kinds! {
     Server(KeyType::Text): Url = |text, _| url::server(text);
     /// The address of an environment.
     EnvironmentUrl(KeyType::Text): url::EnvironmentUrl = |text, _| url::dynatrace(text);
+    /// The address of a service, without a path.
+    Origin(KeyType::Text): BaseUrl = |text, _| url::origin_only(text);
+    /// The UUID of an account.
+    Uuid(KeyType::Text): String = |text: &str, _| match redact::is_uuid(text) {
+        true => Ok(text.to_lowercase()),
+        false => Err("is not the UUID of an account: 32 hexadecimal digits and four dashes, as Account Management shows it".to_owned()),
+    };
+    /// The id of an environment.
+    EnvironmentId(KeyType::Text): String = |text, _| validate::environment_id(text);
+    /// How a new value is tried.
+    Trial(KeyType::Text): Verification = |text, _| verification(text);
     /// The name of a field or a role.
     Name(KeyType::Text): String = |text, _| validate::field(text);
     /// The name of a secret.
@@ -126,6 +146,12 @@ kinds! {
     Proxy(KeyType::Text): Option<Url> = |text, _| not_empty(text, url::proxy);
     /// Where to listen; `""` is nowhere.
     Listen(KeyType::Text): Option<SocketAddr> = |text, _| not_empty(text, listen);
+    /// A window in which nothing that is due begins.
+    BlackoutWindow(KeyType::Text): Window = |text, _| Window::parse(text);
+    /// The name of a scope.
+    Scope(KeyType::Text): String = |text, _| rights::scope(text);
+    /// The name of a token.
+    TokenName(KeyType::Text): String = |text, _| rights::token_name(text);
     /// The lifetime of a new token.
     TokenLifetime(KeyType::Text): Lifetime = |text, _| lifetime(text);
     /// A length of time.
@@ -192,6 +218,26 @@ fn lifetime(text: &str) -> Result<Lifetime, String> {
     }
 }
 
+fn verification(text: &str) -> Result<Verification, String> {
+    match text {
+        "auto" => Ok(Verification::Auto),
+        "listed" => Ok(Verification::Listed),
+        word if TRIAL_WORDS.contains(&word) => Ok(Verification::Trial(word.to_owned())),
+        path if path.starts_with("GET /platform/") && validate::visible(path).is_ok() => {
+            Ok(Verification::Trial(path.to_owned()))
+        }
+        _ => {
+            let words = ["auto", "listed"].into_iter().chain(TRIAL_WORDS);
+            let meant =
+                did_you_mean(text, words).map_or(String::new(), |meant| format!("; {meant}"));
+            Err(format!(
+                "is no way to verify a token (expected \"auto\", \"listed\", \"{}\" or a call such as \"GET /platform/document/v1/documents\"){meant}",
+                TRIAL_WORDS.join("\", \"")
+            ))
+        }
+    }
+}
+
 fn positive(text: &str) -> Result<Duration, String> {
     match duration::parse(text)? {
         Duration::ZERO => Err("must be longer than zero".into()),
@@ -212,6 +258,28 @@ fn file(text: &str, context: &Context) -> Result<PathBuf, String> {
 
 /// One or several of a kind, each with its place.
 pub struct Several<K>(PhantomData<K>);
+
+/// The same, or none.
+pub struct AnyNumber<K>(PhantomData<K>);
+
+impl<K: Kind> Kind for AnyNumber<K> {
+    type Value = Vec<Placed<K::Value>>;
+
+    fn key_type() -> KeyType {
+        KeyType::List
+    }
+
+    fn parse(text: &str, context: &Context) -> Result<Self::Value, String> {
+        Several::<K>::parse(text, context)
+    }
+
+    fn read(node: &Node, context: &Context) -> Option<Self::Value> {
+        match &node.value {
+            Value::List(items) if items.is_empty() => Some(vec![]),
+            _ => Several::<K>::read(node, context),
+        }
+    }
+}
 
 impl<K: Kind> Kind for Several<K> {
     type Value = Vec<Placed<K::Value>>;

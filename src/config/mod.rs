@@ -7,17 +7,20 @@
 //! It reads files and nothing else: the environment is an argument, no network is involved, and no credential is ever taken from
 //! a configuration file or shown from one.
 
+mod accounts;
 mod context;
 mod duration;
 mod dynatrace;
 mod file;
 mod kinds;
+mod labels;
 mod lifecycle;
 mod login;
 mod merge;
 mod notify;
 mod problem;
 mod redact;
+mod rights;
 mod schedules;
 mod schema;
 mod secrets;
@@ -43,7 +46,8 @@ pub use problem::Problems;
 pub use schema::schema;
 pub use section::variable;
 pub use settings::{
-    Environment, Field, Notify, NotifyDynatrace, NotifyWebhook, SecretSettings, Settings,
+    Account, Environment, Field, IssuerPlace, Notify, NotifyDynatrace, NotifyWebhook, OAuthPlace,
+    SecretSettings, Settings,
 };
 pub use table::{KeyDoc, Role, TableDoc};
 pub use tables::{Daemon, Journal, Limits, Log, LogFormat, Ops, tables};
@@ -122,7 +126,10 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
     let vault = vault::vault(top.table("vault"), context);
     let journal = Journal::read_all(top.table("journal"));
     let mount = defaults.mount.or_default();
-    let (environments, names) = dynatrace::environments(&top.table("dynatrace"), &mount, context);
+    let (accounts, account_names) = accounts::accounts(&top.table("account"), &mount, context);
+    let dynatrace = top.table("dynatrace");
+    let (environments, names) =
+        dynatrace::environments(&dynatrace, &mount, &account_names, context);
     let limits = Limits::read_all(top.table("limits"));
     let daemon = Daemon::read_all(top.table("daemon"));
     let log = Log::read_all(top.table("log"));
@@ -134,6 +141,7 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
     let others = secrets::Others {
         environments: &environments,
         environment_names: &names,
+        accounts: &accounts,
         journal: &journal,
         defaults: &defaults,
     };
@@ -144,6 +152,7 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
         vault: vault?,
         journal,
         environments,
+        accounts,
         secrets,
         limits,
         daemon,

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::context::Context;
 use super::problem::Problem;
 use super::tables::SecretOptions;
-use crate::schedule::calendar::{Cron, Schedule, zone};
+use crate::schedule::calendar::{Blackouts, Cron, Schedule, zone};
 
 /// The zone where none is named.
 const DEFAULT_ZONE: &str = "UTC";
@@ -19,6 +19,24 @@ pub(super) struct Timing {
     pub schedule: Arc<Schedule>,
     pub zone_name: String,
     pub shortest_gap: Duration,
+}
+
+/// The blackouts of a secret, in the time zone of its schedule.
+pub(super) fn blackouts(
+    options: &SecretOptions,
+    timing: &Timing,
+    context: &Context,
+) -> Arc<Blackouts> {
+    let Some(given) = options.blackout.given() else {
+        return Arc::default();
+    };
+    let windows = given.value.iter().map(|window| window.value);
+    let blackouts = Blackouts::new(windows.collect(), timing.schedule.zone().clone());
+    if blackouts.leave_nothing() {
+        let message = "these windows leave no time of a week in which a rotation may begin";
+        context.problem(Problem::new(&given.place, message));
+    }
+    Arc::new(blackouts)
 }
 
 /// All valid schedules met so far, by expression and time zone.

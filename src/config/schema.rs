@@ -87,6 +87,21 @@ impl KeyType {
                     { "type": "array", "items": { "type": "string" }, "minItems": 1 },
                 ],
             }),
+            KeyType::List => json!({
+                "anyOf": [
+                    { "type": "string" },
+                    { "type": "array", "items": { "type": "string" } },
+                ],
+            }),
+            KeyType::Labels => json!({
+                "type": "object",
+                "propertyNames": { "pattern": "^[A-Za-z][A-Za-z0-9_.-]{0,62}$" },
+                "additionalProperties": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "Value of the label of this name",
+                },
+            }),
             KeyType::Words(words) => json!({ "enum": words }),
             KeyType::Length => json!({
                 "type": "string",

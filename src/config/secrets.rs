@@ -3,17 +3,24 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
+use crate::schedule::due::CATCH_UP_SPREAD;
+
 use super::context::Context;
+use super::duration;
 use super::file;
 use super::lifecycle::{check_lengths, check_rates};
 use super::merge::Tree;
 use super::problem::{Place, Placed, Problem};
-use super::schedules::Schedules;
+use super::rights::desired;
+use super::schedules::{Schedules, blackouts};
 use super::section::Section;
-use super::settings::{Environment, SecretSettings};
+use super::settings::{Account, Environment, IssuerPlace, SecretSettings};
 use super::table::{Given, Table};
 use super::tables::{Journal, SecretKeys, SecretOptions, TokenKind};
-use rotation::plan::{Coordinates, Kind, Plan};
+use crate::labels::Labels;
+use rotation::plan::{AtMaxGrace, Coordinates, Kind, Lifetime, Plan, Verification};
 
 /// What the secrets need besides their own tables.
 pub(super) struct Others<'a> {
@@ -21,6 +28,8 @@ pub(super) struct Others<'a> {
     pub environments: &'a BTreeMap<String, Environment>,
     /// The names of all that are written down.
     pub environment_names: &'a [String],
+    /// The valid accounts.
+    pub accounts: &'a BTreeMap<String, Account>,
     pub journal: &'a Journal,
     /// The main file's `[defaults]`.
     pub defaults: &'a SecretOptions,
@@ -35,6 +44,7 @@ pub(super) fn secrets(tree: &Tree, others: Others<'_>, context: &Context) -> Vec
         by_name: HashMap::new(),
         by_field: HashMap::new(),
         renamed: Vec::new(),
+        labels: HashSet::new(),
     };
     // Defaults that no secret uses are checked as well.
     secrets.schedules.get(secrets.others.defaults, context);
@@ -44,7 +54,7 @@ pub(super) fn secrets(tree: &Tree, others: Others<'_>, context: &Context) -> Vec
         secrets.schedules.get(&options, context);
     }
     let main = tree.table("defaults");
-    let valid = tree.secrets.iter().filter_map(|(table, own_defaults)| {
+    let valid = tree.secrets.iter().flat_map(|(table, own_defaults)| {
         let own_defaults = own_defaults.map(|number| &tree.file_defaults[number]);
         secrets.add(table, own_defaults.into_iter().chain(main).collect())
     });
@@ -61,10 +71,9 @@ struct Secrets<'a> {
     by_field: HashMap<(String, String, String), Place>,
     /// Former names with their places.
     renamed: Vec<Placed<String>>,
+    /// Each distinct set once: many secrets share one.
+    labels: HashSet<Labels>,
 }
-
-/// Missed runs of a secret without jitter start within this time.
-const CATCH_UP_SPREAD: Duration = Duration::from_secs(60);
 
 /// Where one secret is in Vault, and its name.
 struct Identity {
@@ -86,28 +95,14 @@ impl<'a> Secrets<'a> {
             .problem(problem.also(first, "first given here"));
     }
 
-    /// Adds one `[[secret]]`, with the tables of defaults that it inherits from.
-    fn add(&mut self, table: &file::Table, inherited: Vec<&file::Table>) -> Option<SecretSettings> {
+    /// Adds the secrets of one `[[secret]]`, with the tables of defaults that it inherits from.
+    fn add(&mut self, table: &file::Table, inherited: Vec<&file::Table>) -> Vec<SecretSettings> {
         let context = self.context;
         let section = Section::new("secret", table, context);
         let keys = SecretKeys::read(&section);
-        section.refuse_reserved(&["create", "token_name", "scopes"]);
-        if let Some(kind) = keys
-            .kind
-            .given()
-            .filter(|kind| kind.value != TokenKind::Api)
-        {
-            let message = "this kind of token is reserved for a later version";
-            self.problem(&kind.place, message);
-        }
         let section = section.inheriting(inherited);
         let options = SecretOptions::read(&section);
-        if !keys.path.is_present() {
-            section.missing(
-                "path",
-                "this secret has no path: where in Vault is the token to rotate?",
-            );
-        }
+        let paths = self.paths(&section, &keys);
         if !options.schedule.is_present() {
             section.missing(
                 "schedule",
@@ -118,10 +113,6 @@ impl<'a> Secrets<'a> {
         section.finish();
 
         self.refuse_double_fields(&options);
-        let identity = self.identify(&options, &keys);
-        if let (Some(identity), Some(path)) = (&identity, keys.path.given()) {
-            self.register(identity, &keys.name, &path.place);
-        }
         self.renamed.extend(keys.renamed_from.given().cloned());
         let environment = self.environment(&options, &place);
         let timing = self.schedules.get(&options, context);
@@ -129,44 +120,238 @@ impl<'a> Secrets<'a> {
         if let Some(timing) = &timing {
             check_rates(&options, timing, context);
         }
-        let (identity, environment, timing) = (identity?, environment?, timing?);
-        let plan = Plan {
-            manages_tokens: self.manages_tokens(&identity, environment, &keys.path),
+        let blackouts = timing
+            .as_ref()
+            .map(|timing| blackouts(&options, timing, context));
+        let labels = options.labels.value().unwrap_or_default();
+        let labels = self.shared(labels);
+        let issuer = environment.and_then(|environment| self.issuer(&options, environment, &place));
+        if let (Some((Kind::Platform, issuer)), Some(environment), Some(timing)) =
+            (&issuer, environment, &timing)
+        {
+            self.check_platform(
+                &options,
+                environment,
+                timing.shortest_gap,
+                issuer.settle,
+                &place,
+            );
+        }
+        let mut found = vec![];
+        for path in &paths {
+            let identity = self.identify(&options, &keys, &path.value);
+            if let Some(identity) = &identity {
+                self.register(identity, &keys.name, &path.place);
+                self.refuse_credential(identity, &path.place);
+            }
+            let settings = || {
+                let (identity, environment, timing) = (identity?, environment?, timing.as_ref()?);
+                let jitter = options.jitter.value()?;
+                Some(SecretSettings {
+                    plan: self.plan(
+                        &options,
+                        &keys,
+                        identity,
+                        environment,
+                        issuer.clone()?,
+                        &path.place,
+                    )?,
+                    schedule: timing.schedule.clone(),
+                    shortest_gap: timing.shortest_gap,
+                    schedule_text: options.schedule.value()?,
+                    zone_name: timing.zone_name.clone(),
+                    blackouts: blackouts.clone()?,
+                    jitter,
+                    catch_up_spread: match jitter.is_zero() {
+                        true => CATCH_UP_SPREAD,
+                        false => SignedDuration::try_from(jitter).unwrap_or(SignedDuration::MAX),
+                    },
+                    missed: options.missed.value()?,
+                    expiry_guard: options.expiry_guard.value()?,
+                    enabled: options.enabled.value()?,
+                    labels: labels.clone(),
+                    renamed_from: keys.renamed_from.value(),
+                    place: context.spot(&place),
+                })
+            };
+            found.extend(settings());
+        }
+        found
+    }
+
+    /// What the machine must know of one secret.
+    fn plan(
+        &self,
+        options: &SecretOptions,
+        keys: &SecretKeys,
+        identity: Identity,
+        environment: &Environment,
+        (kind, issuer): (Kind, IssuerPlace),
+        path: &Place,
+    ) -> Option<Plan> {
+        let manages_tokens = self.manages_tokens(&identity, environment, path);
+        Some(Plan {
+            desired: desired(options, keys, environment, manages_tokens, self.context),
+            manages_tokens,
             name: identity.name,
             coordinates: Coordinates {
                 mount: identity.mount,
                 path: identity.path,
                 fields: identity.fields,
                 environment: environment.client.name.clone(),
-                base_url: environment.client.base_url.to_string(),
-                kind: Kind::Api,
+                base_url: issuer.base_url,
+                kind,
             },
             grace: options.grace.value()?,
             max_grace: options.max_grace.value()?,
             quarantine: options.quarantine.value()?,
             still_used: options.still_used.value()?,
             lifetime: options.lifetime.value()?,
-            settle: environment.settle,
+            settle: issuer.settle,
             claim_timeout: self.others.journal.claim_timeout,
-        };
-        let jitter = options.jitter.value()?;
-        Some(SecretSettings {
-            plan,
-            schedule: timing.schedule.clone(),
-            shortest_gap: timing.shortest_gap,
-            schedule_text: options.schedule.value()?,
-            zone_name: timing.zone_name.clone(),
-            jitter,
-            catch_up_spread: match jitter.is_zero() {
-                true => CATCH_UP_SPREAD,
-                false => jitter,
-            },
-            missed: options.missed.value()?,
-            expiry_guard: options.expiry_guard.value()?,
-            enabled: options.enabled.value()?,
-            renamed_from: keys.renamed_from.value(),
-            place: context.spot(&place),
+            verify: options.verify.value()?,
+            at_max_grace: AtMaxGrace::Leave,
+            service: issuer.service,
         })
+    }
+
+    /// Who issues the secret's tokens.
+    fn issuer(
+        &self,
+        options: &SecretOptions,
+        environment: &Environment,
+        place: &Place,
+    ) -> Option<(Kind, IssuerPlace)> {
+        let given = options.kind.given();
+        let place = given.map_or(place, |kind| &kind.place);
+        let name = &environment.client.name;
+        match options.kind.value()? {
+            TokenKind::Api if environment.auth.is_none() => {
+                let message = format!(
+                    "the environment \"{name}\" has no management token, which API tokens need: add [dynatrace.{name}.auth], or set kind = \"platform\""
+                );
+                self.problem(place, message);
+                None
+            }
+            TokenKind::Api => Some((Kind::Api, environment.issuer())),
+            TokenKind::Platform => {
+                let account = environment.account.as_ref();
+                let Some(account) = account else {
+                    let message = match self.others.accounts.len() {
+                        0 => "platform tokens are managed in an account: add a table such as [account.main]".to_owned(),
+                        _ => format!("there are several accounts; set account in [dynatrace.{name}]"),
+                    };
+                    self.problem(place, message);
+                    return None;
+                };
+                let account = self.others.accounts.get(account)?;
+                Some((Kind::Platform, account.issuer()))
+            }
+            TokenKind::ActiveGate | TokenKind::Cluster => {
+                let message = "this kind of token is reserved for a later version; \"api\" and \"platform\" can be rotated";
+                self.problem(place, message);
+                None
+            }
+        }
+    }
+
+    /// What a platform token needs beside its account.
+    fn check_platform(
+        &self,
+        options: &SecretOptions,
+        environment: &Environment,
+        gap: Duration,
+        settle: Duration,
+        place: &Place,
+    ) {
+        let name = &environment.client.name;
+        if environment.environment_id.is_none() {
+            let message = format!(
+                "the id of the environment \"{name}\" does not show in its url; set environment_id in [dynatrace.{name}]"
+            );
+            self.problem(place, message);
+        }
+        let is_tried = options.verify.value() != Some(Verification::Listed);
+        if environment.apps_url.is_none() && is_tried {
+            let message = format!(
+                "where to try platform tokens of the environment \"{name}\" is not known; set apps_url in [dynatrace.{name}], or verify = \"listed\""
+            );
+            self.problem(place, message);
+        }
+        let Some(lifetime) = options.lifetime.given() else {
+            return;
+        };
+        let lengths = [options.max_grace.value(), options.quarantine.value()];
+        let needed = gap + settle + lengths.into_iter().flatten().sum::<Duration>();
+        match lifetime.value {
+            Lifetime::Never => {
+                let message =
+                    "platform tokens always expire; set lifetime to a length such as \"90d\"";
+                self.problem(&lifetime.place, message);
+            }
+            Lifetime::For(length) if length <= needed => {
+                let message = format!(
+                    "lifetime ({}) must exceed gap + max_grace + quarantine + settle ({})",
+                    duration::show(length),
+                    duration::show(needed)
+                );
+                self.problem(&lifetime.place, message);
+            }
+            _ => {}
+        }
+    }
+
+    /// The credentials of an OAuth client are no token that can be rotated.
+    fn refuse_credential(&self, identity: &Identity, path: &Place) {
+        let is = |account: &&Account| {
+            let auth = &account.auth;
+            let fields = [&auth.id_field, &auth.secret_field];
+            auth.mount == identity.mount
+                && auth.path == identity.path
+                && fields.iter().any(|field| identity.fields.contains(field))
+        };
+        if let Some(account) = self.others.accounts.values().find(is) {
+            let message = format!(
+                "this is the OAuth client of the account \"{}\"; Dynatrace has no call that replaces one",
+                account.client.name
+            );
+            self.problem(path, message);
+        }
+    }
+
+    /// Where the tokens are: `path`, or each of `paths`.
+    fn paths(&self, section: &Section<'_>, keys: &SecretKeys) -> Vec<Placed<String>> {
+        if !keys.path.is_present() && !keys.paths.is_present() {
+            section.missing(
+                "path",
+                "this secret has no path: where in Vault is the token to rotate?",
+            );
+        }
+        let Some(paths) = keys.paths.given() else {
+            return keys.path.given().cloned().into_iter().collect();
+        };
+        if let Some(path) = keys.path.given() {
+            let message = "a secret has either path or paths; add this one to the list";
+            self.problem(&path.place, message);
+        }
+        for (key, given) in [("name", &keys.name), ("renamed_from", &keys.renamed_from)] {
+            if let Some(given) = given.given() {
+                let message = format!(
+                    "{key} belongs to one secret, and paths makes several, each named by its path; give this one a [[secret]] of its own"
+                );
+                self.problem(&given.place, message);
+            }
+        }
+        paths.value.clone()
+    }
+
+    /// The same labels, shared with the other secrets that have them.
+    fn shared(&mut self, labels: Labels) -> Labels {
+        if let Some(known) = self.labels.get(&labels) {
+            return known.clone();
+        }
+        self.labels.insert(labels.clone());
+        labels
     }
 
     fn refuse_double_fields(&self, options: &SecretOptions) {
@@ -181,25 +366,24 @@ impl<'a> Secrets<'a> {
     }
 
     /// Where it is and what it is called: `name`, else the path, else `MOUNT/PATH#FIELD` when mount or field is not the default.
-    fn identify(&self, options: &SecretOptions, keys: &SecretKeys) -> Option<Identity> {
+    fn identify(&self, options: &SecretOptions, keys: &SecretKeys, path: &str) -> Option<Identity> {
         let fields = |options: &SecretOptions| -> Option<Vec<String>> {
             let fields = options.field.value()?.into_iter();
             Some(fields.map(|field| field.value).collect())
         };
         let (mount, fields_here) = (options.mount.value()?, fields(options)?);
-        let path = keys.path.value()?;
         let defaults = self.others.defaults;
         let usual = mount == defaults.mount.value()? && fields_here == fields(defaults)?;
         let name = match keys.name.given() {
             Some(name) => name.value.clone(),
             None if keys.name.is_present() => return None,
-            None if usual => path.clone(),
+            None if usual => path.to_owned(),
             None => format!("{mount}/{path}#{}", fields_here[0]),
         };
         Some(Identity {
             name,
             mount,
-            path,
+            path: path.to_owned(),
             fields: fields_here,
         })
     }
@@ -295,22 +479,23 @@ impl<'a> Secrets<'a> {
 
     /// Whether it is its environment's management token. Being only another environment's is refused: that token would be rotated at
     /// the wrong address.
-    fn manages_tokens(&self, identity: &Identity, own: &Environment, path: &Given<String>) -> bool {
+    fn manages_tokens(&self, identity: &Identity, own: &Environment, path: &Place) -> bool {
         let is = |environment: &&Environment| {
-            let auth = &environment.auth;
-            auth.mount == identity.mount
-                && auth.path == identity.path
-                && identity.fields.contains(&auth.field)
+            environment.auth.as_ref().is_some_and(|auth| {
+                auth.mount == identity.mount
+                    && auth.path == identity.path
+                    && identity.fields.contains(&auth.field)
+            })
         };
         let mut environments = self.others.environments.values();
         if !is(&own)
-            && let (Some(other), Some(path)) = (environments.find(is), path.given())
+            && let Some(other) = environments.find(is)
         {
             let message = format!(
                 "this is the management token of the environment \"{}\", but the secret belongs to \"{}\"",
                 other.client.name, own.client.name
             );
-            self.problem(&path.place, message);
+            self.problem(path, message);
         }
         is(&own)
     }

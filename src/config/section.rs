@@ -97,8 +97,13 @@ impl<'a> Section<'a> {
             let value = Value::Variable(value);
             Some(Node { place, value })
         };
-        let written = self.tables().find_map(|table| table.entries.get(key));
-        let node = written.map(|entry| entry.node.clone()).or_else(variable);
+        let mut written = self.tables().filter_map(|table| table.entries.get(key));
+        let node = written.next().map(|entry| {
+            // A table adds to the inherited one; any other value replaces it.
+            let others = written.map(|entry| &entry.node);
+            others.fold(entry.node.clone(), Node::with_inherited)
+        });
+        let node = node.or_else(variable);
         let placed = node.as_ref().and_then(|node| {
             let value = K::read(node, self.context)?;
             let place = node.place.clone();
@@ -115,13 +120,6 @@ impl<'a> Section<'a> {
                 "write it to a file and set {file_key} to the file's name; replace a credential that others could have read"
             ))
         });
-    }
-
-    /// Refuses keys of a later version.
-    pub fn refuse_reserved(&self, keys: &[&str]) {
-        for key in keys {
-            self.refuse(key, "is reserved for a later version", |problem| problem);
-        }
     }
 
     fn refuse(&self, key: &str, why: &str, with: impl FnOnce(Problem) -> Problem) {

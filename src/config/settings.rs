@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::tables::{Daemon, Journal, Limits, Log, Ops};
 use crate::credential::Credential;
-use crate::dynatrace;
+use crate::dynatrace::{self, BaseUrl};
 use crate::http;
-use crate::schedule::calendar::Schedule;
+use crate::labels::Labels;
+use crate::schedule::calendar::{Blackouts, Schedule};
 use crate::schedule::due::Missed;
 use crate::vault::VaultOptions;
 use rotation::plan::Plan;
@@ -24,6 +27,8 @@ pub struct Settings {
     pub journal: Journal,
     /// The Dynatrace environments by name; never empty.
     pub environments: BTreeMap<String, Environment>,
+    /// The Dynatrace accounts by name.
+    pub accounts: BTreeMap<String, Account>,
     /// The secrets in the order of the files, disabled ones included; may be empty (what was removed is still retired).
     pub secrets: Vec<SecretSettings>,
     /// Bounds.
@@ -47,10 +52,80 @@ pub struct Settings {
 pub struct Environment {
     /// Its name, where it is and how it is reached.
     pub client: dynatrace::Options,
+    /// The only rights that the configuration of a secret may ask for; none = any.
+    pub allowed_scopes: Option<Vec<String>>,
     /// How long an effect may take to become visible there.
     pub settle: Duration,
-    /// Where its management token lives in Vault.
-    pub auth: Field,
+    /// Where its management token lives in Vault; none = only platform tokens use it.
+    pub auth: Option<Field>,
+    /// The account that manages its platform tokens.
+    pub account: Option<String>,
+    /// Its id, in the resource of platform tokens.
+    pub environment_id: Option<String>,
+    /// Where platform tokens are tried.
+    pub apps_url: Option<BaseUrl>,
+}
+
+/// One Dynatrace account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub client: dynatrace::AccountOptions,
+    /// How long an effect may take to become visible.
+    pub settle: Duration,
+    /// Where the credentials of its OAuth client live in Vault.
+    pub auth: OAuthPlace,
+}
+
+/// Two fields of a secret in Vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthPlace {
+    pub mount: String,
+    pub path: String,
+    pub id_field: String,
+    pub secret_field: String,
+}
+
+/// What issues tokens: an environment, or an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerPlace {
+    /// Its name.
+    pub service: String,
+    /// The place that identifies it.
+    pub base_url: String,
+    pub settle: Duration,
+}
+
+impl Settings {
+    /// Everything that issues tokens.
+    pub fn issuers(&self) -> Vec<IssuerPlace> {
+        let environments = self.environments.values().filter(|it| it.auth.is_some());
+        let environments = environments.map(Environment::issuer);
+        environments
+            .chain(self.accounts.values().map(Account::issuer))
+            .collect()
+    }
+}
+
+impl Environment {
+    /// As the issuer of API tokens.
+    pub fn issuer(&self) -> IssuerPlace {
+        IssuerPlace {
+            service: self.client.name.clone(),
+            base_url: self.client.base_url.to_string(),
+            settle: self.settle,
+        }
+    }
+}
+
+impl Account {
+    /// As the issuer of platform tokens.
+    pub fn issuer(&self) -> IssuerPlace {
+        IssuerPlace {
+            service: self.client.service(),
+            base_url: self.client.place(),
+            settle: self.settle,
+        }
+    }
 }
 
 /// One field of a secret in Vault.
@@ -64,7 +139,7 @@ pub struct Field {
     pub field: String,
 }
 
-/// One secret. Two are equal when nothing that matters to its rotation differs; the place in the file does not.
+/// One secret. Two are equal when nothing that matters to its rotation differs; labels and the place in the file do not.
 #[derive(Clone)]
 pub struct SecretSettings {
     /// What the machine must know.
@@ -79,14 +154,18 @@ pub struct SecretSettings {
     pub zone_name: String,
     /// A due time is spread over this long; shorter than the shortest gap of the schedule.
     pub jitter: Duration,
+    /// When nothing that is due begins.
+    pub blackouts: Arc<Blackouts>,
     /// Runs that were missed are spread over this long once they can be made up for.
-    pub catch_up_spread: Duration,
+    pub catch_up_spread: SignedDuration,
     /// What becomes of a due time that passed unserved.
     pub missed: Missed,
     /// Rotate before the token expires, whatever the schedule says.
     pub expiry_guard: bool,
     /// `false`: known, shown, and left alone.
     pub enabled: bool,
+    /// What people group it by.
+    pub labels: Labels,
     /// The name it had before; its journal document is carried over.
     pub renamed_from: Option<String>,
     /// `file:line`, for messages.
@@ -99,6 +178,7 @@ impl PartialEq for SecretSettings {
         self.plan == other.plan
             && self.schedule_text == other.schedule_text
             && self.zone_name == other.zone_name
+            && self.blackouts == other.blackouts
             && self.renamed_from == other.renamed_from
             && key(self) == key(other)
     }

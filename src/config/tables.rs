@@ -2,10 +2,12 @@
 //! `docs/configuration.md` and the manual page `dtrotate.toml(5)` repeat it (`make docs`).
 
 use super::kinds::{
-    Authorities, CredentialFile, EnvironmentUrl, File, Flag, Kind, Length, LengthOrZero, Listen,
-    LoginFile, Name, Namespace, OneOf, Proxy, SecretName, Server, Several, Text, TlsName,
-    TokenLifetime, VaultPath, Whole, Words,
+    AnyNumber, Authorities, BlackoutWindow, CredentialFile, EnvironmentId, EnvironmentUrl, File,
+    Flag, Kind, Length, LengthOrZero, Listen, LoginFile, Name, Namespace, OneOf, Origin, Proxy,
+    Scope, SecretName, Server, Several, Text, TlsName, TokenLifetime, TokenName, Trial, Uuid,
+    VaultPath, Whole, Words,
 };
+use super::labels::LabelTable;
 use super::section::Section;
 use super::table::{Role, Table, TableDoc, table};
 use crate::dynatrace::Api;
@@ -21,6 +23,8 @@ pub fn tables() -> Vec<TableDoc> {
         Journal::describe("journal"),
         EnvironmentTable::describe("dynatrace.*"),
         ManagementToken::describe("dynatrace.*.auth"),
+        AccountTable::describe("account.*"),
+        OAuthClientTable::describe("account.*.auth"),
         SecretOptions::describe("defaults"),
         SecretKeys::describe("secret"),
         NotifyDynatraceTable::describe("notify.dynatrace"),
@@ -33,10 +37,14 @@ pub fn tables() -> Vec<TableDoc> {
 }
 
 /// Descriptions of the tables that hold only tables.
-pub(super) const GROUPS: [(&str, &str); 2] = [
+pub(super) const GROUPS: [(&str, &str); 3] = [
     (
         "dynatrace",
         "The Dynatrace environments: one table for each, under a name of your choice.",
+    ),
+    (
+        "account",
+        "The Dynatrace accounts in which platform tokens are managed: one table for each, under a name of your choice.",
     ),
     (
         "notify",
@@ -131,15 +139,23 @@ table! {
         ca_file: Authorities = Default "\"\"",
         /// Name that the server's certificate must have, if it is not the host of `url`.
         tls_server_name: TlsName = Default "\"\"",
+        /// The only rights that `scopes` of a secret may ask for here.
+        allowed_scopes: Several<Scope> = Example "[\"metrics.ingest\", \"logs.ingest\"]",
         /// Time after which a change is visible to every node of the environment.
         settle: Length = Default "\"15m\"",
+        /// Name of the `[account.*]` table that manages its platform tokens; may be omitted if there is only one.
+        account: Text = Example "\"main\"",
+        /// Id of the environment, in the resource of its platform tokens; default: as `url` shows it.
+        environment_id: EnvironmentId = Example "\"abc12345\"",
+        /// Where platform tokens are tried; default for SaaS: the address of its web interface.
+        apps_url: Origin = Example "\"https://abc12345.apps.dynatrace.com\"",
     }
 }
 
 table! {
     /// The environment's management token: where it is in Vault
     ///
-    /// Also list it as a `[[secret]]`, and it is rotated like any other.
+    /// Also list it as a `[[secret]]`, and it is rotated like any other. May be absent where only platform tokens are rotated.
     given struct ManagementToken {
         /// Path below the mount, without `data/`.
         path: VaultPath = Shown "\"dynatrace/master\"",
@@ -147,6 +163,43 @@ table! {
         field: Name = Default "\"token\"",
         /// KV mount; default: `mount` of `[defaults]`.
         mount: VaultPath = Example "\"secret\"",
+    }
+}
+
+table! {
+    /// A Dynatrace account: platform tokens are managed there; the name is your choice
+    given struct AccountTable with transport: Transport {
+        /// UUID of the account, as Account Management shows it.
+        uuid: Uuid = Shown "\"0f5c7a6e-1f2b-4c3d-8e9f-0a1b2c3d4e5f\"",
+        /// Address of the account API.
+        api_url: Origin = Default "\"https://api.dynatrace.com\"",
+        /// Address of the single sign-on.
+        sso_url: Origin = Default "\"https://sso.dynatrace.com\"",
+        /// Limit of platform tokens for each user.
+        tokens_per_user: Whole<1, 100_000> = Default "50",
+        /// Limit of platform tokens for each service user; the smaller limit counts, since the kind of an owner is not known.
+        tokens_per_service_user: Whole<1, 100_000> = Default "100",
+        /// Time after which a change of a platform token is visible everywhere; disabling alone may take 5 minutes.
+        settle: Length = Default "\"15m\"",
+        /// PEM file, added to the system's roots.
+        ca_file: Authorities = Default "\"\"",
+    }
+}
+
+table! {
+    /// The OAuth client of the account: where its credentials are in Vault
+    ///
+    /// It needs the scopes `platform-token:tokens:manage` and `platform-token:tokens:write` and no other. It can create platform tokens with any
+    /// right: protect it like an administrator's password.
+    given struct OAuthClientTable {
+        /// Path below the mount, without `data/`.
+        path: VaultPath = Shown "\"dynatrace/oauth-client\"",
+        /// KV mount; default: `mount` of `[defaults]`.
+        mount: VaultPath = Example "\"secret\"",
+        /// Field of the client id.
+        id_field: Name = Default "\"client_id\"",
+        /// Field of the client secret.
+        secret_field: Name = Default "\"client_secret\"",
     }
 }
 
@@ -175,14 +228,30 @@ table! {
         quarantine: LengthOrZero = Default "\"7d\"",
         /// Action if the old token is still used at the end of its grace: hold extends the grace, warn disables it.
         still_used: OneOf<StillUsed> = Default "\"hold\"",
-        /// Lifetime of a new token: inherit (the old token's), never, or a length such as `90d`.
+        /// Lifetime of a new token: inherit (the old token's), never, or a length such as `90d`. Platform tokens always expire: a length must
+        /// exceed the gap of the schedule, `max_grace`, `quarantine` and `settle` together.
         lifetime: TokenLifetime = Default "\"inherit\"",
+        /// Kind of token.
+        kind: OneOf<TokenKind> = Default "\"api\"",
+        /// Platform tokens: proof that a new token works before it is stored. auto takes the first call that its scopes allow; listed asks for
+        /// no more than that it is listed as ordered; or environment, documents, workflows, settings, permissions, user, or a call such as
+        /// `GET /platform/document/v1/documents`.
+        verify: Trial = Default "\"auto\"",
+        /// Rights of the token; default: those of the token that is replaced. A difference is shown, and the next rotation applies it.
+        scopes: Several<Scope> = Example "[\"metrics.ingest\", \"logs.ingest\"]",
+        /// Create the first token, with `scopes`, where nothing ever was: no secret at the path, or no such field in it.
+        create: Flag = Default "false",
         /// Action for a due time that was missed by more than a minute: run once, or skip it.
         missed: OneOf<Missed> = Default "\"run\"",
         /// Rotate before a token expires, regardless of the schedule.
         expiry_guard: Flag = Default "true",
+        /// Windows in the time zone of the schedule in which nothing that is due begins: weekdays, dates, or times of each day; both ends of a day or date
+        /// without a time are included.
+        blackout: AnyNumber<BlackoutWindow> = Example "[\"FRI 18:00 - MON 06:00\", \"2026-12-20 - 2027-01-06\"]",
         /// `false`: show the secret, but do not rotate it.
         enabled: Flag = Default "true",
+        /// Labels of the secret; those of `[defaults]` are added. Shown in status, log, notifications and metrics, and filters of commands (`--label`).
+        labels: LabelTable = Example "{ team = \"checkout\", contact = \"#checkout-oncall\" }",
     }
 }
 
@@ -191,10 +260,12 @@ table! {
     given struct SecretKeys {
         /// Path below the mount, without `data/`. Required.
         path: VaultPath = Shown "\"dynatrace/automation_script1\"",
+        /// Instead of `path`: several paths, one secret each, with the same settings.
+        paths: Several<VaultPath> = Example "[\"dynatrace/a\", \"dynatrace/b\"]",
         /// Unique name; default: the path, or `MOUNT/PATH#FIELD` if mount or field is not the default.
         name: SecretName = Example "\"dynatrace/automation_script1\"",
-        /// Kind of token; platform and activegate are reserved for a later version.
-        kind: OneOf<TokenKind> = Default "\"api\"",
+        /// Name of the token at Dynatrace, without the marker; default: that of the token that is replaced, or the name of the secret.
+        token_name: TokenName = Example "\"automation_script1\"",
         /// Former name of the secret, to continue its history.
         renamed_from: SecretName = Example "\"automation_script1\"",
     }
@@ -268,12 +339,15 @@ pub enum Method {
     Cert,
 }
 
-/// The kinds of tokens; none but `Api` can be rotated yet.
+/// The kinds of tokens.
 #[derive(Clone, Copy, PartialEq)]
 pub enum TokenKind {
     Api,
     Platform,
+    /// Reserved.
     ActiveGate,
+    /// Reserved.
+    Cluster,
 }
 
 /// The format of a log line.
@@ -300,7 +374,7 @@ words! {
         "approle" = Method::AppRole, "token" = Method::Token, "kubernetes" = Method::Kubernetes,
         "jwt" = Method::Jwt, "cert" = Method::Cert
     }
-    TokenKind { "api" = TokenKind::Api, "platform" = TokenKind::Platform, "activegate" = TokenKind::ActiveGate }
+    TokenKind { "api" = TokenKind::Api, "platform" = TokenKind::Platform, "activegate" = TokenKind::ActiveGate, "cluster" = TokenKind::Cluster }
     Api { "v2" = Api::V2, "v1" = Api::V1 }
     StillUsed { "hold" = StillUsed::Hold, "warn" = StillUsed::Warn }
     Missed { "run" = Missed::Run, "skip" = Missed::Skip }

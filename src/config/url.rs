@@ -100,6 +100,40 @@ pub fn server(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// Checks the address of a service that has no path. The error is half a sentence that follows the address.
+pub fn origin_only(text: &str) -> Result<BaseUrl, String> {
+    let url = parse(text)?;
+    match url.path() {
+        "" | "/" => BaseUrl::new(&origin(&url)),
+        path => Err(format!(
+            "has the path \"{path}\"; the address ends after the host"
+        )),
+    }
+}
+
+/// The id of an environment, as its address shows it: of SaaS, or behind `/e/`.
+pub fn environment_id(base: &Url) -> Option<String> {
+    if let Some((_, id)) = base.path().split_once("/e/") {
+        return validate::environment_id(id).ok();
+    }
+    let host = base.host_str()?;
+    let (id, rest) = host.split_once('.')?;
+    let saas = WEB_HOSTS
+        .iter()
+        .any(|(_, api)| format!(".{rest}").starts_with(api));
+    validate::environment_id(id).ok().filter(|_| saas)
+}
+
+/// The address of an environment's platform, for the address of its API: of SaaS only.
+pub fn apps_url(base: &Url) -> Option<BaseUrl> {
+    let host = base.host_str()?;
+    let apps = WEB_HOSTS.iter().find_map(|(web, api)| {
+        let (environment, rest) = host.split_once(api)?;
+        Some(format!("{environment}{web}{rest}"))
+    })?;
+    BaseUrl::new(&format!("https://{apps}")).ok()
+}
+
 /// Checks the address of a proxy. Plain http is usual there: what goes through it is encrypted.
 pub fn proxy(text: &str) -> Result<Url, String> {
     if !text.contains("://") {
@@ -223,6 +257,30 @@ mod tests {
             let url = dynatrace(address).unwrap().base;
             assert_eq!(is_exposed(url.url()), exposed, "{address}");
         }
+    }
+
+    #[test]
+    fn an_environment_shows_its_id_and_its_platform() {
+        for (address, id, apps) in [
+            (
+                "https://abc12345.live.dynatrace.com",
+                Some("abc12345"),
+                Some("https://abc12345.apps.dynatrace.com"),
+            ),
+            (
+                "https://abc.sprint.dynatracelabs.com",
+                Some("abc"),
+                Some("https://abc.sprint.apps.dynatracelabs.com"),
+            ),
+            ("https://managed.example.com/e/0a-1b", Some("0a-1b"), None),
+            ("https://proxy.example.com", None, None),
+        ] {
+            let url = dynatrace(address).unwrap().base;
+            assert_eq!(environment_id(url.url()).as_deref(), id, "{address}");
+            let found = apps_url(url.url());
+            assert_eq!(found.as_ref().map(BaseUrl::as_str), apps, "{address}");
+        }
+        assert!(origin_only("https://api.dynatrace.com/iam").is_err());
     }
 
     #[test]

@@ -61,6 +61,15 @@ pub(super) fn secret_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// The id of an environment: it stands in the name of a resource.
+pub(super) fn environment_id(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    match !text.is_empty() && text.chars().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err("is not the id of an environment, such as \"abc12345\"".to_owned()),
+    }
+}
+
 /// The name of a server in its certificate.
 pub(super) fn server_name(text: &str) -> Result<ServerName<'static>, String> {
     let name = ServerName::try_from(text.to_owned());

@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 
 use crate::bounded_file;
 use crate::config::{self, Settings};
-use crate::dynatrace::{self, Dynatrace};
+pub use crate::dynatrace::OwnerLoad;
+use crate::dynatrace::{self, Account, Dynatrace, OAuthClient, Trials, unusable_client};
 use crate::http::BuildError;
 pub use crate::http::ServerClock;
 use crate::notify::Webhook;
@@ -23,8 +24,8 @@ use rotation::token::{TokenId, TokenInfo};
 
 use super::shared_listing::Shared;
 
-/// An environment's issuer, its listing shared by all jobs.
-pub type Issuer = Shared<Dynatrace>;
+/// An issuer, its listing shared by all jobs.
+pub type Issuer = Shared<dynatrace::Issuer>;
 /// The secrets.
 pub type Store = KvSecrets;
 /// The journal.
@@ -38,7 +39,7 @@ pub struct Wired {
     pub store: Store,
     /// The journal.
     pub ledger: Ledger,
-    /// The environments by name.
+    /// The environments and accounts by name.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
 }
 
@@ -96,9 +97,9 @@ pub enum AssembleError {
     /// Vault's.
     #[error("Vault: {0}")]
     Vault(String),
-    /// An environment's.
-    #[error("environment {0}: {1}")]
-    Environment(String, String),
+    /// An environment's or account's.
+    #[error("{0}: {1}")]
+    Issuer(String, String),
     /// A way of telling people.
     #[error("[notify]: {0}")]
     Notify(String),
@@ -116,8 +117,14 @@ pub fn assemble(settings: &Settings) -> Result<Wired, AssembleError> {
     );
     let mut issuers = BTreeMap::new();
     for (name, environment) in &settings.environments {
-        let issuer = issuer(environment, &store)?;
-        issuers.insert(name.clone(), Arc::new(Shared::new(issuer)));
+        if let Some(auth) = &environment.auth {
+            let issuer = dynatrace::Issuer::Environment(api_tokens(environment, auth, &store)?);
+            issuers.insert(name.clone(), Arc::new(Shared::new(issuer)));
+        }
+    }
+    for account in settings.accounts.values() {
+        let issuer = dynatrace::Issuer::Account(platform_tokens(account, settings, &store)?);
+        issuers.insert(account.client.service(), Arc::new(Shared::new(issuer)));
     }
     Ok(Wired {
         vault,
@@ -127,15 +134,80 @@ pub fn assemble(settings: &Settings) -> Result<Wired, AssembleError> {
     })
 }
 
-fn issuer(settings: &config::Environment, store: &Store) -> Result<Dynatrace, AssembleError> {
+fn api_tokens(
+    settings: &config::Environment,
+    auth: &config::Field,
+    store: &Store,
+) -> Result<Dynatrace, AssembleError> {
     let client = &settings.client;
-    let (store, at, name) = (store.clone(), settings.auth.clone(), client.name.clone());
+    let (store, at, name) = (store.clone(), auth.clone(), client.name.clone());
     let management_token = move || {
         let (store, at, name) = (store.clone(), at.clone(), name.clone());
         async move { management_token(&store, &at, &name).await }
     };
-    Dynatrace::new(client, management_token)
-        .map_err(|error| AssembleError::Environment(client.name.clone(), error.to_string()))
+    Dynatrace::new(client, management_token).map_err(|error| {
+        AssembleError::Issuer(format!("environment {}", client.name), error.to_string())
+    })
+}
+
+fn platform_tokens(
+    settings: &config::Account,
+    all: &Settings,
+    store: &Store,
+) -> Result<Account, AssembleError> {
+    let client = &settings.client;
+    let wrong = |error: BuildError| AssembleError::Issuer(client.service(), error.to_string());
+    let name = Some(&client.name);
+    let here = all.environments.values();
+    let here = here.filter(|it| it.account.as_ref() == name);
+    let places = here.filter_map(|it| {
+        let apps_url = it.apps_url.as_ref()?;
+        Some((it.client.name.as_str(), apps_url, &it.client.http))
+    });
+    let trials = Trials::new(places).map_err(wrong)?;
+    let (store, at, service) = (store.clone(), settings.auth.clone(), client.service());
+    let oauth_client = move || {
+        let (store, at, service) = (store.clone(), at.clone(), service.clone());
+        async move { oauth_client(&store, &at, &service).await }
+    };
+    Account::new(client, trials, oauth_client).map_err(wrong)
+}
+
+/// Reads the credentials of an account's OAuth client. Whatever is wrong with them concerns the whole account.
+async fn oauth_client(
+    store: &Store,
+    at: &config::OAuthPlace,
+    service: &str,
+) -> Result<OAuthClient, CallError> {
+    let path = SecretPath {
+        mount: at.mount.clone(),
+        path: at.path.clone(),
+    };
+    let place = format!("{}/{}", at.mount, at.path);
+    let wrong = |what: String| unusable_client(service, &what);
+    let data = match store.read(&path).await {
+        Ok(SecretRead::Present { data, .. }) => data,
+        Ok(_) => return Err(wrong(format!("is not in {place}: there is no such secret"))),
+        Err(error) if error.kind == ErrorKind::Refused => {
+            return Err(wrong(format!(
+                "cannot be read from {place}: {}",
+                error.what
+            )));
+        }
+        Err(error) => return Err(error),
+    };
+    let field = |name: &String| {
+        let value = data.value(name);
+        value.ok_or_else(|| {
+            wrong(format!(
+                "is not in {place}: the field {name} is missing or blank"
+            ))
+        })
+    };
+    Ok(OAuthClient {
+        id: field(&at.id_field)?.expose().to_owned(),
+        secret: field(&at.secret_field)?,
+    })
 }
 
 /// Reads an environment's management token. Whatever is wrong with it concerns the whole environment.
@@ -171,8 +243,10 @@ impl Wired {
     pub async fn management_token_ids(&self, except: Option<&str>) -> Vec<TokenId> {
         let mut ids = vec![];
         for (name, issuer) in &self.issuers {
-            if Some(name.as_str()) != except {
-                ids.extend(issuer.inner().management_token_id().await);
+            if let Some(environment) = issuer.inner().environment()
+                && Some(name.as_str()) != except
+            {
+                ids.extend(environment.management_token_id().await);
             }
         }
         ids
@@ -239,15 +313,22 @@ impl Wired {
 
     /// The management token of an environment, as the environment tells. `Unauthorized` = also when it lacks a right: then nothing can be
     /// done for any secret of the environment.
-    pub async fn management_token(&self, environment: &str) -> Result<TokenInfo, CallError> {
-        let issuer = self.issuer(environment)?.inner();
-        let info = issuer.management_info().await?;
-        let missing = issuer.lacks(&info);
+    /// None = an account, which has an OAuth client in its place, and that is accepted.
+    pub async fn management_token(&self, service: &str) -> Result<Option<TokenInfo>, CallError> {
+        let environment = match self.issuer(service)?.inner() {
+            dynatrace::Issuer::Environment(environment) => environment,
+            dynatrace::Issuer::Account(account) => {
+                account.check_client().await?;
+                return Ok(None);
+            }
+        };
+        let info = environment.management_info().await?;
+        let missing = environment.lacks(&info);
         if missing.is_empty() {
-            return Ok(info);
+            return Ok(Some(info));
         }
         let what = format!(
-            "the management token {} of environment {environment} lacks the scope {}; add it in Dynatrace, or put another token into Vault",
+            "the management token {} of environment {service} lacks the scope {}; add it in Dynatrace, or put another token into Vault",
             info.id,
             missing.join(" and ")
         );
@@ -258,17 +339,17 @@ impl Wired {
         ))
     }
 
-    /// Lets the next call read an environment's management token from Vault again.
-    pub fn forget_management_token(&self, environment: &str) {
-        if let Some(issuer) = self.issuers.get(environment) {
-            issuer.inner().forget_management_token();
+    /// Lets the next call read the management token or the OAuth client from Vault again.
+    pub fn forget_credential(&self, service: &str) {
+        if let Some(issuer) = self.issuers.get(service) {
+            issuer.inner().forget_credential();
         }
     }
 
-    /// An environment's issuer.
-    pub fn issuer(&self, environment: &str) -> Result<&Arc<Issuer>, CallError> {
-        self.issuers.get(environment).ok_or_else(|| {
-            let what = format!("environment {environment} is no longer in the configuration");
+    /// The issuer of this name: an environment or an account.
+    pub fn issuer(&self, service: &str) -> Result<&Arc<Issuer>, CallError> {
+        self.issuers.get(service).ok_or_else(|| {
+            let what = format!("{service} is no longer in the configuration");
             CallError::new(Service::Dynatrace, ErrorKind::Refused, what)
         })
     }

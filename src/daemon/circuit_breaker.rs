@@ -46,6 +46,10 @@ struct Unavailable {
     what: String,
     /// Waiting does not help: a credential was refused.
     refused: bool,
+    /// The service no longer has the API.
+    closed: bool,
+    /// It no longer creates tokens, whatever else it still does: no other call ends this.
+    refuses_mints: bool,
     probes: u32,
     next_probe: Instant,
 }
@@ -83,7 +87,7 @@ pub struct Outage {
 pub(super) fn is_outage(error: &CallError) -> bool {
     matches!(
         error.kind,
-        ErrorKind::Transient | ErrorKind::Unauthorized | ErrorKind::Unclear
+        ErrorKind::Transient | ErrorKind::Unauthorized | ErrorKind::Unclear | ErrorKind::Closed
     )
 }
 
@@ -118,7 +122,7 @@ impl CircuitBreaker {
     /// A health check ended. That a service is healthy does not mean that it accepts our credential, so it ends no outage.
     pub(super) fn watched(&self, answer: Result<(), CallError>) {
         match answer {
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail("watch", &error),
             Ok(()) => {
                 if let State::Available(at) = &mut *lock(&self.state) {
                     *at = clock::now();
@@ -135,13 +139,17 @@ impl CircuitBreaker {
     }
 
     /// A call failed in a way that concerns the whole service.
-    pub(super) fn fail(&self, error: &CallError) {
+    pub(super) fn fail(&self, step: &str, error: &CallError) {
         let mut state = lock(&self.state);
-        let refused = error.kind == ErrorKind::Unauthorized;
+        let closed = error.kind == ErrorKind::Closed;
+        let refuses_mints = closed && step == "mint";
+        let refused = error.kind == ErrorKind::Unauthorized || closed;
         let worked = match &mut *state {
             State::Unavailable(outage) => {
                 outage.what.clone_from(&error.what);
                 outage.refused |= refused;
+                outage.closed |= closed;
+                outage.refuses_mints |= refuses_mints;
                 return;
             }
             State::Available(at) => Some(*at),
@@ -153,6 +161,8 @@ impl CircuitBreaker {
             began: Instant::now(),
             what: error.what.clone(),
             refused,
+            closed,
+            refuses_mints,
             probes: 0,
             next_probe: Instant::now() + error.retry_after.unwrap_or(Duration::from_millis(500)),
         });
@@ -162,6 +172,9 @@ impl CircuitBreaker {
     pub(super) fn succeed(&self) {
         let mut state = lock(&self.state);
         if let State::Unavailable(outage) = &*state {
+            if outage.refuses_mints {
+                return;
+            }
             // A refusal of one call that is followed by a success is a blip, too: nothing waited for it.
             let lasted = outage.began.elapsed() >= BLIP;
             if lasted {
@@ -179,6 +192,18 @@ impl CircuitBreaker {
             }
         }
         *state = State::Available(clock::now());
+    }
+
+    /// What a reload may have changed is asked again.
+    pub(super) fn reopen(&self) {
+        let mut state = lock(&self.state);
+        if matches!(&*state, State::Unavailable(outage) if outage.closed) {
+            *state = State::Unknown;
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(&*lock(&self.state), State::Unavailable(outage) if outage.closed)
     }
 
     pub(super) fn outage(&self) -> Option<Outage> {
@@ -218,8 +243,13 @@ impl CircuitBreaker {
         let outage = self.outage().filter(|outage| outage.reported)?;
         let event = match self.name {
             None => EventName::VaultUnavailable,
+            Some(_) if self.is_closed() => EventName::ClassicApiClosed,
             Some(_) => EventName::DynatraceUnavailable,
         };
+        if event == EventName::ClassicApiClosed {
+            let condition = Condition::new(event, &outage.what, outage.since);
+            return Some(condition.environment(self.name.as_deref().unwrap_or_default()));
+        }
         let message = format!(
             "{} is unavailable: {}. Rotations wait and are caught up when it is available again",
             self.title(),

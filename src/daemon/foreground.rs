@@ -4,29 +4,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
-use rotation::ports::{Journal, JournalRead};
+use rotation::pause::Pause;
+use rotation::ports::{Journal, JournalRead, TokenIssuer};
 use rotation::record::{Record, Trigger};
 use rotation::request::{
     ClaimObservation, CurrentTokens, Epochs, Goal, Hints, Holder, JournalSnapshot, Known,
-    RotationRequest,
+    RevokeRequest, RotationRequest,
 };
+use rotation::retry;
 use rotation::runner::Ended;
-use rotation::token::TokenId;
+use rotation::token::{TokenId, TokenInfo};
 
 use super::assemble::{self, AssembleError};
 use super::claim_age;
 use super::job::{self, Office, Start};
 use super::journal_index;
 use super::sweep;
+
+/// Documents that are read at the same time.
+const READS: usize = 16;
+/// A revocation is tried this often, with pauses of at most that length in between.
+const REVOKE_TRIES: u32 = 8;
+const REVOKE_PAUSE: Duration = Duration::from_secs(5);
 
 /// The runs of one command: its clients, and its name in claims.
 pub struct Foreground<'a> {
@@ -79,6 +88,7 @@ impl<'a> Foreground<'a> {
             instance,
             boot: job::mark(),
             began: clock::now(),
+            user: person(&office, dry_run).await,
             is_daemon: false,
         };
         Ok(Foreground {
@@ -141,9 +151,207 @@ impl<'a> Foreground<'a> {
         self.one(secret, Goal::Undo(token)).await
     }
 
+    /// The same for a token that was revoked.
+    pub async fn unrevoke(&self, secret: &'a SecretSettings, token: TokenId) -> Finished<'a> {
+        self.one(secret, Goal::Unrevoke(token)).await
+    }
+
+    /// The documents of all configured secrets; those that cannot be read are left out, since a leak does not wait for them.
+    pub async fn documents(&self) -> Result<Documents<'a>, CallError> {
+        let ledger = &self.office.wired.ledger;
+        let reads = self.settings.secrets.iter().map(async |secret| {
+            let read = ledger.read(&secret.plan.name).await?;
+            Ok::<_, CallError>((secret, read))
+        });
+        let read: Vec<_> = stream::iter(reads).buffered(READS).try_collect().await?;
+        let known = read.into_iter().filter_map(|(secret, read)| match read {
+            JournalRead::Present { record, .. } if record.closed_at.is_none() => {
+                Some((secret, record))
+            }
+            _ => None,
+        });
+        Ok(Documents {
+            known: known.collect(),
+        })
+    }
+
+    /// The token that a secret holds in Vault now; none = no value that is a token of its environment.
+    pub async fn held_in_vault(
+        &self,
+        secret: &SecretSettings,
+    ) -> Result<Option<TokenId>, CallError> {
+        journal_index::value(&self.office.wired, &secret.plan).await
+    }
+
+    /// Ends tokens at once, each for the secret that it is a token of; a secret that holds its token gets another one first. A token that
+    /// several of these secrets hold is ended when each of them has another one.
+    pub async fn revoke(
+        &self,
+        tokens: Vec<(&'a SecretSettings, RevokeRequest)>,
+        documents: &Documents<'a>,
+        mut done: impl FnMut(Finished<'a>),
+    ) {
+        let secrets: Vec<_> = tokens.iter().map(|(secret, _)| *secret).collect();
+        self.compare_clocks(&secrets).await;
+        let requests: BTreeMap<&str, RevokeRequest> = tokens
+            .into_iter()
+            .map(|(secret, request)| (secret.plan.name.as_str(), request))
+            .collect();
+        let held = documents.current_tokens();
+        let mut waiting: Vec<Finished<'a>> = vec![];
+        let runs = self.concurrently(secrets, |secret| {
+            self.revoke_one(secret, &requests[secret.plan.name.as_str()], held.clone())
+        });
+        let mut runs = std::pin::pin!(runs);
+        while let Some((secret, ended)) = runs.next().await {
+            let finished = Finished {
+                secret,
+                ended,
+                retirement: None,
+            };
+            match waits_for_others(&finished) {
+                true => waiting.push(finished),
+                false => done(finished),
+            }
+        }
+        // Those of them that have another token by now do not keep it any longer.
+        let mut left = held.clone();
+        for finished in &waiting {
+            let name = &finished.secret.plan.name;
+            let token = &requests[name.as_str()].revocation.token;
+            let ended = finished.ended.as_ref().ok();
+            let has_it = ended
+                .and_then(record)
+                .is_none_or(|record| record.is_current(token));
+            if !has_it {
+                let names = Arc::make_mut(&mut left).entry(token.clone()).or_default();
+                names.retain(|other| other != name);
+            }
+        }
+        for finished in waiting {
+            let request = &requests[finished.secret.plan.name.as_str()];
+            let ended = self
+                .revoke_one(finished.secret, request, left.clone())
+                .await;
+            let before = finished
+                .ended
+                .map(|ended| ended.reports)
+                .unwrap_or_default();
+            done(Finished {
+                ended: ended.map(|ended| Ended {
+                    reports: before.into_iter().chain(ended.reports).collect(),
+                    ..ended
+                }),
+                ..finished
+            });
+        }
+    }
+
+    /// What fails for a reason that may pass is tried again for a while: a leaked token should be dead within a minute.
+    async fn revoke_one(
+        &self,
+        secret: &SecretSettings,
+        request: &RevokeRequest,
+        held: Arc<CurrentTokens>,
+    ) -> Result<Ended, CallError> {
+        let mut reports = vec![];
+        let mut tries = 0;
+        loop {
+            let goal = Goal::Revoke(request.clone());
+            let mut ended = self
+                .run_once(secret, goal, Some(held.clone()), None)
+                .await?;
+            reports.append(&mut ended.reports);
+            let pending = record(&ended).is_some_and(|record| record.revoking.is_some());
+            let token = &request.revocation.token;
+            let shared = held
+                .get(token)
+                .is_some_and(|names| names.iter().any(|name| *name != secret.plan.name));
+            let passes = match ended.result {
+                RunResult::Retry(_) => true,
+                RunResult::Done { .. } => pending && !shared,
+                _ => false,
+            };
+            tries += 1;
+            if !passes || tries >= REVOKE_TRIES {
+                return Ok(Ended { reports, ..ended });
+            }
+            tokio::time::sleep(retry::wait(tries, None, fastrand::u64(..)).min(REVOKE_PAUSE)).await;
+        }
+    }
+
+    /// Reads a token of an environment, which no secret needs to know.
+    pub async fn look_up(
+        &self,
+        environment: &str,
+        token: &TokenId,
+    ) -> Result<TokenInfo, CallError> {
+        self.office.wired.issuer(environment)?.look_up(token).await
+    }
+
+    /// The token is in use for managing tokens.
+    pub async fn manages(&self, token: &TokenId) -> bool {
+        let ids = self.office.wired.management_token_ids(None).await;
+        ids.contains(token)
+    }
+
+    /// Disables or deletes a token of an environment that a person named.
+    pub async fn end(
+        &self,
+        environment: &str,
+        token: &TokenId,
+        delete: bool,
+    ) -> Result<(), CallError> {
+        let issuer = self.office.wired.issuer(environment)?;
+        if issuer.capabilities().disable {
+            issuer.set_enabled(token, false).await?;
+        }
+        match delete || !issuer.capabilities().disable {
+            true => issuer.delete(token).await,
+            false => Ok(()),
+        }
+    }
+
     /// Drops a retiring token of a secret from its journal document; the token is left as it is.
     pub async fn forget(&self, secret: &'a SecretSettings, token: TokenId) -> Finished<'a> {
         self.one(secret, Goal::Forget(token)).await
+    }
+
+    /// Pauses these secrets, or resumes them. Each result is handed to `done` as soon as it is known.
+    pub async fn set_pause(
+        &self,
+        secrets: Vec<&'a SecretSettings>,
+        pause: Option<Pause>,
+        mut done: impl FnMut(Finished<'a>),
+    ) {
+        let goal = match pause {
+            Some(pause) => Goal::Pause(pause),
+            None => Goal::Resume,
+        };
+        let runs = self.concurrently(secrets, |secret| self.run(secret, goal.clone(), None));
+        let mut runs = std::pin::pin!(runs);
+        while let Some((secret, ended)) = runs.next().await {
+            done(Finished {
+                secret,
+                ended,
+                retirement: None,
+            });
+        }
+    }
+
+    /// Where the daemon on this machine listens, if it does.
+    pub fn listener(&self) -> Option<std::net::SocketAddr> {
+        self.settings.ops.listen
+    }
+
+    /// Who gives this command: the person, as Vault knows them, or the process.
+    pub fn user(&self) -> &str {
+        self.holder.user.as_deref().unwrap_or(&self.holder.instance)
+    }
+
+    /// Records this token, whose value is in Vault, although nothing proves that the value is this token's.
+    pub async fn adopt(&self, secret: &'a SecretSettings, token: TokenId) -> Finished<'a> {
+        self.one(secret, Goal::Adopt(token)).await
     }
 
     async fn one(&self, secret: &'a SecretSettings, goal: Goal) -> Finished<'a> {
@@ -160,11 +368,13 @@ impl<'a> Foreground<'a> {
         secrets: Vec<&'a SecretSettings>,
         work: impl Fn(&'a SecretSettings) -> F,
     ) -> impl Stream<Item = (&'a SecretSettings, T)> {
-        let mut environments: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        let mut environments: BTreeMap<&String, Vec<_>> = BTreeMap::new();
         for secret in secrets {
             let run = work(secret).map(move |ended| (secret, ended));
-            let environment = &secret.plan.coordinates.environment;
-            environments.entry(environment).or_default().push(run);
+            environments
+                .entry(&secret.plan.service)
+                .or_default()
+                .push(run);
         }
         let most = self.settings.limits.concurrency;
         let streams = environments.into_values();
@@ -175,7 +385,7 @@ impl<'a> Foreground<'a> {
     async fn compare_clocks(&self, secrets: &[&SecretSettings]) {
         let names: BTreeSet<&str> = secrets
             .iter()
-            .map(|secret| secret.plan.coordinates.environment.as_str())
+            .map(|secret| secret.plan.service.as_str())
             .collect();
         let asks = names
             .into_iter()
@@ -266,7 +476,7 @@ impl<'a> Foreground<'a> {
         current_tokens: Option<Arc<CurrentTokens>>,
         observation: Option<ClaimObservation>,
     ) -> Result<Ended, CallError> {
-        let environment = &secret.plan.coordinates.environment;
+        let service = &secret.plan.service;
         let (journal, epochs) = match self.office.wired.ledger.read(&secret.plan.name).await? {
             JournalRead::Present { version, record } => {
                 let record = Some(record);
@@ -302,7 +512,8 @@ impl<'a> Foreground<'a> {
             dry_run: self.dry_run,
             hints: Hints::default(),
             enabled: secret.enabled,
-            clock: sweep::clock_state(&self.office, environment).await,
+            blackout_until: secret.blackouts.end(clock::now()),
+            clock: sweep::clock_state(&self.office, service).await,
             may_retire: current_tokens.is_some(),
             current_tokens: current_tokens.unwrap_or_default(),
             epochs,
@@ -316,17 +527,17 @@ impl<'a> Foreground<'a> {
         let run = AssertUnwindSafe(start.run(&self.office)).catch_unwind();
         let mut ended = run.await.unwrap_or_else(|_| Ok(panicked()))?;
         if let RunResult::Retry(error) = &mut ended.result {
-            self.explain(environment, error).await;
+            self.explain(service, error).await;
         }
         Ok(ended)
     }
 
     /// A refused management token: what is wrong with it is the answer of the environment to it.
-    async fn explain(&self, environment: &str, error: &mut CallError) {
+    async fn explain(&self, service: &str, error: &mut CallError) {
         if (error.service, error.kind) != (Service::Dynatrace, ErrorKind::Unauthorized) {
             return;
         }
-        if let Err(cause) = self.office.wired.management_token(environment).await
+        if let Err(cause) = self.office.wired.management_token(service).await
             && cause.kind == ErrorKind::Unauthorized
         {
             *error = cause;
@@ -349,6 +560,65 @@ impl<'a> Foreground<'a> {
     }
 }
 
+/// The documents of the configured secrets.
+pub struct Documents<'a> {
+    known: Vec<(&'a SecretSettings, Box<Record>)>,
+}
+
+impl<'a> Documents<'a> {
+    /// The secrets that know this token, each with its document; those whose current token it is come first.
+    pub fn with_token(&self, token: &TokenId) -> Vec<(&'a SecretSettings, &Record)> {
+        let of = |wanted: fn(&Record, &TokenId) -> bool| {
+            let known = self.known.iter();
+            known.filter(move |(_, record)| wanted(record, token))
+        };
+        let retires = |record: &Record, token: &TokenId| {
+            !record.is_current(token)
+                && (record.retiring(token).is_some() || record.is_revoked(token))
+        };
+        let all = of(Record::is_current).chain(of(retires));
+        all.map(|(secret, record)| (*secret, &**record)).collect()
+    }
+
+    /// The document of this secret.
+    pub fn of(&self, name: &str) -> Option<&Record> {
+        let known = self
+            .known
+            .iter()
+            .find(|(secret, _)| secret.plan.name == name);
+        known.map(|(_, record)| &**record)
+    }
+
+    fn current_tokens(&self) -> Arc<CurrentTokens> {
+        let mut index = CurrentTokens::default();
+        for (secret, record) in &self.known {
+            if let Some(id) = record.current_id() {
+                index
+                    .entry(id.clone())
+                    .or_default()
+                    .push(secret.plan.name.clone());
+            }
+        }
+        Arc::new(index)
+    }
+}
+
+/// The token is ended when the other secrets that hold it have another one.
+fn waits_for_others(finished: &Finished<'_>) -> bool {
+    let ended = finished.ended.as_ref().ok();
+    let ended = ended.filter(|ended| matches!(ended.result, RunResult::Done { .. }));
+    let record = ended.and_then(record);
+    record.is_some_and(|record| record.revoking.is_some())
+}
+
+/// The person behind the Vault token of a command. Without an answer the instance's name must do.
+async fn person(office: &Office, dry_run: bool) -> Option<String> {
+    match dry_run {
+        true => None,
+        false => office.wired.own_token().await.ok()?.person(),
+    }
+}
+
 /// The journal document as a run knew it last.
 pub fn record(ended: &Ended) -> Option<&Record> {
     ended.journal.as_ref()?.record.as_deref()
@@ -363,6 +633,7 @@ fn only_recorded(ended: &Ended) -> bool {
     matches!(ended.result, RunResult::Done { .. })
         && ended.reports.iter().any(recorded)
         && !has(EventName::RotationSucceeded)
+        && !has(EventName::SecretCreated)
         && !has(EventName::SecretChangedElsewhere)
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -25,6 +27,7 @@ use rotation::runner::{self, Ended, RunContext};
 use super::assemble::{Issuer, Wired};
 use super::conditions::Conditions;
 use super::services::Services;
+use super::waits;
 
 /// The zero of the monotonic clock lies this long before the start of the process, so that it can express since when Vault has a claim.
 const BEFORE_START: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -44,13 +47,17 @@ pub struct Office {
     pub counters: Arc<Counters>,
     /// When the process began.
     pub began: Instant,
+    /// Where runs tell of their waits; none = nobody else needs their worker.
+    pub turns: Option<mpsc::UnboundedSender<waits::Turn>>,
 }
 
 impl Office {
     /// Nothing is known yet, and nothing asked.
     pub fn new(wired: Wired, settings: &Settings) -> Self {
         let counters = Arc::<Counters>::default();
-        let services = Services::new(settings.environments.keys(), counters.clone());
+        let issuers = settings.issuers();
+        let names = issuers.iter().map(|issuer| &issuer.service);
+        let services = Services::new(names, counters.clone());
         Office {
             wired,
             services: Arc::new(services),
@@ -58,6 +65,7 @@ impl Office {
             stop: CancellationToken::new(),
             counters,
             began: Instant::now(),
+            turns: None,
         }
     }
 
@@ -72,6 +80,7 @@ impl Office {
             office: self,
             name: request.plan.name.clone(),
             environment: request.plan.coordinates.environment.clone(),
+            service: request.plan.service.clone(),
             id: request.id.clone(),
             trigger: request.rotation().map(|rotation| rotation.trigger),
             manages_tokens: request.plan.manages_tokens,
@@ -97,6 +106,7 @@ pub(super) struct Start {
     pub(super) dry_run: bool,
     pub(super) hints: Hints,
     pub(super) enabled: bool,
+    pub(super) blackout_until: Option<Timestamp>,
     pub(super) clock: Clock,
     pub(super) may_retire: bool,
     pub(super) current_tokens: Arc<CurrentTokens>,
@@ -109,15 +119,15 @@ impl Start {
     /// Runs it to its end.
     pub(super) async fn run(self, office: &Office) -> Result<Ended, CallError> {
         let coordinates = &self.plan.coordinates;
-        let environment = coordinates.environment.clone();
-        let issuer = office.wired.issuer(&environment)?.clone();
+        let service = self.plan.service.clone();
+        let issuer = office.wired.issuer(&service)?.clone();
         let at = SecretPath::from(coordinates);
         let history = office.wired.store.has_history(&at).await;
         office
             .services
-            .called(&environment, "read", history.as_ref().err());
+            .called(&service, "read", history.as_ref().err());
         // A management token is retired by its successor, which reads its own value again when it is refused.
-        let own = self.plan.manages_tokens.then_some(environment.as_str());
+        let own = self.plan.manages_tokens.then_some(service.as_str());
         let management_tokens = office.wired.management_token_ids(own).await;
         let request = RunRequest {
             plan: self.plan,
@@ -134,6 +144,7 @@ impl Start {
                 capabilities: issuer.capabilities(),
                 history: history?,
                 enabled: self.enabled,
+                blackout_until: self.blackout_until,
                 clock: self.clock,
                 may_retire: self.may_retire,
                 current_tokens: self.current_tokens,
@@ -158,6 +169,8 @@ struct Around<'a> {
     office: &'a Office,
     name: String,
     environment: String,
+    /// What issues its tokens.
+    service: String,
     id: String,
     trigger: Option<Trigger>,
     manages_tokens: bool,
@@ -186,9 +199,20 @@ impl RunContext for Around<'_> {
     }
 
     async fn wait(&self, length: Duration) -> bool {
+        let turns = self.office.turns.as_ref();
+        let turns = turns.filter(|_| length >= waits::GIVES_WAY);
+        if let Some(turns) = turns {
+            waits::begin(turns, &self.name);
+        }
+        let wait = async {
+            tokio::time::sleep(length).await;
+            if let Some(turns) = turns {
+                waits::end(turns, &self.name).await;
+            }
+        };
         tokio::select! {
             () = self.office.stop.cancelled() => false,
-            () = tokio::time::sleep(length) => true,
+            () = wait => true,
         }
     }
 
@@ -212,10 +236,15 @@ impl RunContext for Around<'_> {
     }
 
     fn call_ended(&self, step: &'static str, error: Option<&CallError>) {
-        self.office.services.called(&self.environment, step, error);
+        if matches!(step, "verify" | "try") && self.service != self.environment {
+            // A trial asks the environment, which says nothing of the account.
+            self.office.services.count(&self.environment, error);
+        } else {
+            self.office.services.called(&self.service, step, error);
+        }
         if self.manages_tokens && step == "store" {
             // Whatever the answer: the next call uses what is in Vault now, so that the old token is not in use when it retires.
-            self.office.wired.forget_management_token(&self.environment);
+            self.office.wired.forget_credential(&self.service);
         }
         if let Some(error) = error {
             let report = Report::new(

@@ -66,6 +66,11 @@ async fn held(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>, CallError> 
         }
         JournalRead::Absent { .. } => {}
     }
+    value(wired, plan).await
+}
+
+/// The token whose value a secret holds in Vault.
+pub(super) async fn value(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>, CallError> {
     let place = &plan.coordinates;
     let at = SecretPath::from(place);
     let SecretRead::Present { data, .. } = wired.store.read(&at).await? else {
@@ -77,7 +82,7 @@ async fn held(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>, CallError> 
     if let Some(id) = value.id() {
         return Ok(Some(id));
     }
-    let issuer = wired.issuer(&place.environment)?;
+    let issuer = wired.issuer(&plan.service)?;
     match issuer.look_up_value(&value).await {
         Ok(info) => Ok(Some(info.id)),
         Err(error) if error.kind == ErrorKind::Gone => Ok(None),
@@ -96,7 +101,7 @@ pub(super) async fn epochs(ledger: &Ledger) -> Result<Arc<Epochs>, CallError> {
         if let JournalRead::Present { record, .. } = read
             && record.closed_at.is_none()
         {
-            let plan = record.release_plan("", Duration::ZERO, Duration::ZERO);
+            let plan = record.release_plan("", "", Duration::ZERO, Duration::ZERO);
             let plans = index.entry(record.epoch.clone()).or_default();
             plans.push(Arc::new(plan));
         }

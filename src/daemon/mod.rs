@@ -24,6 +24,7 @@ pub mod offline_status;
 mod ops_listener;
 mod orphaned_documents;
 pub mod pass;
+pub mod past;
 mod peers;
 mod queue;
 mod readiness;
@@ -37,16 +38,18 @@ mod slices;
 pub mod status_cache;
 mod sweep;
 mod systemd;
+pub mod upcoming;
 mod values;
+mod waits;
 mod worker;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -144,6 +147,10 @@ struct Daemon {
     /// The last pulse at which no clock disagreed, by this machine's clock.
     clocks_agreed_at: Timestamp,
     queue: Queue,
+    /// What runs tell of their waits.
+    turns: mpsc::UnboundedReceiver<waits::Turn>,
+    /// Runs that have waited and want a worker again.
+    continuing: VecDeque<(String, oneshot::Sender<()>)>,
     runs: JoinSet<(String, Ended)>,
     running: HashMap<tokio::task::Id, String>,
     ticker: Ticker,
@@ -152,7 +159,7 @@ struct Daemon {
     group_ids: HashMap<(String, String), GroupId>,
     background: Background,
     began: Timestamp,
-    /// Since when the secrets of an environment can rotate: the start, or when it or Vault came back.
+    /// Since when the secrets of an environment or account can rotate: the start, or when it or Vault came back.
     able_since: BTreeMap<String, Timestamp>,
     /// When a secret of an environment last came to the end of a run.
     progress: BTreeMap<String, Instant>,
@@ -189,7 +196,9 @@ impl Daemon {
         reload: Reload,
         ticker: Ticker,
     ) -> Result<Self, AssembleError> {
-        let office = Office::new(assemble::assemble(&settings)?, &settings);
+        let (tell, turns) = mpsc::unbounded_channel();
+        let mut office = Office::new(assemble::assemble(&settings)?, &settings);
+        office.turns = Some(tell);
         let (ask, rechecks) = mpsc::unbounded_channel();
         let status_cache = Arc::new(StatusCache::new(
             &instance,
@@ -206,6 +215,8 @@ impl Daemon {
             clocks_disagree: false,
             clocks_agreed_at: clock::now(),
             queue: Queue::new(settings.limits.concurrency),
+            turns,
+            continuing: VecDeque::new(),
             runs: JoinSet::new(),
             running: HashMap::new(),
             ticker,
@@ -266,6 +277,7 @@ impl Daemon {
                     None => self.hurry_background(),
                 }
             }
+            Some(turn) = self.turns.recv() => self.take_turn(turn),
             Some(request) = self.rechecks.recv() => self.recheck(request),
             Some(signal) = inputs.signals.recv() => match signal {
                 Signal::Stop => return ControlFlow::Break(()),
@@ -417,15 +429,15 @@ impl Daemon {
             self.office.conditions.forget_secret(name);
             return;
         };
-        let environment = &entry.plan.coordinates.environment;
-        let able_since = self.able_since.get(environment);
-        let progress = self.progress.get(environment);
+        let service = &entry.plan.service;
+        let able_since = self.able_since.get(service);
+        let progress = self.progress.get(service);
         let around = Surroundings {
             able_since: able_since.copied().unwrap_or(self.began),
             progress: self.queue.is_busy(name)
                 && progress.is_some_and(|at| at.elapsed() < PROGRESS),
             instance: &self.instance,
-            now: self.delays_count_until(environment),
+            now: self.delays_count_until(service),
         };
         let facts = entry.facts(name, &around);
         let conditions = facts.conditions();

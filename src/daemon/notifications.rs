@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use jiff::Timestamp;
 
 use crate::config::Notify;
+use crate::labels::Labels;
 use crate::ops::condition::Condition;
 use crate::ops::metrics::Counters;
 use crate::{bounded_file, clock};
@@ -84,7 +85,7 @@ impl Notifications {
     }
 
     /// Gives every channel the open errors, and reports a channel that fails. To be called every second or so.
-    pub fn show(&self, conditions: &Conditions, instance: &str) {
+    pub fn show(&self, conditions: &Conditions, instance: &str, labels: impl Fn(&str) -> Labels) {
         for channel in &self.channels {
             conditions.set(Subject::Channel(channel.name), channel.conditions());
         }
@@ -99,7 +100,9 @@ impl Notifications {
                 failed && one.subject.as_deref() == Some(channel.name)
             };
             let others = all.iter().filter(|one| !is_own(one));
-            let troubles: Troubles = others.filter_map(|one| notice(one, instance)).collect();
+            let troubles: Troubles = others
+                .filter_map(|one| notice(one, instance, &labels))
+                .collect();
             channel.show.send_if_modified(|shown| {
                 let is_new = *shown != troubles;
                 *shown = troubles;
@@ -169,12 +172,17 @@ impl Running {
 }
 
 /// What people are notified of. Another kind or reason about the same thing is another condition.
-fn notice(condition: &Condition, instance: &str) -> Option<(String, Notice)> {
+fn notice(
+    condition: &Condition,
+    instance: &str,
+    labels: impl Fn(&str) -> Labels,
+) -> Option<(String, Notice)> {
     let notice = Notice {
         event: EventName::from_word(&condition.kind)?,
         message: condition.message.clone(),
         secret: condition.secret.clone(),
         environment: condition.environment.clone(),
+        labels: condition.secret.as_deref().map(labels).unwrap_or_default(),
         reason: condition.reason.clone(),
         since: condition.since,
         instance: instance.to_owned(),
@@ -208,7 +216,16 @@ impl Daemon {
 
     /// Gives the channels the open errors.
     pub(super) fn notify_people(&self) {
+        let labels = |name: &str| {
+            let settings = self
+                .roster
+                .get(name)
+                .and_then(|entry| entry.settings.as_ref());
+            settings
+                .map(|settings| settings.labels.clone())
+                .unwrap_or_default()
+        };
         self.notifications
-            .show(&self.office.conditions, &self.instance);
+            .show(&self.office.conditions, &self.instance, labels);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::config::{Environment, Settings};
+use crate::config::{IssuerPlace, Settings};
 use crate::ops::condition::Condition;
 use crate::telemetry::Line;
 use rotation::error::{CallError, ErrorKind};
@@ -140,16 +140,35 @@ fn wanted(settings: &Settings) -> Vec<Wanted> {
         .collect()
 }
 
-/// The environment with this URL, whatever its name is now. A retirement is never carried out against another one.
-pub(super) fn environment_at<'a>(settings: &'a Settings, url: &str) -> Option<&'a Environment> {
-    let mut environments = settings.environments.values();
-    environments.find(|environment| environment.client.base_url.as_str() == url)
+/// The environment or account with this URL, whatever its name is now. A retirement is never carried out against another one.
+pub(super) fn issuer_at(settings: &Settings, url: &str) -> Option<IssuerPlace> {
+    let issuers = settings.issuers().into_iter();
+    issuers.into_iter().find(|issuer| issuer.base_url == url)
+}
+
+/// The environment that a document without a secret belongs to: the issuer itself, or one of the account's, that of the document if it is there.
+pub(super) fn environment_of(settings: &Settings, issuer: &IssuerPlace, named: &str) -> String {
+    if settings.environments.contains_key(&issuer.service) {
+        return issuer.service.clone();
+    }
+    let mut environments = settings.environments.iter().filter(|(_, it)| {
+        let account = it
+            .account
+            .as_ref()
+            .and_then(|name| settings.accounts.get(name));
+        account.is_some_and(|account| account.client.service() == issuer.service)
+    });
+    let same = environments.clone().find(|(name, _)| *name == named);
+    let found = same.or_else(|| environments.next());
+    found.map_or(named, |(name, _)| name).to_owned()
 }
 
 fn leaver_plan(settings: &Settings, record: &Record) -> Option<Plan> {
-    let environment = environment_at(settings, &record.coordinates.base_url)?;
+    let issuer = issuer_at(settings, &record.coordinates.base_url)?;
+    let named = &record.coordinates.environment;
+    let environment = environment_of(settings, &issuer, named);
     let claim_timeout = settings.journal.claim_timeout;
-    Some(record.release_plan(&environment.client.name, environment.settle, claim_timeout))
+    Some(record.release_plan(&environment, &issuer.service, issuer.settle, claim_timeout))
 }
 
 fn homeless(record: &Record) -> Condition {

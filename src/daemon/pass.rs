@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
+
 use crate::clock;
 use crate::config::Settings;
 use crate::ops;
@@ -86,7 +88,7 @@ pub async fn run(settings: Settings, instance: &str, timeout: Duration) -> anyho
 fn at_once(mut settings: Settings) -> Settings {
     for secret in &mut settings.secrets {
         secret.jitter = Duration::ZERO;
-        secret.catch_up_spread = Duration::ZERO;
+        secret.catch_up_spread = SignedDuration::ZERO;
         secret.missed = Missed::Run;
     }
     settings.ops.listen = None;
@@ -235,12 +237,15 @@ impl Daemon {
                     true => !entry.is_woken(now),
                     false => entry.alarm(now).is_none_or(|at| at > now),
                 };
-                done(&entry.plan.coordinates.environment)
+                done(&entry.plan.service)
                     || entry.looked && pass.leaves(name)
                     || entry.looked && !pass.waits_for(name) && later()
             });
         let mut environments = self.office.wired.issuers.keys();
-        let mut swept = || environments.all(|name| done(name) || pass.swept.contains(name));
+        let mut swept = || {
+            environments
+                .all(|name| done(name) || pass.swept.contains(name) || !self.is_compared(name))
+        };
         // A sweep compares only what is known of all secrets.
         let compared = !self.looked_at_all || swept();
         (settled

@@ -40,6 +40,8 @@ enum Stage {
     Running {
         environment: Arc<str>,
         dirty: bool,
+        /// It only waits, and its worker does something else meanwhile.
+        waits: bool,
     },
 }
 
@@ -140,6 +142,7 @@ impl Queue {
         self.keys.entry(key.clone()).or_default().stage = Stage::Running {
             environment: name,
             dirty: false,
+            waits: false,
         };
         Some(key)
     }
@@ -149,13 +152,51 @@ impl Queue {
         let Some(place) = self.keys.get_mut(key) else {
             return false;
         };
-        let Stage::Running { environment, dirty } = std::mem::take(&mut place.stage) else {
+        let Stage::Running {
+            environment,
+            dirty,
+            waits,
+        } = std::mem::take(&mut place.stage)
+        else {
             return false;
         };
-        if let Some(lane) = self.environments.get_mut(&environment) {
+        if let Some(lane) = self.environments.get_mut(&environment)
+            && !waits
+        {
             lane.running -= 1;
         }
         dirty
+    }
+
+    /// The work on a key only waits for now: its worker is free.
+    pub fn pause(&mut self, key: &str) {
+        if let Some(Stage::Running {
+            environment, waits, ..
+        }) = self.keys.get_mut(key).map(|place| &mut place.stage)
+            && !*waits
+            && let Some(lane) = self.environments.get_mut(environment)
+        {
+            *waits = true;
+            lane.running -= 1;
+        }
+    }
+
+    /// The work on a key wants to continue. `false` = there is no free worker yet.
+    pub fn resume(&mut self, key: &str) -> bool {
+        let Some(Stage::Running {
+            environment, waits, ..
+        }) = self.keys.get_mut(key).map(|place| &mut place.stage)
+        else {
+            return true;
+        };
+        let Some(lane) = self.environments.get_mut(environment) else {
+            return true;
+        };
+        if *waits && lane.running >= self.limit {
+            return false;
+        }
+        lane.running += usize::from(std::mem::take(waits));
+        true
     }
 
     /// Takes back the keys of an environment (none = all) that are ready and not begun.
@@ -281,6 +322,28 @@ mod tests {
         queue.done("slow0");
         assert_eq!(queue.take(|environment| environment == "b"), None);
         assert_eq!(take(&mut queue).as_deref(), Some("slow2"));
+    }
+
+    #[test]
+    fn a_run_that_waits_gives_its_worker_back_and_gets_one_again() {
+        let mut queue = Queue::new(1);
+        for name in ["a", "b", "c"] {
+            queue.add(name, "prod");
+        }
+        assert_eq!(take(&mut queue).as_deref(), Some("a"));
+        queue.pause("a");
+        queue.pause("a");
+        assert!(queue.is_busy("a"));
+        assert_eq!(take(&mut queue).as_deref(), Some("b"));
+        assert_eq!(take(&mut queue), None);
+        assert!(!queue.resume("a"), "b has the worker");
+        queue.done("b");
+        assert!(queue.resume("a") && queue.resume("a"));
+        assert_eq!(take(&mut queue), None, "a has it");
+        queue.pause("a");
+        queue.done("a");
+        assert_eq!(take(&mut queue).as_deref(), Some("c"));
+        assert_eq!(take(&mut queue), None, "it is counted once");
     }
 
     #[test]

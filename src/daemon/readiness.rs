@@ -51,7 +51,7 @@ impl Daemon {
                 let kind = format!("environment {name}");
                 self.background.begin(&kind, async move {
                     // A person may have replaced it, although the old one is still accepted.
-                    wired.forget_management_token(&name);
+                    wired.forget_credential(&name);
                     let answer = wired.management_token(&name).await;
                     services.called(&name, "look_up", answer.as_ref().err());
                     Box::new(Daemon::notice) as Apply
@@ -78,14 +78,12 @@ impl Daemon {
     /// everything is looked at.
     fn returned(&mut self, environment: Option<&str>) {
         let now = clock::now();
-        for name in self.settings.environments.keys() {
-            if environment.is_none_or(|back| back == name) {
-                self.able_since.insert(name.clone(), now);
+        for issuer in self.settings.issuers() {
+            if environment.is_none_or(|back| back == issuer.service) {
+                self.able_since.insert(issuer.service, now);
             }
         }
-        let here = |entry: &Entry| {
-            environment.is_none_or(|back| back == entry.plan.coordinates.environment)
-        };
+        let here = |entry: &Entry| environment.is_none_or(|back| back == entry.plan.service);
         let names = self.roster.iter().filter(|(_, entry)| here(entry));
         let names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
         self.queue.take_ready(environment);

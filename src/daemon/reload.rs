@@ -15,7 +15,7 @@ use super::background::Background;
 use super::conditions::Subject;
 use super::difference::Difference;
 use super::offline_status::journal_place;
-use super::orphaned_documents::environment_at;
+use super::orphaned_documents::{environment_of, issuer_at};
 use super::roster::Entry;
 use super::{Daemon, assemble, systemd};
 
@@ -29,12 +29,19 @@ impl Daemon {
             .iter()
             .map(|secret| (secret.plan.name.clone(), secret.clone()))
             .collect();
+        let labels = wanted
+            .iter()
+            .map(|(name, secret)| (name.clone(), secret.labels.clone()));
+        telemetry::set_labels(labels);
         let now = clock::now();
         self.queue.set_limit(self.settings.limits.concurrency);
         self.epochs = None;
         self.roster.retain(|name, entry| match wanted.remove(name) {
             Some(settings) => {
-                if entry.settings.as_ref() != Some(&settings) {
+                if entry.settings.as_ref() == Some(&settings) {
+                    // Labels are no reason for a run.
+                    entry.settings = Some(settings);
+                } else {
                     entry.change(settings, now);
                 }
                 true
@@ -44,10 +51,13 @@ impl Daemon {
                 entry.settings = None;
                 entry.due = None;
                 let url = &entry.plan.coordinates.base_url;
-                let environment = environment_at(all, url).map(|at| at.client.name.clone());
-                let stays = environment.is_some();
-                if let Some(name) = environment {
-                    Arc::make_mut(&mut entry.plan).coordinates.environment = name;
+                let issuer = issuer_at(all, url);
+                let stays = issuer.is_some();
+                if let Some(issuer) = issuer {
+                    let plan = Arc::make_mut(&mut entry.plan);
+                    plan.coordinates.environment =
+                        environment_of(all, &issuer, &plan.coordinates.environment);
+                    plan.service = issuer.service;
                 }
                 entry.hurry(now);
                 stays
@@ -141,7 +151,8 @@ impl Daemon {
     async fn adopt(&mut self, settings: Settings) -> anyhow::Result<()> {
         let rewired = settings.vault != self.settings.vault
             || settings.journal != self.settings.journal
-            || settings.environments != self.settings.environments;
+            || settings.environments != self.settings.environments
+            || settings.accounts != self.settings.accounts;
         // Whatever can fail comes before the first change.
         let wired = match rewired {
             true => {
@@ -159,15 +170,15 @@ impl Daemon {
         if let Some(wired) = wired {
             let former = std::mem::replace(&mut self.office.wired, wired);
             self.former.push(former);
-            self.office
-                .services
-                .set_environments(settings.environments.keys());
+            let issuers = settings.issuers();
+            let names = issuers.iter().map(|issuer| &issuer.service);
+            self.office.services.set_environments(names.clone());
             // What is under way still asks the old ones.
             self.background = Background::default();
             self.sweeps.clear();
-            for name in self.settings.environments.keys() {
-                if !settings.environments.contains_key(name) {
-                    self.office.conditions.forget_environment(name);
+            for issuer in self.settings.issuers() {
+                if !names.clone().any(|name| *name == issuer.service) {
+                    self.office.conditions.forget_environment(&issuer.service);
                 }
             }
             self.status_cache.set_journal(journal_place(&settings));
@@ -185,6 +196,7 @@ impl Daemon {
                 line.at(Level::Warn).write();
             }
         }
+        self.office.services.reopen();
         self.settings = settings;
         if rewired {
             self.keep_logged_in();
@@ -194,7 +206,7 @@ impl Daemon {
         self.listen();
         // The same address may have a new management token.
         for name in self.office.wired.issuers.keys() {
-            self.office.wired.forget_management_token(name);
+            self.office.wired.forget_credential(name);
         }
         self.hurry_sweeps();
         self.next_survey = Instant::now();

@@ -13,6 +13,7 @@ use crate::schedule::due::{self, Due, Input, Next};
 use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
+use rotation::pause::Pause;
 use rotation::plan::Plan;
 use rotation::ports::JournalRead;
 use rotation::record::{Reason, Record, Trigger};
@@ -128,9 +129,16 @@ impl Entry {
 
     /// What is known of it, to compute its conditions and its state from.
     pub fn facts<'a>(&'a self, name: &'a str, around: &Surroundings<'a>) -> Known<'a> {
+        let due = self.due.as_ref().filter(|_| self.retrying.is_some());
+        let retry = due.map(|due| self.starts_at(due, around.now));
         Known {
             name,
             coordinates: &self.plan.coordinates,
+            labels: self.settings.as_ref().map(|settings| &settings.labels),
+            desired: self
+                .settings
+                .as_ref()
+                .map(|settings| &settings.plan.desired),
             configured: self.settings.is_some(),
             enabled: self.settings.as_ref().is_some_and(|it| it.enabled),
             read: self.known.is_some(),
@@ -143,7 +151,7 @@ impl Entry {
             progress: around.progress && self.failing.is_none(),
             able_since: around.able_since,
             next: self.due.as_ref().map(|due| due.at),
-            next_try: self.not_before,
+            next_try: self.not_before.max(retry),
             because: &self.because,
             instance: around.instance,
             as_of: self.known_at,
@@ -160,6 +168,12 @@ impl Entry {
     /// The token that is its current value, as far as it is known.
     pub fn current(&self) -> Option<&TokenId> {
         Some(&self.record()?.current.as_ref()?.id)
+    }
+
+    /// The pause that keeps anything of it from being begun.
+    fn paused(&self, now: Timestamp) -> Option<&Pause> {
+        let record = self.record().filter(|_| self.settings.is_some());
+        record.and_then(|record| record.paused(now))
     }
 
     /// Why only a person can resolve it; none = it continues automatically.
@@ -225,6 +239,13 @@ impl Entry {
             self.retrying = None;
             self.not_before = None;
         }
+        if let Some(pause) = self.paused(now) {
+            self.because = pause.to_string();
+            self.due = None;
+            self.retrying = None;
+            self.not_before = None;
+            return None;
+        }
         if self.retrying.is_some() {
             return None;
         }
@@ -251,21 +272,22 @@ impl Entry {
         let current = record.current.as_ref();
         Some(Input {
             secret: &self.plan.name,
-            enabled: settings.enabled,
+            enabled: settings.enabled && record.paused(now).is_none(),
             schedule: &settings.schedule,
             jitter: signed(settings.jitter),
+            blackouts: &settings.blackouts,
             missed: settings.missed,
             adopted_at: record
                 .adopted_at
                 .max(self.on_since.unwrap_or(record.adopted_at)),
             last_due: record.last_due,
-            created: current.and_then(|current| current.created),
+            created: current.and_then(rotation::record::Current::began),
             expires: current.and_then(|current| current.expires),
             value_ends: self.value_ends(),
             grace: signed(self.plan.grace),
             expiry_guard: settings.expiry_guard,
-            able_since,
-            catch_up_spread: signed(settings.catch_up_spread),
+            able_since: able_since.max(record.resumed_at.unwrap_or(able_since)),
+            catch_up_spread: settings.catch_up_spread,
             now,
         })
     }
@@ -308,10 +330,33 @@ impl Entry {
             // The engine reports a firing that lies ahead.
             due.trigger != due::Trigger::Schedule || due.instant <= now
         });
-        let first = due.map(|due| due.at).into_iter().chain(self.wake).min();
-        let at_once = !self.looked || self.nudged;
-        let first = if at_once { Some(now) } else { first };
+        let pause = self.paused(now);
+        let resumed = pause.and_then(|pause| pause.until);
+        let due = due.filter(|_| pause.is_none());
+        let starts = due.map(|due| self.starts_at(due, now));
+        let nudged = self.nudged && pause.is_none();
+        let nudged = nudged.then(|| self.blackout_ends(now).unwrap_or(now));
+        let first = starts
+            .into_iter()
+            .chain(self.wake)
+            .chain(resumed)
+            .chain(nudged)
+            .min();
+        let first = if self.looked { first } else { Some(now) };
         Some(first?.max(self.not_before.unwrap_or(Timestamp::MIN)))
+    }
+
+    /// When what is due starts; also a retry waits for the end of a blackout. The expiry guard knows itself what a blackout means to it.
+    fn starts_at(&self, due: &Due, now: Timestamp) -> Timestamp {
+        match self.blackout_ends(now) {
+            Some(end) if due.trigger != due::Trigger::Expiry => due.at.max(end),
+            _ => due.at,
+        }
+    }
+
+    /// The end of the blackout of now, if there is one.
+    pub fn blackout_ends(&self, now: Timestamp) -> Option<Timestamp> {
+        self.settings.as_ref()?.blackouts.end(now)
     }
 
     /// Clean-up, retirement or another look is due, whatever the schedule says.
@@ -321,15 +366,21 @@ impl Entry {
 
     /// The rotation that is wanted now, if one is.
     pub fn wish(&mut self, now: Timestamp) -> Option<RotationRequest> {
+        if self.paused(now).is_some() {
+            return None;
+        }
+        let nudged = self.nudged && self.blackout_ends(now).is_none();
         let settings = self.settings.as_ref()?;
-        if std::mem::take(&mut self.nudged) && settings.enabled {
+        if nudged && settings.enabled {
+            self.nudged = false;
             return Some(RotationRequest {
                 due: None,
                 trigger: Trigger::Retry,
                 accept_recorded_rights: false,
             });
         }
-        let due = self.due.as_ref().filter(|due| due.at <= now)?;
+        let due = self.due.as_ref();
+        let due = due.filter(|due| self.starts_at(due, now) <= now)?;
         let trigger = match due.trigger {
             _ if self.retrying == Some(due.instant) => Trigger::Retry,
             due::Trigger::Schedule => Trigger::Schedule,
@@ -444,6 +495,8 @@ impl Entry {
             RunResult::DryRun(_) | RunResult::Refused(_) => {}
         }
         if outdated {
+            // The next run reads the document: what it decides by the new settings depends on that.
+            self.known = None;
             self.hurry(now);
         }
     }

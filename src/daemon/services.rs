@@ -48,6 +48,14 @@ impl Services {
             .collect();
     }
 
+    /// After a reload: what an environment no longer had is asked again.
+    pub fn reopen(&self) {
+        self.each(|breaker| {
+            breaker.reopen();
+            None::<()>
+        });
+    }
+
     fn environment(&self, name: &str) -> Option<Arc<CircuitBreaker>> {
         lock(&self.environments).get(name).cloned()
     }
@@ -67,7 +75,7 @@ impl Services {
         };
         let Some(breaker) = breaker else { return };
         match error {
-            Some(error) if is_outage(error) => breaker.fail(error),
+            Some(error) if is_outage(error) => breaker.fail(step, error),
             // It may not even have been sent.
             Some(error) if error.kind == ErrorKind::RateLimited => {}
             _ => breaker.succeed(),

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use rotation::capabilities::Capabilities;
 use rotation::error::CallError;
-use rotation::ports::TokenIssuer;
-use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::ports::{TokenIssuer, TrialOptions};
+use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue, Trial};
 
 /// An issuer whose listing is shared: a request is answered by any listing that began after the request was made.
 pub struct Shared<I> {
@@ -58,8 +59,20 @@ impl<I: TokenIssuer> TokenIssuer for Shared<I> {
     async fn mint(&self, order: &MintRequest) -> Result<Minted, CallError> {
         self.inner.mint(order).await
     }
-    async fn verify(&self, value: &TokenValue) -> Result<TokenInfo, CallError> {
-        self.inner.verify(value).await
+    async fn prove_value(
+        &self,
+        value: &TokenValue,
+        trial: TrialOptions<'_>,
+    ) -> Result<TokenInfo, CallError> {
+        self.inner.prove_value(value, trial).await
+    }
+    async fn verify(
+        &self,
+        value: &TokenValue,
+        control: Option<&TokenValue>,
+        trial: TrialOptions<'_>,
+    ) -> Result<Trial, CallError> {
+        self.inner.verify(value, control, trial).await
     }
     async fn prove_manager(
         &self,
@@ -70,6 +83,9 @@ impl<I: TokenIssuer> TokenIssuer for Shared<I> {
     }
     async fn set_enabled(&self, id: &TokenId, enabled: bool) -> Result<(), CallError> {
         self.inner.set_enabled(id, enabled).await
+    }
+    async fn redate(&self, id: &TokenId, until: Timestamp) -> Result<(), CallError> {
+        self.inner.redate(id, until).await
     }
     async fn rename(&self, id: &TokenId, name: &str) -> Result<(), CallError> {
         self.inner.rename(id, name).await

@@ -115,11 +115,22 @@ impl Daemon {
         }
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
         for environment in names {
+            if !self.is_compared(&environment) {
+                continue;
+            }
             let sweep = self.sweeps.entry(environment.clone()).or_default();
             if sweep.next <= Instant::now() && self.office.services.can_start(&environment) {
                 self.sweep(environment);
             }
         }
+    }
+
+    /// Nothing is known of an account that no secret uses, and nothing is asked of it.
+    pub(super) fn is_compared(&self, service: &str) -> bool {
+        let issuer = self.office.wired.issuers.get(service);
+        let is_account = issuer.is_some_and(|issuer| issuer.inner().account().is_some());
+        let mut entries = self.roster.values();
+        !is_account || entries.any(|entry| entry.plan.service == service)
     }
 
     /// All environments are compared soon.
@@ -138,7 +149,7 @@ impl Daemon {
         let current = self.tokens_in_use(&environment);
         self.background.begin(&kind, async move {
             // Another replica may have rotated it: read it again now, not only when the old one is refused.
-            issuer.inner().forget_management_token();
+            issuer.inner().forget_credential();
             let management = wired.management_token(&environment).await;
             services.called(&environment, "look_up", management.as_ref().err());
             let at = clock::now();
@@ -153,7 +164,7 @@ impl Daemon {
             };
             let sends_no_time = issuer.inner().clock().skew().is_none();
             Box::new(move |daemon: &mut Daemon| {
-                if let Ok(info) = management {
+                if let Ok(Some(info)) = management {
                     daemon.watch_management(&environment, &info);
                 }
                 daemon.swept(&environment, at, listed, sends_no_time);
@@ -198,7 +209,7 @@ impl Daemon {
 
     /// The current tokens of an environment's secrets, as far as they are known.
     fn tokens_in_use(&self, environment: &str) -> BTreeSet<TokenId> {
-        let here = |entry: &&Entry| entry.plan.coordinates.environment == environment;
+        let here = |entry: &&Entry| entry.plan.service == environment;
         let entries = self.roster.values().filter(here);
         entries
             .filter_map(|entry| entry.current().cloned())
@@ -214,7 +225,7 @@ impl Daemon {
             let Some(record) = entry.known.as_ref().and_then(|known| known.record.as_ref()) else {
                 continue;
             };
-            if entry.plan.coordinates.environment != environment || self.queue.is_busy(name) {
+            if entry.plan.service != environment || self.queue.is_busy(name) {
                 continue;
             }
             let doubt = entry.settings.is_some() && token_suspect(record, &tokens, now);
@@ -244,9 +255,7 @@ impl Daemon {
     fn watch_management(&self, environment: &str, token: &TokenInfo) {
         let mut secrets = self.settings.secrets.iter();
         let rotates = secrets.any(|secret| {
-            secret.enabled
-                && secret.plan.manages_tokens
-                && secret.plan.coordinates.environment == environment
+            secret.enabled && secret.plan.manages_tokens && secret.plan.service == environment
         });
         let now = clock::now();
         let end = ends_soon(token, now).filter(|_| !rotates);

@@ -59,8 +59,7 @@ impl Daemon {
         };
         match entry.alarm(now) {
             Some(at) if at <= now => {
-                let environment = &entry.plan.coordinates.environment;
-                self.queue.add(name, environment);
+                self.queue.add(name, &entry.plan.service);
             }
             later => self.queue.add_after(name, later),
         }
@@ -87,7 +86,7 @@ impl Daemon {
             return;
         };
         let environment = entry.plan.coordinates.environment.clone();
-        let able = self.able_since.get(&environment);
+        let able = self.able_since.get(&entry.plan.service);
         let able = able.copied().unwrap_or(self.began);
         if let Some(skipped) = entry.plan_next(now, able) {
             let message = format!(
@@ -115,6 +114,7 @@ impl Daemon {
         if self.installation.is_none() || !self.surveyed {
             return;
         }
+        self.grant_workers();
         let services = self.office.services.clone();
         while let Some(name) = self
             .queue
@@ -155,6 +155,7 @@ impl Daemon {
             .settings
             .as_ref()
             .is_none_or(|settings| settings.enabled);
+        let blackout_until = entry.blackout_ends(now);
         let before = Known {
             journal: known.clone(),
             observation: entry.watch,
@@ -169,7 +170,7 @@ impl Daemon {
         let task_name = name.clone();
         let is_pass = self.pass.is_some();
         let handle = self.runs.spawn(async move {
-            let clock = sweep::clock_state(&office, &plan.coordinates.environment).await;
+            let clock = sweep::clock_state(&office, &plan.service).await;
             let start = Start {
                 plan,
                 holder,
@@ -182,6 +183,7 @@ impl Daemon {
                 dry_run: false,
                 hints,
                 enabled,
+                blackout_until,
                 clock,
                 may_retire: current_tokens.is_some(),
                 current_tokens: Arc::new(current_tokens.unwrap_or_default()),
@@ -236,6 +238,7 @@ impl Daemon {
             instance: self.instance.clone(),
             boot: self.boot.clone(),
             began: self.began,
+            user: None,
             is_daemon: true,
         }
     }
@@ -300,9 +303,9 @@ impl Daemon {
         if dirty {
             entry.hurry(now);
         }
-        let environment = entry.plan.coordinates.environment.clone();
+        let service = entry.plan.service.clone();
         if !matches!(ended.result, RunResult::Retry(_)) {
-            self.progress.insert(environment, Instant::now());
+            self.progress.insert(service, Instant::now());
         }
         if let Some(epochs) = &mut self.epochs
             && epoch_before.as_ref() != identity(entry)

@@ -35,6 +35,35 @@ impl Body {
             None => Body::Other(bytes),
         }
     }
+
+    /// The same for an error of a service whose errors have no documented form.
+    pub(super) fn read_freely(bytes: Zeroizing<Vec<u8>>) -> Self {
+        match Body::read(bytes) {
+            Body::Other(bytes) => match message(&bytes) {
+                Some(message) => Body::Error(message),
+                None => Body::Other(bytes),
+            },
+            body => body,
+        }
+    }
+}
+
+/// Longer texts are no message.
+const LONGEST_MESSAGE: usize = 4096;
+
+/// The message of an error whose form is not documented: the usual fields of an object, or a short text.
+fn message(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    if text.starts_with('<') || text.len() > LONGEST_MESSAGE {
+        return None;
+    }
+    let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
+        return Some(text.to_owned());
+    };
+    let words = ["error", "error_description", "message"];
+    let words = words.iter().filter_map(|key| fields.get(*key)?.as_str());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    Some(words.join(": "))
 }
 
 /// The message of `{"error":{"code","message","constraintViolations":[{"path","message"}]}}` or of an array of such, the two
@@ -96,6 +125,8 @@ pub(super) struct Answer {
     pub(super) location: Option<String>,
     /// The credential that went out with the call.
     pub(super) credential: TokenValue,
+    /// What it is called.
+    pub(super) credential_name: &'static str,
     /// The value that went out in its body.
     pub(super) hide: Option<TokenValue>,
 }
@@ -126,12 +157,13 @@ impl Answer {
             }
             401 => Err(self.fail(
                 ErrorKind::Unauthorized,
-                "did not accept the management token to",
+                &format!("did not accept {} to", self.credential_name),
                 "",
             )),
             403 => {
                 let hint = format!(
-                    "the management token needs the scope {}",
+                    "{} needs the scope {}",
+                    self.credential_name,
                     scopes.join(" and ")
                 );
                 Err(self.fail(ErrorKind::Unauthorized, "refused to", &hint))
@@ -255,6 +287,11 @@ impl Answer {
         CallError { what, ..error }
     }
 
+    /// Its error message has these words.
+    pub(super) fn mentions(&self, words: &str) -> bool {
+        matches!(&self.body, Body::Error(message) if message.contains(words))
+    }
+
     /// What the server said, fit to be shown.
     fn words(&self) -> String {
         let reason = StatusCode::from_u16(self.status)
@@ -313,6 +350,7 @@ mod tests {
             retry_after: None,
             location: None,
             credential: TokenValue::new("credential"),
+            credential_name: "the management token",
             hide: Some(TokenValue::new("legacy_canary_value")),
         }
     }

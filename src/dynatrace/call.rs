@@ -59,9 +59,11 @@ pub(super) struct Call {
     /// The path below the base URL, one segment each.
     pub(super) path: Vec<String>,
     /// The query. Never a value of a token: URLs are logged on the way.
-    pub(super) query: Vec<(&'static str, String)>,
-    /// The JSON body.
+    pub(super) query: Vec<(String, String)>,
+    /// The body: JSON, or a form.
     pub(super) body: Option<Zeroizing<String>>,
+    /// The body is a form that holds the credential itself, so no header does.
+    pub(super) is_form: bool,
     /// A value that stands in the body, so that it can be hidden should the answer repeat it.
     pub(super) hide: Option<TokenValue>,
 }
@@ -81,6 +83,7 @@ impl Call {
             path: path.iter().map(|&part| part.to_owned()).collect(),
             query: Vec::new(),
             body: None,
+            is_form: false,
             hide: None,
         }
     }
@@ -114,9 +117,18 @@ impl Call {
         self
     }
 
+    /// The same call with a form that holds the credential.
+    pub(super) fn form(mut self, fields: &[(&str, &str)]) -> Self {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(fields);
+        self.body = Some(Zeroizing::new(form.finish()));
+        self.is_form = true;
+        self
+    }
+
     /// The same call with a query parameter.
-    pub(super) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((key, value.into()));
+    pub(super) fn query(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query.push((key.into(), value.into()));
         self
     }
 
@@ -129,11 +141,31 @@ impl Call {
     }
 }
 
+/// How the credential of a call is sent, and what it is called in error sentences.
+#[derive(Clone, Copy)]
+pub(super) struct Scheme {
+    /// The word in the header.
+    pub(super) word: &'static str,
+    pub(super) credential: &'static str,
+    /// Errors have the envelope that is documented for the environment APIs. Without it the body of an error may be any text but a page.
+    pub(super) has_envelope: bool,
+}
+
+impl Scheme {
+    /// The management token of an environment.
+    pub(super) const MANAGEMENT: Scheme = Scheme {
+        word: "Api-Token",
+        credential: "the management token",
+        has_envelope: true,
+    };
+}
+
 /// Where calls go and over which connections.
 pub(super) struct Wire {
     /// The environment's name in configuration and error sentences.
     pub(super) name: String,
     base: BaseUrl,
+    scheme: Scheme,
     pooled: Http,
     /// Connections of its own, so that none of its calls goes where a call of `pooled` goes.
     second: Http,
@@ -160,10 +192,22 @@ impl Wire {
 
     /// Builds the clients; sends nothing.
     pub(super) fn new(options: &super::Options) -> Result<Self, BuildError> {
-        let pooled = Http::new(&options.http)?;
+        let (name, base) = (&options.name, &options.base_url);
+        Wire::to(name, base, &options.http, Scheme::MANAGEMENT)
+    }
+
+    /// The same for any service.
+    pub(super) fn to(
+        name: &str,
+        base: &BaseUrl,
+        options: &http::Options,
+        scheme: Scheme,
+    ) -> Result<Self, BuildError> {
+        let pooled = Http::new(options)?;
         Ok(Wire {
-            name: options.name.clone(),
-            base: options.base_url.clone(),
+            name: name.to_owned(),
+            base: base.clone(),
+            scheme,
             second: pooled.with_another_pool()?,
             lone: pooled.without_pool()?,
             pooled,
@@ -178,7 +222,7 @@ impl Wire {
         credential: &TokenValue,
         via: Via,
     ) -> Result<Answer, CallError> {
-        let header = authorization(credential).ok_or_else(|| {
+        let header = authorization(self.scheme.word, credential).ok_or_else(|| {
             let (name, what) = (&self.name, &call.what);
             let sentence = format!(
                 "Dynatrace {name} was not asked to {what}: the credential is no token value"
@@ -193,7 +237,11 @@ impl Wire {
             status: reply.status,
             retry_after: wait::asked_for(&reply),
             location: reply.headers.get(LOCATION).and_then(host_of),
-            body: Body::read(reply.body),
+            body: match self.scheme.has_envelope || reply.status < 400 {
+                true => Body::read(reply.body),
+                false => Body::read_freely(reply.body),
+            },
+            credential_name: self.scheme.credential,
             credential: credential.clone(),
             hide: call.hide.clone(),
         })
@@ -241,14 +289,17 @@ impl Wire {
         };
         let mut request = http
             .request(call.method.clone(), call.url(&self.base))
-            .header(AUTHORIZATION, credential.clone())
             .header(ACCEPT, HeaderValue::from_static("application/json"));
+        if !call.is_form {
+            request = request.header(AUTHORIZATION, credential.clone());
+        }
         if let Some(body) = &call.body {
+            let content_type = match call.is_form {
+                true => "application/x-www-form-urlencoded",
+                false => "application/json; charset=utf-8",
+            };
             request = request
-                .header(
-                    CONTENT_TYPE,
-                    HeaderValue::from_static("application/json; charset=utf-8"),
-                )
+                .header(CONTENT_TYPE, HeaderValue::from_static(content_type))
                 .body(body.as_bytes().to_vec());
         }
         let limit = if call.effect == Effect::List {
@@ -291,14 +342,11 @@ impl Wire {
     }
 }
 
-fn authorization(credential: &TokenValue) -> Option<HeaderValue> {
+fn authorization(word: &str, credential: &TokenValue) -> Option<HeaderValue> {
     if !is_sendable(credential) {
         return None;
     }
-    http::sensitive(&Zeroizing::new(format!(
-        "Api-Token {}",
-        credential.expose()
-    )))
+    http::sensitive(&Zeroizing::new(format!("{word} {}", credential.expose())))
 }
 
 /// The host of a redirect's target, and nothing else of it: a query may hold anything.

@@ -8,12 +8,7 @@
 //! status and a body mean), `credential` (the management token: cached, read again when refused), `generation` with `v2` and `v1`
 //! (paths and shapes, pure), and the small helpers `form`, `when`, `wait`, `redact`.
 //!
-//! Where new kinds of tokens belong:
-//! - Another *generation* of API tokens (same credential, same operations): a further file beside `v2`, and a line in [`Api`].
-//! - *ActiveGate tokens* (`/api/v2/activeGateTokens`; no look-up by value, no disabling): a file with its own issuer that holds
-//!   the same environment and uses `manage` for its calls; its [`Capabilities`] say what it lacks.
-//! - *Platform tokens* (another host, OAuth instead of a management token): a file with its own issuer over `call` and `answer`,
-//!   and a credential whose source fetches the OAuth token; `call` then needs a second scheme for its `Authorization` header.
+//! `platform` has the platform tokens of an account: another host, OAuth in place of a management token. [`Issuer`] is any of them.
 
 mod answer;
 mod call;
@@ -21,7 +16,10 @@ mod credential;
 mod events;
 mod form;
 mod generation;
+mod issuer;
 mod message;
+mod platform;
+mod scopes;
 mod url;
 mod v1;
 mod v2;
@@ -34,20 +32,28 @@ mod tests;
 use std::future::Future;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use answer::Answer;
 use call::{Call, Effect, Via, Wire};
 use credential::Credential;
 pub use events::Events;
 use form::{flaw, is_plain, is_sendable, shown};
 use generation::Generation;
+pub use issuer::Issuer;
+pub use platform::{
+    Account, AccountOptions, OAuthClient, OwnerLoad, SCOPES as ACCOUNT_SCOPES, TRIAL_WORDS, Trials,
+    unusable_client,
+};
+pub use scopes::SCOPES;
 pub use url::BaseUrl;
 
 use crate::http::{self, BuildError};
 use rotation::capabilities::Capabilities;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::marker::Marker;
-use rotation::ports::TokenIssuer;
-use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::ports::{TokenIssuer, TrialOptions};
+use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue, Trial};
 
 /// A listing of more pages than this is taken for one that goes in circles: 500,000 tokens.
 const MOST_PAGES: usize = 1000;
@@ -151,6 +157,9 @@ impl Dynatrace {
         let answer = self
             .manage(|own| self.generation.look_up_value(own))
             .await?;
+        if may_be_closed(&answer) {
+            return Err(closed(&answer));
+        }
         if answer.says_gone() {
             return Err(answer.fail(
                 ErrorKind::Transient,
@@ -159,6 +168,26 @@ impl Dynatrace {
             ));
         }
         self.read_info(&answer, answer.sent_as().as_ref())
+    }
+
+    /// The token that this value is, as it is told with the value itself over a connection of its own. Both APIs let every valid token look
+    /// itself up, so no scope is needed.
+    ///
+    /// # Errors
+    /// `Gone` = the value is not (yet) accepted.
+    pub async fn look_up_itself(&self, value: &TokenValue) -> Result<TokenInfo, CallError> {
+        self.check_value(value)?;
+        let call = self.generation.look_up_value(value);
+        let answer = self.wire.send(&call, value, Via::Second).await?;
+        match answer.status {
+            401 | 403 | 404 if answer.is_the_apis() => Err(answer.fail(
+                ErrorKind::Gone,
+                "does not (yet) accept a token that was asked to",
+                "",
+            )),
+            401 | 403 | 404 => Err(answer.fail(ErrorKind::Transient, "did not get to", "")),
+            _ => self.read_info(&answer, value.id().as_ref()),
+        }
     }
 
     /// The scopes that the management token needs and lacks.
@@ -192,6 +221,7 @@ impl Dynatrace {
             if key.is_some() && matches!(answer.status, 400 | 404) {
                 return Err(answer.fail(ErrorKind::Transient, "lost its place when asked to", ""));
             }
+            self.unless_closed(&answer).await?;
             self.check(&answer)?;
             let (page, next) = self.generation.read_page(&answer)?;
             let wanted =
@@ -237,6 +267,18 @@ impl Dynatrace {
                     .await
             }
             None => Ok(answer),
+        }
+    }
+
+    /// An environment that has ended its API tokens refuses every look-up, also that of the management token: then a refusal says nothing of
+    /// the one token that was asked for.
+    async fn unless_closed(&self, answer: &Answer) -> Result<(), CallError> {
+        if !may_be_closed(answer) {
+            return Ok(());
+        }
+        match self.management_info().await {
+            Err(error) if error.kind == ErrorKind::Closed => Err(closed(answer)),
+            _ => Ok(()),
         }
     }
 
@@ -296,12 +338,14 @@ impl TokenIssuer for Dynatrace {
         let answer = self
             .manage(|_| self.generation.look_up_value(value))
             .await?;
+        self.unless_closed(&answer).await?;
         self.read_info(&answer, value.id().as_ref())
     }
 
     async fn look_up(&self, id: &TokenId) -> Result<TokenInfo, CallError> {
         self.check_id(id)?;
         let answer = self.manage(|_| self.generation.look_up(id)).await?;
+        self.unless_closed(&answer).await?;
         self.read_info(&answer, Some(id))
     }
 
@@ -311,25 +355,34 @@ impl TokenIssuer for Dynatrace {
             .mint(order)
             .map_err(|why| self.refuse("create a token", why))?;
         let answer = self.manage(|_| call.clone()).await?;
+        if may_be_closed(&answer) && answer.mentions(CLOSED) {
+            return Err(closed(&answer));
+        }
+        self.unless_closed(&answer).await?;
         self.check(&answer)
             .map_err(|error| answer.name_scopes(&order.scopes, error))?;
         self.generation.read_minted(&answer)
     }
 
-    /// Both APIs let every valid token look itself up, so no scope is needed.
-    async fn verify(&self, value: &TokenValue) -> Result<TokenInfo, CallError> {
-        self.check_value(value)?;
-        let call = self.generation.look_up_value(value);
-        let answer = self.wire.send(&call, value, Via::Second).await?;
-        match answer.status {
-            401 | 403 | 404 if answer.is_the_apis() => Err(answer.fail(
-                ErrorKind::Gone,
-                "does not (yet) accept a token that was asked to",
-                "",
-            )),
-            401 | 403 | 404 => Err(answer.fail(ErrorKind::Transient, "did not get to", "")),
-            _ => self.read_info(&answer, value.id().as_ref()),
-        }
+    async fn prove_value(
+        &self,
+        value: &TokenValue,
+        _: TrialOptions<'_>,
+    ) -> Result<TokenInfo, CallError> {
+        self.look_up_value(value).await
+    }
+
+    async fn verify(
+        &self,
+        value: &TokenValue,
+        _: Option<&TokenValue>,
+        _: TrialOptions<'_>,
+    ) -> Result<Trial, CallError> {
+        let token = self.look_up_itself(value).await?;
+        Ok(Trial {
+            token,
+            proven: true,
+        })
     }
 
     async fn prove_manager(
@@ -364,6 +417,10 @@ impl TokenIssuer for Dynatrace {
         answer.nothing()
     }
 
+    async fn redate(&self, _: &TokenId, _: Timestamp) -> Result<(), CallError> {
+        Err(self.refuse("re-date a token", "this API cannot do that"))
+    }
+
     async fn rename(&self, id: &TokenId, name: &str) -> Result<(), CallError> {
         self.check_id(id)?;
         let answer = self.manage(|_| self.generation.rename(id, name)).await?;
@@ -385,6 +442,23 @@ impl TokenIssuer for Dynatrace {
     async fn probe_known_token(&self) -> Result<(), CallError> {
         self.management_info().await.map(drop)
     }
+}
+
+/// What a refused create says where API tokens can no longer be created: only the wording of the refusal tells it from one of this order, and it
+/// decides no more than whether the refusal concerns one secret or all of the environment.
+const CLOSED: &str = "Account Management";
+
+/// A refusal that may be that of an API which the environment no longer has.
+fn may_be_closed(answer: &Answer) -> bool {
+    matches!(answer.status, 400 | 405 | 410) && answer.is_the_apis()
+}
+
+fn closed(answer: &Answer) -> CallError {
+    answer.fail(
+        ErrorKind::Closed,
+        "no longer offers API tokens; it refused to",
+        "put platform tokens into its secrets and set kind = \"platform\"; until then nothing of this environment is rotated or retired",
+    )
 }
 
 /// A minted token, if the answer holds a value that can be one. Otherwise the outcome is unclear: a token may have been made.

@@ -58,6 +58,7 @@ fn order() -> MintRequest {
         scopes: vec!["metrics.ingest".into(), "logs.ingest".into()],
         expires: Some(Timestamp::from_second(4_000_000_000).unwrap()),
         lifetime: Some(Duration::from_secs(90 * 86_400)),
+        traits: Default::default(),
     }
 }
 
@@ -70,7 +71,7 @@ async fn every_operation(env: &Dynatrace) -> Vec<(&'static str, Result<(), CallE
         env.look_up_value(&opaque),
         env.look_up(&subject),
         env.mint(&order),
-        env.verify(&dotted),
+        env.look_up_itself(&dotted),
         env.set_enabled(&subject, false),
         env.delete(&subject),
         env.list_marked(),

@@ -16,7 +16,7 @@ use super::generation::Generation;
 use super::when;
 use rotation::capabilities::Capabilities;
 use rotation::error::CallError;
-use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue, Traits};
 
 /// There are no pages, only a limit (the API allows a million): this many ids and names stay below the bound of a listing.
 const LIMIT: usize = 100_000;
@@ -68,6 +68,7 @@ impl TokenMetadata {
             expires: self.expires,
             last_used: self.last_use,
             last_used_ip: None,
+            traits: Traits::default(),
         })
     }
 }

@@ -12,7 +12,7 @@ use super::generation::Generation;
 use super::when;
 use rotation::capabilities::Capabilities;
 use rotation::error::CallError;
-use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue};
+use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue, Traits};
 
 /// Tokens in one page (the API allows 100 to 10,000): few calls, and a page of tokens with every scope stays below 2 MB.
 const PAGE_SIZE: &str = "500";
@@ -75,6 +75,7 @@ impl ApiToken {
             expires: self.expiration_date,
             last_used: self.last_used_date,
             last_used_ip: self.last_used_ip_address,
+            traits: Traits::default(),
         })
     }
 }

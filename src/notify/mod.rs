@@ -1,6 +1,6 @@
 //! Telling people of troubles: channels out of the process (a problem in Dynatrace, a webhook), each with a task of its own.
 //!
-//! A channel is shown the troubles there are now and compares them with what it has told ([`ledger`]); so nothing queues up, and what it
+//! A channel is shown the troubles there are now and compares them with what it has told (`ledger`); so nothing queues up, and what it
 //! could not tell it tells later, as it is then. It never makes anybody wait, never changes anything, and no type here could hold a
 //! token value. What is wrong with a channel is for others to tell.
 
@@ -24,6 +24,8 @@ use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
 use rotation::retry;
 
+use crate::labels::Labels;
+
 /// A problem in Dynatrace is told again so often: three times within the time after which the event ends automatically.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 
@@ -38,6 +40,8 @@ pub struct Notice {
     pub secret: Option<String>,
     /// Where.
     pub environment: Option<String>,
+    /// The labels of the secret.
+    pub labels: Labels,
     /// The stable code of a failure.
     pub reason: Option<String>,
     /// Since when.

@@ -22,6 +22,10 @@ pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
         None => Some(notice.instance.as_str()),
         Some(_) => None,
     };
+    let labels = notice.labels.iter().map(|(name, value)| {
+        let key = format!("dtrotate.label.{name}");
+        (key, cut(value).into())
+    });
     let properties: Map<String, Value> = [
         ("dtrotate.event", Some(notice.event.as_str())),
         ("dtrotate.message", Some(notice.message.as_str())),
@@ -33,6 +37,7 @@ pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), cut(value?).into())))
+    .chain(labels)
     .collect();
     Some(json!({
         "eventType": "ERROR_EVENT",
@@ -55,6 +60,9 @@ pub(super) fn post(notice: &Notice, phase: Phase) -> Option<Value> {
         headline(notice),
         notice.message
     ));
+    if !notice.labels.is_empty() {
+        text = format!("{text}\nLabels: {}", notice.labels);
+    }
     if !hint.is_empty() {
         text = format!("{text}\nWhat to do: {hint}");
     }
@@ -65,6 +73,7 @@ pub(super) fn post(notice: &Notice, phase: Phase) -> Option<Value> {
         "message": cut(&notice.message),
         "secret": notice.secret.as_deref().map(cut),
         "environment": notice.environment.as_deref().map(cut),
+        "labels": notice.labels,
         "reason": notice.reason,
         "since": notice.since,
         "instance": cut(&notice.instance),

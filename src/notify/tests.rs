@@ -14,6 +14,7 @@ fn notice(secret: Option<&str>) -> Notice {
         message: "it was <disabled> & more".to_owned(),
         secret: secret.map(str::to_owned),
         environment: Some("prod".to_owned()),
+        labels: crate::labels::Labels::from_iter([("team", "<a>&co")]),
         reason: Some("token_disabled".to_owned()),
         since: Timestamp::UNIX_EPOCH,
         instance: "web-1".to_owned(),

@@ -337,6 +337,20 @@ pub const KINDS: &[Kind] = &[
         alert: "DtrotateRotationFailing",
     },
     Kind {
+        event: EventName::ClassicApiClosed,
+        severity: Severity::Error,
+        raised: "an environment refuses to create, list or look up API tokens, because Dynatrace has ended them there",
+        resolved: "the environment offers them again, or a reload or restart after its secrets have another kind",
+        alert: "DtrotateNeedsHuman",
+    },
+    Kind {
+        event: EventName::TokenLimitReached,
+        severity: Severity::Error,
+        raised: "a platform token cannot be created because its owner has as many as an owner may have",
+        resolved: "it was created, after a token of this owner was deleted",
+        alert: "DtrotateNeedsHuman",
+    },
+    Kind {
         event: EventName::RetirementHeld,
         severity: Severity::Warning,
         raised: "the grace of an old token is extended because it is still in use",
@@ -347,7 +361,7 @@ pub const KINDS: &[Kind] = &[
 
 /// The page of a condition below `docs/`: that of its reason, else that of its alert.
 fn runbook(kind: &str, reason: Option<&str>) -> Option<String> {
-    if let (Some(reason), "rotation_stuck") = (reason, kind) {
+    if let (Some(reason), "rotation_stuck" | "token_limit_reached") = (reason, kind) {
         return Some(format!("runbooks/stuck-{}.md", reason.replace('_', "-")));
     }
     let known = KINDS.iter().find(|known| known.event.as_str() == kind)?;

@@ -1,5 +1,6 @@
 //! A picture with everything in it, for the tests of this room.
 
+use crate::labels::Labels;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -7,6 +8,7 @@ use super::condition::Condition;
 use super::secret::{Failure, Retiring, Secret, State, Token};
 use super::status::{Daemon, Reload, Service, ServiceState, Status};
 use rotation::event::EventName;
+use rotation::policy::Drift;
 use rotation::record::RetiringState;
 use rotation::token::TokenId;
 
@@ -25,13 +27,16 @@ fn secret(name: &str, state: State) -> Secret {
     Secret {
         name: name.to_owned(),
         environment: "prod".to_owned(),
+        labels: Labels::default(),
         place: format!("secret/{name}#token"),
         state,
         current: Some(Token {
             id: id(&state.as_str().to_uppercase().replace('_', "")),
             created: Some(now() - HOUR * 50),
             expires: Some(now() + HOUR * 2000),
+            unproven: false,
         }),
+        drift: None,
         last_success: Some(now() - HOUR * 50),
         next: Some(now() + HOUR * 4),
         because: "next by schedule `0 14 * * *` UTC".to_owned(),
@@ -41,6 +46,7 @@ fn secret(name: &str, state: State) -> Secret {
         holder: None,
         as_of: Some(now() - HOUR / 12),
         settings: Some(7),
+        paused: None,
     }
 }
 
@@ -57,6 +63,8 @@ fn failure(reason: &str, message: &str, retry_at: Option<Timestamp>) -> Option<F
 /// One secret in every state but unreadable, and one trouble that is no secret's.
 pub fn status() -> Status {
     let mut healthy = secret("dynatrace/healthy", State::Healthy);
+    let labels = [("team", "checkout"), ("contact", "#on<call>")];
+    healthy.labels = Labels::from_iter(labels);
     healthy.retiring.push(Retiring {
         id: id("OLD"),
         state: RetiringState::Grace,
@@ -64,6 +72,10 @@ pub fn status() -> Status {
         held_since: Some(now() - HOUR * 2),
         used_from: Some("192.0.2.7".to_owned()),
         problems: vec![],
+    });
+    healthy.drift = Some(Drift {
+        missing: vec!["logs.ingest".to_owned()],
+        ..Drift::default()
     });
     let mut stuck = secret("dynatrace/stuck", State::Stuck);
     stuck.failure = failure(
@@ -113,7 +125,7 @@ pub fn status() -> Status {
         since: (state == ServiceState::Down).then(|| now() - HOUR),
     };
     let daemon = Daemon {
-        version: "0.1.0".to_owned(),
+        version: "0.2.0".to_owned(),
         instance: "web-1/daemon".to_owned(),
         started: now() - HOUR * 100,
         ready: true,

@@ -4,10 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
-use rotation::plan::Coordinates;
+use rotation::pause::Pause;
+use rotation::plan::{Coordinates, Desired};
 use rotation::record::{Reason, Record};
 use rotation::retiring::Retiring;
 use rotation::size;
+
+use crate::labels::Labels;
 
 use super::condition::Condition;
 use super::secret::{State, next_step};
@@ -56,6 +59,10 @@ pub struct Known<'a> {
     pub name: &'a str,
     /// Where it is.
     pub coordinates: &'a Coordinates,
+    /// Its labels; none = it is not in the configuration.
+    pub labels: Option<&'a Labels>,
+    /// What the configuration says of its token.
+    pub desired: Option<&'a Desired>,
     /// It is in the configuration.
     pub configured: bool,
     /// It is switched on there.
@@ -96,6 +103,8 @@ impl<'a> Known<'a> {
         Known {
             name,
             coordinates,
+            labels: None,
+            desired: None,
             configured: true,
             enabled: true,
             read: false,
@@ -210,14 +219,15 @@ impl<'a> Known<'a> {
 
     fn rotation_fails(&self, record: &Record) -> Option<Condition> {
         let failure = record.health.failure.as_ref()?;
-        let (event, stuck) = match failure.retry_at {
-            None => (EventName::RotationStuck, true),
-            Some(_) => (EventName::RotationFailed, false),
+        let (event, needs_human) = match (failure.retry_at, &failure.reason) {
+            (_, Reason::TokenLimitReached) => (EventName::TokenLimitReached, true),
+            (None, _) => (EventName::RotationStuck, true),
+            (Some(_), _) => (EventName::RotationFailed, false),
         };
         let mut condition = Condition::new(event, &failure.message, failure.since)
             .reason(failure.reason.as_str())
             .tried(failure.count, &failure.message, failure.retry_at);
-        if !stuck {
+        if !needs_human {
             condition = condition.warning();
         }
         Some(self.about_secret(condition))
@@ -287,7 +297,8 @@ impl<'a> Known<'a> {
         let failure = entry.failure.as_ref();
         let reported = failure.is_some_and(|failure| failure.reason.needs_human())
             || entry.base_url != record.coordinates.base_url;
-        let nothing_begins = entry.is_newer() || self.configured && !self.enabled;
+        let rests = !self.enabled || self.pause().is_some();
+        let nothing_begins = entry.is_newer() || self.configured && rests;
         let (since, attempts, error) = match failure {
             Some(failure) => (failure.since, failure.attempts, failure.message.as_str()),
             None => (self.due(record, entry), 0, "nothing was tried"),
@@ -310,7 +321,8 @@ impl<'a> Known<'a> {
     /// When the next step of a retirement is due and can be done; after Vault was restored from a backup none is, for a while.
     fn due(&self, record: &Record, entry: &Retiring) -> Timestamp {
         let hold = record.health.hold_until.unwrap_or(entry.due);
-        entry.due.max(hold).max(self.able_since)
+        let resumed = record.resumed_at.unwrap_or(entry.due);
+        entry.due.max(hold).max(resumed).max(self.able_since)
     }
 
     /// Old tokens that belong to another URL than the secret has now.
@@ -330,6 +342,12 @@ impl<'a> Known<'a> {
         );
         let condition = Condition::new(EventName::RetirementBlocked, message, since);
         Some(self.about_secret(condition.subject("another URL")))
+    }
+
+    /// The pause that keeps anything of it from being begun.
+    pub fn pause(&self) -> Option<&'a Pause> {
+        let record = self.record.filter(|_| self.configured);
+        record.and_then(|record| record.paused(self.now))
     }
 
     /// When one of its conditions may begin or end by the passing of time alone.
@@ -363,6 +381,8 @@ impl<'a> Known<'a> {
             State::Unreadable
         } else if is(EventName::RotationStuck) {
             State::Stuck
+        } else if self.pause().is_some() {
+            State::Paused
         } else if !self.configured {
             State::Removed
         } else if !self.enabled {

@@ -1,7 +1,7 @@
 //! `/metrics`, in the text format of Prometheus.
 //!
 //! Series of secrets are made from the picture at each scrape, so a secret that is gone leaves none behind. Labels are secret,
-//! environment, and words of fixed lists; nothing from outside can add one.
+//! environment, words of fixed lists, and those of the configuration; nothing from outside can add one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -66,7 +66,7 @@ const fn counter(
 }
 
 /// Every metric.
-const METRICS: [Metric; 28] = [
+const METRICS: [Metric; 30] = [
     gauge(
         "dtrotate_build_info",
         "Constant 1, labelled with the version.",
@@ -191,6 +191,24 @@ const METRICS: [Metric; 28] = [
         },
     ),
     gauge(
+        "dtrotate_secret_info",
+        "Constant 1 for each secret, with its labels from the configuration as label_NAME.",
+        |series, picture| {
+            for secret in &picture.status.secrets {
+                let own = [
+                    ("secret".to_owned(), secret.name.as_str()),
+                    ("environment".to_owned(), secret.environment.as_str()),
+                ];
+                let labels: Vec<_> = own.into_iter().chain(secret.labels.fields()).collect();
+                let labels: Vec<_> = labels
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), *value))
+                    .collect();
+                series.add("", &labels, 1.0);
+            }
+        },
+    ),
+    gauge(
         "dtrotate_secret_enabled",
         "1 = the secret is rotated; 0 = switched off, or it left the configuration.",
         |series, picture| {
@@ -271,6 +289,13 @@ const METRICS: [Metric; 28] = [
         },
     ),
     gauge(
+        "dtrotate_secret_drift",
+        "1 = rights or name of the secret's current token are not what the configuration asks for; the next rotation applies it.",
+        |series, picture| {
+            series.each(picture, |secret| Some(flag(secret.drift.is_some())));
+        },
+    ),
+    gauge(
         "dtrotate_retiring_tokens",
         "Former tokens of the secret that are not deleted yet.",
         |series, picture| series.each(picture, |secret| Some(secret.retiring.len() as f64)),
@@ -333,6 +358,7 @@ impl Counters {
             Some(ErrorKind::Conflict) => 5,
             Some(ErrorKind::Unclear) => 6,
             Some(ErrorKind::RateLimited) => 7,
+            Some(ErrorKind::Exhausted | ErrorKind::Closed) => 2,
         };
         *self
             .lock()
@@ -642,6 +668,10 @@ mod tests {
             "dtrotate_troubles{event=\"vault_unavailable\"} 0",
             "dtrotate_secrets{state=\"never_seen\"} 1",
             "dtrotate_secret_stuck{secret=\"dynatrace/stuck\",environment=\"prod\"} 1",
+            "dtrotate_secret_drift{secret=\"dynatrace/healthy\",environment=\"prod\"} 1",
+            "dtrotate_secret_drift{secret=\"dynatrace/stuck\",environment=\"prod\"} 0",
+            "dtrotate_secret_info{secret=\"dynatrace/healthy\",environment=\"prod\",label_contact=\"#on<call>\",label_team=\"checkout\"} 1",
+            "dtrotate_secret_info{secret=\"dynatrace/stuck\",environment=\"prod\"} 1",
             "dtrotate_held_tokens{secret=\"dynatrace/healthy\",environment=\"prod\"} 1",
             "dtrotate_token_created_timestamp_seconds{secret=\"dynatrace/healthy\",environment=\"prod\"} 1795420800",
         ] {

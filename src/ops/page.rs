@@ -252,7 +252,15 @@ fn filter(html: &mut String, status: &Status, query: &Query) {
         };
         let _ = writeln!(html, "<option{selected}>{}</option>", Safe(environment));
     }
-    *html += "</select></label>\n<label>State <select name=\"state\">\n<option value=\"\">all</option>\n";
+    *html += "</select></label>\n";
+    for label in &query.labels {
+        let _ = writeln!(
+            html,
+            "<label>Label <input name=\"label\" value=\"{}\"></label>",
+            Safe(label)
+        );
+    }
+    *html += "<label>State <select name=\"state\">\n<option value=\"\">all</option>\n";
     for state in State::ALL {
         let selected = match query.state == Some(state) {
             true => " selected",

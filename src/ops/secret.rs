@@ -3,9 +3,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use rotation::policy::{Drift, drift};
 use rotation::record::{Record, RetiringState};
 use rotation::retiring::Problem;
 use rotation::token::TokenId;
+
+use crate::labels::Labels;
 
 use super::condition::Condition;
 use super::known::Known;
@@ -17,12 +20,18 @@ pub struct Secret {
     pub name: String,
     /// Its environment.
     pub environment: String,
+    /// What people group it by.
+    #[serde(default)]
+    pub labels: Labels,
     /// Where its value is: `MOUNT/PATH#FIELD,FIELD`.
     pub place: String,
     /// How it is.
     pub state: State,
     /// The token that is the current value.
     pub current: Option<Token>,
+    /// How that token differs from what the configuration asks for; the next rotation applies it.
+    #[serde(default)]
+    pub drift: Option<Drift>,
     /// When the last rotation succeeded.
     pub last_success: Option<Timestamp>,
     /// When it is rotated next.
@@ -43,6 +52,22 @@ pub struct Secret {
     /// A digest of its settings, to compare them with those of a file; none = it is not in the configuration.
     #[serde(default)]
     pub settings: Option<u32>,
+    /// Who paused it, why and until when.
+    #[serde(default)]
+    pub paused: Option<Paused>,
+}
+
+/// A pause.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Paused {
+    /// The person, as Vault knows them.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// It ends at this time; none = with `dtrotate resume`.
+    pub until: Option<Timestamp>,
 }
 
 /// How a secret is: of those that apply the first.
@@ -55,6 +80,8 @@ pub enum State {
     Unreadable,
     /// It cannot be rotated without a human.
     Stuck,
+    /// A person paused it.
+    Paused,
     /// It left the configuration; what it left is retired.
     Removed,
     /// `enabled = false`.
@@ -75,10 +102,11 @@ pub enum State {
 
 impl State {
     /// All of them, the worst first.
-    pub const ALL: [State; 11] = [
+    pub const ALL: [State; 12] = [
         State::CurrentInvalid,
         State::Unreadable,
         State::Stuck,
+        State::Paused,
         State::Removed,
         State::SwitchedOff,
         State::Waiting,
@@ -95,6 +123,7 @@ impl State {
             State::CurrentInvalid => "current_invalid",
             State::Unreadable => "unreadable",
             State::Stuck => "stuck",
+            State::Paused => "paused",
             State::Removed => "removed",
             State::SwitchedOff => "switched_off",
             State::Waiting => "waiting",
@@ -122,7 +151,7 @@ impl State {
             State::CurrentInvalid | State::Unreadable | State::Stuck | State::Overdue => Mood::Bad,
             State::Waiting | State::Retrying | State::Unknown | State::NeverSeen => Mood::Uneasy,
             State::Healthy => Mood::Good,
-            State::Removed | State::SwitchedOff => Mood::Off,
+            State::Paused | State::Removed | State::SwitchedOff => Mood::Off,
         }
     }
 }
@@ -149,6 +178,9 @@ pub struct Token {
     pub created: Option<Timestamp>,
     /// When it expires; none = never.
     pub expires: Option<Timestamp>,
+    /// It was stored although no call could prove that its value works.
+    #[serde(default)]
+    pub unproven: bool,
 }
 
 /// A former token on its way out.
@@ -233,15 +265,21 @@ impl Secret {
         Secret {
             name: known.name.to_owned(),
             environment: at.environment.clone(),
+            labels: known.labels.cloned().unwrap_or_default(),
             place: format!("{}/{}#{}", at.mount, at.path, at.fields.join(",")),
             state: known.state(conditions),
             current: current.map(|current| Token {
                 id: current.id.clone(),
                 created: current.created,
                 expires: current.expires,
+                unproven: current.unproven,
             }),
+            drift: current
+                .and_then(|current| drift(known.desired?, &current.scopes, &current.name_base)),
             last_success: record.and_then(|record| record.health.last_success),
-            next: retry_at.or(known.next.max(known.next.and(known.next_try))),
+            next: retry_at
+                .max(retry_at.and(known.next_try))
+                .or(known.next.max(known.next.and(known.next_try))),
             because: match (known.unusable, retry_at, known.failing) {
                 (Some(unusable), ..) => unusable.why.clone(),
                 (_, Some(_), _) => "retried after a failure".to_owned(),
@@ -267,6 +305,12 @@ impl Secret {
                 .filter(|holder| holder != known.instance),
             as_of: known.as_of,
             settings: known.settings,
+            paused: known.pause().map(|pause| Paused {
+                by: pause.by.clone(),
+                reason: pause.reason.clone(),
+                since: pause.since,
+                until: pause.until,
+            }),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The picture itself: plain data, the same for the status page, `/status` and `dtrotate status --json`. docs/status.md tells its shape.
 //!
-//! No field of it could hold a token value: an id is a [`TokenId`], which cuts a value to its public part, and a sentence comes from an
+//! No field of it could hold a token value: an id is a [`TokenId`](rotation::token::TokenId), which cuts a value to its public part, and a sentence comes from an
 //! error or a journal document, which hold none.
 
 use std::collections::{BTreeMap, BTreeSet};

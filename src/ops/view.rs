@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::labels::Label;
+
 use super::condition::Condition;
 use super::secret::{Secret, State};
 use super::status::{Part, Status};
@@ -16,6 +18,8 @@ pub struct Query {
     pub text: String,
     /// `environment=`.
     pub environment: String,
+    /// `label=team=checkout`; repeated, all of them.
+    pub labels: Vec<Label>,
     /// `state=`.
     pub state: Option<State>,
     /// `page=`, from 1.
@@ -47,6 +51,7 @@ impl Query {
             match &*key {
                 "q" => parsed.text = value.to_owned(),
                 "environment" => parsed.environment = value.to_owned(),
+                "label" => parsed.labels.push(label(value)),
                 "state" => parsed.state = State::ALL.into_iter().find(|one| one.as_str() == value),
                 "page" if value == "all" => parsed.page = Page::All,
                 "page" => parsed.page = Page::Number(value.parse().unwrap_or(1).max(1)),
@@ -67,6 +72,9 @@ impl Query {
         };
         put("q", &self.text);
         put("environment", &self.environment);
+        for label in &self.labels {
+            put("label", &label.to_string());
+        }
         put("state", self.state.map_or("", State::as_str));
         put("refresh", if self.is_still { "off" } else { "" });
         match self.page {
@@ -81,6 +89,7 @@ impl Query {
         let text = self.text.to_lowercase();
         let has = |part: &str| part.to_lowercase().contains(&text);
         (self.environment.is_empty() || self.environment == secret.environment)
+            && secret.labels.match_all(&self.labels)
             && self.state.is_none_or(|state| state == secret.state)
             && (has(&secret.name) || has(&secret.place) || secret.has_token(&self.text))
     }
@@ -136,6 +145,14 @@ impl Query {
     }
 }
 
+/// What is no label is one that no secret has.
+fn label(text: &str) -> Label {
+    text.parse().unwrap_or_else(|_| Label {
+        name: text.to_owned(),
+        value: String::new(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{fixture, page};
@@ -171,6 +188,12 @@ mod tests {
         let id = "q=dt0c01.STUCKAAAAAAAAAAAAAAAAAAA";
         assert_eq!(names(&view(&status, id)), ["dynatrace/stuck"]);
         assert_eq!(view(&status, "environment=prod"), status);
+        let labelled = view(&status, "label=team%3Dcheckout");
+        assert_eq!(names(&labelled), ["dynatrace/healthy"]);
+        assert_eq!(labelled.conditions.len(), 1, "the clock's");
+        for none in ["label=team%3Dcheckout&label=tier%3D1", "label=team"] {
+            assert!(view(&status, none).secrets.is_empty(), "{none}");
+        }
         let nothing = view(&status, "environment=test");
         assert!(nothing.secrets.is_empty());
         assert_eq!(nothing.conditions.len(), 1, "the clock's");
@@ -181,6 +204,7 @@ mod tests {
         for address in [
             "?",
             "?q=a%26b&environment=prod&state=stuck&refresh=off&page=3",
+            "?label=team%3Dcheckout&label=tier%3D1",
             "?page=all",
         ] {
             assert_eq!(Query::parse(&address[1..]).address(), address);

@@ -7,11 +7,21 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::calendar::{Schedule, jitter};
+use super::calendar::{Blackouts, Schedule, jitter};
 
 /// A due time that passed less than this long ago is still served as `schedule`: the engine polls
 /// twice a second, a restart takes seconds, and neither deserves the word "missed".
 pub const LATENESS: SignedDuration = SignedDuration::from_mins(1);
+
+/// Missed runs of a secret without jitter start within this time.
+pub const CATCH_UP_SPREAD: SignedDuration = SignedDuration::from_mins(1);
+
+/// A token that would expire during a blackout, or shortly after it, is rotated this long before the blackout: time
+/// enough for several tries.
+const BEFORE_BLACKOUT: SignedDuration = SignedDuration::from_hours(1);
+
+/// A rotation that a blackout overtakes so soon after its due time is not late before the blackout has ended.
+const OVERTAKEN: SignedDuration = SignedDuration::from_mins(5);
 
 /// What happens when a due time passed unserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +65,8 @@ pub struct Input<'a> {
     pub schedule: &'a Schedule,
     /// Runs start in `0..jitter` after the firing. Must be below the schedule's shortest gap.
     pub jitter: SignedDuration,
+    /// When nothing that is due begins; the expiry guard alone may disregard it.
+    pub blackouts: &'a Blackouts,
     /// What happens when a due time passed unserved.
     pub missed: Missed,
     /// From the journal: when the secret was first seen. No earlier firing counts.
@@ -127,6 +139,8 @@ impl Next {
 /// - The expiry guard strikes when less than the larger of the grace and a fifth of the lifetime is
 ///   left, once for each token. Before a secret's first firing after its adoption it strikes only if
 ///   the token would not live until then and through the grace after it.
+/// - During a blackout nothing begins: what is due then starts at its end. A token that would not live through the blackout
+///   and the grace after it is rotated before the blackout; if it came too late for that, at its time.
 /// - A run that is due serves everything that has struck by now, the guard and the schedule, so
 ///   that the one does not follow on the heels of the other.
 ///
@@ -170,6 +184,11 @@ pub fn unserved_since(input: &Input<'_>) -> Option<Timestamp> {
     let first = first.filter(|first| input.enabled && *first > served(input));
     let first = first.map(|first| planned(input, first));
     let guarded = expiry(input).filter(|_| input.enabled).map(|due| due.at);
+    let first = first.map(|first| {
+        let overtaken = first.checked_add(OVERTAKEN).ok();
+        let end = overtaken.and_then(|at| input.blackouts.end(at));
+        end.unwrap_or(first)
+    });
     let since = first.into_iter().chain(guarded).min()?;
     (since <= input.now).then_some(since.max(input.able_since))
 }
@@ -187,13 +206,14 @@ fn unserved(input: &Input<'_>) -> Option<Due> {
     match input.missed {
         Missed::Skip => None,
         Missed::Run => Some(Due {
-            at: caught_up(input, planned),
+            at: waited_out(input, caught_up(input, planned)),
             instant,
             trigger: Trigger::Missed,
             because: format!(
-                "the due time {} by {} passed unserved, one run makes up for it",
+                "the due time {} by {} passed unserved, one run makes up for it{}",
                 local(input, instant),
-                describe(input.schedule)
+                describe(input.schedule),
+                delayed(input, planned)
             ),
         }),
     }
@@ -240,17 +260,67 @@ fn expiry(input: &Input<'_>) -> Option<Due> {
         // that someone put in by hand. Its creation is the first instant that is new.
         Some(last) => input.created.filter(|&created| created > last)?,
     };
-    Some(Due {
+    let because = format!(
+        "{what} at {}, and the expiry guard rotates it when less than {} is left",
+        local(input, expires),
+        spoken(margin)
+    );
+    let guarded = Due {
         at: caught_up(input, instant),
         instant,
         trigger: Trigger::Expiry,
-        because: format!(
-            "{what} at {}, and the expiry guard rotates it when less than {} is \
-             left",
-            local(input, expires),
-            spoken(margin)
-        ),
+        because,
+    };
+    Some(match input.blackouts.end(guarded.at.max(input.now)) {
+        None => guarded,
+        Some(end) => around_blackout(input, guarded, end, expires),
     })
+}
+
+/// The expiry guard would strike during a blackout that ends at `end`.
+fn around_blackout(input: &Input<'_>, guarded: Due, end: Timestamp, expires: Timestamp) -> Due {
+    let lives_until = expires.checked_sub(input.grace).unwrap_or(Timestamp::MIN);
+    if end <= lives_until {
+        return Due {
+            at: spread_after(input, end),
+            because: guarded.because + &delayed(input, guarded.at),
+            ..guarded
+        };
+    }
+    let begin = input.blackouts.begin(guarded.at.max(input.now));
+    let before = begin.map(|begin| (begin, before_blackout(input, begin)));
+    let is_new = |at: Timestamp| {
+        let after = |other: Option<Timestamp>| other.is_none_or(|other| at > other);
+        at >= input.adopted_at && after(input.last_due) && after(input.created)
+    };
+    match before.filter(|(_, at)| *at < guarded.at && is_new(*at)) {
+        Some((begin, at)) => Due {
+            at,
+            instant: guarded.instant.min(at),
+            because: format!(
+                "{}; rotated before the blackout that begins at {}",
+                guarded.because,
+                local(input, begin)
+            ),
+            ..guarded
+        },
+        // It is due already, or too late for that: a blackout is no reason to let a token expire.
+        None => guarded,
+    }
+}
+
+/// A time shortly before a blackout, outside of any other.
+fn before_blackout(input: &Input<'_>, begin: Timestamp) -> Timestamp {
+    let mut begin = begin;
+    loop {
+        let at = begin.checked_sub(BEFORE_BLACKOUT).unwrap_or(Timestamp::MIN);
+        let spread = jitter(input.secret, begin, BEFORE_BLACKOUT / 2);
+        let at = at.checked_add(spread).unwrap_or(at);
+        match input.blackouts.begin(at) {
+            Some(earlier) if earlier < begin => begin = earlier,
+            _ => return at,
+        }
+    }
 }
 
 /// The earlier of the two; when it is due by now, it serves the other instant, too, if that has
@@ -280,10 +350,14 @@ fn by_schedule(input: &Input<'_>, instant: Timestamp) -> Due {
         String::new()
     };
     Due {
-        at: planned(input, instant),
+        at: waited_out(input, planned(input, instant)),
         instant,
         trigger: Trigger::Schedule,
-        because: format!("next by {}{spread}", describe(input.schedule)),
+        because: format!(
+            "next by {}{spread}{}",
+            describe(input.schedule),
+            delayed(input, fired(input, instant))
+        ),
     }
 }
 
@@ -295,9 +369,48 @@ fn served(input: &Input<'_>) -> Timestamp {
 }
 
 /// The firing with its jitter.
-fn planned(input: &Input<'_>, instant: Timestamp) -> Timestamp {
+fn fired(input: &Input<'_>, instant: Timestamp) -> Timestamp {
     let spread = jitter(input.secret, instant, input.jitter);
     instant.checked_add(spread).unwrap_or(Timestamp::MAX)
+}
+
+/// When the run of a firing starts: with its jitter, and after a blackout.
+fn planned(input: &Input<'_>, instant: Timestamp) -> Timestamp {
+    let fired = fired(input, instant);
+    match input.blackouts.end(fired) {
+        Some(end) => spread_after(input, end),
+        None => fired,
+    }
+}
+
+/// A start at `at`, or after the blackout that there is now.
+fn waited_out(input: &Input<'_>, at: Timestamp) -> Timestamp {
+    match input.blackouts.end(at.max(input.now)) {
+        Some(end) => spread_after(input, end),
+        None => at,
+    }
+}
+
+/// All that a blackout has delayed does not start at once, and not in the next blackout.
+fn spread_after(input: &Input<'_>, end: Timestamp) -> Timestamp {
+    let spread = jitter(input.secret, end, input.catch_up_spread);
+    let spread = end.checked_add(spread).unwrap_or(Timestamp::MAX);
+    match input.blackouts.end(spread) {
+        Some(_) => end,
+        None => spread,
+    }
+}
+
+/// The half sentence about a start at `at`, or by now, that a blackout delays.
+fn delayed(input: &Input<'_>, at: Timestamp) -> String {
+    let end = input.blackouts.end(at);
+    match end.or_else(|| input.blackouts.end(at.max(input.now))) {
+        Some(end) => format!(
+            ", delayed to the end of a blackout at {}",
+            local(input, end)
+        ),
+        None => String::new(),
+    }
 }
 
 /// A run that should have started at `planned`, once the daemon is able to: spread among all that

@@ -6,6 +6,7 @@
 mod buffer;
 mod format;
 mod journald;
+mod labels;
 mod log_line;
 
 use std::fs::File;
@@ -30,6 +31,7 @@ use buffer::{Buffer, Entry};
 use journald::Journal;
 
 pub use journald::message_id;
+pub use labels::set as set_labels;
 pub use log_line::Line;
 
 /// Lines that wait together are written in pieces of about so many bytes.
@@ -295,6 +297,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut fields = fields.0;
+        labels::add(&mut fields);
         let meta = event.metadata();
         if !meta.target().starts_with("dtrotate") {
             fields.insert("target".into(), meta.target().into());

@@ -178,6 +178,36 @@ impl KvJournal {
         }
     }
 
+    /// The history of the secret named `name`; empty if there is none.
+    pub async fn history(&self, name: &str) -> Result<History, CallError> {
+        self.require_versions().await?;
+        Ok(self.read_history(name).await?.1)
+    }
+
+    /// The history, and the version to check-and-set against.
+    async fn read_history(&self, name: &str) -> Result<(u64, History), CallError> {
+        match kv2::read(&self.vault, &self.history_at(name), None).await? {
+            SecretRead::Present { version, data } => {
+                let text = data.0.get("document").and_then(Value::as_str);
+                let known = serde_json::from_str::<History>(text.unwrap_or_default());
+                let unclear = |_| {
+                    self.error(
+                        ErrorKind::Refused,
+                        &encode(name),
+                        "its history cannot be read",
+                    )
+                };
+                Ok((version, known.map_err(unclear)?))
+            }
+            SecretRead::Deleted { version } => Ok((version, History::default())),
+            SecretRead::Absent => Ok((0, History::default())),
+        }
+    }
+
+    fn history_at(&self, name: &str) -> SecretPath {
+        self.document(&format!("{HISTORIES}/{}", encode(name)))
+    }
+
     fn document(&self, key: &str) -> SecretPath {
         SecretPath {
             mount: self.mount.clone(),
@@ -259,25 +289,10 @@ impl Journal for KvJournal {
     }
 
     async fn append_history(&self, name: &str, events: &[Event]) -> Result<(), CallError> {
-        let at = self.document(&format!("{HISTORIES}/{}", encode(name)));
+        let at = self.history_at(name);
         let unclear = |why| self.error(ErrorKind::Refused, &encode(name), why);
         for _ in 0..3 {
-            let (cas, mut history) = match kv2::read(&self.vault, &at, None).await? {
-                SecretRead::Present { version, data } => {
-                    let text = data
-                        .0
-                        .get("document")
-                        .and_then(Value::as_str)
-                        .unwrap_or_default();
-                    let known = serde_json::from_str::<History>(text);
-                    (
-                        version,
-                        known.map_err(|_| unclear("its history cannot be read"))?,
-                    )
-                }
-                SecretRead::Deleted { version } => (version, History::default()),
-                SecretRead::Absent => (0, History::default()),
-            };
+            let (cas, mut history) = self.read_history(name).await?;
             history.schema = SCHEMA;
             history.append(events);
             let text = serde_json::to_string(&history)
@@ -489,7 +504,7 @@ mod tests {
     #[test]
     fn fields_of_a_newer_version_survive_wherever_the_document_keeps_something() {
         let mut document = whole();
-        for pointer in ["", "/current", "/open/0", "/retiring/0"] {
+        for pointer in ["", "/current", "/open/0", "/retiring/0", "/pause"] {
             let part = document.pointer_mut(pointer).unwrap();
             let part = part.as_object_mut().unwrap();
             part.insert("of_a_newer_version".into(), Value::Bool(true));
@@ -540,7 +555,8 @@ mod tests {
             "coordinates": {"mount": "secret", "path": "p", "fields": ["token"], "environment": "prod",
                 "base_url": "https://abc12345.live.dynatrace.com", "kind": "api"},
             "adopted_at": "2026-11-24T00:00:00Z", "last_due": "2026-11-24T00:00:00Z", "last_success": "2026-11-24T00:00:00Z", "hold_until": "2026-11-24T00:00:00Z", "closed_at": "2026-11-24T00:00:00Z",
-            "renamed_to": "m",
+            "renamed_to": "m", "resumed_at": "2026-11-24T00:00:00Z",
+            "pause": {"since": "2026-11-24T00:00:00Z", "until": "2026-11-24T00:00:00Z", "by": "alice", "reason": "r"},
             "current": {"id": "dt0c01.A", "name_base": "n", "scopes": ["metrics.read"], "owner": "o",
                 "created": "2026-11-24T00:00:00Z", "expires": "2026-11-24T00:00:00Z", "version": 7, "marked": true, "digest": "00ff"},
             "claim": {"work": {"rotate": {"due": "2026-11-24T00:00:00Z", "trigger": "schedule",

@@ -36,7 +36,7 @@ pub(super) async fn read(
     at: &SecretPath,
     version: Option<u64>,
 ) -> Result<SecretRead, CallError> {
-    Ok(read_over(vault, at, version, false).await?.0)
+    Ok(read_over(vault, at, version, false).await?.read)
 }
 
 /// Reads the latest version, and tells when it will be deleted.
@@ -44,7 +44,8 @@ pub(super) async fn read_with_end(
     vault: &Vault,
     at: &SecretPath,
 ) -> Result<(SecretRead, Option<Timestamp>), CallError> {
-    read_over(vault, at, None, false).await
+    let found = read_over(vault, at, None, false).await?;
+    Ok((found.read, found.ends))
 }
 
 /// The latest version and when Vault took it; none = there is none, or Vault does not say.
@@ -52,19 +53,36 @@ pub(super) async fn created(
     vault: &Vault,
     at: &SecretPath,
 ) -> Result<Option<(u64, Timestamp)>, CallError> {
-    let call = Call::get(Engine::V2.data_path(at));
-    let mut answer = vault.call(&call).await?;
-    if answer.status != 200 {
-        return Err(answer.refuse(&call));
-    }
-    let found = answer.body.data.take().map(Version::deserialize);
-    let found = found.and_then(Result::ok).map(|found| found.metadata);
-    Ok(found.and_then(|it| Some((it.version, it.created_time?))))
+    let found = read_over(vault, at, None, false).await?;
+    Ok(match found.read {
+        SecretRead::Present { version, .. } => found.created.map(|created| (version, created)),
+        SecretRead::Absent | SecretRead::Deleted { .. } => None,
+    })
 }
 
 /// Reads the latest version over a connection of its own.
 pub(super) async fn confirm(vault: &Vault, at: &SecretPath) -> Result<SecretRead, CallError> {
-    Ok(read_over(vault, at, None, true).await?.0)
+    Ok(read_over(vault, at, None, true).await?.read)
+}
+
+/// What is at a path.
+struct Found {
+    read: SecretRead,
+    /// When Vault deletes the version.
+    ends: Option<Timestamp>,
+    /// When Vault took it.
+    created: Option<Timestamp>,
+}
+
+impl Found {
+    /// Nothing that could be read.
+    fn without_data(read: SecretRead) -> Found {
+        Found {
+            read,
+            ends: None,
+            created: None,
+        }
+    }
 }
 
 async fn read_over(
@@ -72,13 +90,13 @@ async fn read_over(
     at: &SecretPath,
     version: Option<u64>,
     own_connection: bool,
-) -> Result<(SecretRead, Option<Timestamp>), CallError> {
+) -> Result<Found, CallError> {
     let mut call = Call::get(Engine::V2.data_path(at));
     call.own_connection = own_connection;
     call.query = version.map(|version| ("version", version.to_string()));
     // The server takes 0 for "the latest".
     if version == Some(0) {
-        return Ok((SecretRead::Absent, None));
+        return Ok(Found::without_data(SecretRead::Absent));
     }
     let mut answer = vault.call(&call).await?;
     let found = answer
@@ -89,18 +107,24 @@ async fn read_over(
         .transpose();
     match (answer.status, found) {
         (200, Ok(Some(found))) => {
-            let ends = retention::ends(&found.metadata.deletion_time);
             let read = SecretRead::Present {
                 version: found.metadata.version,
                 data: SecretData(found.data.unwrap_or_default()),
             };
-            Ok((read, ends))
+            Ok(Found {
+                read,
+                ends: retention::ends(&found.metadata.deletion_time),
+                created: found.metadata.created_time,
+            })
         }
         (404, Ok(Some(found))) => {
             let version = found.metadata.version;
-            Ok((SecretRead::Deleted { version }, None))
+            Ok(Found::without_data(SecretRead::Deleted { version }))
         }
-        (404, Ok(None)) => Ok((absent(vault, at, &call, &answer)?, None)),
+        (404, Ok(None)) => {
+            let read = absent(vault, at, &call, &answer)?;
+            Ok(Found::without_data(read))
+        }
         (200 | 404, _) => {
             vault.mounts().doubt(&at.mount);
             let text = "the answer has not the form of a KV version 2 engine";

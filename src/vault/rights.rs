@@ -105,9 +105,19 @@ pub struct OwnToken {
     /// Whether it can be renewed.
     #[serde(default)]
     pub renewable: bool,
+    #[serde(default)]
+    display_name: String,
+    #[serde(default)]
+    entity_id: String,
 }
 
 impl OwnToken {
+    /// Who has it, as Vault knows them: the name that their login gave, else their entity.
+    pub fn person(self) -> Option<String> {
+        let names = [self.display_name, self.entity_id];
+        names.into_iter().find(|name| !name.is_empty())
+    }
+
     /// How long it lasts; `None` = it never expires.
     pub fn ends_in(&self) -> Option<Duration> {
         (self.ttl > 0).then(|| Duration::from_secs(self.ttl))

@@ -513,7 +513,7 @@ async fn a_dead_static_token_is_unauthorized_and_a_new_one_in_the_file_heals_it(
     let vault = Vault::new(options).unwrap();
     let store = KvSecrets::new(vault.clone());
     let missing = error(store.read(&app()).await);
-    assert_eq!(missing.kind, ErrorKind::Unauthorized);
+    assert_eq!(missing.kind, ErrorKind::Transient, "it may come");
     assert!(missing.what.contains("token"), "{missing}");
     std::fs::write(&path, CANARY).unwrap();
     let dead = error(store.read(&app()).await);

@@ -61,9 +61,9 @@ fn the_least_has_all_defaults() {
     assert!(http.trust == Trust::default() && http.proxy.is_none() && http.https_only);
     assert_eq!(
         (
-            prod.auth.mount.as_str(),
-            prod.auth.path.as_str(),
-            prod.auth.field.as_str()
+            prod.auth.as_ref().unwrap().mount.as_str(),
+            prod.auth.as_ref().unwrap().path.as_str(),
+            prod.auth.as_ref().unwrap().field.as_str()
         ),
         ("secret", "dt/master", "token")
     );
@@ -186,8 +186,14 @@ fn names_come_from_name_path_or_the_whole_place() {
     .concat();
     let settings = Files::new(&text).settings(&daemon());
     assert_eq!(names(&settings), ["a", "kv/a#token"]);
-    assert_eq!(settings.environments["prod"].auth.mount, "kv");
-    assert_eq!(settings.environments["prod"].auth.field, "token");
+    assert_eq!(
+        settings.environments["prod"].auth.as_ref().unwrap().mount,
+        "kv"
+    );
+    assert_eq!(
+        settings.environments["prod"].auth.as_ref().unwrap().field,
+        "token"
+    );
 }
 
 #[test]
@@ -342,7 +348,14 @@ fn overrides_win_over_files_and_files_over_standard_variables() {
         matches!(&settings.vault.login, Login::Token(Credential::File(path)) if path.to_str() == Some("/run/t"))
     );
     assert_eq!(base_url(&settings), "http://dt.test/e/9");
-    assert_eq!(settings.environments["stage-eu"].auth.field, "master");
+    assert_eq!(
+        settings.environments["stage-eu"]
+            .auth
+            .as_ref()
+            .unwrap()
+            .field,
+        "master"
+    );
     assert_eq!(settings.secrets[0].plan.grace, 2 * HOUR);
     assert_eq!(settings.limits.concurrency, 64);
     assert_eq!(settings.ops.listen, None);
@@ -580,6 +593,15 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "client_key_file",
         "proxy_auth_file",
         "renamed_from",
+        "paths =",
+        "labels =",
+        "blackout =",
+        "scopes =",
+        "allowed_scopes =",
+        "token_name =",
+        "account =",
+        "environment_id",
+        "apps_url",
     ];
     let switched_on: String = text
         .lines()
@@ -622,4 +644,30 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         )
     };
     assert!(vault(&on) == vault(&as_shipped));
+}
+
+#[test]
+fn platform_tokens_need_no_management_token() {
+    let text = format!(
+        "{VAULT}[account.main]\nuuid = \"0F5C7A6E-1F2B-4C3D-8E9F-0A1B2C3D4E5F\"\nauth.path = \"dt/oauth-client\"\ntokens_per_user = 80\n\
+         [dynatrace.prod]\nurl = \"https://abc.live.dynatrace.com\"\n\
+         [defaults]\nkind = \"platform\"\nlifetime = \"90d\"\n{SECRET}verify = \"GET /platform/document/v1/documents\"\n"
+    );
+    let settings = Files::new(&text).settings(&daemon());
+    let prod = &settings.environments["prod"];
+    assert_eq!(prod.auth, None);
+    assert_eq!(prod.account.as_deref(), Some("main"));
+    assert_eq!(prod.environment_id.as_deref(), Some("abc"));
+    let apps = prod.apps_url.as_ref().map(|url| url.as_str());
+    assert_eq!(apps, Some("https://abc.apps.dynatrace.com"));
+    let account = &settings.accounts["main"];
+    assert_eq!(account.client.limit, 80);
+    let plan = &settings.secrets[0].plan;
+    assert_eq!(plan.coordinates.kind, rotation::plan::Kind::Platform);
+    assert_eq!(plan.service, "account main");
+    assert_eq!(
+        plan.coordinates.base_url,
+        "https://api.dynatrace.com/iam/v1/accounts/0f5c7a6e-1f2b-4c3d-8e9f-0a1b2c3d4e5f"
+    );
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
 }

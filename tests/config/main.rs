@@ -2,8 +2,10 @@
 
 mod accepted;
 mod causes;
+mod many;
 mod network;
 mod refused;
+mod rights;
 mod robust;
 mod secrets_stay_hidden;
 

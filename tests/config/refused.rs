@@ -15,7 +15,7 @@ fn marked(text: &str) -> (String, String) {
 
 /// The text is refused with exactly one problem, at the mark.
 #[track_caller]
-fn refuses(text: &str, message: &str) {
+pub fn refuses(text: &str, message: &str) {
     let (plain, place) = marked(text);
     let problems = Files::new(&plain).problems(&daemon());
     assert_eq!(problems, [format!("{place}{message}")], "{plain}");
@@ -23,7 +23,7 @@ fn refuses(text: &str, message: &str) {
 
 /// The same for keys of a `[[secret]]` that is fine otherwise.
 #[track_caller]
-fn refuses_in_secret(keys: &str, message: &str) {
+pub fn refuses_in_secret(keys: &str, message: &str) {
     let schedule = match keys.contains("schedule =") {
         true => "",
         false => "schedule = \"@daily\"\n",
@@ -40,7 +40,7 @@ fn refuses_in_secret(keys: &str, message: &str) {
 
 /// The same for a table of its own.
 #[track_caller]
-fn refuses_table(table: &str, message: &str) {
+pub fn refuses_table(table: &str, message: &str) {
     refuses(&format!("{VAULT}{PROD}{SECRET}{table}\n"), message);
 }
 
@@ -72,7 +72,7 @@ fn unknown_keys() {
     );
     refuses_table(
         "[«loging]",
-        "unknown key \"loging\" at the top of the file; known keys: vault, journal, dynatrace, defaults, secret, notify, limits, daemon, log, ops",
+        "unknown key \"loging\" at the top of the file; known keys: vault, journal, dynatrace, account, defaults, secret, notify, limits, daemon, log, ops",
     );
     refuses_table(
         "[daemon]\n«xyz = 3",
@@ -351,15 +351,9 @@ fn refuses_with_whole(vault: &str, rest: &str, messages: &[&str]) {
 
 #[test]
 fn what_later_versions_will_know() {
-    let kind = "this kind of token is reserved for a later version";
-    refuses_in_secret("kind = «\"platform\"", kind);
+    let kind = "this kind of token is reserved for a later version; \"api\" and \"platform\" can be rotated";
     refuses_in_secret("kind = «\"activegate\"", kind);
-    for key in ["create", "token_name", "scopes"] {
-        refuses_in_secret(
-            &format!("«{key} = \"x\""),
-            &format!("\"{key}\" is reserved for a later version"),
-        );
-    }
+    refuses_in_secret("kind = «\"cluster\"", kind);
 }
 
 #[test]
@@ -823,5 +817,107 @@ fn certificates_are_always_verified() {
             "$VAULT_SKIP_VERIFY: the certificate of Vault is always verified, because tokens are sent to it; unset the variable; for a private CA \
              set ca_file in [vault], for a certificate of another name tls_server_name"
         ]
+    );
+}
+
+const UUID: &str = "0f5c7a6e-1f2b-4c3d-8e9f-0a1b2c3d4e5f";
+
+fn account() -> String {
+    format!("[account.main]\nuuid = \"{UUID}\"\nauth.path = \"dt/oauth-client\"\n")
+}
+
+/// What a platform token needs, and what it cannot have.
+#[test]
+fn platform_tokens() {
+    refuses_in_secret(
+        "kind = «\"platform\"",
+        "platform tokens are managed in an account: add a table such as [account.main]",
+    );
+    let secret = |keys: &str| {
+        format!("[[secret]]\npath = \"a\"\nschedule = \"@daily\"\nkind = \"platform\"\n{keys}\n")
+    };
+    let saas = |keys: &str| format!("{VAULT}{}{PROD}{}", account(), secret(keys));
+    for (keys, message) in [
+        (
+            "lifetime = «\"never\"",
+            "platform tokens always expire; set lifetime to a length such as \"90d\"",
+        ),
+        (
+            "lifetime = «\"10d\"",
+            "lifetime (10d) must exceed gap + max_grace + quarantine + settle (15d15m)",
+        ),
+        (
+            "verify = «\"enviroment\"",
+            "\"enviroment\" is no way to verify a token (expected \"auto\", \"listed\", \"environment\", \"documents\", \"workflows\", \"settings\", \
+             \"permissions\", \"user\" or a call such as \"GET /platform/document/v1/documents\"); did you mean \"environment\"?",
+        ),
+    ] {
+        refuses(&saas(keys), message);
+    }
+    let managed = "[dynatrace.prod]\nurl = \"https://dt.example.com\"\nauth.path = \"dt/master\"\n";
+    let text = format!(
+        "{VAULT}{}{managed}{}",
+        account(),
+        secret("verify = \"listed\"")
+    );
+    refuses(
+        &text.replace("[[secret]]", "«[[secret]]"),
+        "the id of the environment \"prod\" does not show in its url; set environment_id in [dynatrace.prod]",
+    );
+    let managed = managed.replace("auth.path", "environment_id = \"abc\"\nauth.path");
+    let text = format!("{VAULT}{}{managed}{}", account(), secret(""));
+    refuses(
+        &text.replace("[[secret]]", "«[[secret]]"),
+        "where to try platform tokens of the environment \"prod\" is not known; set apps_url in [dynatrace.prod], or verify = \"listed\"",
+    );
+    let bare = "[dynatrace.prod]\nurl = \"https://abc.live.dynatrace.com\"\n";
+    refuses(
+        &format!("{VAULT}{}{bare}«{SECRET}", account()),
+        "the environment \"prod\" has no management token, which API tokens need: add [dynatrace.prod.auth], or set kind = \"platform\"",
+    );
+    refuses(
+        &format!(
+            "{VAULT}{}{bare}account = «\"other\"\n{}",
+            account(),
+            secret("")
+        ),
+        "there is no [account.other]",
+    );
+    let twice = account() + &account().replace("main", "second");
+    refuses(
+        &format!(
+            "{VAULT}{twice}{bare}{}",
+            secret("").replace("\"platform\"", "«\"platform\"")
+        ),
+        "there are several accounts; set account in [dynatrace.prod]",
+    );
+}
+
+#[test]
+fn accounts() {
+    refuses_table(
+        "[account.«main]\nauth.path = \"x\"",
+        "[account.main] has no uuid",
+    );
+    refuses_table(
+        &format!("[account.«main]\nuuid = \"{UUID}\""),
+        "[account.main.auth] has no path: where in Vault are the credentials of the OAuth client?",
+    );
+    refuses_table(
+        "[account.main]\nuuid = «\"abc\"\nauth.path = \"x\"",
+        "\"abc\" is not the UUID of an account: 32 hexadecimal digits and four dashes, as Account Management shows it",
+    );
+    refuses_table(
+        &format!(
+            "[account.main]\nuuid = \"{UUID}\"\nauth.path = \"x\"\napi_url = «\"https://api.dynatrace.com/iam\""
+        ),
+        "\"https://api.dynatrace.com/iam\" has the path \"/iam\"; the address ends after the host",
+    );
+    refuses_table(
+        &format!(
+            "[account.main]\nuuid = \"{UUID}\"\nauth.path = \"x\"\nsso_url = «\"http://sso.example.com\""
+        ),
+        "\"http://sso.example.com\" is plain http to a host that is not loopback: tokens would travel unencrypted; use https, or set \
+         allow_http = true in [account.main]",
     );
 }

@@ -88,6 +88,19 @@ async fn p1_to_p5_hold_after_a_crash_at_every_step() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_to_p5_hold_after_a_crash_at_every_step_of_a_platform_token() {
+    all(Life::Platform, 40, |step| {
+        let mut moments = vec![Moment::Before, Moment::Unanswered];
+        if step.writes {
+            moments.push(Moment::Late);
+        }
+        let moments = moments.into_iter();
+        moments.map(|moment| (moment, Fate::Restarted)).collect()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p6_another_replica_finishes_what_a_dead_or_frozen_one_began() {
     all(Life::Token, 30, |step| {
         let moments = [Moment::Before, Moment::Unanswered].into_iter();
@@ -103,6 +116,29 @@ async fn p1_to_p5_hold_after_a_crash_at_every_step_of_the_management_tokens_own_
         [Moment::Before, Moment::Unanswered]
             .map(|moment| (moment, Fate::Restarted))
             .to_vec()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_to_p5_hold_after_a_crash_at_every_step_of_the_first_mint() {
+    all(Life::Creation, 20, |step| {
+        // The history is written when this life is already complete.
+        if step.what == "POST /v1/secret/data/{path}" {
+            return vec![];
+        }
+        let mut cases = vec![
+            (Moment::Before, Fate::Restarted),
+            (Moment::Unanswered, Fate::Restarted),
+        ];
+        if step.writes {
+            cases.extend([
+                (Moment::Late, Fate::Restarted),
+                (Moment::Unanswered, Fate::Replaced),
+                (Moment::Before, Fate::Frozen),
+            ]);
+        }
+        cases
     })
     .await;
 }
@@ -292,7 +328,7 @@ async fn ends_well(life: Life, world: &World, process: &mut Daemon) -> bool {
 /// In which time what was begun is finished by who comes after: the same instance continues at once, another one within `claim_timeout` and one
 /// sweep. What may have been minted is accounted for by two listings that are `settle` apart.
 fn promised(world: &World, fate: Fate) -> Duration {
-    let listings = world.seconds("dynatrace.prod.settle") * 2;
+    let listings = world.settle() * 2;
     match fate {
         Fate::Restarted => listings,
         Fate::Replaced | Fate::Frozen => {

@@ -115,27 +115,37 @@ async fn the_vault_of_the_demo_answers_as_openbao_does() {
 
 #[cfg(feature = "demo")]
 #[tokio::test]
-async fn the_demo_rotates_and_retires_without_anything_installed() {
+async fn the_demo_shows_its_tour_without_anything_installed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let log = folder.path().join("log");
+    let shown = folder.path().join("shown");
     let child = std::process::Command::new(env!("CARGO_BIN_EXE_dtrotate"))
         .arg("demo")
         .env_clear()
         .env("TMPDIR", folder.path())
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(&log).expect("the log"))
+        .stdout(std::fs::File::create(&shown).expect("a file"))
         .spawn()
         .expect("dtrotate");
-    let mut demo = crate::world::Daemon::watch(child, log.clone());
-    let written = || std::fs::read_to_string(&log).expect("the log");
-    until("a former token to be deleted", async || {
-        written().contains("token_deleted")
+    let mut demo = crate::world::Daemon::watch(child, shown.clone());
+    let text = || std::fs::read_to_string(&shown).expect("what it shows");
+    until("the tour to end", async || {
+        text().contains("That was the tour")
+    })
+    .await;
+    until("an old token to be deleted", async || {
+        text().contains(" deleted\n")
     })
     .await;
     demo.signal("-INT");
     assert_eq!(demo.exit_code(), Some(0));
-    let written = written();
-    assert!(written.contains("rotation_succeeded"), "{written}");
-    assert!(!written.contains("ERROR"), "{written}");
+    let text = text();
+    assert!(text.starts_with("Status page: http://127.0.0.1:"), "{text}");
+    for word in [
+        "killed (SIGKILL)",
+        "is gone, and the rotation is done",
+        "it stays enabled",
+    ] {
+        assert!(text.contains(word), "no {word} in\n{text}");
+    }
+    assert!(!text.contains("ended early"), "{text}");
 }

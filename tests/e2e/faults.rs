@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use simulator::{Action, Answer, Fault, LateAnswer, Rule, Until};
 
-use crate::life::{Life, PATIENCE, Service, Step, aged, chosen, disturb};
+use crate::life::{Life, PATIENCE, Service, Step, chosen, disturb};
 use crate::world::{LONG, Site, World, is_thorough, within};
 
 /// So many cases run side by side.
@@ -167,7 +167,11 @@ async fn p1_to_p8_hold_after_a_lost_answer_and_after_a_refusal_at_the_store() {
         Case(vec![(Step::store(), trouble.expect("it is planned"))])
     };
     let (lost, refused) = (planned("reset after"), planned("403"));
-    let (lost, refused) = tokio::join!(run(site, "lost", &lost), run(site, "refused", &refused));
+    let life = Life::Token;
+    let (lost, refused) = tokio::join!(
+        run(life, site, "lost", &lost),
+        run(life, site, "refused", &refused)
+    );
     for (rest, stuck) in [(lost, false), (refused, true)] {
         let rest = rest.unwrap_or_else(|broken| panic!("{broken}"));
         assert!(rest.missed.is_empty(), "the store was never made");
@@ -178,13 +182,23 @@ async fn p1_to_p8_hold_after_a_lost_answer_and_after_a_refusal_at_the_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p1_to_p8_hold_after_every_fault_at_every_call() {
     let site = Site::new().await;
-    let cases = cases(&Life::Token.steps(&site).await);
+    survive_every_fault(Life::Token, &site).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_to_p8_hold_after_every_fault_at_every_call_of_a_platform_token() {
+    let site = Site::new().await;
+    survive_every_fault(Life::Platform, &site).await;
+}
+
+async fn survive_every_fault(life: Life, site: &Arc<Site>) {
+    let cases = cases(&life.steps(site).await);
     let count = cases.len();
     let faults: usize = cases.iter().map(|case| case.0.len()).sum();
     assert!(faults > 120, "a life has more calls than that: {faults}");
     let needs_human = |case: &&Case| case.0.iter().any(|(_, trouble)| trouble.needs_human);
     let may_need_human = cases.iter().filter(needs_human).count();
-    let (rests, mut bad) = run_all(&site, "fault", cases).await;
+    let (rests, mut bad) = run_all(life, site, "fault", cases).await;
     let stuck = rests.iter().filter(|rest| rest.stuck).count();
     let reported = rests.iter().filter(|rest| rest.reported).count();
     // Where one fault makes a run begin again, a later call may not be made so often: such a fault gets a life of its own.
@@ -194,7 +208,7 @@ async fn p1_to_p8_hold_after_every_fault_at_every_call() {
         "{faults} faults in {count} lives, {reported} reported ({stuck} stuck); {} tried alone",
         alone.len()
     );
-    let (rests, more) = run_all(&site, "alone", alone).await;
+    let (rests, more) = run_all(life, site, "alone", alone).await;
     bad.extend(more);
     for fault in rests.into_iter().flat_map(|rest| rest.missed) {
         let fault = Case(vec![fault]);
@@ -209,10 +223,15 @@ async fn p1_to_p8_hold_after_every_fault_at_every_call() {
 }
 
 /// How the cases came to rest, and what is wrong with the others.
-async fn run_all(site: &Arc<Site>, tag: &str, cases: Vec<Case>) -> (Vec<Rest>, Vec<String>) {
+async fn run_all(
+    life: Life,
+    site: &Arc<Site>,
+    tag: &str,
+    cases: Vec<Case>,
+) -> (Vec<Rest>, Vec<String>) {
     let mut runs = stream::iter(cases.into_iter().enumerate())
         .map(|(number, case)| async move {
-            let outcome = run(site, &format!("{tag}{number}"), &case).await;
+            let outcome = run(life, site, &format!("{tag}{number}"), &case).await;
             outcome.map_err(|why| format!("{case}:\n{why}"))
         })
         .buffer_unordered(SIDE_BY_SIDE);
@@ -227,8 +246,8 @@ async fn run_all(site: &Arc<Site>, tag: &str, cases: Vec<Case>) -> (Vec<Rest>, V
 }
 
 /// How a case came to rest, or what is wrong.
-async fn run(site: &Arc<Site>, tag: &str, case: &Case) -> Result<Rest, String> {
-    let mut world = aged(site, tag).await;
+async fn run(life: Life, site: &Arc<Site>, tag: &str, case: &Case) -> Result<Rest, String> {
+    let mut world = life.prepare(site, tag).await;
     let needs_human = case.0.iter().any(|(_, trouble)| trouble.needs_human);
     if needs_human {
         world.set("ops.listen", own_address());
@@ -242,9 +261,9 @@ async fn run(site: &Arc<Site>, tag: &str, case: &Case) -> Result<Rest, String> {
     let lasting = armed.iter().filter(|(_, _, trouble)| trouble.lasts);
     let lasting = lasting.map(|(fault, step, trouble)| last(&world, fault, step, trouble));
     let (mut stuck, mut broken) = (false, vec![]);
-    let life = async {
+    let living = async {
         let rested = within(PATIENCE, async || {
-            Life::Token.is_over(&world).await || (needs_human && is_stuck(&world).await)
+            life.is_over(&world).await || (needs_human && is_stuck(&world).await)
         });
         if rested.await && is_stuck(&world).await {
             stuck = true;
@@ -257,14 +276,14 @@ async fn run(site: &Arc<Site>, tag: &str, case: &Case) -> Result<Rest, String> {
             }
             world.command(&["rotate", "--all"]).await;
         }
-        within(PATIENCE, async || Life::Token.is_over(&world).await).await
+        within(PATIENCE, async || life.is_over(&world).await).await
     };
     let lasting = async {
         join_all(lasting).await;
         std::future::pending().await
     };
     let over = tokio::select! {
-        over = life => over,
+        over = living => over,
         over = lasting => over,
     };
     if !over {
@@ -352,7 +371,7 @@ async fn last(world: &World, fault: &Fault, step: &Step, trouble: &Trouble) {
             world.gate.open().await.expect("the same port");
         }
         Service::Vault => for_a_while(world.gate.fault(rule)).await,
-        Service::Dynatrace => for_a_while(world.dynatrace.fault(rule)).await,
+        Service::Dynatrace => for_a_while(world.issuer.fault(&step.what, rule)).await,
     }
 }
 

@@ -1,5 +1,5 @@
-//! Whole lives, call by call: of a token (adopted, replaced once, the old one disabled and deleted), of the management token likewise, and
-//! of an undo. The calls are recorded from an undisturbed run, so that a new step is covered the day it is added; a test then disturbs each
+//! Whole lives, call by call: of a token (adopted, replaced once, the old one disabled and deleted), of the management token likewise, of
+//! an undo, and of the first token of a secret. The calls are recorded from an undisturbed run, so that a new step is covered the day it is added; a test then disturbs each
 //! of them.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use simulator::{Action, Call, Fault, Rule, Seed};
 
-use crate::world::{Daemon, Site, World, is_thorough, note, now, until};
+use crate::world::{Daemon, Kind, Site, World, is_thorough, note, now, until};
 
 /// So many undisturbed lives are recorded.
 const RECORDED: usize = 3;
@@ -28,6 +28,10 @@ pub enum Life {
     /// The token was replaced and the old one stands disabled. A person's `dtrotate undo` brings it back; then a daemon lets the newer
     /// one retire.
     Undo,
+    /// As `Token`, of a platform token that is due.
+    Platform,
+    /// Nothing is at the path, and a daemon creates the first token.
+    Creation,
 }
 
 /// Who is called.
@@ -72,13 +76,15 @@ impl Life {
             Life::Token => aged(site, tag).await,
             Life::Management => aged_management(site, tag).await,
             Life::Undo => replaced(site, tag).await,
+            Life::Platform => due_platform(site, tag).await,
+            Life::Creation => vacant(site, tag).await,
         }
     }
 
     /// Starts the process whose calls are recorded and disturbed.
     pub fn begin(self, world: &World, name: &str) -> Daemon {
         match self {
-            Life::Token | Life::Management => world.start(name),
+            Life::Token | Life::Management | Life::Platform | Life::Creation => world.start(name),
             Life::Undo => world.start_command(name, &["undo", &world.secrets[0]]),
         }
     }
@@ -91,7 +97,8 @@ impl Life {
     /// How often the value of the secret may have been replaced in the end.
     pub fn replacements(self) -> RangeInclusive<usize> {
         match self {
-            Life::Token | Life::Management => 1..=1,
+            Life::Token | Life::Management | Life::Platform => 1..=1,
+            Life::Creation => 0..=0,
             // Once before; and once more by the undo, or not at all.
             Life::Undo => 1..=2,
         }
@@ -100,17 +107,26 @@ impl Life {
     /// Nothing is left to be done. For a token: it was replaced, and the old one is gone. Looked at in this order, since what was seen first
     /// no longer changes.
     pub async fn is_over(self, world: &World) -> bool {
-        let issued = world.dynatrace.issued();
+        let issued = world.issuer.issued();
         // What was seeded, and how many tokens stay.
         let (seeded, stay) = match self {
             Life::Token => (3, 2),
             Life::Management => (2, 1),
+            Life::Platform => (1, 1),
+            Life::Creation => {
+                let there = world
+                    .root
+                    .secret("secret", &world.secrets[0])
+                    .await
+                    .is_some();
+                return there && world.issuer.tokens().len() == 2 && world.is_quiet().await;
+            }
             Life::Undo => {
-                return world.dynatrace.tokens().len() == 2 && world.is_quiet().await;
+                return world.issuer.tokens().len() == 2 && world.is_quiet().await;
             }
         };
         issued.len() > seeded
-            && world.dynatrace.tokens().len() == stay
+            && world.issuer.tokens().len() == stay
             && world.value(0).await != issued[seeded - 1]
             && world.is_quiet().await
     }
@@ -129,7 +145,7 @@ impl Life {
     async fn record(self, site: &Arc<Site>, number: usize) -> Vec<Step> {
         let world = self.prepare(site, &format!("undisturbed{number}")).await;
         world.gate.reset_calls();
-        world.dynatrace.reset_calls();
+        world.issuer.reset_calls();
         let mut process = self.begin(&world, "recorded");
         let mut calls = vec![];
         if self.is_command() {
@@ -166,6 +182,26 @@ fn hurried(world: &mut World) {
     }
 }
 
+/// A world of one platform token that is known and due now, and not again for a year.
+async fn due_platform(site: &Arc<Site>, tag: &str) -> World {
+    let mut world = World::of(Kind::Platform, Arc::clone(site), tag, 1).await;
+    hurried(&mut world);
+    world.set("account.main.settle", "1s");
+    world.set("account.main.timeout", "4s");
+    let mut daemon = world.start("before");
+    until("the token to be known", async || {
+        world.record(0).await["current"].is_object()
+    })
+    .await;
+    daemon.kill();
+    let due = now() + SignedDuration::from_secs(1);
+    world.set(
+        "defaults.schedule",
+        due.strftime("%S %M %H %d %m *").to_string(),
+    );
+    world
+}
+
 /// Puts a token of long ago, which ends soon, into the only secret of this world.
 async fn age(world: &World, seed: Seed) {
     let now = now();
@@ -188,6 +224,24 @@ pub async fn aged(site: &Arc<Site>, tag: &str) -> World {
     world.dynatrace.delete(&first.expect("the first token").id);
     let seed = Seed::new("aged").scopes(&["metrics.read", "logs.ingest"]);
     age(&world, seed).await;
+    world
+}
+
+/// A world of one secret of which nothing is there, and whose first token the configuration asks for.
+async fn vacant(site: &Arc<Site>, tag: &str) -> World {
+    let mut world = World::on(Arc::clone(site), tag, 1).await;
+    hurried(&mut world);
+    let first = world.dynatrace.token_by_value(&world.value(0).await);
+    world.dynatrace.delete(&first.expect("the first token").id);
+    world
+        .root
+        .delete_metadata("secret", &world.secrets[0])
+        .await;
+    let secret = &mut world.config["secret"][0];
+    let secret = secret.as_table_mut().expect("a table");
+    secret.insert("create".to_owned(), true.into());
+    secret.insert("scopes".to_owned(), vec!["metrics.ingest"].into());
+    world.save();
     world
 }
 
@@ -227,7 +281,7 @@ fn all_calls(world: &World) -> Vec<(Service, Call)> {
     let mut calls = vec![];
     for (service, seen) in [
         (Service::Vault, world.gate.calls()),
-        (Service::Dynatrace, world.dynatrace.calls()),
+        (Service::Dynatrace, world.issuer.calls()),
     ] {
         calls.extend(seen.into_iter().map(|call| (service, call)));
     }
@@ -247,7 +301,7 @@ fn steps_of(world: &World, calls: Vec<(Service, Call)>) -> Vec<Step> {
         };
         Step {
             service,
-            writes: writes && !what.contains("lookup"),
+            writes: writes && !what.contains("lookup") && !what.contains("/sso/"),
             what,
             nth: *nth,
         }
@@ -278,7 +332,7 @@ pub fn disturb(world: &Arc<World>, step: &Step, action: Action) -> Fault {
     let rule = Rule::any().matching(is_it).nth(step.nth).then(action);
     match step.service {
         Service::Vault => world.gate.fault(rule),
-        Service::Dynatrace => world.dynatrace.fault(rule),
+        Service::Dynatrace => world.issuer.fault(&step.what, rule),
     }
 }
 

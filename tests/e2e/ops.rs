@@ -15,7 +15,7 @@ fn free() -> String {
 }
 
 /// Secrets that rotate every two seconds, and a listener.
-async fn listening_world(secrets: usize) -> World {
+pub async fn listening_world(secrets: usize) -> World {
     let mut world = World::new(secrets).await;
     world.set("ops.listen", free());
     world.set("defaults.schedule", "*/2 * * * * *");
@@ -27,7 +27,7 @@ fn listen(world: &World) -> &str {
 }
 
 /// The status and the text of an answer of the listener.
-async fn get(world: &World, path: &str) -> (u16, String) {
+pub async fn get(world: &World, path: &str) -> (u16, String) {
     let answer = match reqwest::get(format!("http://{}{path}", listen(world))).await {
         Ok(answer) => answer,
         Err(_) => return (0, String::new()),
@@ -37,13 +37,13 @@ async fn get(world: &World, path: &str) -> (u16, String) {
 }
 
 /// The value of a series; none = there is no such series.
-async fn metric(world: &World, series: &str) -> Option<f64> {
+pub async fn metric(world: &World, series: &str) -> Option<f64> {
     let (_, text) = get(world, "/metrics").await;
     let line = text.lines().find(|line| line.starts_with(series))?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
-async fn ready(world: &World) {
+pub async fn ready(world: &World) {
     until("the daemon to be ready", async || {
         get(world, "/readyz").await.0 == 200
     })

@@ -386,7 +386,7 @@ async fn k14_a_token_file_that_is_not_there_yet_is_waited_for() {
     .await;
     std::fs::write(&file, token).expect("the token");
     until("the start", async || daemon.events("secret_adopted") == 1).await;
-    // A reload with a file that is not there is refused: what runs goes on.
+    // A reload with a file that is not there is refused: what runs continues.
     std::fs::remove_file(&file).expect("it is gone");
     daemon.signal("-HUP");
     until("the refusal", async || {

@@ -5,6 +5,7 @@
 //! own, so that their cases run side by side. `invariants` says what must be true of every world at rest.
 
 mod invariants;
+mod issuer;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,11 +18,41 @@ use serde_json::{Value, json};
 use simulator::{Dynatrace, Gate, Options, Seed, Simulator};
 use tempfile::TempDir;
 
+pub use issuer::Issuer;
+
 use crate::gate::gate;
 use crate::openbao::{Api, OpenBao, variable};
 
 /// How long anything may take on a slow machine.
 pub const LONG: Duration = Duration::from_secs(90);
+
+/// The account of a world with platform tokens.
+const ACCOUNT: &str = "0f5c7a6e-1f2b-4c3d-8e9f-0a1b2c3d4e5f";
+
+/// What an OAuth client needs.
+pub const CLIENT_SCOPES: [&str; 2] = [
+    "platform-token:tokens:manage",
+    "platform-token:tokens:write",
+];
+
+/// The kind of token that a world rotates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Api,
+    Platform,
+}
+
+fn issuer(kind: Kind, simulator: &Simulator) -> Issuer {
+    let environment = simulator.dynatrace();
+    match (kind, simulator.account()) {
+        (Kind::Platform, Some(account)) => Issuer::Platform {
+            owner: account.seed_service_user(),
+            account,
+            environment,
+        },
+        _ => Issuer::Api(environment),
+    }
+}
 
 /// One OpenBao with the shipped policy, and a token that has it.
 pub struct Site {
@@ -62,6 +93,8 @@ pub struct World {
     pub gate: Gate,
     pub simulator: Simulator,
     pub dynatrace: Dynatrace,
+    /// What issues the tokens of the secrets.
+    pub issuer: Issuer,
     pub folder: TempDir,
     /// The paths of the secrets, which are their names, too.
     pub secrets: Vec<String>,
@@ -83,12 +116,20 @@ impl World {
 
     /// On a shared OpenBao, told apart by `tag`.
     pub async fn on(site: Arc<Site>, tag: &str, secrets: usize) -> World {
+        World::of(Kind::Api, site, tag, secrets).await
+    }
+
+    /// The same with tokens of this kind.
+    pub async fn of(kind: Kind, site: Arc<Site>, tag: &str, secrets: usize) -> World {
         let tag = if tag.is_empty() {
             String::new()
         } else {
             format!("{tag}/")
         };
-        let options = Options::default();
+        let options = Options {
+            account: (kind == Kind::Platform).then(|| ACCOUNT.to_owned()),
+            ..Options::default()
+        };
         let simulator = Simulator::start(options).await.expect("the simulator");
         let folder = tempfile::tempdir().expect("a folder");
         let token_file = folder.path().join("vault-token");
@@ -98,6 +139,7 @@ impl World {
             gate: gate(&site.vault.address, site.vault.client()).await,
             root: site.root.clone(),
             dynatrace: simulator.dynatrace(),
+            issuer: issuer(kind, &simulator),
             simulator,
             folder,
             secrets: (0..secrets)
@@ -113,12 +155,19 @@ impl World {
         };
         world.config = world.first_config();
         world.save();
-        let master = world.dynatrace.seed(Seed::management("management"));
-        let master = json!({ "token": master.value });
+        let master = match &world.issuer {
+            Issuer::Api(environment) => {
+                let master = environment.seed(Seed::management("management"));
+                json!({ "token": master.value })
+            }
+            Issuer::Platform { account, .. } => {
+                let client = account.seed_client(&account.seed_user(), &CLIENT_SCOPES);
+                json!({ "client_id": client.id, "client_secret": client.value })
+            }
+        };
         world.root.put("secret", &world.master, master).await;
         for number in 0..secrets {
-            let seed = Seed::new(&format!("job {number}")).scopes(&["metrics.read", "logs.ingest"]);
-            let value = world.dynatrace.seed(seed).value;
+            let value = world.issuer.seed(number);
             world.put(number, &value).await;
         }
         world
@@ -156,6 +205,30 @@ listen = ""
             self.dynatrace.url(),
             self.master
         );
+        if let Issuer::Platform {
+            account,
+            environment,
+            ..
+        } = &self.issuer
+        {
+            let auth = format!("[dynatrace.prod.auth]\npath = \"{}\"\n", self.master);
+            text = text.replace(
+                &auth,
+                &format!(
+                    "environment_id = \"abc12345\"\napps_url = \"{}\"\n[account.main]\nuuid = \"{}\"\napi_url = \"{}\"\nsso_url = \"{}\"\nsettle = \"2s\"\n\
+                     [account.main.auth]\npath = \"{}\"\n",
+                    environment.apps_url().expect("an account"),
+                    account.uuid(),
+                    account.api_url(),
+                    account.api_url(),
+                    self.master
+                ),
+            );
+            text = text.replace(
+                "[defaults]\n",
+                "[defaults]\nkind = \"platform\"\nlifetime = \"400d\"\n",
+            );
+        }
         for path in &self.secrets {
             text += &format!("[[secret]]\npath = \"{path}\"\n");
         }
@@ -261,14 +334,26 @@ listen = ""
             let secret = self.root.secret("secret", path).await.expect("the secret");
             assert_eq!(secret.data["note"], note(number), "P4: {path}");
             let value = secret.data["token"].as_str().expect("a value");
-            let valid = self.dynatrace.is_valid(value);
+            let valid = self.issuer.is_valid(value);
             assert!(valid, "P1: {path} holds a dead token");
         }
     }
 
     /// The tokens that exist, without the management token.
     pub fn tokens(&self) -> usize {
-        self.dynatrace.tokens().len() - 1
+        let all = self.issuer.tokens().len();
+        match self.issuer {
+            Issuer::Api(_) => all - 1,
+            Issuer::Platform { .. } => all,
+        }
+    }
+
+    /// How long an effect may take to become visible.
+    pub fn settle(&self) -> Duration {
+        match self.issuer {
+            Issuer::Api(_) => self.seconds("dynatrace.prod.settle"),
+            Issuer::Platform { .. } => self.seconds("account.main.settle"),
+        }
     }
 
     /// Starts the daemon as the instance `name`.

@@ -102,7 +102,8 @@ fn heading(table: &TableDoc) -> String {
 fn values(key: &KeyDoc) -> String {
     match &key.key_type {
         KeyType::Text => "string".to_owned(),
-        KeyType::Texts => "string or list of strings".to_owned(),
+        KeyType::Texts | KeyType::List => "string or list of strings".to_owned(),
+        KeyType::Labels => "table of strings".to_owned(),
         KeyType::Words(words) => words.join(", "),
         KeyType::Length => "length of time".to_owned(),
         KeyType::Flag => "true or false".to_owned(),
@@ -116,7 +117,12 @@ fn one_line(doc: &str) -> String {
 
 /// The variable that overrides the key; a `[[secret]]` cannot be overridden.
 fn override_of(table: &TableDoc, key: &KeyDoc) -> Option<String> {
-    (table.name != "secret").then(|| variable(&table.name.replace('*', "NAME"), key.name))
+    let name = variable(&table.name.replace('*', "NAME"), key.name);
+    let one = match key.key_type {
+        KeyType::Labels => "__LABEL",
+        _ => "",
+    };
+    (table.name != "secret").then(|| name + one)
 }
 
 /// `docs/configuration.md`

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::backstop;
 use crate::command::{Command, RunResult, TokenAction};
 use crate::context::{AfterWrite, Change, Context, Decision, Step};
 use crate::event::{EventName, Report};
@@ -10,8 +11,9 @@ use crate::failure;
 use crate::marker::Marker;
 use crate::observe::{SecretState, secret_state};
 use crate::ownership::MAX_JUMP;
-use crate::record::{Claim, Current, Record, Work};
-use crate::token::TokenInfo;
+use crate::record::{Claim, Current, Reason, Record, Trigger, Work};
+use crate::request::{Goal, RotationRequest};
+use crate::token::{TokenId, TokenInfo};
 use crate::transition;
 use crate::view::Fact;
 
@@ -27,15 +29,18 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<()> {
     let known = cx.record.stuck().map(|failure| &failure.reason);
     let info = match secret_state(cx)? {
         SecretState::Blocked(reason, _) if known == Some(&reason) => {
-            return Err(Step::finish(RunResult::stuck(reason)));
+            return wait_for_a_person(cx, reason);
         }
         SecretState::Blocked(reason, message) => {
             return Err(failure::stuck(cx, reason, &message));
         }
+        SecretState::Vacant => return create(cx),
         SecretState::RolledBack(_) | SecretState::Missing(_) => return Ok(()),
         SecretState::Current(info)
         | SecretState::Foreign(info)
         | SecretState::UncommittedStore(info) => info,
+        SecretState::Revoked(_) if cx.may_begin() => return Err(replace_revoked()),
+        SecretState::Revoked(_) => return Ok(()),
     };
     if needs_epochs(cx, &info) {
         // Whose token this is becomes clear when all documents are known.
@@ -54,10 +59,65 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<()> {
     );
     let report = Report::new(EventName::SecretAdopted, message).token(&info.id);
     let version = cx.view.secret(cx.record)?.version();
-    let current = Current::new(&info, version, &record.epoch);
+    let mut current = Current::recorded(&info, version, &record);
+    current.named = is_named(cx, &info);
     transition::make_current(cx, &mut record, current);
     record.health.failure = None;
     Err(Change::new(record).report(report).into())
+}
+
+/// A person named this token because nothing proves it.
+fn is_named(cx: &Context<'_>, info: &TokenInfo) -> bool {
+    matches!(&cx.request.goal, Goal::Adopt(id) if *id == info.id)
+}
+
+/// A person wants this token recorded, whose value is in Vault.
+pub fn named(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
+    let state = secret_state(cx)?;
+    let info = match state {
+        SecretState::Current(info) if info.id == *id => return Ok(Step::done()),
+        SecretState::Foreign(info) | SecretState::UncommittedStore(info) if info.id == *id => info,
+        SecretState::Blocked(_, message) => return Ok(Step::refuse(message)),
+        _ => {
+            return Ok(Step::refuse(format!(
+                "{} does not hold the value of {id}",
+                cx.place()
+            )));
+        }
+    };
+    if cx.request.dry_run {
+        return Ok(Step::finish(RunResult::DryRun(format!(
+            "{}: would record {id} ({}) as the current token",
+            cx.plan().name,
+            info.scopes.join(", ")
+        ))));
+    }
+    record_secret(cx)?;
+    reconcile(cx, false)?;
+    Ok(Step::done())
+}
+
+/// Nothing was ever there: the first token is made at once. One whose creation failed for good waits for a person, a change, or a due time.
+fn create(cx: &Context<'_>) -> Decision<()> {
+    if cx.request.goal != Goal::Settle || !cx.env().enabled {
+        return Ok(());
+    }
+    if let Some(failure) = cx.record.stuck() {
+        return wait_for_a_person(cx, failure.reason.clone());
+    }
+    Err(Step::Rotate(RotationRequest {
+        due: None,
+        trigger: Trigger::Create,
+        accept_recorded_rights: false,
+    }))
+}
+
+/// Nothing is done about the value, which was reported; what an attempt to create the first token left is cleaned up all the same.
+fn wait_for_a_person(cx: &Context<'_>, reason: Reason) -> Decision<()> {
+    match cx.record.is_finished() {
+        true => Err(Step::finish(RunResult::stuck(reason))),
+        false => Ok(()),
+    }
 }
 
 /// It bears a marker of this installation, and which secrets have documents is not known yet.
@@ -104,14 +164,23 @@ pub fn reconcile(cx: &Context<'_>, rotating: bool) -> Decision<()> {
         return Ok(());
     };
     let known = secret.id().is_some_and(|id| cx.record.is_current(id));
-    if known || cx.is_relocated() || !cx.env().enabled {
+    if known || cx.is_relocated() || !cx.may_begin() {
         return Ok(());
     }
     let version = secret.version();
     let change = match secret_state(cx)? {
         SecretState::UncommittedStore(info) => commit_uncommitted_store(cx, &info, version),
         SecretState::Foreign(info) if !rotating => accept_foreign(cx, &info, version),
+        SecretState::Revoked(_) if !cx.is_claimed() && cx.record.revoking.is_none() => {
+            return Err(replace_revoked());
+        }
         SecretState::RolledBack(info) => {
+            if backstop::is_set(cx, &info.id, &info) {
+                if !cx.is_claimed() {
+                    return Err(cx.take_claim(Work::Cleanup).into());
+                }
+                backstop::restore(cx, &info.id)?;
+            }
             if !info.enabled && cx.env().capabilities.disable {
                 enable(cx, &info)?;
             }
@@ -120,6 +189,15 @@ pub fn reconcile(cx: &Context<'_>, rotating: bool) -> Decision<()> {
         _ => return Ok(()),
     };
     Err(change.into())
+}
+
+/// Someone put a revoked token back: it is replaced at once.
+fn replace_revoked() -> Step {
+    Step::Rotate(RotationRequest {
+        due: None,
+        trigger: Trigger::Sweep,
+        accept_recorded_rights: false,
+    })
 }
 
 /// A store whose holder died is committed by whoever finds it.
@@ -135,7 +213,7 @@ fn commit_uncommitted_store(cx: &Context<'_>, info: &TokenInfo, version: u64) ->
             went_back = Some(transition::went_back(cx, &mut record, attempt));
         }
     }
-    let current = Current::new(info, version, &record.epoch);
+    let current = Current::recorded(info, version, &record);
     let former = transition::make_current(cx, &mut record, current);
     transition::serve(cx, &mut record, due);
     transition::succeed(&mut record, cx.now);
@@ -156,7 +234,8 @@ fn commit_uncommitted_store(cx: &Context<'_>, info: &TokenInfo, version: u64) ->
 /// A person put a token of their own there, and nobody is rotating: it becomes the current one, and the former one retires.
 fn accept_foreign(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Change {
     let mut record = cx.draft();
-    let current = Current::new(info, version, &record.epoch);
+    let mut current = Current::recorded(info, version, &record);
+    current.named = is_named(cx, info);
     let report = transition::accept_foreign(cx, &mut record, current);
     record.health.failure = None;
     Change::new(record).reports(report)
@@ -177,7 +256,7 @@ fn enable(cx: &Context<'_>, info: &TokenInfo) -> Decision<()> {
 /// A person put a retiring token back: it is the current one again, and the other one retires.
 fn accept_rollback(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Change {
     let mut record = cx.draft();
-    let current = Current::new(info, version, &record.epoch);
+    let current = Current::recorded(info, version, &record);
     let former = transition::make_current(cx, &mut record, current);
     transition::note_revert(&mut record, &info.id, version, cx.now);
     // A claim to clean up ends with this; a rotation continues with the value as it is now.

@@ -43,7 +43,7 @@ pub fn claimed(cx: &Context<'_>) -> Decision<Step> {
 pub fn next(cx: &Context<'_>) -> Decision<()> {
     let (record, env) = (cx.record, cx.env());
     // What other secrets hold must be known before anything is cleaned up.
-    let may = env.enabled && env.may_retire;
+    let may = cx.may_begin() && env.may_retire;
     if record.coordinates.base_url != cx.plan().coordinates.base_url || !may {
         return Ok(());
     }
@@ -125,7 +125,7 @@ fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Deci
     // Without the name that was ordered, only the number says whose it is: it retires, and is proven again before it is ended.
     let is_held = ownership::other_holder(cx, &token.id).is_some();
     let deletable = open.digest.is_some() && !is_held && !is_protected(cx, token);
-    Err(match orphan_decision(cx, open.base, &token.id)? {
+    Err(match orphan_decision(cx, open, &token.id)? {
         Orphan::Wait => return Ok(()),
         // It was stored: what it was to serve is served, whatever was written after it.
         Orphan::Retire(version) => retire_orphan(cx, open, token, version, open.due).into(),
@@ -189,13 +189,19 @@ enum Orphan {
 }
 
 /// May the token of an attempt with this base be deleted?
-fn orphan_decision(cx: &Context<'_>, base: u64, id: &TokenId) -> Fact<Orphan> {
+fn orphan_decision(cx: &Context<'_>, open: &OpenAttempt, id: &TokenId) -> Fact<Orphan> {
+    let base = open.base;
     let secret = cx.view.secret(cx.record)?;
     let (version, history) = (secret.version(), cx.env().history);
     // Without history versions are fingerprints, and past means different.
     let is_past = version > base || (!history && version != base);
     if !is_past {
         let present = matches!(secret, SecretSnapshot::Present { .. });
+        // There is nothing that could be written unchanged: after `settle` no store is under way (rule A16).
+        let settled = cx.now.wall >= after(open.since, cx.plan().settle);
+        if *secret == SecretSnapshot::Absent && base == 0 && settled {
+            return Ok(Orphan::Delete);
+        }
         return Ok(match present && history && version == base {
             true => Orphan::Fence(base),
             false => Orphan::Wait,

@@ -29,6 +29,7 @@ pub fn reopen(cx: &Context<'_>) -> Step {
         record.closed_at = None;
         record.adopted_at = cx.now.wall;
         record.coordinates = cx.plan().coordinates.clone();
+        record.held_before |= record.current.is_some();
         record.current = None;
         record.health.failure = None;
         record.health.invalid = None;
@@ -147,7 +148,7 @@ pub fn mark_retiring(cx: &Context<'_>) -> Decision<()> {
 
 /// The retiring tokens that are to get our marker.
 pub fn unmarked<'a>(cx: &Context<'a>) -> impl Iterator<Item = &'a Retiring> {
-    let may_rename = cx.env().capabilities.rename && cx.env().enabled;
+    let may_rename = cx.env().capabilities.rename && cx.may_begin();
     let retiring = cx.record.retiring.iter();
     retiring.filter(move |entry| {
         may_rename
@@ -171,7 +172,7 @@ pub fn check_validity(cx: &Context<'_>) -> Decision<()> {
     let health = &cx.record.health;
     let stuck = is_stuck_by_its_value(cx.record);
     let Some(message) = invalid_reason(cx, &state) else {
-        let is_resolved = stuck && !matches!(state, SecretState::Blocked(..));
+        let is_resolved = stuck && !matches!(state, SecretState::Blocked(..) | SecretState::Vacant);
         if is_resolved || health.invalid.is_some() {
             return Err(clear_invalid(cx, is_resolved).into());
         }
@@ -181,7 +182,7 @@ pub fn check_validity(cx: &Context<'_>) -> Decision<()> {
         state,
         SecretState::Missing(_) | SecretState::Blocked(Reason::TokenUnknown, _)
     );
-    if health.went_back_at.is_some() && gone && cx.env().enabled {
+    if health.went_back_at.is_some() && gone && cx.may_begin() {
         // Vault was restored, and what it holds is gone: this once it is replaced at once.
         return Err(Step::Rotate(RotationRequest {
             due: None,
@@ -210,6 +211,14 @@ fn invalid_reason(cx: &Context<'_>, state: &SecretState) -> Option<String> {
         && reason.locks_consumers_out()
     {
         return Some(message.clone());
+    }
+    if let SecretState::Revoked(info) = state {
+        return Some(format!(
+            "{} in {} was revoked, and a person put it back; run `dtrotate rotate {}`",
+            info.id,
+            cx.place(),
+            cx.plan().name
+        ));
     }
     let info = cx.view.known_value()?.found()?;
     is_expired(info, cx.now.wall).then(|| {

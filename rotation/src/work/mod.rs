@@ -4,8 +4,10 @@
 pub mod adopt;
 pub mod cleanup;
 pub mod maintain;
+pub mod pause;
 pub mod relocate;
 pub mod retire;
+pub mod revoke;
 pub mod rotate;
 pub mod store;
 pub mod undo;

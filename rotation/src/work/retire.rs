@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::backstop;
 use crate::command::{Command, TokenAction};
 use crate::context::{AfterWrite, Change, Context, Decision, Step};
 use crate::error::ErrorKind;
@@ -12,10 +13,11 @@ use crate::event::{EventName, Level, Report};
 use crate::failure;
 use crate::observe::{Position, fence_base, position};
 use crate::ownership;
-use crate::plan::StillUsed;
+use crate::plan::{AtMaxGrace, StillUsed};
 use crate::reading::{Absent, absence, read_token};
 use crate::record::{EntryReason, Retiring, RetiringState, Work};
 use crate::request::after;
+use crate::revoked;
 use crate::token::{TokenId, TokenInfo};
 use crate::transition;
 use crate::view::Lookup;
@@ -28,7 +30,7 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
     let env = cx.env();
     let hold = cx.record.health.hold_until;
     let held = hold.is_some_and(|until| cx.now.wall < until);
-    if !env.may_retire || !cx.clock_is_trusted() || !env.enabled || held {
+    if !env.may_retire || !cx.clock_is_trusted() || !cx.may_begin() || held {
         return Ok(());
     }
     let due = |entry: &&Retiring| entry.due <= cx.now.wall && cx.belongs_here(entry);
@@ -39,14 +41,14 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
     let change = match position(cx, entry)? {
         // It is in Vault and in no state to be accepted: leave it for a grace.
         Position::InVault => postpone(cx, entry),
-        Position::WasCurrent(version) => restart(cx, entry, version),
+        Position::WasCurrent(version) if entry.revoked.is_none() => restart(cx, entry, version),
         Position::Unfenced(_) if fence_base(cx).is_some() => cx.take_claim(Work::Cleanup),
         // A deleted secret cannot be written unchanged, and a counter that went back proves nothing.
         Position::Unfenced(version) => cx.write_entry(&entry.id, |entry| {
             entry.base = entry.base.min(version);
             entry.due = transition::another_grace(cx);
         }),
-        Position::OutOfUse => return Err(advance(cx, entry)?),
+        Position::OutOfUse | Position::WasCurrent(_) => return Err(advance(cx, entry)?),
     };
     Err(change.into())
 }
@@ -80,24 +82,54 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         // It is there, so the listing that did not show it proves nothing.
         return Ok(cx.write_entry(id, |entry| entry.missed = None).into());
     }
-    if let Err(why) = ownership::prove(cx, entry, &info)? {
-        return Ok(unproven(cx, id, &why).into());
-    }
     let can_disable = cx.env().capabilities.disable;
-    let change = match entry.state {
-        RetiringState::Grace | RetiringState::Disabling if info.enabled => {
-            end_grace(cx, entry, &info)
+    let is_live = info.enabled && !backstop::is_expired(&info, cx.now.wall);
+    // Trying its value would look like a use of it: whether it is still used is decided first.
+    let ends_use = match entry.state {
+        RetiringState::Grace | RetiringState::Disabling => is_live,
+        RetiringState::Deleting => is_live && !can_disable,
+        _ => false,
+    };
+    let is_revoked = entry.revoked.is_some();
+    if ends_use
+        && !is_revoked
+        && let Some(held) = hold(cx, entry, &info)
+    {
+        return Ok(held.into());
+    }
+    if let Err(why) = ownership::prove(cx, entry, &info)? {
+        return Ok(match entry.backstop.as_ref().filter(|_| entry.named) {
+            // It ends by its backstop, which is proof enough to delete it then.
+            Some(backstop) if is_live => {
+                let end = backstop.at.max(transition::another_grace(cx));
+                cx.write_entry(id, |entry| entry.due = end)
+            }
+            _ => unproven(cx, id, &why),
         }
+        .into());
+    }
+    let change = match entry.state {
+        RetiringState::Grace | RetiringState::Disabling | RetiringState::Quarantine
+            if is_live && can_disable && is_revoked =>
+        {
+            let backstop = backstop::with_disable(cx, entry, &info);
+            claim_end(cx, id, RetiringState::Disabling, |entry| {
+                if backstop.is_some() {
+                    entry.backstop = backstop;
+                }
+            })
+        }
+        RetiringState::Grace | RetiringState::Disabling if is_live => end_grace(cx, entry, &info),
         // Whoever disabled it: it stays so for the quarantine.
         RetiringState::Grace => cx.write(|record| transition::quarantine(cx, record, id)),
         RetiringState::Disabling => disabled(cx, id),
-        RetiringState::Quarantine if info.enabled && can_disable => {
+        RetiringState::Quarantine if is_live && can_disable => {
             let message = format!("{id} was enabled again by someone; its grace begins again");
             let report = Report::new(EventName::RetirementRestarted, message).token(id);
             restart(cx, entry, entry.base).report(report)
         }
         // Its deletion failed before: without a quarantine its use is asked again.
-        RetiringState::Deleting if info.enabled && !can_disable => end_grace(cx, entry, &info),
+        RetiringState::Deleting if is_live && !can_disable => end_grace(cx, entry, &info),
         RetiringState::Quarantine | RetiringState::Deleting => {
             claim_end(cx, id, RetiringState::Deleting, |_| {})
         }
@@ -107,13 +139,13 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
     Ok(change.into())
 }
 
-fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
+/// A token that is still used stays as it is for now.
+fn hold(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Change> {
     let id = &entry.id;
-    let from = info.last_used_ip.as_deref().unwrap_or("an unknown address");
-    let quiet = quiet_at(cx, entry, info).filter(|quiet| *quiet > cx.now.wall);
+    let from = used_from(info);
+    let quiet = used_until(cx, entry, info)?;
     let last = after(entry.since, cx.plan().max_grace);
-    let may_hold = cx.plan().still_used != StillUsed::Warn && last > cx.now.wall;
-    if let Some(quiet) = quiet.filter(|_| may_hold) {
+    if cx.plan().still_used != StillUsed::Warn && last > cx.now.wall {
         // Reported once; the entry shows it while it lasts.
         let report = entry.usage.held_since.is_none().then(|| {
             let message = format!(
@@ -126,8 +158,60 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
             entry.usage.held_since.get_or_insert(cx.now.wall);
             entry.usage.used_from.clone_from(&info.last_used_ip);
         });
-        return write.reports(report);
+        return Some(write.reports(report));
     }
+    if let Some(end) = cx.env().blackout_until {
+        let message = format!(
+            "{id} is still in use (last from {from}); it is not disabled before the end of the blackout at {end}"
+        );
+        let report = entry.usage.held_since.is_none();
+        let report = report.then(|| Report::new(EventName::RetirementHeld, message).token(id));
+        let write = cx.write_entry(id, |entry| {
+            entry.due = end;
+            entry.usage.held_since.get_or_insert(cx.now.wall);
+            entry.usage.used_from.clone_from(&info.last_used_ip);
+        });
+        return Some(write.reports(report));
+    }
+    let is_left = !cx.env().capabilities.disable && cx.plan().at_max_grace == AtMaxGrace::Leave;
+    is_left.then(|| leave(cx, entry, info, quiet))
+}
+
+/// A token that cannot be disabled, and whose deletion cannot be undone, is left while it is used, and reported.
+fn leave(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo, quiet: Timestamp) -> Change {
+    let id = &entry.id;
+    let end = match info.expires {
+        Some(end) => format!("until it expires at {end:.0}"),
+        None => "although it never expires".to_owned(),
+    };
+    let message = format!(
+        "{id} is still in use (last from {}) and cannot be disabled, so it is left {end}. Make its consumers read the new value; it is deleted when it \
+         has been unused for `grace`",
+        used_from(info)
+    );
+    let mut report = Report::new(EventName::RetirementBlocked, message.clone()).token(id);
+    let write = cx.write_entry(id, |entry| {
+        entry.usage.held_since = None;
+        if transition::fail_entry(entry, EntryReason::StillUsed, &message, quiet, cx.now) {
+            report.level = Level::Debug;
+        }
+    });
+    write.report(report)
+}
+
+fn used_from(info: &TokenInfo) -> &str {
+    info.last_used_ip.as_deref().unwrap_or("an unknown address")
+}
+
+/// When it will have been unused for a grace, if it is not yet.
+fn used_until(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Timestamp> {
+    quiet_at(cx, entry, info).filter(|quiet| *quiet > cx.now.wall)
+}
+
+fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
+    let id = &entry.id;
+    let from = used_from(info);
+    let quiet = used_until(cx, entry, info);
     // A consumer will notice. Reported once, however often the call is tried; the entry shows it.
     let is_cut_off = quiet.is_some();
     let report = (is_cut_off && entry.usage.cut_off_at.is_none()).then(|| {
@@ -142,7 +226,11 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
         true => RetiringState::Disabling,
         false => RetiringState::Deleting,
     };
+    let backstop = backstop::with_disable(cx, entry, info);
     let claim = claim_end(cx, id, next, |entry| {
+        if backstop.is_some() {
+            entry.backstop = backstop;
+        }
         if is_cut_off {
             entry.usage.cut_off_at = Some(cx.now.wall);
             entry.usage.used_from.clone_from(&info.last_used_ip);
@@ -159,7 +247,7 @@ fn quiet_at(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Time
 }
 
 /// The claim to disable or to delete a token that was just proven.
-fn claim_end(
+pub fn claim_end(
     cx: &Context<'_>,
     id: &TokenId,
     state: RetiringState,
@@ -193,12 +281,26 @@ pub fn disable(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
         Some(Err(error)) => return Ok(failure::give_up(cx, error)),
         None => {}
     }
+    redate_first(cx, id)?;
     carry_out(cx, TokenAction::Disable, id)?;
-    if cx.view.held(cx.record)? == Some(id) {
+    if !cx.record.is_revoked(id) && cx.view.held(cx.record)? == Some(id) {
         // A person put it back between our look and our disable.
         return Ok(Command::Change(TokenAction::Enable, id.clone()).into());
     }
     Ok(disabled(cx, id).into())
+}
+
+/// The backstop that a token gets with its disable is set first: it is what proves the token later.
+fn redate_first(cx: &Context<'_>, id: &TokenId) -> Decision<()> {
+    let entry = cx.record.retiring(id);
+    let backstop = entry.and_then(|entry| entry.backstop.as_ref());
+    let Some(backstop) = backstop.filter(|it| !it.confirmed && it.retry_at.is_none()) else {
+        return Ok(());
+    };
+    if cx.view.was_redated(id) || backstop.original == Some(backstop.at) {
+        return Ok(());
+    }
+    carry_out(cx, TokenAction::Redate(backstop.at), id)
 }
 
 /// Under the claim to delete.
@@ -222,25 +324,68 @@ fn carry_out(cx: &Context<'_>, action: TokenAction, id: &TokenId) -> Decision<()
     })
 }
 
-fn disabled(cx: &Context<'_>, id: &TokenId) -> Change {
-    let message = format!(
-        "disabled {id}; it will be deleted after the quarantine and can be enabled until then"
-    );
-    let report = Report::new(EventName::TokenDisabled, message).token(id);
-    let write = cx.write(|record| transition::quarantine(cx, record, id));
-    write.report(report)
+pub fn disabled(cx: &Context<'_>, id: &TokenId) -> Change {
+    let revoking = cx.record.revoking.as_ref().filter(|it| it.token == *id);
+    let report = match (revoking, revoked::report(cx, id, "is disabled")) {
+        (Some(_), report) => report,
+        (None, _) => {
+            let message = format!(
+                "disabled {id}; it will be deleted after the quarantine and can be enabled until then"
+            );
+            Some(Report::new(EventName::TokenDisabled, message).token(id))
+        }
+    };
+    let done = report.is_some();
+    let redated = cx.view.was_redated(id);
+    let write = cx.write(|record| {
+        transition::quarantine(cx, record, id);
+        let entry = record.retiring_mut(id);
+        if let Some(backstop) = entry.and_then(|entry| entry.backstop.as_mut()) {
+            backstop.confirmed |= redated || backstop.original == Some(backstop.at);
+        }
+        if !done && let Some(entry) = record.retiring_mut(id) {
+            // It is deleted next.
+            entry.due = cx.now.wall;
+        }
+        if done && revoking.is_some() {
+            record.revoking = None;
+        }
+    });
+    let write = write.reports(report);
+    match done && revoking.is_some() {
+        true => write.then(revoked::finished(cx, AfterWrite::Continue)),
+        false => write,
+    }
 }
 
-fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Change {
-    let report = Report::new(EventName::TokenDeleted, format!("{id} {how}")).token(id);
+pub fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Change {
+    let revoking = cx
+        .record
+        .revoking
+        .as_ref()
+        .is_some_and(|it| it.token == *id);
+    let deleted = || Report::new(EventName::TokenDeleted, format!("{id} {how}")).token(id);
+    let report = match revoking {
+        true => revoked::report_gone(cx, id, how),
+        false => deleted(),
+    };
     let write = cx.write(|record| {
         record.retiring.retain(|entry| entry.id != *id);
         record.claim = None;
+        if revoking {
+            record.revoking = None;
+        }
     });
-    write.report(report).then(AfterWrite::Gone(id.clone()))
+    let then = AfterWrite::Gone(id.clone());
+    let then = if revoking {
+        revoked::finished(cx, then)
+    } else {
+        then
+    };
+    write.report(report).then(then)
 }
 
-fn unproven(cx: &Context<'_>, id: &TokenId, why: &str) -> Change {
+pub fn unproven(cx: &Context<'_>, id: &TokenId, why: &str) -> Change {
     let message = format!(
         "{id} is not retired: {why}. It is left alone; end it by hand if it is yours, then run `dtrotate forget {} --token {id}`",
         cx.plan().name

@@ -12,6 +12,7 @@ use crate::failure;
 use crate::marker::{Marker, NameDigest};
 use crate::observe::{SecretState, secret_state};
 use crate::ownership;
+use crate::plan::Plan;
 use crate::policy;
 use crate::reading::read_token;
 use crate::record::{Attempt, Current, Reason, Record, Trigger};
@@ -52,10 +53,26 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
     match state {
         SecretState::Current(info) | SecretState::Foreign(info) => {
             let version = cx.view.secret(cx.record)?.version();
-            let old = Current::new(&info, version, &cx.record.epoch);
-            write_attempt(cx, old, true)
+            let old = Current::recorded(&info, version, cx.record);
+            write_attempt(cx, Some(old), true)
         }
-        SecretState::Missing(recorded) => write_attempt(cx, recorded_rights(cx, recorded)?, false),
+        SecretState::Revoked(info) => {
+            let version = cx.view.secret(cx.record)?.version();
+            let revoked = Current::new(&info, version, &cx.record.epoch);
+            let old = match &cx.record.current {
+                // A person put it back: its rights are those of the token that is to take its place again.
+                Some(current) if current.id != revoked.id => Current {
+                    scopes: revoked.scopes,
+                    ..current.clone()
+                },
+                _ => revoked,
+            };
+            write_attempt(cx, Some(old), true)
+        }
+        SecretState::Missing(recorded) => {
+            write_attempt(cx, Some(recorded_rights(cx, recorded)?), false)
+        }
+        SecretState::Vacant => write_attempt(cx, None, false),
         SecretState::Blocked(reason, message) => Ok(failure::stuck(cx, reason, &message)),
         // Both are accepted before a rotation begins.
         SecretState::UncommittedStore(_) | SecretState::RolledBack(_) => {
@@ -98,6 +115,10 @@ fn check_mints(cx: &Context<'_>) -> Decision<()> {
 
 /// Rights come from a token of this secret that was read in this run; from the document alone only when a person confirmed them (rule A3).
 fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
+    if cx.plan().desired.scopes.is_some() {
+        // They are those of the configuration.
+        return Ok(recorded);
+    }
     for entry in cx.record.retiring.iter().rev() {
         if entry.base_url != cx.record.coordinates.base_url {
             continue;
@@ -106,6 +127,7 @@ fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
             Ok(Lookup::Found(info)) if ownership::prove(cx, entry, &info)?.is_ok() => {
                 return Ok(Current {
                     scopes: info.scopes,
+                    traits: info.traits,
                     ..recorded
                 });
             }
@@ -115,8 +137,7 @@ fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
             _ => {}
         }
     }
-    let request = cx.request.rotation();
-    let confirmed = request.is_some_and(|request| request.accept_recorded_rights);
+    let confirmed = cx.accepts_recorded_rights();
     let manages = manages_tokens(&recorded.scopes) && !cx.plan().manages_tokens;
     if confirmed && !manages {
         return Ok(recorded);
@@ -139,37 +160,77 @@ fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
     Err(failure::stuck(cx, Reason::TokenUnknown, &why))
 }
 
-/// Writes claim and attempt before the mint. A foreign value becomes the current one first, and the former one retires.
-fn write_attempt(cx: &Context<'_>, old: Current, old_known: bool) -> Decision<Step> {
-    let (id, now) = (old.id.clone(), cx.now.wall);
-    let lifetime = policy::lifetime(cx.plan(), &id, old.created, old.expires, now)
-        .map_err(|message| failure::stuck(cx, Reason::LifetimeTooShort, &message))?;
+/// Writes claim and attempt before the mint. A foreign value becomes the current one first, and the former one retires. Without an old token
+/// it is the first one of the secret.
+fn write_attempt(cx: &Context<'_>, old: Option<Current>, old_known: bool) -> Decision<Step> {
+    let (plan, expiry) = (cx.plan(), cx.env().capabilities.expiry);
+    let lifetime = match &old {
+        Some(old) => policy::lifetime(plan, expiry, old, cx.now.wall)
+            .map_err(|message| failure::stuck(cx, Reason::LifetimeTooShort, &message))?,
+        None => policy::first_lifetime(plan),
+    };
     let secret = cx.view.secret(cx.record)?;
     let mut record = cx.draft();
     let n = next_attempt(cx, &mut record)?;
     let order = Order {
         marker: marker(cx, n),
-        base: old.name_base.clone(),
-        scopes: old.scopes.clone(),
+        base: ordered_base(plan, old.as_ref()),
+        scopes: ordered_rights(cx, old.as_ref())?,
         lifetime,
-        old_fingerprint: secret.value().map_or(0, |value| value.fingerprint),
+        traits: old
+            .as_ref()
+            .map(|old| old.traits.clone())
+            .unwrap_or_default(),
+        old_fingerprint: secret.value().map(|value| value.fingerprint),
         old_known,
     };
-    let foreign = match record.is_current(&id) {
-        true => {
+    let id = old.as_ref().map(|old| old.id.clone());
+    let foreign = match old {
+        Some(old) if record.retiring(&old.id).is_some() => None,
+        Some(old) if !record.is_current(&old.id) => {
+            transition::accept_foreign(cx, &mut record, old)
+        }
+        Some(old) => {
             record.current = Some(old);
             None
         }
-        false => transition::accept_foreign(cx, &mut record, old),
+        None => None,
     };
-    let message = format!("rotating {id} in {} (attempt {n})", cx.place());
-    let mut report = Report::new(EventName::RotationStarted, message).old(&id);
+    let message = match &id {
+        Some(id) => format!("rotating {id} in {} (attempt {n})", cx.place()),
+        None => format!("creating the first token of {} (attempt {n})", cx.place()),
+    };
+    let mut report = Report::new(EventName::RotationStarted, message).old(id.as_ref());
     report.trigger = Some(cx.claimed_or_wanted().1);
     report.attempt = Some(n);
     let attempt = attempt(cx, &order, secret.version(), id);
     record.claim = Some(cx.claim(cx.rotation(Some(attempt))));
     let change = Change::new(record).reports(foreign).report(report);
     Ok(change.then(AfterWrite::Attempt(order)).into())
+}
+
+/// The name that is ordered, without a marker: what the configuration asks for, else that of the old token.
+fn ordered_base(plan: &Plan, old: Option<&Current>) -> String {
+    let old = old.map_or(&plan.name, |old| &old.name_base);
+    plan.desired.name.as_ref().unwrap_or(old).clone()
+}
+
+/// The rights that are ordered: what the configuration asks for, else those of the old token. Rights to manage tokens are never given to an
+/// ordinary secret, whoever asks for them.
+fn ordered_rights(cx: &Context<'_>, old: Option<&Current>) -> Decision<Vec<String>> {
+    let plan = cx.plan();
+    let old = old.map(|old| &old.scopes);
+    let scopes = plan.desired.scopes.as_ref().or(old).cloned();
+    let scopes = scopes.unwrap_or_default();
+    if manages_tokens(&scopes) && !plan.manages_tokens {
+        let message = format!(
+            "no token is made for {} with the rights {}: rights to manage tokens are given to the management token alone; correct `scopes`",
+            cx.place(),
+            scopes.join(", ")
+        );
+        return Err(failure::stuck(cx, Reason::TokenManages, &message));
+    }
+    Ok(scopes)
 }
 
 /// The number of the next attempt.
@@ -190,7 +251,7 @@ fn marker(cx: &Context<'_>, attempt: u64) -> Marker {
 }
 
 /// The attempt that mints by `order`.
-fn attempt(cx: &Context<'_>, order: &Order, base: u64, old: TokenId) -> Attempt {
+fn attempt(cx: &Context<'_>, order: &Order, base: u64, old: Option<TokenId>) -> Attempt {
     Attempt {
         n: order.marker.attempt,
         base,
@@ -211,6 +272,7 @@ fn mint(cx: &Context<'_>, order: &Order) -> Step {
         scopes: order.scopes.clone(),
         expires: lifetime.and_then(|lifetime| cx.now.wall.checked_add(lifetime).ok()),
         lifetime,
+        traits: order.traits.clone(),
     };
     Command::Mint(request).into()
 }
@@ -240,10 +302,11 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
     let name = &cx.plan().name;
     let new = cx.record.current.is_none();
     let text = match state {
-        SecretState::Current(info) | SecretState::Foreign(info) => {
+        SecretState::Current(info) | SecretState::Foreign(info) | SecretState::Revoked(info) => {
             let current = format!("{} ({})", info.id, info.scopes.join(", "));
-            let unfit =
-                policy::lifetime(cx.plan(), &info.id, info.created, info.expires, cx.now.wall);
+            let old = Current::recorded(info, 0, cx.record);
+            let expiry = cx.env().capabilities.expiry;
+            let unfit = policy::lifetime(cx.plan(), expiry, &old, cx.now.wall);
             match (state, unfit) {
                 (_, Err(message)) => format!("stuck: {message}"),
                 (SecretState::Foreign(_), _) if new => {
@@ -254,6 +317,10 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
                 }
                 _ => format!("would replace {current}"),
             }
+        }
+        SecretState::Vacant => {
+            let scopes = cx.plan().desired.scopes.as_deref().unwrap_or_default();
+            format!("would create the first token ({})", scopes.join(", "))
         }
         SecretState::Missing(_) => {
             "would replace the recorded token, which Dynatrace no longer knows".to_owned()

@@ -1,6 +1,9 @@
 //! From a candidate to the current value: verify, store, commit; or discard it without leaving it behind. The same for a rotation and an
 //! undo: the one's candidate is minted, the other's existed before.
 
+use jiff::SignedDuration;
+
+use crate::backstop;
 use crate::candidate::{Candidate, Discard, RESEND};
 use crate::command::{Command, RunResult, SecretSnapshot, Source, TokenAction};
 use crate::context::{AfterWrite, Change, Context, Decision, Step};
@@ -9,6 +12,7 @@ use crate::failure;
 use crate::marker::NameDigest;
 use crate::reading::read_token;
 use crate::record::{Current, Record, Work};
+use crate::revoked;
 use crate::token::{TokenId, TokenInfo};
 use crate::transition::{self, Leaving};
 use crate::view::{Fact, Lookup};
@@ -35,7 +39,7 @@ pub fn next(cx: &Context<'_>, candidate: &Candidate) -> Decision<Step> {
         // A management token without management rights would stop every rotation of its environment.
         let attempt = cx.record.claimed_attempt();
         let old = attempt.filter(|_| order.old_known);
-        return Ok(Command::ProveManager(old.map(|attempt| attempt.old.clone())).into());
+        return Ok(Command::ProveManager(old.and_then(|attempt| attempt.old.clone())).into());
     }
     if candidate.rejected {
         return resolve_rejection(cx, candidate, info);
@@ -68,10 +72,12 @@ fn enable_first(cx: &Context<'_>, candidate: &Candidate) -> Decision<()> {
         return Ok(());
     }
     match cx.view.outcome_of(&TokenAction::Enable, id) {
-        None => Err(Command::Change(TokenAction::Enable, id.clone()).into()),
-        Some(Ok(())) => Ok(()),
-        Some(Err(error)) => Err(failure::abort_undo(cx, &error.what)),
+        Some(Ok(())) => return Ok(()),
+        Some(Err(error)) => return Err(failure::abort_undo(cx, &error.what)),
+        None => {}
     }
+    backstop::restore(cx, id)?;
+    Err(Command::Change(TokenAction::Enable, id.clone()).into())
 }
 
 /// It was stored. An undo looks at its token once more before it commits: a disable that was sent before may have landed late.
@@ -142,13 +148,17 @@ fn rejection(cx: &Context<'_>, candidate: &Candidate) -> Fact<Rejection> {
     if !matches!(place, SecretSnapshot::Present { .. }) {
         return Ok(Rejection::Unknown(version));
     }
-    let replaced = match &candidate.ordered {
-        Some(order) => Some(order.old_fingerprint),
-        None => fingerprint(cx.view.version(base)?),
+    let is_unchanged = match &candidate.ordered {
+        Some(order) if order.old_fingerprint.is_none() => latest.is_vacant(),
+        Some(order) => order.old_fingerprint == fingerprint(latest),
+        None => {
+            let replaced = fingerprint(cx.view.version(base)?);
+            replaced.is_some() && replaced == fingerprint(latest)
+        }
     };
-    Ok(match fingerprint(latest) {
-        Some(present) if Some(present) == replaced => Rejection::OtherField(version),
-        _ => Rejection::Superseded(version),
+    Ok(match is_unchanged {
+        true => Rejection::OtherField(version),
+        false => Rejection::Superseded(version),
     })
 }
 
@@ -270,19 +280,36 @@ fn commit_rotation(
         return Command::ReadJournal.into();
     };
     let (mut record, former) = commit(cx, info, version);
+    if let Some(current) = &mut record.current {
+        let lifetime = candidate.ordered.as_ref().and_then(|order| order.lifetime);
+        current.lifetime = lifetime.and_then(|life| SignedDuration::try_from(life).ok());
+        current.unproven = !candidate.proven;
+    }
     let mut message = format!("{} holds {}", record.coordinates, info.id);
+    let mut ended = None;
     if let Some(former) = &former {
         if candidate
             .ordered
             .as_ref()
             .is_none_or(|order| order.old_known)
         {
+            transition::mark_revoked(&mut record, cx.now);
             if let Some(entry) = record.retiring(former) {
-                message += &format!("; {former} stays enabled until {}", entry.due);
+                message += &match &entry.revoked {
+                    Some(_) => format!("; {former} is ended at once"),
+                    None => format!("; {former} stays enabled until {}", entry.due),
+                };
             }
         } else {
             // It was gone before: there is nothing to retire.
             record.retiring.retain(|entry| entry.id != *former);
+            if let Some(order) = record.revoking.take_if(|it| it.token == *former) {
+                ended = Some(revoked::report_gone(
+                    cx,
+                    &order.token,
+                    "no longer exists at Dynatrace",
+                ));
+            }
         }
     }
     transition::close_claimed(cx, &mut record);
@@ -292,12 +319,23 @@ fn commit_rotation(
     if let Some(failure) = transition::succeed(&mut record, cx.now) {
         message += &format!("; recovered after failing since {}", failure.since);
     }
-    let report = Report::new(EventName::RotationSucceeded, message).token(&info.id);
-    let mut report = report.old(&attempt.old);
+    let event = match attempt.old {
+        Some(_) => EventName::RotationSucceeded,
+        None => EventName::SecretCreated,
+    };
+    let report = Report::new(event, message).token(&info.id);
+    let mut report = report.old(attempt.old.as_ref());
     report.trigger = Some(cx.claimed_or_wanted().1);
     report.attempt = Some(attempt.n);
-    let end = AfterWrite::GoalReached(Some(attempt.base));
-    Change::new(record).report(report).then(end).into()
+    let mut end = AfterWrite::GoalReached(Some(attempt.base));
+    if ended.is_some() {
+        end = revoked::finished(cx, end);
+    }
+    Change::new(record)
+        .report(report)
+        .reports(ended)
+        .then(end)
+        .into()
 }
 
 fn commit_undo(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Step {
@@ -316,7 +354,7 @@ fn commit_undo(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Step {
 fn commit(cx: &Context<'_>, info: &TokenInfo, version: u64) -> (Record, Option<TokenId>) {
     let mut record = cx.draft();
     transition::advance_watermarks(&mut record, base(cx), version);
-    let current = Current::new(info, version, &record.epoch);
+    let current = Current::recorded(info, version, &record);
     let former = transition::make_current(cx, &mut record, current);
     (record, former)
 }

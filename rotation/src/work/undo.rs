@@ -10,7 +10,7 @@ use crate::failure;
 use crate::ownership;
 use crate::reading::read_token;
 use crate::record::{Origin, Retiring, RetiringState, Work};
-use crate::request::after;
+use crate::request::{Goal, after};
 use crate::token::TokenId;
 use crate::view::{Fact, Lookup};
 
@@ -19,11 +19,8 @@ pub fn next(cx: &Context<'_>, named: Option<&TokenId>) -> Decision<Step> {
     if let Some(id) = &cx.progress.undo_begun {
         return Ok(taken_over(cx, id));
     }
-    if !cx.env().enabled {
-        let name = &cx.plan().name;
-        return Ok(Step::refuse(format!(
-            "{name} is switched off (`enabled = false`), so nothing is changed; switch it on first"
-        )));
+    if let Some(why) = cx.held_back() {
+        return Ok(Step::refuse(why));
     }
     let entry = wanted(cx, named)?;
     let id = &entry.id;
@@ -53,7 +50,7 @@ pub fn next(cx: &Context<'_>, named: Option<&TokenId>) -> Decision<Step> {
         base,
         from,
     };
-    let window = cx.plan().verify_window();
+    let window = cx.plan().verify_window(&cx.env().capabilities);
     let candidate = Candidate::new(Source::Version(from), value, None, window, cx.now);
     let claim = cx.take_claim(work);
     Ok(claim
@@ -120,7 +117,8 @@ fn wanted<'a>(cx: &Context<'a>, named: Option<&TokenId>) -> Decision<&'a Retirin
         .record
         .retiring
         .iter()
-        .filter(|entry| matches!(entry.origin, Origin::Version(_)) && cx.belongs_here(entry));
+        .filter(|entry| matches!(entry.origin, Origin::Version(_)) && cx.belongs_here(entry))
+        .filter(|entry| named.is_some() || entry.revoked.is_none());
     let entry = match named {
         Some(id) => former.find(|entry| entry.id == *id),
         None => former.max_by_key(|entry| (entry.base, entry.since)),
@@ -134,6 +132,18 @@ fn wanted<'a>(cx: &Context<'a>, named: Option<&TokenId>) -> Decision<&'a Retirin
             None => "there is no previous token left".to_owned(),
         }));
     };
+    if let Some(revoked) = &entry.revoked
+        && !matches!(cx.request.goal, Goal::Unrevoke(_))
+    {
+        return Err(Step::refuse(format!(
+            "{} was revoked by {} at {:.0} and is not brought back; if it is safe, run `dtrotate undo {} --token {} --yes`",
+            entry.id,
+            revoked.by,
+            revoked.at,
+            cx.plan().name,
+            entry.id
+        )));
+    }
     if entry.undone && named.is_none() {
         return Err(Step::refuse(format!(
             "the last change was an undo already; to bring the newer token back, name it: `dtrotate undo {} --token {}`",

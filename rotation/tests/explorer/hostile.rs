@@ -1,7 +1,7 @@
 //! The scenarios of answers that belong to others, documents and names that were edited, versions that were pruned, and kinds of tokens that
 //! can do less.
 
-use rotation::capabilities::{Absence, Capabilities};
+use rotation::capabilities::{Absence, Capabilities, Expiry};
 
 use super::scenario::{BASE, NONE, Scenario};
 use super::world::{Budget, Edit, Intervention};
@@ -22,6 +22,17 @@ const NO_READ_BY_ID: Capabilities = Capabilities {
 /// A kind whose "not found" proves nothing.
 const LISTINGS_ONLY: Capabilities = Capabilities {
     absence: Absence::Listing,
+    ..Capabilities::API
+};
+
+/// A kind whose expiry can be moved, and whose values prove themselves only by a trial.
+const REDATED: Capabilities = Capabilities {
+    rename: false,
+    redate: true,
+    read_by_id: false,
+    look_up_proves: false,
+    absence: Absence::Listing,
+    expiry: Expiry::Required,
     ..Capabilities::API
 };
 
@@ -274,6 +285,15 @@ pub fn scenarios() -> Vec<Scenario> {
                 "listings prove: a late effect",
                 "listings prove: retirement, and a person",
                 "listings prove: undo",
+            ],
+        ),
+        (
+            REDATED,
+            [
+                "re-dated: a daemon that dies",
+                "re-dated: a late effect",
+                "re-dated: retirement, and a person",
+                "re-dated: undo",
             ],
         ),
     ];

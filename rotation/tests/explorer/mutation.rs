@@ -75,6 +75,8 @@ pub enum Mutation {
     NoSecondVersion,
     /// A17: one listing without a token proves that it is gone.
     OneListing,
+    /// A14: a pause is not seen.
+    NoPause,
     /// The current tokens of other secrets are not looked at before a token is ended.
     NoOtherSecrets,
     /// The marker of another secret in a token's name protects it no longer.
@@ -186,14 +188,25 @@ impl Mutation {
     ) -> Outcome {
         let work = world.work(actor);
         match (self, command, outcome) {
+            (Mutation::NoPause, _, Outcome::Journal(Ok(Ok(mut seen)))) => {
+                if let Some(record) = &mut seen.record {
+                    record.pause = None;
+                }
+                Outcome::Journal(Ok(Ok(seen)))
+            }
             (Mutation::NoFence, Command::ReadSecret, Outcome::Secret(Ok(seen)))
                 if work == Some(Work::Cleanup) =>
             {
                 // As if the secret had moved on.
                 Outcome::Secret(Ok(match seen {
-                    SecretSnapshot::Present { version, value } => SecretSnapshot::Present {
+                    SecretSnapshot::Present {
+                        version,
+                        value,
+                        vacant,
+                    } => SecretSnapshot::Present {
                         version: version + 1,
                         value,
+                        vacant,
                     },
                     other => other,
                 }))
@@ -230,15 +243,15 @@ impl Mutation {
                 Command::Change(TokenAction::Delete, _),
                 Outcome::Changed(Err(error)),
             ) if error.kind == ErrorKind::Gone => Outcome::Changed(Ok(())),
-            (Mutation::NoIdentity, Command::Verify(_), Outcome::Verified(Ok(mut info))) => {
+            (Mutation::NoIdentity, Command::Verify(_), Outcome::Verified(Ok(mut trial))) => {
                 if let Some(Work::Rotate {
                     attempt: Some(attempt),
                     ..
                 }) = work
                 {
-                    info.name = marked(attempt.n);
+                    trial.token.name = marked(attempt.n);
                 }
-                Outcome::Verified(Ok(info))
+                Outcome::Verified(Ok(trial))
             }
             (Mutation::NoProof, Command::LookUp(id), Outcome::Token(Ok(info))) => {
                 Outcome::Token(Ok(as_recorded(world, id, info)))
@@ -280,6 +293,7 @@ impl Mutation {
             ) => Outcome::Version(Ok(SecretSnapshot::Present {
                 version: *version,
                 value: None,
+                vacant: true,
             })),
             (Mutation::ForgedIsProven, Command::LookUpValue, Outcome::Value(Err(error)))
                 if error.kind == ErrorKind::Gone =>
@@ -350,6 +364,7 @@ fn empty(seen: SecretSnapshot) -> SecretSnapshot {
         SecretSnapshot::Present { version, .. } => SecretSnapshot::Present {
             version,
             value: None,
+            vacant: true,
         },
         other => other,
     }

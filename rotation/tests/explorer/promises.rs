@@ -38,6 +38,9 @@ pub fn come_to_rest(
     let mut world = world.clone();
     world.broken = None;
     world.budget = Budget::default();
+    if world.is_paused() {
+        world.set_pause(false);
+    }
     for late in std::mem::take(&mut world.late) {
         if !matches!(late, Late::Store { .. }) {
             world.land(setting, &late);
@@ -82,6 +85,9 @@ fn rest_problem(setting: &Setting, world: &World) -> Option<String> {
         record.health.failure.as_ref().is_some_and(|failure| {
             failure.retry_at.is_none() && failure.reason != Reason::Unavailable
         });
+    if setting.create && world.versions.is_empty() && !human {
+        return Some("P10: the first token was not created".into());
+    }
     // A person put a token there that is gone for good: nothing continues without them.
     let readable = world.current().is_some_and(|token| world.works(token));
     if record.claim.is_some() {
@@ -90,6 +96,12 @@ fn rest_problem(setting: &Setting, world: &World) -> Option<String> {
     // A secret that a person deleted cannot be fenced: what is left waits for them.
     if readable && !record.open.is_empty() {
         return Some("P2: an attempt stays open".into());
+    }
+    if let Some(token) = world.revoked.filter(|token| world.works(*token))
+        && record.is_revoked(&id_of(token))
+        && !human
+    {
+        return Some(format!("P2: T{token} was revoked and is alive"));
     }
     for token in 0..world.tokens.len() as u8 {
         let known = record.is_current(&id_of(token));

@@ -9,6 +9,7 @@ pub fn rules() -> Vec<(&'static [Mutation], &'static str)> {
     vec![
         (&[NoFence], "a late effect, a death and a call that fails"),
         (&[NoBase], "a person writes"),
+        (&[NoPause], "a person pauses and resumes"),
         (&[NoNewMark, NoPrefix], "a daemon that dies twice"),
         (&[NoOpen, NoPrefix], "a daemon that dies"),
         (&[NoHistory], "a person puts a token back"),

@@ -10,6 +10,8 @@ pub struct Scenario {
     pub name: &'static str,
     pub daemons: usize,
     pub undo: bool,
+    /// A person revokes the token that is the current one then.
+    pub revoke: bool,
     /// From which tick on each due instant is due.
     pub dues: &'static [u8],
     /// How many ticks pass at the most.
@@ -22,6 +24,8 @@ pub struct Scenario {
     pub manages: bool,
     /// There are tokens of another secret and of strangers.
     pub strangers: bool,
+    /// Nothing is there at the start, and the configuration asks for the first token.
+    pub create: bool,
     /// A person confirmed the rights that only the journal knows.
     pub accept_rights: bool,
     /// The server keeps this many versions of the secret.
@@ -50,6 +54,7 @@ pub const BASE: Scenario = Scenario {
     name: "",
     daemons: 1,
     undo: false,
+    revoke: false,
     dues: &[0],
     ticks: 3,
     budget: NONE,
@@ -57,6 +62,7 @@ pub const BASE: Scenario = Scenario {
     at_rest: false,
     manages: false,
     strangers: false,
+    create: false,
     accept_rights: false,
     max_versions: 100,
     capabilities: Capabilities::API,
@@ -68,7 +74,7 @@ impl Scenario {
         let budget = &self.budget;
         let other = budget.lose + budget.late + budget.person;
         let crowd = budget.steal > 0 && other > 0;
-        let long = self.undo && budget.crash + other > 0;
+        let long = (self.undo || self.revoke) && budget.crash + other > 0;
         let three = budget.crash > 0 && budget.late > 0 && budget.fail > 0;
         crowd || long || three
     }
@@ -76,7 +82,8 @@ impl Scenario {
     /// The same with the least that still means something: one fault of each kind, and time for one retirement.
     pub fn small(mut self) -> Scenario {
         let budget = &mut self.budget;
-        budget.runs = budget.runs.min(if budget.steal > 0 { 2 } else { 3 });
+        let crowd = budget.steal > 0 || self.revoke;
+        budget.runs = budget.runs.min(if crowd { 2 } else { 3 });
         budget.crash = budget.crash.min(2);
         budget.lose = budget.lose.min(1);
         budget.late = budget.late.min(1);
@@ -87,6 +94,8 @@ impl Scenario {
             budget.person = budget.person.min(1);
         }
         let most = match (self.daemons, self.undo || self.at_rest) {
+            // A revocation takes claims over, as often as it is asked.
+            _ if self.revoke => 0,
             (1, true) if !self.undo => 2,
             (1, _) => 1,
             // Two at work at the same time are a multitude as it is.

@@ -222,6 +222,46 @@ pub fn scenarios() -> Vec<Scenario> {
             ..BASE
         },
         Scenario {
+            name: "a person pauses and resumes",
+            budget: Budget {
+                person: 2,
+                crash: 1,
+                ..NONE
+            },
+            interventions: &[Intervention::Pause, Intervention::Resume],
+            ..BASE
+        },
+        Scenario {
+            name: "a person pauses and resumes beside a take-over",
+            daemons: 2,
+            ticks: 2,
+            budget: Budget {
+                person: 2,
+                steal: 1,
+                ..NONE
+            },
+            interventions: &[Intervention::Pause, Intervention::Resume],
+            ..BASE
+        },
+        Scenario {
+            name: "a person pauses, an answer is lost",
+            budget: Budget {
+                person: 1,
+                lose: 1,
+                ..NONE
+            },
+            interventions: &[Intervention::Pause],
+            ..BASE
+        },
+        Scenario {
+            name: "a person pauses, undo",
+            undo: true,
+            ticks: 3,
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::Pause],
+            ..BASE
+        },
+        Scenario {
             name: "the management token",
             manages: true,
             budget: Budget {
@@ -260,6 +300,50 @@ pub fn scenarios() -> Vec<Scenario> {
             name: "undo",
             undo: true,
             ticks: 4,
+            ..BASE
+        },
+        Scenario {
+            name: "revoke beside a daemon",
+            revoke: true,
+            ticks: 2,
+            ..BASE
+        },
+        Scenario {
+            name: "revoke, and deaths",
+            revoke: true,
+            ticks: 2,
+            budget: Budget { crash: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "revoke, an answer is lost",
+            revoke: true,
+            ticks: 2,
+            budget: Budget { lose: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "revoke, an effect comes late",
+            revoke: true,
+            ticks: 2,
+            budget: Budget { late: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "revoke while a person puts a token back",
+            revoke: true,
+            ticks: 3,
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::PutBack],
+            at_rest: true,
+            ..BASE
+        },
+        Scenario {
+            name: "revoke of a paused secret",
+            revoke: true,
+            ticks: 2,
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::Pause],
             ..BASE
         },
         Scenario {
@@ -303,6 +387,56 @@ pub fn scenarios() -> Vec<Scenario> {
             ticks: 3,
             budget: Budget { person: 1, ..NONE },
             interventions: &[Intervention::Write],
+            ..BASE
+        },
+        Scenario {
+            name: "the first token, and deaths",
+            create: true,
+            dues: &[],
+            budget: Budget { crash: 3, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "the first token, an answer is lost, an effect comes late",
+            create: true,
+            dues: &[],
+            budget: Budget {
+                crash: 1,
+                lose: 1,
+                late: 1,
+                ..NONE
+            },
+            ..BASE
+        },
+        Scenario {
+            name: "the first token, at its due instant",
+            create: true,
+            budget: Budget {
+                crash: 1,
+                fail: 1,
+                ..NONE
+            },
+            ..BASE
+        },
+        Scenario {
+            name: "the first token, taken over",
+            create: true,
+            dues: &[],
+            daemons: 2,
+            ticks: 2,
+            budget: Budget { steal: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "the first token while a person writes or deletes",
+            create: true,
+            dues: &[],
+            budget: Budget {
+                person: 1,
+                crash: 1,
+                ..NONE
+            },
+            interventions: &[Intervention::Write, Intervention::DeleteVersion],
             ..BASE
         },
     ]

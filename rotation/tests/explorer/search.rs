@@ -27,7 +27,7 @@ struct Step {
 
 /// Visits every state, or the first `limit` of them.
 pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
-    let root = World::new(setting, scenario.daemons, scenario.undo, scenario.budget);
+    let root = World::new(setting, scenario);
     let mut seen = HashSet::from([mark(&root)]);
     let mut rested = HashSet::new();
     let mut steps = vec![Step { from: 0, nth: 0 }];

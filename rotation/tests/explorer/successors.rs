@@ -3,7 +3,7 @@
 use rotation::command::Command;
 
 use super::scenario::Scenario;
-use super::world::{Fault, Setting, World};
+use super::world::{Fault, Role, Setting, World};
 
 /// What happens, as text if asked for, and the state after it.
 pub type Visit<'a> = &'a mut dyn FnMut(&dyn Fn() -> String, World);
@@ -85,7 +85,7 @@ fn begin(setting: &Setting, world: &World, number: usize, visit: Visit<'_>) {
     let foreign = claim.is_some_and(|claim| claim.holder != format!("d{number}"));
     let steal = foreign && world.budget.steal > 0;
     let mut goals = vec![];
-    if actor.undo {
+    if actor.role != Role::Daemon {
         goals.extend((!actor.asked).then_some((None, false)));
     } else {
         let due = world.unserved(setting, number);
@@ -100,7 +100,7 @@ fn begin(setting: &Setting, world: &World, number: usize, visit: Visit<'_>) {
             let mut next = world.clone();
             next.budget.runs -= 1;
             next.budget.steal -= u8::from(impatient);
-            next.actors[number].asked = actor.undo;
+            next.actors[number].asked = actor.role != Role::Daemon;
             next.begin(setting, number, serve, sweep, impatient);
             next.skip_silent_steps(setting, number);
             let label = || format!("d{number} begins (serves {serve:?}, takes over {impatient})");

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use rotation::capabilities::Capabilities;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::marker::{Epoch, Marker, NameDigest};
-use rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
+use rotation::plan::{
+    AtMaxGrace, Coordinates, Desired, Kind, Lifetime, Plan, StillUsed, Verification,
+};
 use rotation::record::{
     Attempt, Claim, Current, Failure, Origin, Reason, Record, Retiring, RetiringState, Trigger,
     Work,
@@ -17,7 +19,7 @@ use rotation::request::{
     Clock, Goal, Hints, Holder, Known, Now, RotationRequest, RunEnv, RunRequest,
 };
 use rotation::retiring::Usage;
-use rotation::token::{TokenId, TokenInfo};
+use rotation::token::{TokenId, TokenInfo, Traits};
 
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -71,7 +73,11 @@ pub fn plan() -> Plan {
         lifetime: Lifetime::Never,
         settle: Duration::from_secs(10),
         claim_timeout: Duration::from_secs(60),
+        desired: Desired::default(),
         manages_tokens: false,
+        verify: Verification::Auto,
+        at_max_grace: AtMaxGrace::Delete,
+        service: "prod".into(),
     }
 }
 
@@ -88,6 +94,7 @@ pub fn plain(text: &str, name: &str) -> TokenInfo {
         expires: None,
         last_used: None,
         last_used_ip: None,
+        traits: Traits::default(),
     }
 }
 
@@ -112,8 +119,11 @@ pub fn retiring(token: &TokenInfo, state: RetiringState, since: i64, due: i64) -
         usage: Usage::default(),
         outage_counted_until: None,
         missed: None,
+        backstop: None,
+        named: false,
         failure: None,
         undone: false,
+        revoked: None,
         unknown: Default::default(),
     }
 }
@@ -140,7 +150,7 @@ pub fn abandoned_rotation(n: u64, base: u64) -> Claim {
             attempt: Some(Attempt {
                 n,
                 base,
-                old: id("CUR"),
+                old: Some(id("CUR")),
                 digest: Some(NameDigest::of(&marked("job", n))),
             }),
         },
@@ -184,6 +194,7 @@ pub fn request(goal: Goal) -> RunRequest {
     RunRequest {
         plan: Arc::new(plan()),
         holder: Holder {
+            user: None,
             instance: "i".into(),
             boot: "b".into(),
             began: at(0),
@@ -202,6 +213,7 @@ pub fn request(goal: Goal) -> RunRequest {
             history: true,
             enabled: true,
             clock: Clock::Agrees,
+            blackout_until: None,
             may_retire: true,
             current_tokens: Arc::default(),
             management_tokens: Arc::default(),

@@ -1,19 +1,22 @@
 //! The scenarios of verification, retirement, clean-up and undo for kinds of tokens that can do less.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rotation::capabilities::{Absence, Capabilities};
+use jiff::Timestamp;
+
+use rotation::capabilities::{Absence, Capabilities, Expiry};
 use rotation::command::{Command, Outcome, RunResult, TokenAction};
 use rotation::error::ErrorKind;
 use rotation::event::EventName;
-use rotation::plan::{Plan, StillUsed};
-use rotation::record::{Record, RetiringState};
+use rotation::plan::{AtMaxGrace, Lifetime, Plan, StillUsed};
+use rotation::record::{Reason, Record, RetiringState};
 use rotation::request::{Goal, RunRequest};
-use rotation::token::TokenInfo;
+use rotation::token::{TokenId, TokenInfo, Traits};
 
 use crate::builders::{
-    abandoned_rotation, at, by_schedule, dynatrace, id, minted, plan, record, request, retiring,
-    settle, value,
+    abandoned_rotation, at, by_schedule, dynatrace, id, minted, plain, plan, record, request,
+    retiring, settle, value,
 };
 use crate::identity::sweep;
 use crate::world::{Ended, World};
@@ -298,4 +301,277 @@ fn a17_an_incomplete_listing_proves_no_absence() {
         assert_eq!(ended.events(), []);
     }
     assert_eq!(world.document().retiring.len(), 1);
+}
+
+/// What platform tokens can do: listed only, proven by a trial, re-dated.
+const REDATED: Capabilities = Capabilities {
+    rename: false,
+    redate: true,
+    read_by_id: false,
+    look_up_proves: false,
+    absence: Absence::Listing,
+    expiry: Expiry::Required,
+    ..Capabilities::API
+};
+
+fn redated(goal: Goal) -> RunRequest {
+    let mut request = of(REDATED, request(goal));
+    request.plan = Arc::new(Plan {
+        lifetime: Lifetime::For(Duration::from_secs(100_000)),
+        ..plan()
+    });
+    request
+}
+
+fn expiring(text: &str, n: u64, end: i64) -> TokenInfo {
+    TokenInfo {
+        expires: Some(at(end)),
+        created: None,
+        ..minted(text, n)
+    }
+}
+
+fn redates(ended: &Ended) -> Vec<(TokenId, Timestamp)> {
+    let changes = ended.commands.iter().filter_map(|command| match command {
+        Command::Change(TokenAction::Redate(until), id) => Some((id.clone(), *until)),
+        _ => None,
+    });
+    changes.collect()
+}
+
+/// It ends even if dtrotate never runs again: later than any regular end, never later than before.
+#[test]
+fn p2_a_former_token_gets_a_backstop_after_the_commit() {
+    for (end, expected) in [(50_000, Some(1210)), (1200, None)] {
+        let mut world = World::new(record());
+        world.add(expiring("CUR", 3, end));
+        world.tokens.remove(&id("OLD"));
+        let ended = world.run_at(0, redated(by_schedule(-1)));
+        let moved: Vec<_> = expected
+            .map(|end| (id("CUR"), at(end)))
+            .into_iter()
+            .collect();
+        assert_eq!(redates(&ended), moved, "{end}");
+        let backstop = world.entry("CUR").backstop.clone().unwrap();
+        assert!(backstop.confirmed);
+        assert_eq!(backstop.original, Some(at(end)));
+        let ended = world.run_at(1, redated(Goal::Settle));
+        assert_eq!(redates(&ended), vec![], "once");
+        assert_eq!(
+            world.token("CUR").expires,
+            Some(at(expected.unwrap_or(end)))
+        );
+    }
+}
+
+#[test]
+fn p4_an_expiry_that_a_person_moved_stays_as_it_is() {
+    let mut world = World::new(record());
+    world.add(expiring("CUR", 3, 50_000));
+    world.tokens.remove(&id("OLD"));
+    world.run_at(0, redated(by_schedule(-1)));
+    world.token("CUR").expires = Some(at(700));
+    world.edit().retiring[0].due = at(2000);
+    let ended = world.run_at(10, redated(Goal::Settle));
+    assert_eq!(redates(&ended), vec![]);
+    world.run_at(20, redated(Goal::Undo(None)));
+    assert_eq!(world.token("CUR").expires, Some(at(700)));
+    assert!(world.document().is_current(&id("CUR")));
+}
+
+#[test]
+fn a15_an_undo_restores_the_expiry_first() {
+    let mut world = World::new(record());
+    world.add(expiring("CUR", 3, 50_000));
+    world.tokens.remove(&id("OLD"));
+    world.run_at(0, redated(by_schedule(-1)));
+    assert_eq!(world.token("CUR").expires, Some(at(1210)));
+    let ended = world.run_at(20, redated(Goal::Undo(None)));
+    assert_eq!(ended.result, RunResult::Done { wake: None });
+    assert_eq!(redates(&ended), [(id("CUR"), at(50_000))]);
+    let order = |wanted: &dyn Fn(&Command) -> bool| ended.commands.iter().position(wanted);
+    let restored = order(&|it| matches!(it, Command::Change(TokenAction::Redate(_), _)));
+    let stored = order(&|it| matches!(it, Command::Store { .. }));
+    assert!(restored < stored);
+}
+
+#[test]
+fn a15_a_rollback_by_hand_restores_the_expiry() {
+    let mut world = World::new(record());
+    world.add(expiring("CUR", 3, 50_000));
+    world.tokens.remove(&id("OLD"));
+    world.run_at(0, redated(by_schedule(-1)));
+    world.put(value("CUR"));
+    let mut request = redated(Goal::Settle);
+    request.hints.reread_secret = true;
+    world.run_at(20, request);
+    assert!(world.document().is_current(&id("CUR")));
+    assert_eq!(world.token("CUR").expires, Some(at(50_000)));
+}
+
+#[test]
+fn a15_a_longer_grace_moves_the_backstop_first() {
+    let mut world = World::new(record());
+    world.add(expiring("CUR", 3, 50_000));
+    world.tokens.remove(&id("OLD"));
+    world.run_at(0, redated(by_schedule(-1)));
+    world.edit().retiring[0].due = at(5000);
+    let ended = world.run_at(30, redated(Goal::Settle));
+    assert_eq!(redates(&ended), [(id("CUR"), at(5220))]);
+}
+
+/// A first token without our marker is proven by its value before it is disabled, and by its backstop from then on.
+#[test]
+fn p9_an_unmarked_token_is_proven_by_a_trial_and_then_by_its_backstop() {
+    let mut before = record();
+    before.current = None;
+    let mut world = World::new(before);
+    world.add(TokenInfo {
+        expires: Some(at(50_000)),
+        created: None,
+        ..plain("CUR", "by hand")
+    });
+    world.tokens.remove(&id("OLD"));
+    let ended = world.run_at(0, redated(Goal::Settle));
+    assert_eq!(ended.events(), [EventName::SecretAdopted]);
+    assert_eq!(ended.count(|it| *it == Command::TryValue), 1);
+    let ended = world.run_at(1, redated(by_schedule(0)));
+    assert_eq!(redates(&ended), vec![], "a trial would look like a use");
+    let ended = world.run_at(101, redated(Goal::Settle));
+    assert_eq!(redates(&ended).len(), 1);
+    assert!(ended.did(TokenAction::Disable, "CUR"));
+    // Its value no longer works, so nothing can be proven by it.
+    world.proves = false;
+    world.fault(|_, command| match command {
+        Command::LookUpVersion(_) => {
+            Some(Outcome::VersionValue(Err(dynatrace(ErrorKind::Refused))))
+        }
+        _ => None,
+    });
+    let ended = world.run_at(301, redated(Goal::Settle));
+    assert!(ended.did(TokenAction::Delete, "CUR"), "{:?}", ended.reports);
+    assert_eq!(world.document().retiring, []);
+}
+
+/// A value that shows somebody else's id is not taken for their token (rule A9); a person may name it.
+#[test]
+fn a9_a_value_that_nothing_proves_is_adopted_only_by_name() {
+    let mut before = record();
+    before.current = None;
+    let mut world = World::new(before);
+    world.add(TokenInfo {
+        expires: Some(at(50_000)),
+        created: None,
+        ..plain("CUR", "by hand")
+    });
+    world.tokens.remove(&id("OLD"));
+    world.proves = false;
+    world.fault(|_, command| match command {
+        Command::LookUpVersion(_) => {
+            Some(Outcome::VersionValue(Err(dynatrace(ErrorKind::Refused))))
+        }
+        _ => None,
+    });
+    let ended = world.run_at(0, redated(Goal::Settle));
+    assert_eq!(ended.result, RunResult::stuck(Reason::TokenUnproven));
+    assert_eq!(world.document().current, None);
+    let other = world.run_at(1, redated(Goal::Adopt(id("OTHER"))));
+    assert!(matches!(other.result, RunResult::Refused(_)));
+    world.run_at(2, redated(Goal::Adopt(id("CUR"))));
+    assert!(world.document().current.as_ref().unwrap().named);
+    let ended = world.run_at(3, redated(by_schedule(0)));
+    assert_eq!(ended.of(EventName::TokenUnproven).len(), 1);
+    // It ends by its backstop, and is deleted then.
+    assert_eq!(redates(&ended), [(id("CUR"), at(1213))]);
+    let ended = world.run_at(104, redated(Goal::Settle));
+    assert_eq!((ended.errors(), ended.effects()), (vec![], vec![]));
+    for second in [1214, 1500] {
+        world.run_at(second, redated(Goal::Settle));
+    }
+    assert!(!world.tokens.contains_key(&id("CUR")));
+    assert_eq!(world.document().retiring, []);
+}
+
+/// Owner, resource and tags are cloned, and a token that came back with others is not stored.
+#[test]
+fn a3_traits_are_cloned_and_compared() {
+    let traits = |owner: &str| Traits([("owner".to_owned(), vec![owner.to_owned()])].into());
+    for answered in ["me", "somebody"] {
+        let mut world = World::new(record());
+        world.add(TokenInfo {
+            traits: traits("me"),
+            ..expiring("CUR", 3, 50_000)
+        });
+        world.fault(move |world, command| match command {
+            Command::Verify(_) => {
+                world.token("NEW1").traits = traits(answered);
+                None
+            }
+            _ => None,
+        });
+        let ended = world.run_at(0, redated(by_schedule(-1)));
+        let order = ended.commands.iter().find_map(|command| match command {
+            Command::Mint(order) => Some(order.clone()),
+            _ => None,
+        });
+        assert_eq!(order.unwrap().traits, traits("me"));
+        let stored = world.document().is_current(&id("NEW1"));
+        assert_eq!(stored, answered == "me");
+    }
+}
+
+/// What is left of a life would become less with each rotation.
+#[test]
+fn the_life_that_was_minted_is_the_life_of_the_next_one() {
+    let inherit = |goal| {
+        let mut request = redated(goal);
+        request.plan = Arc::new(Plan {
+            lifetime: Lifetime::Inherit,
+            ..plan()
+        });
+        request
+    };
+    let mut world = World::new(record());
+    world.add(expiring("CUR", 3, 50_000));
+    let ended = world.run_at(0, inherit(by_schedule(-1)));
+    assert_eq!(ended.result, RunResult::stuck(Reason::LifetimeTooShort));
+    world.run_at(1, redated(by_schedule(0)));
+    world.run_at(50_000, inherit(by_schedule(49_000)));
+    assert_eq!(world.token("NEW2").expires, Some(at(150_000)));
+}
+
+#[test]
+fn k2_a_token_in_use_that_cannot_be_disabled_is_left_where_that_is_wanted() {
+    let mut world = World::new(in_grace(100));
+    let leave = || {
+        let mut request = of(NO_DISABLE, settle());
+        request.plan = Arc::new(Plan {
+            still_used: StillUsed::Hold,
+            at_max_grace: AtMaxGrace::Leave,
+            ..plan()
+        });
+        request
+    };
+    world.edit().retiring[0].due = at(1000);
+    world.token("OLD").last_used = Some(at(990));
+    let ended = world.run_at(1000, leave());
+    assert_eq!(ended.errors(), [EventName::RetirementBlocked]);
+    assert_eq!(world.entry("OLD").due, at(1090));
+    let ended = world.run_at(1090, leave());
+    assert_eq!(ended.events(), [EventName::TokenDeleted]);
+}
+
+#[test]
+fn a_full_owner_is_a_reason_of_its_own_and_is_retried() {
+    let mut world = World::new(record());
+    world.fault(|_, command| match command {
+        Command::Mint(_) => Some(Outcome::Minted(Err(dynatrace(ErrorKind::Exhausted)))),
+        _ => None,
+    });
+    let ended = world.run_at(0, redated(by_schedule(-1)));
+    assert_eq!(ended.errors(), [EventName::TokenLimitReached]);
+    let failure = world.document().health.failure.clone().unwrap();
+    assert_eq!(failure.reason, Reason::TokenLimitReached);
+    assert!(failure.retry_at.is_some());
+    assert_eq!(world.document().open, []);
 }

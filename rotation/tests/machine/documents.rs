@@ -121,7 +121,7 @@ fn a_fence_that_is_refused_again_and_again_ends_the_run() {
     let attempt = Attempt {
         n: 4,
         base: 2,
-        old: id("CUR"),
+        old: Some(id("CUR")),
         digest: Some(NameDigest::of(&marked("job", 4))),
     };
     let document = world.edit();
@@ -360,7 +360,7 @@ fn a8_a_document_that_contradicts_itself_is_not_worked_by() {
     let attempt = Attempt {
         n: 9,
         base: 1,
-        old: id("OLD"),
+        old: Some(id("OLD")),
         digest: None,
     };
     check(

@@ -7,7 +7,7 @@ use rotation::listing_needs_work;
 use rotation::marker::{Marker, NameDigest};
 use rotation::record::{Attempt, Reason, RetiringState};
 use rotation::request::RunRequest;
-use rotation::token::TokenInfo;
+use rotation::token::{TokenInfo, Trial};
 
 use crate::builders::{
     at, by_command, by_schedule, dynatrace, epoch, id, marked, minted, plain, record, request,
@@ -204,7 +204,10 @@ fn a1_a_minted_token_that_lacks_rights_or_is_disabled_is_deleted_because_it_is_p
             Command::Verify(_) => {
                 let token = world.token("NEW1");
                 (token.scopes, token.enabled) = (scopes.clone(), enabled);
-                Some(Outcome::Verified(Ok(token.clone())))
+                Some(Outcome::Verified(Ok(Trial {
+                    token: token.clone(),
+                    proven: true,
+                })))
             }
             _ => None,
         });
@@ -319,7 +322,7 @@ fn a4_a_copy_of_an_open_attempts_name_is_not_deleted_with_it() {
     let attempt = Attempt {
         n: 4,
         base: 1,
-        old: id("OLD"),
+        old: Some(id("OLD")),
         digest: Some(NameDigest::of(&marked("job", 4))),
     };
     let document = world.edit();

@@ -171,7 +171,7 @@ fn k13_a_refused_deletion_of_an_orphan_does_not_block_the_retirements() {
     let attempt = rotation::record::Attempt {
         n: 4,
         base: 1,
-        old: id("OLD"),
+        old: Some(id("OLD")),
         digest: Some(rotation::marker::NameDigest::of(&minted("A", 4).name)),
     };
     world.edit().attempts.attempt = 4;

@@ -94,7 +94,9 @@ fn p2_a_released_secret_finishes_its_retirements_by_its_last_settings_and_is_clo
     assert_eq!(world.document().closed_at, None);
     assert_eq!(ended.result, RunResult::Done { wake: Some(at(50)) });
     let (settle, timeout) = (plan().settle, plan().claim_timeout);
-    let own = world.document().release_plan("new-name", settle, timeout);
+    let own = world
+        .document()
+        .release_plan("new-name", "new-name", settle, timeout);
     assert_eq!(
         (own.grace, own.quarantine),
         (plan().grace, plan().quarantine)

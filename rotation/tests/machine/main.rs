@@ -4,12 +4,15 @@
 mod adoption;
 mod builders;
 mod capabilities;
+mod create;
 mod documents;
 mod identity;
 mod isolation;
 mod lifecycle;
 mod newer_words;
 mod ownership;
+mod pause;
+mod revoke;
 mod rights;
 mod switched_off;
 mod undo;

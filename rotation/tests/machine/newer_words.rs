@@ -202,6 +202,7 @@ fn an_unknown_word_for_tokens_still_used_holds_them() {
     let mut world = World::new(document);
     let plan = world.document().release_plan(
         "prod",
+        "prod",
         std::time::Duration::from_secs(10),
         std::time::Duration::from_secs(60),
     );

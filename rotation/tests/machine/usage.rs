@@ -296,3 +296,35 @@ fn p8_a_consumer_that_is_cut_off_is_reported_once_however_often_the_disable_is_t
     assert_eq!(reported, 1);
     assert_eq!(world.entry("OLD").usage.cut_off_at, Some(at(130)));
 }
+
+#[test]
+fn p3_no_consumer_is_cut_off_in_a_blackout() {
+    for still_used in [Hold, Warn] {
+        let mut before = record();
+        before.retiring = vec![in_grace(100)];
+        let mut world = World::new(before);
+        world.add(used(Some(995), Some("192.0.2.7")));
+        let mut request = settle();
+        let mut plan = plan();
+        plan.still_used = still_used;
+        request.plan = Arc::new(plan);
+        request.env.blackout_until = Some(at(5000));
+        // After max_grace: it is used, so it waits for the end of the blackout; that is reported once.
+        let held = world.run_at(1001, request.clone());
+        assert!(held.effects().is_empty());
+        assert_eq!(held.of(RetirementHeld).len(), 1);
+        assert_eq!(world.entry("OLD").due, at(5000));
+        assert!(world.run_at(4999, request.clone()).reports.is_empty());
+        // Then it is cut off, if it is still used.
+        request.env.blackout_until = None;
+        world.token("OLD").last_used = Some(at(4990));
+        let ended = world.run_at(5000, request);
+        assert!(ended.did(TokenAction::Disable, "OLD"));
+        assert_eq!(ended.errors(), [ConsumerCutOff]);
+    }
+    // A token that nobody uses retires, blackout or not.
+    let mut world = World::with_retiring(vec![in_grace(100)]);
+    let mut request = settle();
+    request.env.blackout_until = Some(at(5000));
+    assert!(world.run_at(100, request).did(TokenAction::Disable, "OLD"));
+}

@@ -14,7 +14,7 @@ use rotation::event::{EventName, Level, Report};
 use rotation::machine::Run;
 use rotation::record::{Record, Retiring};
 use rotation::request::{JournalSnapshot, Listing, Now, RunRequest};
-use rotation::token::{MintRequest, TokenId, TokenInfo, TokenValue};
+use rotation::token::{MintRequest, TokenId, TokenInfo, TokenValue, Trial};
 
 use crate::builders::{dynatrace, id, minted, now_at, record, value, vault};
 
@@ -44,6 +44,8 @@ pub struct World {
     pub journal: Option<Record>,
     pub cas: u64,
     pub fault: Option<Fault>,
+    /// Trying a value proves whose it is.
+    pub proves: bool,
     minted: Option<String>,
     mints: u32,
     read: Option<String>,
@@ -69,6 +71,7 @@ impl World {
             journal: Some(before),
             cas: 7,
             fault: None,
+            proves: true,
             minted: None,
             mints: 0,
             read: None,
@@ -199,12 +202,19 @@ impl World {
             Command::LookUpVersion(version) => {
                 Outcome::VersionValue(self.look_up_value(self.held(*version)))
             }
+            Command::TryValue => Outcome::ValueTried(match self.proves {
+                true => self.look_up_value(self.read.clone().as_deref()),
+                false => Err(dynatrace(ErrorKind::Refused)),
+            }),
             Command::LookUp(id) => Outcome::Token(self.look_up(id)),
             Command::Mint(order) => Outcome::Minted(Ok(self.mint(order))),
             Command::Verify(source) => Outcome::Verified(
                 self.look_up_value(self.candidate(*source).as_deref())
-                    .and_then(|info| match info.enabled {
-                        true => Ok(info),
+                    .and_then(|token| match token.enabled {
+                        true => Ok(Trial {
+                            token,
+                            proven: self.proves,
+                        }),
                         false => Err(dynatrace(ErrorKind::Gone)),
                     }),
             ),
@@ -261,6 +271,7 @@ impl World {
             Some(Version::Empty) => SecretSnapshot::Present {
                 version,
                 value: None,
+                vacant: true,
             },
             Some(Version::Deleted) => SecretSnapshot::Deleted { version },
             Some(Version::Pruned) | None => SecretSnapshot::Absent,
@@ -289,6 +300,7 @@ impl World {
         self.add(TokenInfo {
             scopes: order.scopes.clone(),
             expires: order.expires,
+            traits: order.traits.clone(),
             ..crate::builders::plain(&text, &order.name)
         });
         self.hand_out(&text)
@@ -326,6 +338,7 @@ impl World {
             TokenAction::Disable => token.enabled = false,
             TokenAction::Enable => token.enabled = true,
             TokenAction::Rename(name) => token.name.clone_from(name),
+            TokenAction::Redate(until) => token.expires = Some(*until),
             TokenAction::Delete => {
                 self.tokens.remove(id);
             }
@@ -393,6 +406,7 @@ pub fn holds(version: u64, value: &str) -> SecretSnapshot {
     SecretSnapshot::Present {
         version,
         value: Some(shown_value(value)),
+        vacant: false,
     }
 }
 

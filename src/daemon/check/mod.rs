@@ -4,6 +4,7 @@
 //! It changes nothing (P7): it reads, looks up and asks for rights; it does not even create the journal's first document. The one thing
 //! it may end is the Vault token that it logged in for.
 
+mod accounts;
 mod bounds;
 mod secrets;
 mod services;
@@ -121,12 +122,14 @@ impl Inspector<'_> {
         let denied = self.rights(&engines, findings).await;
         let limits = self.limits(&engines, findings).await;
         let managers = self.environments(findings).await;
+        let accounts = self.accounts(findings).await;
         self.notify_token(findings).await;
         let around = secrets::Around {
             engines,
             denied,
             limits,
             managers,
+            accounts,
         };
         self.secrets(&around, findings, progress).await;
         for (name, clock) in self.wired.clocks() {

@@ -7,11 +7,17 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::clock;
 use crate::config::SecretSettings;
+use rotation::capabilities::Expiry;
 use rotation::command::{SecretSnapshot, ValueRef};
 use rotation::error::{CallError, ErrorKind};
+use rotation::marker::{Epoch, Marker};
 use rotation::plan::Lifetime;
 use rotation::policy;
-use rotation::ports::{SecretData, SecretPath, SecretRead, SecretStore, TokenIssuer};
+use rotation::ports::{
+    Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore, TokenIssuer,
+    TrialOptions,
+};
+use rotation::record::Current;
 use rotation::token::{TokenId, TokenInfo, TokenValue};
 
 use super::super::assemble::{self, Engine, KeyVersions, VersionLimits};
@@ -30,6 +36,8 @@ pub(super) struct Around {
     pub(super) limits: BTreeMap<String, VersionLimits>,
     /// The management tokens that work, by environment.
     pub(super) managers: BTreeMap<String, TokenInfo>,
+    /// The platform tokens of the accounts that can be used, by account.
+    pub(super) accounts: BTreeMap<String, Vec<TokenInfo>>,
 }
 
 /// One secret, looked at.
@@ -75,6 +83,9 @@ impl Inspector<'_> {
             .collect()
             .await;
         self.documents(around, &looks, findings);
+        let tokens = looks.iter();
+        let held = tokens.filter_map(|looked| Some((looked.secret, looked.token.as_ref()?)));
+        self.owners(&around.accounts, &held.collect::<Vec<_>>(), findings);
         let shared = shared(&looks);
         for mut looked in looks {
             looked.findings.list.sort_by_key(|finding| finding.grade);
@@ -97,22 +108,41 @@ impl Inspector<'_> {
         };
         let place = &secret.plan.coordinates;
         let stands = format!("version {version} of {}/{}", place.mount, place.path);
-        let Some(manager) = around.managers.get(&place.environment) else {
+        let service = &secret.plan.service;
+        let manager = around.managers.get(service);
+        if manager.is_none() && !around.accounts.contains_key(service) {
             looked.add(
                 Grade::Ok,
-                format!(
-                    "{stands} holds a value; it was not looked up, see environment {}",
-                    place.environment
-                ),
+                format!("{stands} holds a value; it was not looked up, see {service}"),
             );
             return looked;
-        };
-        let Ok(issuer) = self.wired.issuer(&place.environment) else {
+        }
+        let Ok(issuer) = self.wired.issuer(service) else {
             return looked;
         };
         match issuer.look_up_value(&value).await {
             Ok(info) => {
-                judge(&mut looked, &stands, &info, manager);
+                let capabilities = issuer.capabilities();
+                let current = match capabilities.look_up_proves {
+                    true => Current::new(&info, 0, &nobody()),
+                    false => self.recorded(secret, &info).await,
+                };
+                judge(
+                    &mut looked,
+                    &stands,
+                    &info,
+                    &current,
+                    capabilities.expiry,
+                    manager,
+                );
+                if !capabilities.look_up_proves {
+                    let options = TrialOptions {
+                        environment: &place.environment,
+                        by: &secret.plan.verify,
+                    };
+                    let tried = issuer.prove_value(&value, options).await;
+                    trial(&mut looked, &info, &current, tried);
+                }
                 looked.token = Some(info);
             }
             Err(error) if error.kind == ErrorKind::Gone => {
@@ -127,6 +157,14 @@ impl Inspector<'_> {
             Err(error) => looked.add(grade(&error), error.what),
         }
         looked
+    }
+
+    /// What the journal knows of the token.
+    async fn recorded(&self, secret: &SecretSettings, info: &TokenInfo) -> Current {
+        match self.wired.ledger.read(&secret.plan.name).await {
+            Ok(JournalRead::Present { record, .. }) => Current::recorded(info, 0, &record),
+            _ => Current::new(info, 0, &nobody()),
+        }
     }
 
     /// The version and the value in the secret's first field.
@@ -158,6 +196,7 @@ impl Inspector<'_> {
                 let snapshot = SecretSnapshot::Present {
                     version,
                     value: shown,
+                    vacant: data.lacks(&plan.coordinates.fields),
                 };
                 (snapshot, value)
             }
@@ -166,6 +205,16 @@ impl Inspector<'_> {
             }
             SecretRead::Absent => (SecretSnapshot::Absent, None),
         };
+        if plan.desired.create && seen.is_vacant() {
+            let scopes = plan.desired.scopes.as_deref().unwrap_or_default();
+            let text = format!(
+                "there is nothing at {} yet; the daemon creates the first token with the rights {}",
+                plan.coordinates,
+                scopes.join(", ")
+            );
+            looked.add(Grade::Ok, text);
+            return None;
+        }
         if let Err((_, message)) = policy::value_of(&seen, &plan.coordinates, &plan.name) {
             looked.add(Grade::Error, message);
             return None;
@@ -257,14 +306,21 @@ fn other_fields(looked: &mut Looked<'_>, data: &SecretData, value: &TokenValue) 
 }
 
 /// What there is to say of a token that Dynatrace knows.
-fn judge(looked: &mut Looked<'_>, stands: &str, info: &TokenInfo, manager: &TokenInfo) {
+fn judge(
+    looked: &mut Looked<'_>,
+    stands: &str,
+    info: &TokenInfo,
+    current: &Current,
+    expiry: Expiry,
+    manager: Option<&TokenInfo>,
+) {
     let plan = &looked.secret.plan;
     let now = clock::now();
     let id = &info.id;
     if let Some((_, message)) = policy::unfit(info, &plan.coordinates, plan.manages_tokens) {
         return looked.add(Grade::Error, message);
     }
-    if let Err(message) = policy::lifetime(plan, id, info.created, info.expires, now) {
+    if let Err(message) = policy::lifetime(plan, expiry, current, now) {
         return looked.add(Grade::Error, message);
     }
     let owner = info.owner.as_deref().unwrap_or("an unknown owner");
@@ -276,6 +332,12 @@ fn judge(looked: &mut Looked<'_>, stands: &str, info: &TokenInfo, manager: &Toke
             ends(info)
         ),
     );
+    let (base, _) = Marker::split(&info.name);
+    if let Some(drift) = policy::drift(&plan.desired, &info.scopes, &base) {
+        let text =
+            format!("{id} differs from the configuration: {drift}; the next rotation applies it");
+        looked.add(Grade::Warn, text);
+    }
     match info.expires {
         Some(at) if at <= now => looked.add(
             Grade::Warn,
@@ -290,7 +352,7 @@ fn judge(looked: &mut Looked<'_>, stands: &str, info: &TokenInfo, manager: &Toke
         ),
         _ => {}
     }
-    if let (Some(owner), Some(new)) = (&info.owner, &manager.owner)
+    if let (Some(owner), Some(new)) = (&info.owner, manager.and_then(|it| it.owner.as_ref()))
         && owner != new
     {
         looked.add(
@@ -301,6 +363,40 @@ fn judge(looked: &mut Looked<'_>, stands: &str, info: &TokenInfo, manager: &Toke
             ),
         );
     }
+}
+
+/// The identity of no secret.
+fn nobody() -> Epoch {
+    Epoch {
+        installation: String::new(),
+        secret: String::new(),
+    }
+}
+
+/// Whether the value of a token that is listed works, as far as a call with it can show.
+fn trial(
+    looked: &mut Looked<'_>,
+    info: &TokenInfo,
+    current: &Current,
+    tried: Result<TokenInfo, CallError>,
+) {
+    let (id, name) = (&info.id, &looked.secret.plan.name);
+    let text = match tried {
+        Ok(_) => return looked.add(Grade::Ok, format!("the value of {id} works")),
+        Err(error) if error.kind != ErrorKind::Refused => {
+            return looked.add(grade(&error), error.what);
+        }
+        Err(_) if current.version == 0 && current.marked => format!(
+            "nothing that {id} may call proves that its value works, so new tokens are accepted when they are listed as ordered; give it the scope \
+             app-engine:apps:run, or choose the trial with `verify`"
+        ),
+        Err(error) => format!(
+            "nothing proves that the value is the token {id} whose id it shows: {}. If it is, run `dtrotate adopt {name} --token {id}`, or choose the \
+             trial with `verify`",
+            error.what
+        ),
+    };
+    looked.add(Grade::Warn, text);
 }
 
 /// Tokens that stand in more than one place.

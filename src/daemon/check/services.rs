@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::clock;
 use crate::config::SecretSettings;
 use rotation::error::{CallError, ErrorKind};
-use rotation::ports::{SecretPath, TokenIssuer};
+use rotation::ports::SecretPath;
 use rotation::token::TokenInfo;
 
 use super::super::assemble::{self, Engine, Right, VersionLimits};
@@ -70,7 +70,10 @@ impl Inspector<'_> {
     fn mounts(&self) -> BTreeSet<String> {
         let mut mounts = BTreeSet::from([self.settings.journal.mount.clone()]);
         let environments = self.settings.environments.values();
-        mounts.extend(environments.map(|environment| environment.auth.mount.clone()));
+        let auths = environments.filter_map(|environment| environment.auth.as_ref());
+        mounts.extend(auths.map(|auth| auth.mount.clone()));
+        let accounts = self.settings.accounts.values();
+        mounts.extend(accounts.map(|account| account.auth.mount.clone()));
         mounts.extend(self.enabled().map(|secret| at(secret).mount));
         mounts
     }
@@ -208,12 +211,27 @@ impl Inspector<'_> {
             need(right, "journal");
         }
         for (name, environment) in &self.settings.environments {
-            let auth = &environment.auth;
+            let Some(auth) = &environment.auth else {
+                continue;
+            };
             let at = SecretPath {
                 mount: auth.mount.clone(),
                 path: auth.path.clone(),
             };
             need(assemble::reads(engine(&at.mount), &at), &title(name));
+        }
+        let accounts = self.settings.accounts.values();
+        let is_used = |account: &&crate::config::Account| {
+            let service = account.client.service();
+            self.enabled().any(|secret| secret.plan.service == service)
+        };
+        for account in accounts.filter(is_used) {
+            let at = SecretPath {
+                mount: account.auth.mount.clone(),
+                path: account.auth.path.clone(),
+            };
+            let about = account.client.service();
+            need(assemble::reads(engine(&at.mount), &at), &about);
         }
         for secret in self.enabled() {
             let at = at(secret);
@@ -230,9 +248,12 @@ impl Inspector<'_> {
         findings: &mut Findings,
     ) -> BTreeMap<String, TokenInfo> {
         let mut managers = BTreeMap::new();
-        for name in self.settings.environments.keys() {
+        let environments = self.settings.environments.iter();
+        let managed = environments.filter(|(_, environment)| environment.auth.is_some());
+        for (name, _) in managed {
             match self.wired.management_token(name).await {
-                Ok(info) => {
+                Ok(None) => {}
+                Ok(Some(info)) => {
                     self.manager(name, &info, findings);
                     self.manager_value(name, findings).await;
                     managers.insert(name.clone(), info);
@@ -253,11 +274,12 @@ impl Inspector<'_> {
             Ok(token) => token,
             Err(why) => return findings.add(Grade::Error, about, why.to_string()),
         };
-        let looked_up = match self.wired.issuer(&notify.environment.client.name) {
-            Ok(issuer) => issuer.verify(&token).await,
-            Err(error) => Err(error),
+        let issuer = self.wired.issuers.get(&notify.environment.client.name);
+        let Some(environment) = issuer.and_then(|issuer| issuer.inner().environment()) else {
+            let text = "the token was not looked up, because the environment has no management token; whether it works shows with the first event";
+            return findings.add(Grade::Warn, about, text);
         };
-        match looked_up {
+        match environment.look_up_itself(&token).await {
             Ok(info) if info.scopes.iter().any(|scope| scope == "events.ingest") => {
                 let text = format!("the token {} has events.ingest", info.id);
                 findings.add(Grade::Ok, about, text);
@@ -281,7 +303,9 @@ impl Inspector<'_> {
 
     /// Vault may delete the management token's value automatically.
     async fn manager_value(&self, name: &str, findings: &mut Findings) {
-        let auth = &self.settings.environments[name].auth;
+        let Some(auth) = &self.settings.environments[name].auth else {
+            return;
+        };
         let place = SecretPath {
             mount: auth.mount.clone(),
             path: auth.path.clone(),
@@ -306,7 +330,10 @@ impl Inspector<'_> {
         let id = &info.id;
         let rotates = self.manager_rotates(name);
         let missing = match self.wired.issuer(name) {
-            Ok(issuer) => issuer.inner().lacks(info),
+            Ok(issuer) => match issuer.inner().environment() {
+                Some(environment) => environment.lacks(info),
+                None => vec![],
+            },
             Err(error) => return findings.add(grade(&error), &about, error.what),
         };
         let owner = info.owner.as_deref().unwrap_or("an unknown owner");

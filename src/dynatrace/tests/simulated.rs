@@ -62,6 +62,7 @@ fn soon(far: &simulator::Dynatrace) -> MintRequest {
         scopes: vec!["metrics.ingest".into(), "logs.ingest".into()],
         expires: Some(began(far) + day),
         lifetime: Some(day),
+        traits: Default::default(),
     }
 }
 
@@ -75,7 +76,7 @@ async fn a_token_lives_its_whole_life_in_every_kind_of_environment() {
     } in worlds().await
     {
         let minted = env.mint(&soon(&far)).await.unwrap();
-        let seen = env.verify(&minted.value).await.unwrap();
+        let seen = env.look_up_itself(&minted.value).await.unwrap();
         let id = seen.id.clone();
         assert!(minted.id.is_none_or(|told| told == id));
         assert_eq!(
@@ -98,7 +99,10 @@ async fn a_token_lives_its_whole_life_in_every_kind_of_environment() {
 
         env.set_enabled(&id, false).await.unwrap();
         assert!(!env.look_up(&id).await.unwrap().enabled);
-        assert_eq!(kind(env.verify(&minted.value).await), ErrorKind::Gone);
+        assert_eq!(
+            kind(env.look_up_itself(&minted.value).await),
+            ErrorKind::Gone
+        );
         assert!(!env.look_up_value(&minted.value).await.unwrap().enabled);
         env.set_enabled(&id, true).await.unwrap();
         assert!(far.is_valid(minted.value.expose()));
@@ -110,7 +114,10 @@ async fn a_token_lives_its_whole_life_in_every_kind_of_environment() {
             kind(env.look_up_value(&minted.value).await),
             ErrorKind::Gone
         );
-        assert_eq!(kind(env.verify(&minted.value).await), ErrorKind::Gone);
+        assert_eq!(
+            kind(env.look_up_itself(&minted.value).await),
+            ErrorKind::Gone
+        );
         env.probe_known_token().await.unwrap();
         assert!(
             far.calls()
@@ -129,7 +136,15 @@ async fn a_never_ending_token_has_no_end() {
             ..soon(&world.far)
         };
         let minted = world.env.mint(&order).await.unwrap();
-        assert_eq!(world.env.verify(&minted.value).await.unwrap().expires, None);
+        assert_eq!(
+            world
+                .env
+                .look_up_itself(&minted.value)
+                .await
+                .unwrap()
+                .expires,
+            None
+        );
     }
 }
 
@@ -259,11 +274,14 @@ async fn a_token_that_is_not_known_everywhere_yet_is_gone_to_verify() {
     };
     let fault = world.far.fault(Rule::on(Operation::CreateToken).then(late));
     let minted = world.env.mint(&soon(&world.far)).await.unwrap();
-    assert_eq!(kind(world.env.verify(&minted.value).await), ErrorKind::Gone);
+    assert_eq!(
+        kind(world.env.look_up_itself(&minted.value).await),
+        ErrorKind::Gone
+    );
     assert!(fault.wait_held(1, Duration::from_secs(5)).await);
     fault.release();
     let deadline = std::time::Instant::now() + Duration::from_secs(5);
-    while world.env.verify(&minted.value).await.is_err() {
+    while world.env.look_up_itself(&minted.value).await.is_err() {
         assert!(
             std::time::Instant::now() < deadline,
             "it never became visible"

@@ -42,6 +42,10 @@ fn record() -> Record {
         version: 1,
         marked: true,
         digest: None,
+        traits: Default::default(),
+        lifetime: None,
+        unproven: false,
+        named: false,
         unknown: Map::new(),
     });
     record
@@ -53,6 +57,7 @@ fn retiring(due: Timestamp) -> Retiring {
         state: RetiringState::Grace,
         base: 1,
         undone: false,
+        revoked: None,
         clean_through: 1,
         since: at(-60),
         due,
@@ -63,6 +68,8 @@ fn retiring(due: Timestamp) -> Retiring {
         usage: Default::default(),
         outage_counted_until: None,
         missed: None,
+        backstop: None,
+        named: false,
         failure: None,
         unknown: Map::new(),
     }

@@ -4,9 +4,12 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use crate::labels::Label;
+
 use super::super::humanize::{count, due, exact, relative, span};
 use super::super::secret::{Mood, Retiring, Secret, State};
 use super::super::status::Status;
+use super::super::view::Query;
 use super::Safe;
 
 /// The colour of a state.
@@ -67,6 +70,13 @@ fn facts(html: &mut String, secret: &Secret, now: Timestamp) {
         facts.push(("expires", past(token.expires)));
         facts.push(("token", id));
     }
+    if !secret.labels.is_empty() {
+        facts.push(("labels", labels(secret)));
+    }
+    if let Some(drift) = &secret.drift {
+        let text = format!("{}<small>the next rotation applies it</small>", Safe(drift));
+        facts.push(("drift", text));
+    }
     if let Some(holder) = &secret.holder {
         facts.push(("at work", Safe(holder).to_string()));
     }
@@ -75,6 +85,23 @@ fn facts(html: &mut String, secret: &Secret, now: Timestamp) {
         let _ = writeln!(html, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     }
     *html += "</dl>\n";
+}
+
+/// Each label as a link to the secrets that have it.
+fn labels(secret: &Secret) -> String {
+    let links = secret.labels.iter().map(|(name, value)| {
+        let label = Label {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        let text = Safe(label.to_string()).to_string();
+        let query = Query {
+            labels: vec![label],
+            ..Query::default()
+        };
+        format!("<a href=\"{}\">{text}</a>", Safe(query.address()))
+    });
+    links.collect::<Vec<_>>().join(" ")
 }
 
 fn retiring(html: &mut String, entries: &[Retiring], now: Timestamp) {

@@ -45,7 +45,7 @@ struct Placed {
 }
 
 impl Schedule {
-    /// Joins the two; see [`Cron::parse`] and [`zone`](super::zone).
+    /// Joins the two; see [`Cron::parse`] and [`zone`](super::zone()).
     pub fn new(cron: Cron, zone: TimeZone) -> Schedule {
         Schedule { cron, zone }
     }

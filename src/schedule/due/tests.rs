@@ -1,10 +1,13 @@
+use std::sync::LazyLock;
+
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::super::calendar::{Cron, Schedule, zone};
-use super::{Due, Input, LATENESS, Missed, Next, Trigger, next_due, skipped};
+use super::super::calendar::{Blackouts, Cron, Schedule, Window, zone};
+use super::{
+    CATCH_UP_SPREAD, Due, Input, LATENESS, Missed, Next, Trigger, next_due, skipped, unserved_since,
+};
 
-const CATCH_UP_SPREAD: SignedDuration = SignedDuration::from_mins(1);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -19,6 +22,11 @@ fn daily() -> Schedule {
     )
 }
 
+fn none() -> &'static Blackouts {
+    static NONE: LazyLock<Blackouts> = LazyLock::new(Blackouts::default);
+    &NONE
+}
+
 /// Adopted at noon of 1 January 2027, served on the 10th (03:00 in Vienna), asked at its noon.
 fn input(schedule: &Schedule) -> Input<'_> {
     Input {
@@ -26,6 +34,7 @@ fn input(schedule: &Schedule) -> Input<'_> {
         enabled: true,
         schedule,
         jitter: SignedDuration::ZERO,
+        blackouts: none(),
         missed: Missed::Run,
         adopted_at: at("2027-01-01T12:00:00Z"),
         last_due: Some(at("2027-01-10T02:00:00Z")),
@@ -455,4 +464,159 @@ proptest! {
             prop_assert!(next.at > input.now || same_token_again, "{:?} then {:?}", found, next);
         }
     }
+}
+
+fn blackouts(windows: &[&str]) -> Blackouts {
+    let windows = windows.iter().map(|text| Window::parse(text).unwrap());
+    Blackouts::new(windows.collect(), zone("Europe/Vienna").unwrap())
+}
+
+/// 10 January 2027 is a Sunday.
+const WEEKEND: &str = "SAT - MON 06:00";
+
+#[test]
+fn a_firing_in_a_blackout_starts_at_its_end() {
+    let (schedule, blackouts) = (daily(), blackouts(&[WEEKEND]));
+    let end = at("2027-01-11T05:00:00Z");
+    let input = Input {
+        blackouts: &blackouts,
+        last_due: Some(at("2027-01-08T02:00:00Z")),
+        ..input(&schedule)
+    };
+    for (now, instant) in [
+        // On Friday, in the middle, and shortly before the end.
+        ("2027-01-08T12:00:00Z", "2027-01-09T02:00:00Z"),
+        ("2027-01-09T12:00:00Z", "2027-01-09T02:00:00Z"),
+        ("2027-01-11T04:59:59Z", "2027-01-11T02:00:00Z"),
+    ] {
+        let found = due(&Input {
+            now: at(now),
+            ..input
+        });
+        assert_eq!(
+            (found.instant, found.trigger),
+            (at(instant), Trigger::Schedule)
+        );
+        assert!(
+            found.at >= end && found.at < end + CATCH_UP_SPREAD,
+            "{found:?}"
+        );
+        assert_eq!(
+            found.because,
+            "next by schedule `0 3 * * *` Europe/Vienna, delayed to the end of a blackout at 2027-01-11T06:00:00+01:00"
+        );
+        // Nothing is late meanwhile, and nothing is skipped.
+        let strict = Input {
+            now: at(now),
+            missed: Missed::Skip,
+            ..input
+        };
+        assert_eq!((unserved_since(&strict), skipped(&strict)), (None, None));
+    }
+    // One run serves the whole weekend, and the next one is on Tuesday.
+    let after = due(&Input {
+        now: end + CATCH_UP_SPREAD,
+        last_due: Some(at("2027-01-11T02:00:00Z")),
+        ..input
+    });
+    assert_eq!(after.at, at("2027-01-12T02:00:00Z"));
+}
+
+#[test]
+fn what_was_missed_or_overtaken_waits_for_the_end_too() {
+    let (schedule, blackouts) = (daily(), blackouts(&["09:00 - 13:00"]));
+    // The daemon was away at 03:00 and starts at 10:00.
+    let input = Input {
+        blackouts: &blackouts,
+        able_since: at("2027-01-11T09:00:00Z"),
+        now: at("2027-01-11T09:00:00Z"),
+        ..input(&schedule)
+    };
+    let found = due(&input);
+    let end = at("2027-01-11T12:00:00Z");
+    assert_eq!(found.trigger, Trigger::Missed);
+    assert!(found.at >= end && found.at < end + CATCH_UP_SPREAD);
+    assert!(
+        found
+            .because
+            .ends_with("delayed to the end of a blackout at 2027-01-11T13:00:00+01:00")
+    );
+    // A firing right before the blackout that did not begin in time is not late before the end.
+    let nine = Schedule::new(Cron::parse("59 8 * * *").unwrap(), schedule.zone().clone());
+    let input = Input {
+        schedule: &nine,
+        last_due: Some(at("2027-01-10T07:59:00Z")),
+        ..input
+    };
+    assert_eq!(unserved_since(&input), None);
+    let later = Input {
+        now: at("2027-01-11T12:10:00Z"),
+        ..input
+    };
+    assert_eq!(unserved_since(&later), Some(end));
+}
+
+#[test]
+fn a_token_that_would_expire_in_a_blackout_is_rotated_before_it() {
+    let (schedule, blackouts) = (
+        Schedule::new(Cron::parse("0 3 1 1 *").unwrap(), daily().zone().clone()),
+        blackouts(&[
+            "2027-02-01 - 2027-02-10",
+            "2027-01-31 22:50 - 2027-01-31 23:50",
+        ]),
+    );
+    let begin = at("2027-01-31T23:00:00Z");
+    let input = Input {
+        blackouts: &blackouts,
+        created: Some(at("2027-01-05T00:00:00Z")),
+        ..input(&schedule)
+    };
+    let found = |expires: &str, now: &str, created: Option<&str>| {
+        due(&Input {
+            expires: Some(at(expires)),
+            now: at(now),
+            created: created.map(at).or(input.created),
+            ..input
+        })
+    };
+    let quiet = "2027-01-15T00:00:00Z";
+    // It strikes inside and lives on long enough: the end.
+    let late = found(
+        "2027-03-01T00:00:00Z",
+        "2027-02-05T00:00:00Z",
+        Some("2026-11-01T00:00:00Z"),
+    );
+    let end = at("2027-02-10T23:00:00Z");
+    assert!(
+        late.at >= end && late.at < end + CATCH_UP_SPREAD,
+        "{late:?}"
+    );
+    assert!(late.because.contains("delayed to the end of a blackout"));
+    // It would expire inside, or less than a grace after it: an hour before, outside of the other blackout, too.
+    for expires in ["2027-02-09T00:00:00Z", "2027-02-11T12:00:00Z"] {
+        let early = found(expires, quiet, None);
+        assert_eq!(early.trigger, Trigger::Expiry);
+        let other = begin - SignedDuration::from_mins(70);
+        assert!(
+            early.at < other && early.at > other - SignedDuration::from_hours(1),
+            "{early:?}"
+        );
+        assert_eq!(early.instant, early.at, "no instant ahead of the start");
+        let why = "; rotated before the blackout that begins at 2027-02-01T00:00:00+01:00";
+        assert!(early.because.ends_with(why), "{}", early.because);
+        // A daemon that was away then rotates at once.
+        let overdue = found(expires, "2027-02-02T00:00:00Z", None);
+        assert_eq!((overdue.at, overdue.instant), (early.at, early.instant));
+    }
+    // A token from after that: at its time, in the middle of the blackout.
+    let inside = found(
+        "2027-02-08T00:00:00Z",
+        "2027-02-03T00:00:00Z",
+        Some("2027-02-02T00:00:00Z"),
+    );
+    assert_eq!(
+        inside.at,
+        at("2027-02-06T19:12:00Z"),
+        "a fifth of its lifetime before its end"
+    );
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use simulator::{Actor, Change, TokenChange};
+use simulator::{Change, TokenChange};
 
 use super::{World, note};
 
@@ -32,7 +32,7 @@ impl World {
     /// One sentence for each invariant that is broken; each begins with its promise.
     pub async fn broken(&self) -> Vec<String> {
         let mut broken = vec![];
-        let history = self.dynatrace.history();
+        let history = self.issuer.history();
         for number in 0..self.secrets.len() {
             let reigns = self.reigns(number, &mut broken).await;
             self.always_valid(number, &reigns, &history, &mut broken);
@@ -57,17 +57,20 @@ impl World {
     async fn reigns(&self, number: usize, broken: &mut Vec<String>) -> Vec<Reign> {
         let path = &self.secrets[number];
         let mut ids = BTreeMap::new();
-        for value in self.dynatrace.issued() {
+        for value in self.issuer.issued() {
             if let Some((id, _)) = value.rsplit_once('.') {
                 ids.insert(value.clone(), id.to_owned());
             }
         }
         let mut reigns: Vec<Reign> = vec![];
+        // A secret whose first version is dtrotate's has no field of somebody else.
+        let mut noted = false;
         for (version, told) in self.root.versions("secret", path).await {
             let from = time(&told["created_time"]);
             let read = self.root.secret_version("secret", path, version).await;
             let token = read.and_then(|read| {
-                if read.data["note"] != note(number) {
+                noted |= !read.data["note"].is_null();
+                if noted && read.data["note"] != note(number) {
                     broken.push(format!("P4: version {version} of {path} lost a field"));
                 }
                 ids.get(read.data["token"].as_str()?).cloned()
@@ -99,7 +102,7 @@ impl World {
             for change in history.iter().filter(|change| change.token_id == *id) {
                 let inside =
                     change.at >= reign.from && reign.until.is_none_or(|until| change.at < until);
-                let ours = matches!(change.by, Actor::Token(_));
+                let ours = change.by.is_call();
                 if inside && ours && matches!(change.change, Change::Disabled | Change::Deleted) {
                     broken.push(format!(
                         "P1: {id} was {:?} while it was version {} of {path}",
@@ -107,7 +110,7 @@ impl World {
                     ));
                 }
             }
-            let now = self.dynatrace.token(id);
+            let now = self.issuer.token(id);
             if reign.until.is_none() && !now.is_some_and(|token| token.enabled) {
                 broken.push(format!("P1: {path} holds {id}, which does not work"));
             }
@@ -135,7 +138,7 @@ impl World {
         for (id, ended) in last_reign {
             let mut disabled = None;
             for change in history.iter().filter(|change| change.token_id == id) {
-                let ours = matches!(change.by, Actor::Token(_));
+                let ours = change.by.is_call();
                 match change.change {
                     Change::Disabled => {
                         if ours && earlier(ended, grace, change.at) {
@@ -207,7 +210,7 @@ impl World {
                 ));
             }
         }
-        for token in self.dynatrace.tokens() {
+        for token in self.issuer.tokens() {
             let ours = token.name.contains("[dtrotate:");
             let is_open = open.iter().any(|marker| token.name.ends_with(marker));
             if ours && !is_open && !known.contains(&token.id) {
@@ -225,7 +228,13 @@ impl World {
         for number in 0..self.secrets.len() {
             written += &self.record(number).await.to_string();
         }
-        let mut values = self.dynatrace.issued();
+        let mut values = self.issuer.issued();
+        values.extend(
+            self.simulator
+                .account()
+                .iter()
+                .flat_map(simulator::Account::credentials),
+        );
         values.push(self.site.token.clone());
         let secrets: BTreeSet<&str> = values
             .iter()

@@ -8,22 +8,22 @@ use super::fault::error;
 use super::{EARLY, Rights, Setting, World, number_of};
 
 impl World {
-    pub(super) fn mint(&mut self, order: &MintRequest, visible: bool) -> u8 {
+    pub(super) fn mint(&mut self, setting: &Setting, order: &MintRequest, visible: bool) -> u8 {
         let rights = match order.scopes.first().map(String::as_str) {
             Some("metrics.read") => Rights::Ordinary,
             Some("logs.read") => Rights::Different,
             _ => Rights::Managing,
         };
-        if !self
-            .tokens
-            .iter()
-            .any(|it| it.stored && it.rights == rights)
-        {
+        let mut tokens = self.tokens.iter();
+        let is_cloned = tokens.any(|it| it.stored && it.rights == rights);
+        let is_first = setting.create && rights == Rights::Ordinary;
+        if !is_cloned && !is_first {
             self.broken =
                 Some("P9: a token was minted with rights that no token of the secret has");
         }
         let token = self.create(&order.name, rights, true);
         self.token(token).visible = visible;
+        self.token(token).expires = order.expires;
         token
     }
 
@@ -46,12 +46,18 @@ impl World {
                 TokenAction::Enable => "P9: a foreign token was enabled",
                 TokenAction::Delete => "P9: a foreign token was deleted",
                 TokenAction::Rename(_) => "P9: a foreign token was renamed",
+                TokenAction::Redate(_) => "P9: a foreign token was re-dated",
             });
         }
-        let early = known.current_at.is_some_and(|at| tick < at + 1);
+        let revoked = self.revoked == Some(token);
+        let early = known.current_at.is_some_and(|at| tick < at + 1) && !revoked;
+        if revoked && *action == TokenAction::Enable && !known.enabled {
+            self.broken = Some("A12: a revoked token was brought back");
+        }
         match action {
             TokenAction::Enable => self.set_enabled(token, true),
             TokenAction::Rename(name) => self.token(token).name = name.as_str().into(),
+            TokenAction::Redate(until) => self.token(token).expires = Some(*until),
             TokenAction::Disable => {
                 if early && known.enabled && !known.spoiled {
                     self.broken = Some(EARLY);

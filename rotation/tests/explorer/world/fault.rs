@@ -178,7 +178,11 @@ impl World {
     fn authenticate(&mut self, actor: usize, command: &Command) -> Option<ErrorKind> {
         let target = match command {
             Command::Change(TokenAction::Disable | TokenAction::Delete, id) => Some(number_of(id)),
-            Command::Change(TokenAction::Enable | TokenAction::Rename(_), _)
+            Command::Change(
+                TokenAction::Enable | TokenAction::Rename(_) | TokenAction::Redate(_),
+                _,
+            )
+            | Command::TryValue
             | Command::LookUpValue
             | Command::LookUpVersion(_)
             | Command::LookUp(_)
@@ -226,6 +230,7 @@ fn failed(command: &Command, error: CallError) -> Outcome {
         Command::ReadVersion(_) => Outcome::Version(Err(error)),
         Command::LookUpValue => Outcome::Value(Err(error)),
         Command::LookUpVersion(_) => Outcome::VersionValue(Err(error)),
+        Command::TryValue => Outcome::ValueTried(Err(error)),
         Command::LookUp(_) => Outcome::Token(Err(error)),
         Command::Mint(_) => Outcome::Minted(Err(error)),
         Command::Verify(_) => Outcome::Verified(Err(error)),

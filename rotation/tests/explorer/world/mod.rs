@@ -21,13 +21,14 @@ use rotation::command::{SecretSnapshot, TokenAction, ValueRef};
 use rotation::marker::{Epoch, Marker};
 use rotation::record::{Record, RetiringState, Work};
 use rotation::request::{Listing, Now};
-use rotation::token::{TokenId, TokenInfo};
+use rotation::token::{TokenId, TokenInfo, Traits};
 
 pub use self::fault::{Fault, error};
 pub use self::people::{Edit, Intervention};
-pub use self::process::Actor;
+pub use self::process::{Actor, Role};
 pub use self::setting::{Budget, Setting};
 use super::cached::Cached;
+use super::scenario::Scenario;
 
 /// A token was disabled, or deleted where it cannot be disabled, that was current less than a grace ago.
 pub const EARLY: &str = "P3: ended within its grace";
@@ -74,6 +75,8 @@ pub struct Token {
     pub disabled_at: Option<u8>,
     /// A person enabled it while a process was at work, which has not looked since.
     unseen: bool,
+    /// When it expires.
+    pub expires: Option<Timestamp>,
 }
 
 /// A version of the secret.
@@ -121,6 +124,8 @@ pub struct World {
     pub edited: bool,
     /// The last run found the document implausible: only a person can continue.
     pub implausible: bool,
+    /// The token that a person ordered to be ended.
+    pub revoked: Option<u8>,
     /// A rule was broken.
     pub broken: Option<&'static str>,
 }
@@ -170,7 +175,8 @@ fn other_epoch() -> Epoch {
 
 impl World {
     /// One token that a person made, recorded in the journal by a first, undisturbed run.
-    pub fn new(setting: &Setting, daemons: usize, undo: bool, budget: Budget) -> World {
+    pub fn new(setting: &Setting, scenario: &Scenario) -> World {
+        let (daemons, budget) = (scenario.daemons, scenario.budget);
         let mut world = World {
             tick: 0,
             tokens: vec![],
@@ -178,7 +184,7 @@ impl World {
             journal: None,
             journal_version: 0,
             index: 0,
-            actors: (0..daemons).map(|_| Actor::new(false)).collect(),
+            actors: (0..daemons).map(|_| Actor::new(Role::Daemon)).collect(),
             late: vec![],
             budget: Budget::default(),
             served: vec![0; setting.dues.len()],
@@ -187,8 +193,17 @@ impl World {
             edited: false,
             implausible: false,
             broken: None,
+            revoked: None,
         };
-        world.actors.extend(undo.then(|| Actor::new(true)));
+        let commands = [(scenario.undo, Role::Undo), (scenario.revoke, Role::Revoke)];
+        let commands = commands.into_iter().filter(|(wanted, _)| *wanted);
+        world
+            .actors
+            .extend(commands.map(|(_, role)| Actor::new(role)));
+        if setting.create {
+            world.budget = scenario.budget;
+            return world;
+        }
         let first = world.create("job", Rights::Ordinary, false);
         assert_eq!(first, FIRST);
         world.put(first, false);
@@ -224,6 +239,7 @@ impl World {
             current_at: None,
             disabled_at: None,
             unseen: false,
+            expires: None,
         });
         (self.tokens.len() - 1) as u8
     }
@@ -261,7 +277,7 @@ impl World {
 
     pub fn works(&self, token: u8) -> bool {
         let token = &self.tokens[usize::from(token)];
-        token.exists && token.enabled
+        token.exists && token.enabled && token.expires.is_none_or(|end| end > at(self.tick))
     }
 
     /// It bears this secret's marker: dtrotate minted it, or renamed it when it was to retire.
@@ -319,9 +335,10 @@ impl World {
             owner: None,
             personal: false,
             created: None,
-            expires: None,
+            expires: known.expires,
             last_used: None,
             last_used_ip: None,
+            traits: Traits::default(),
         }
     }
 
@@ -358,6 +375,7 @@ impl World {
                 SecretSnapshot::Present {
                     version,
                     value: Some(value),
+                    vacant: false,
                 }
             }
         }

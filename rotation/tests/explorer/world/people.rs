@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use rotation::marker::NameDigest;
+use rotation::pause::Pause;
 use rotation::record::{Claim, Origin, Record, Retiring, RetiringState, Work};
 
 use super::{OTHER_SECRETS, Rights, STRANGERS, Setting, World, at, epoch, id_of, other_epoch};
@@ -27,6 +28,10 @@ pub enum Intervention {
     ForgeValue,
     /// Puts another secret's current token into this secret.
     ShareToken,
+    /// Pauses the secret, by a command.
+    Pause,
+    /// Resumes it.
+    Resume,
     /// Edits the journal document.
     EditJournal(Edit),
 }
@@ -80,6 +85,16 @@ impl World {
                 w.journal_version += 1;
                 w.index += 1;
             }),
+            Intervention::Pause => {
+                if self.journal.as_ref().is_some_and(|it| it.pause.is_none()) {
+                    with("pauses the secret".into(), &|w| w.set_pause(true));
+                }
+            }
+            Intervention::Resume => {
+                if self.is_paused() {
+                    with("resumes the secret".into(), &|w| w.set_pause(false));
+                }
+            }
             Intervention::PutBack => {
                 for token in tokens {
                     let known = &self.tokens[usize::from(token)];
@@ -152,6 +167,29 @@ impl World {
                     }
                 }
             }
+        }
+    }
+
+    /// Nothing may be begun.
+    pub fn is_paused(&self) -> bool {
+        self.journal.as_ref().is_some_and(|it| it.pause.is_some())
+    }
+
+    /// What the command writes, in one check-and-set.
+    pub fn set_pause(&mut self, paused: bool) {
+        let now = at(self.tick);
+        if let Some(record) = &mut self.journal {
+            let record = record.make_mut();
+            record.pause = paused.then(|| Pause {
+                since: now,
+                until: None,
+                by: "alice".into(),
+                reason: None,
+                unknown: Default::default(),
+            });
+            record.resumed_at = (!paused).then_some(now);
+            self.journal_version += 1;
+            self.index += 1;
         }
     }
 
@@ -285,6 +323,9 @@ fn entry(
         missed: None,
         failure: None,
         undone: false,
+        revoked: None,
+        backstop: None,
+        named: false,
         unknown: Default::default(),
     }
 }

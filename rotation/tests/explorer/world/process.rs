@@ -6,9 +6,10 @@ use rotation::command::{Command, RunResult};
 use rotation::event::{EventName, Level};
 use rotation::machine::Run;
 use rotation::marker::Marker;
-use rotation::record::Trigger;
+use rotation::record::{Revocation, Trigger};
 use rotation::request::{
-    ClaimObservation, Goal, Hints, Holder, JournalSnapshot, Known, RotationRequest, RunRequest,
+    ClaimObservation, Goal, Hints, Holder, JournalSnapshot, Known, RevokeRequest, RotationRequest,
+    RunRequest,
 };
 
 use super::super::cached::Cached;
@@ -28,10 +29,20 @@ pub struct ReadMap {
     pub forged: bool,
 }
 
+/// What a process is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    Daemon,
+    /// A command that brings the previous token back.
+    Undo,
+    /// A command that revokes the token that is the current one then.
+    Revoke,
+}
+
 /// A process.
 #[derive(Clone, Debug, Hash)]
 pub struct Actor {
-    pub undo: bool,
+    pub role: Role,
     /// How many of its claims were left behind.
     lives: u8,
     pub(super) known: Option<Cached<JournalSnapshot>>,
@@ -44,14 +55,14 @@ pub struct Actor {
     pub(super) manager: Option<u8>,
     /// The due instant that it claimed last.
     pub(super) due: Option<u8>,
-    /// An undo is asked for once.
+    /// What a command is for is asked for once.
     pub asked: bool,
 }
 
 impl Actor {
-    pub fn new(undo: bool) -> Self {
+    pub fn new(role: Role) -> Self {
         Actor {
-            undo,
+            role,
             lives: 0,
             known: None,
             run: None,
@@ -101,20 +112,38 @@ impl World {
         let version = self.journal_version;
         let mono = self.now().mono;
         let id = self.nonce(actor);
+        if self.actors[actor].role == Role::Revoke {
+            self.revoked = self.revoked.or(self.current());
+        }
+        let revoked = id_of(self.revoked.unwrap_or_default());
+        let wall = self.now().wall;
         let who = &mut self.actors[actor];
         let request = RunRequest {
             plan: setting.plan.clone(),
             holder: Holder {
+                user: None,
                 instance: format!("d{actor}"),
                 boot: String::new(),
                 began: jiff::Timestamp::UNIX_EPOCH,
-                is_daemon: !who.undo,
+                is_daemon: who.role == Role::Daemon,
             },
             id,
-            goal: match (who.undo, serve) {
-                (true, _) => Goal::Undo(None),
-                (false, None) => Goal::Settle,
-                (false, Some(n)) => Goal::Rotate(RotationRequest {
+            goal: match (who.role, serve) {
+                (Role::Undo, _) => Goal::Undo(None),
+                (Role::Revoke, _) => Goal::Revoke(RevokeRequest {
+                    revocation: Revocation {
+                        token: revoked,
+                        at: wall,
+                        by: "alice".into(),
+                        delete: false,
+                        without_replacement: false,
+                        unknown: Default::default(),
+                    },
+                    accept_recorded_rights: false,
+                    overrides: true,
+                }),
+                (Role::Daemon, None) => Goal::Settle,
+                (Role::Daemon, Some(n)) => Goal::Rotate(RotationRequest {
                     due: Some(due(n)),
                     trigger: match setting.accept_rights {
                         true => Trigger::Command,
@@ -233,6 +262,7 @@ impl World {
             Marker::of(&token.name, &epoch()).is_some() && token.exists && !known
         });
         record.claim.is_some()
+            || record.revoking.is_some()
             || unknown
             || self.actors[actor].known.is_none()
             || !record.open.is_empty()

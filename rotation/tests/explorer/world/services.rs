@@ -1,14 +1,23 @@
 //! What each command does at the services, and their answers.
 
 use rotation::command::{Command, Outcome, SecretSnapshot, Source, TokenAction};
-use rotation::error::{ErrorKind, Service};
+use rotation::error::{CallError, ErrorKind, Service};
 use rotation::request::JournalSnapshot;
+use rotation::token::{TokenInfo, Trial};
 
 use super::super::mutation::Mutation;
 use super::fault::error;
 use super::{Fault, Setting, World, id_of, number_of, value};
 
 impl World {
+    /// What making sure of a value says: without a proof by look-up, the value must work.
+    fn prove(&self, setting: &Setting, token: u8) -> Result<TokenInfo, CallError> {
+        match setting.capabilities.look_up_proves || self.works(token) {
+            true => self.look_up(token),
+            false => Err(error(Service::Dynatrace, ErrorKind::Refused)),
+        }
+    }
+
     /// Carries out a command of this process and answers it.
     pub(super) fn perform(
         &mut self,
@@ -53,9 +62,15 @@ impl World {
             }
             Command::LookUpValue => Outcome::Value(match (swapped, self.actors[actor].read) {
                 (Some(other), Some(_)) => Ok(self.info(other)),
-                (None, Some(read)) if !read.forged => self.look_up(read.token),
+                (None, Some(read)) if !read.forged || !setting.capabilities.look_up_proves => {
+                    self.look_up(read.token)
+                }
                 (None, Some(_)) => Err(error(Service::Dynatrace, ErrorKind::Gone)),
                 (_, None) => Err(error(Service::Vault, ErrorKind::Transient)),
+            }),
+            Command::TryValue => Outcome::ValueTried(match self.actors[actor].read {
+                Some(read) if !read.forged => self.prove(setting, read.token),
+                _ => Err(error(Service::Dynatrace, ErrorKind::Refused)),
             }),
             Command::LookUpVersion(version) => Outcome::VersionValue({
                 let readable = matches!(
@@ -65,7 +80,7 @@ impl World {
                 match (swapped, self.candidate(actor, Source::Version(*version))) {
                     _ if !readable => Err(error(Service::Vault, ErrorKind::Refused)),
                     (Some(other), _) => Ok(self.info(other)),
-                    (None, Some(token)) => self.look_up(token),
+                    (None, Some(token)) => self.prove(setting, token),
                     (None, None) => Err(error(Service::Dynatrace, ErrorKind::Gone)),
                 }
             }),
@@ -78,18 +93,24 @@ impl World {
                 })
             }
             Command::Mint(order) => {
-                let token = self.mint(order, fault != Fault::Hidden);
+                let token = self.mint(setting, order, fault != Fault::Hidden);
                 let answered = swapped.unwrap_or(token);
                 self.actors[actor].minted = Some(answered);
                 Outcome::Minted(Ok(value(answered)))
             }
             Command::Verify(source) => {
                 let token = self.readable_candidate(setting, actor, *source);
-                Outcome::Verified(match (swapped, token.filter(|token| self.works(*token))) {
-                    (Some(other), _) => Ok(self.info(other)),
-                    (None, Some(token)) => self.look_up(token),
-                    (None, None) => Err(error(Service::Dynatrace, ErrorKind::Refused)),
-                })
+                Outcome::Verified(
+                    match (swapped, token.filter(|token| self.works(*token))) {
+                        (Some(other), _) => Ok(self.info(other)),
+                        (None, Some(token)) => self.look_up(token),
+                        (None, None) => Err(error(Service::Dynatrace, ErrorKind::Refused)),
+                    }
+                    .map(|token| Trial {
+                        token,
+                        proven: true,
+                    }),
+                )
             }
             Command::ProveManager(enabled) => {
                 let minted = self.actors[actor].minted;
@@ -148,6 +169,12 @@ fn beyond(setting: &Setting, command: &Command) -> Option<&'static str> {
         }
         Command::LookUp(_) if !can.read_by_id => {
             Some("a kind that cannot be read by id was read by id")
+        }
+        Command::Change(TokenAction::Redate(_), _) if !can.redate => {
+            Some("a kind that cannot be re-dated was re-dated")
+        }
+        Command::TryValue if can.look_up_proves => {
+            Some("a value that proves itself by a look-up was tried")
         }
         Command::Change(TokenAction::Rename(_), _) if !can.rename => {
             Some("a kind that cannot be renamed was renamed")

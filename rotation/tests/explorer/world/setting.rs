@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use rotation::capabilities::Capabilities;
-use rotation::plan::{Coordinates, Kind, Lifetime, Plan, StillUsed};
+use rotation::capabilities::{Capabilities, Expiry};
+use rotation::plan::{
+    AtMaxGrace, Coordinates, Desired, Kind, Lifetime, Plan, StillUsed, Verification,
+};
 use rotation::request::{CurrentTokens, Epochs, RunEnv};
 
 use super::super::mutation::Mutation;
 use super::super::scenario::Scenario;
 use super::{OTHER_SECRETS, TICK, epoch, id_of, other_epoch};
+
+/// The life of a token of a kind that must expire: longer than any scenario.
+const LIFE: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
 
 /// What may still go wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,6 +50,8 @@ pub struct Setting {
     pub dues: Vec<u8>,
     pub manages: bool,
     pub strangers: bool,
+    /// Nothing is there at the start, and the configuration asks for the first token.
+    pub create: bool,
     /// A person confirmed the rights that only the journal knows.
     pub accept_rights: bool,
     /// The server keeps this many versions of the secret.
@@ -57,11 +64,14 @@ pub struct Setting {
 
 impl Setting {
     pub fn new(scenario: &Scenario, off: &'static [Mutation]) -> Setting {
-        let plan = plan("job", scenario.manages);
+        let mut plan = plan("job", scenario.manages, scenario.create);
+        if scenario.capabilities.expiry == Expiry::Required {
+            plan.lifetime = Lifetime::For(LIFE);
+        }
         let mut epochs = Epochs::default();
         let mut current_tokens = CurrentTokens::default();
         if scenario.strangers {
-            let other = Arc::new(self::plan("other", false));
+            let other = Arc::new(self::plan("other", false, false));
             current_tokens.insert(id_of(OTHER_SECRETS), vec![other.name.clone()]);
             if !off.contains(&Mutation::EpochTwice) {
                 epochs.insert(other_epoch(), vec![other]);
@@ -76,6 +86,7 @@ impl Setting {
             history: true,
             enabled: true,
             clock: rotation::request::Clock::Agrees,
+            blackout_until: None,
             may_retire: true,
             current_tokens: Arc::new(current_tokens),
             management_tokens: Arc::default(),
@@ -86,6 +97,7 @@ impl Setting {
             dues: scenario.dues.to_vec(),
             manages: scenario.manages,
             strangers: scenario.strangers,
+            create: scenario.create,
             accept_rights: scenario.accept_rights || off.contains(&Mutation::RecordedRights),
             max_versions: scenario.max_versions,
             off,
@@ -96,8 +108,13 @@ impl Setting {
     }
 }
 
-fn plan(name: &str, manages_tokens: bool) -> Plan {
+fn plan(name: &str, manages_tokens: bool, create: bool) -> Plan {
     Plan {
+        desired: Desired {
+            scopes: create.then(|| vec!["metrics.read".into()]),
+            create,
+            ..Desired::default()
+        },
         name: name.into(),
         coordinates: Coordinates {
             mount: "secret".into(),
@@ -115,5 +132,8 @@ fn plan(name: &str, manages_tokens: bool) -> Plan {
         settle: TICK,
         claim_timeout: TICK,
         manages_tokens,
+        verify: Verification::Auto,
+        at_max_grace: AtMaxGrace::Delete,
+        service: "prod".into(),
     }
 }

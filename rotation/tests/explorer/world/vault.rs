@@ -28,6 +28,11 @@ impl World {
         if disabling && setting.off.contains(&Mutation::NoRetireClaim) {
             return Ok(self.journal_version);
         }
+        let claim = |record: &Record| record.claim.as_ref().map(|claim| claim.nonce.clone());
+        let before = self.journal.as_ref().and_then(|record| claim(record));
+        if self.is_paused() && record.claim.is_some() && claim(record) != before {
+            self.broken = Some("P4: work was begun while the secret was paused");
+        }
         self.index += 1;
         self.journal_version += 1;
         self.actors[actor].index = self.index;
@@ -60,6 +65,7 @@ impl World {
         if let SecretSnapshot::Present {
             version,
             value: held,
+            ..
         } = &mut read
         {
             let at = &self.versions[(*version - 1) as usize];
@@ -76,6 +82,15 @@ impl World {
                 map.forged = false;
             }
             self.actors[actor].read = Some(map);
+        }
+        if read == SecretSnapshot::Absent {
+            // What is to be the first version begins with nothing.
+            self.actors[actor].read = Some(ReadMap {
+                version: 0,
+                token: u8::MAX,
+                foreign: false,
+                forged: false,
+            });
         }
         read
     }
@@ -99,6 +114,7 @@ impl World {
         Some(SecretSnapshot::Present {
             version: read.version,
             value: Some(value(read.token)),
+            vacant: false,
         })
     }
 

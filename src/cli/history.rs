@@ -1,0 +1,162 @@
+//! `dtrotate history` and `dtrotate upcoming`: what happened to secrets, and what will.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::config::{SecretSettings, Settings, parse_duration};
+use crate::daemon::upcoming::Upcoming;
+use crate::daemon::{past, upcoming};
+use crate::ops::humanize::{exact, hanging, relative};
+use crate::sanitize;
+use rotation::history::Event;
+
+use super::output::Output;
+use super::rotate::{self, choose};
+use super::selection::Selection;
+use super::{Arguments, Exit};
+
+/// What to show of the past.
+#[derive(clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    selection: Selection,
+    /// Show only what happened within this time
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    since: Option<Duration>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to show of the future.
+#[derive(clap::Args)]
+pub(super) struct UpcomingOptions {
+    #[command(flatten)]
+    selection: Selection,
+    /// Show what happens within this time
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = parse_duration)]
+    within: Duration,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn history(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
+    let settings = load(arguments)?;
+    let secrets = choose(&options.selection, &settings.secrets)?;
+    let read = super::block_on(past::read(&settings, secrets))?;
+    let mut events = read.map_err(|error| rotate::complain(&error))?;
+    let now = clock::now();
+    let since = options
+        .since
+        .and_then(|length| SignedDuration::try_from(length).ok());
+    let begin = since.and_then(|length| now.checked_sub(length).ok());
+    events.retain(|(_, event)| begin.is_none_or(|begin| event.at >= begin));
+    let document =
+        || json!({ "at": now, "events": events.iter().map(event_json).collect::<Vec<_>>() });
+    let lines = || {
+        events
+            .iter()
+            .map(|(secret, event)| event_text(secret, event))
+            .collect()
+    };
+    print(options.json, document, lines, "nothing is recorded")
+}
+
+pub(super) fn upcoming(arguments: &Arguments, options: &UpcomingOptions) -> Result<Exit, Exit> {
+    let settings = load(arguments)?;
+    let secrets = choose(&options.selection, &settings.secrets)?;
+    let read = super::block_on(upcoming::read(&settings, secrets, options.within))?;
+    let events = read.map_err(|error| rotate::complain(&error))?;
+    let now = clock::now();
+    let document = || json!({ "at": now, "events": events });
+    let lines = || events.iter().map(|one| upcoming_text(one, now)).collect();
+    print(
+        options.json,
+        document,
+        lines,
+        "nothing happens within that time",
+    )
+}
+
+fn load(arguments: &Arguments) -> Result<Settings, Exit> {
+    let settings = arguments.load(false)?;
+    super::start_log(&settings, "error");
+    Ok(settings)
+}
+
+fn print(
+    json: bool,
+    document: impl FnOnce() -> Value,
+    lines: impl FnOnce() -> Vec<String>,
+    nothing: &str,
+) -> Result<Exit, Exit> {
+    let output = Output::start().map_err(|error| super::cannot_start(&error))?;
+    if json {
+        output.json(&document());
+    } else {
+        let lines = lines();
+        match lines.is_empty() {
+            true => output.text(format!("{nothing}\n")),
+            false => output.text(lines.concat()),
+        }
+    }
+    // That nobody reads it changes nothing.
+    let _ = output.finish();
+    Ok(Exit::Success)
+}
+
+fn event_json((secret, event): &(&SecretSettings, Event)) -> Value {
+    json!({
+        "at": event.at,
+        "secret": secret.plan.name,
+        "environment": secret.plan.coordinates.environment,
+        "event": event.event,
+        "token_id": event.token_id,
+        "old_token_id": event.old_token_id,
+        "detail": event.detail,
+        "by": event.by,
+    })
+}
+
+fn event_text(secret: &SecretSettings, event: &Event) -> String {
+    let head = format!(
+        "{}  {}  {}\n",
+        exact(event.at),
+        secret.plan.name,
+        event.event
+    );
+    let mut text = sanitize::line(head.trim_end()) + "\n";
+    let mut line = |head: &str, value: &str| {
+        if !value.is_empty() {
+            text += &hanging(head, &sanitize::line(value));
+        }
+    };
+    match (&event.old_token_id, &event.token_id) {
+        (Some(old), Some(new)) => line("  from  ", &format!("{old} to {new}")),
+        (Some(id), None) | (None, Some(id)) => line("  token ", id.as_str()),
+        (None, None) => {}
+    }
+    line("  ", &event.detail);
+    line("  by    ", &event.by);
+    text
+}
+
+fn upcoming_text(one: &Upcoming, now: Timestamp) -> String {
+    let head = format!(
+        "{}  {:<7} {} ({})",
+        exact(one.at),
+        one.event.as_str(),
+        one.secret,
+        relative(one.at, now)
+    );
+    let token = one
+        .token
+        .as_ref()
+        .map_or(String::new(), |id| format!("{id}: "));
+    let head = sanitize::line(&head) + "\n";
+    head + &hanging("  ", &sanitize::line(&format!("{token}{}", one.because)))
+}

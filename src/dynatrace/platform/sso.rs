@@ -1,0 +1,226 @@
+//! Access tokens of the single sign-on, for an OAuth client whose credentials are in Vault.
+//!
+//! One flight for all: whoever waits for a token takes the outcome of the request that is under way. A token is held in memory only and renewed
+//! when two thirds of its life are over. The client is read again, once, when it is refused: a person may have replaced it.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use reqwest::Method;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::super::BaseUrl;
+use super::super::call::{Call, Effect, Scheme, Via, Wire};
+use crate::http::{self, BuildError};
+use rotation::error::{CallError, ErrorKind, Service};
+use rotation::token::TokenValue;
+
+/// The life of an access token that does not say how long it lives: the shortest that was ever seen.
+const USUAL_LIFE: Duration = Duration::from_secs(300);
+
+/// The credentials of an OAuth client.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OAuthClient {
+    /// The client id, which is not secret.
+    pub id: String,
+    pub secret: TokenValue,
+}
+
+type Source = Box<dyn Fn() -> BoxFuture<'static, Result<OAuthClient, CallError>> + Send + Sync>;
+
+/// The single sign-on of one account.
+pub(super) struct Sso {
+    wire: Wire,
+    uuid: String,
+    source: Source,
+    /// How many requests have ended; moves only under the lock.
+    flights: AtomicU64,
+    state: Mutex<State>,
+    /// The client may have been replaced since it was read.
+    stale: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    client: Option<OAuthClient>,
+    token: Option<Access>,
+    failed: Option<CallError>,
+}
+
+struct Access {
+    value: TokenValue,
+    renew_at: Instant,
+    ends_at: Instant,
+}
+
+#[derive(Deserialize)]
+struct Issued {
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+impl Sso {
+    pub(super) fn new<F, Fut>(
+        name: &str,
+        base: &BaseUrl,
+        options: &http::Options,
+        uuid: &str,
+        client: F,
+    ) -> Result<Self, BuildError>
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<OAuthClient, CallError>> + Send + 'static,
+    {
+        let scheme = Scheme {
+            word: "Bearer",
+            credential: "the OAuth client",
+            has_envelope: false,
+        };
+        Ok(Sso {
+            wire: Wire::to(name, base, options, scheme)?,
+            uuid: uuid.to_owned(),
+            source: Box::new(move || Box::pin(client())),
+            flights: AtomicU64::new(0),
+            state: Mutex::default(),
+            stale: AtomicBool::new(false),
+        })
+    }
+
+    /// The next token is asked for with the client as it is in Vault then.
+    pub(super) fn forget(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+
+    /// An access token with exactly these scopes: a request for one that the client does not hold is refused as a whole.
+    pub(super) async fn token(&self, scopes: &[&str]) -> Result<TokenValue, CallError> {
+        let seen = self.flights.load(Ordering::Acquire);
+        let mut state = self.state.lock().await;
+        if self.stale.swap(false, Ordering::AcqRel) {
+            state.client = None;
+        }
+        let now = Instant::now();
+        if let Some(token) = state.token.as_ref().filter(|token| token.renew_at > now) {
+            return Ok(token.value.clone());
+        }
+        if let Some(failed) = &state.failed
+            && self.flights.load(Ordering::Acquire) > seen
+        {
+            return Err(failed.clone());
+        }
+        let fetched = self.fetch(&mut state, scopes).await;
+        self.flights.fetch_add(1, Ordering::AcqRel);
+        match fetched {
+            Ok(token) => {
+                let value = token.value.clone();
+                (state.token, state.failed) = (Some(token), None);
+                Ok(value)
+            }
+            Err(error) => {
+                state.failed = Some(error.clone());
+                // The one that is there serves until its end.
+                let token = state.token.as_ref().filter(|token| token.ends_at > now);
+                let usable = token.filter(|_| error.kind != ErrorKind::Unauthorized);
+                usable.map(|token| token.value.clone()).ok_or(error)
+            }
+        }
+    }
+
+    /// A token in place of one that was refused.
+    pub(super) async fn renewed(
+        &self,
+        refused: &TokenValue,
+        scopes: &[&str],
+    ) -> Result<TokenValue, CallError> {
+        let mut state = self.state.lock().await;
+        if state
+            .token
+            .as_ref()
+            .is_some_and(|token| token.value == *refused)
+        {
+            state.token = None;
+        }
+        drop(state);
+        self.token(scopes).await
+    }
+
+    /// Whether the client may have one scope: for the one who asks which it lacks.
+    pub(super) async fn holds(&self, scope: &str) -> Result<bool, CallError> {
+        let mut state = self.state.lock().await;
+        match self.fetch(&mut state, &[scope]).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == ErrorKind::Unauthorized => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn fetch(&self, state: &mut State, scopes: &[&str]) -> Result<Access, CallError> {
+        let held = match state.client.clone() {
+            Some(client) => client,
+            None => self.read(state).await?,
+        };
+        let refused = match self.ask(&held, scopes).await {
+            Err(error) if error.kind == ErrorKind::Unauthorized => error,
+            answer => return answer,
+        };
+        match self.read(state).await? {
+            newer if newer != held => self.ask(&newer, scopes).await,
+            _ => Err(refused),
+        }
+    }
+
+    async fn read(&self, state: &mut State) -> Result<OAuthClient, CallError> {
+        let client = (self.source)().await?;
+        state.client = Some(client.clone());
+        Ok(client)
+    }
+
+    async fn ask(&self, client: &OAuthClient, scopes: &[&str]) -> Result<Access, CallError> {
+        let asked = Instant::now();
+        let scopes = scopes.join(" ");
+        let call = Call::new(
+            "issue an access token",
+            Effect::Tell,
+            Method::POST,
+            &["sso", "oauth2", "token"],
+        )
+        .form(&[
+            ("grant_type", "client_credentials"),
+            ("client_id", &client.id),
+            ("client_secret", client.secret.expose()),
+            ("scope", &scopes),
+            ("resource", &format!("urn:dtaccount:{}", self.uuid)),
+        ]);
+        let answer = self.wire.send(&call, &client.secret, Via::Pool).await?;
+        if matches!(answer.status, 400 | 401 | 403) {
+            let hint = format!(
+                "the OAuth client {} is not accepted: its secret is wrong, it lacks one of the scopes {scopes}, or it belongs to another account; \
+                 `dtrotate check` names a scope that is missing",
+                client.id
+            );
+            return Err(answer.fail(ErrorKind::Unauthorized, "refused to", &hint));
+        }
+        answer.check(&[&scopes])?;
+        let issued: Issued = answer.json()?;
+        let value = issued.access_token.map(TokenValue::new);
+        let value = value.filter(super::super::form::is_sendable);
+        let value = value.ok_or_else(|| answer.odd("it holds no access token"))?;
+        let life = issued.expires_in.map_or(USUAL_LIFE, Duration::from_secs);
+        Ok(Access {
+            value,
+            renew_at: asked + life * 2 / 3,
+            ends_at: asked + life,
+        })
+    }
+}
+
+/// What is wrong with the client's credentials in Vault concerns every secret of the account.
+pub fn unusable_client(account: &str, what: &str) -> CallError {
+    CallError::new(
+        Service::Dynatrace,
+        ErrorKind::Unauthorized,
+        format!("the OAuth client of {account} {what}"),
+    )
+}

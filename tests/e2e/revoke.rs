@@ -1,0 +1,289 @@
+//! A leaked token: `revoke` and `rotate --compromised`, beside daemons, under faults and a kill in the middle.
+
+use serde_json::{Value, json};
+use simulator::{Action, Operation, Rule, Seed};
+
+use crate::world::{LONG, World, until};
+
+/// A world whose graces are so long that nothing else ends a token.
+async fn patient(secrets: usize) -> World {
+    let mut world = World::new(secrets).await;
+    world.set("defaults.grace", "1h");
+    world.set("defaults.max_grace", "2h");
+    world.set("defaults.quarantine", "1h");
+    world
+}
+
+/// It is dead, and the secret holds one that works.
+async fn assert_dead(world: &World, id: &str) {
+    let token = world.dynatrace.token(id);
+    assert!(token.is_none_or(|token| !token.enabled), "{id} is alive");
+    world.assert_valid().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaked_token_is_replaced_and_dead_at_once_and_stays_so() {
+    let world = patient(2).await;
+    let daemon = world.start("e2e");
+    until("the start to be over", async || {
+        daemon.events("daemon_ready") == 1
+    })
+    .await;
+    let name = world.secrets[0].clone();
+    let leaked = world.current_id(0).await;
+    // Without a terminal nobody can be asked.
+    let (code, text) = world.command(&["revoke", &leaked]).await;
+    assert_eq!((code, text.as_str()), (Some(2), ""));
+    assert!(world.dynatrace.is_valid(&world.value(0).await));
+    let value = world.value(0).await;
+    // A whole value that somebody pasted is cut to its id.
+    let (code, text) = world.command(&["revoke", &value, "--yes", "--json"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains(&value), "P5");
+    let outcome: Value = serde_json::from_str(&text).expect("a document");
+    assert_eq!(outcome["result"], "revoked");
+    assert_eq!(outcome["from"], json!(leaked));
+    assert_eq!(outcome["to"], json!(world.current_id(0).await));
+    assert_dead(&world, &leaked).await;
+    assert_ne!(world.current_id(0).await, leaked);
+    let entry = world.record(0).await["retiring"][0].clone();
+    assert_eq!(entry["revoked"]["by"], "token");
+    // A deploy script rolls Vault back: the token stays dead, and is replaced once more.
+    world.put(0, &value).await;
+    until("it to be replaced", async || {
+        world.current_id(0).await != leaked
+    })
+    .await;
+    assert_dead(&world, &leaked).await;
+    for undo in [&["undo", &name, "--token", &leaked][..], &["undo", &name]] {
+        let (code, text) = world.command(undo).await;
+        assert_eq!(code == Some(1), undo.len() > 2, "{text}");
+    }
+    assert_dead(&world, &leaked).await;
+    let (code, text) = world
+        .command(&["undo", &name, "--token", &leaked, "--yes"])
+        .await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(world.value(0).await, value);
+    world.assert_valid().await;
+    assert_eq!(world.errors(), Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_token_and_one_that_no_secret_knows_are_ended() {
+    let world = patient(1).await;
+    let old = world.current_id(0).await;
+    assert_eq!(world.command(&["rotate", "--all"]).await.0, Some(0));
+    let current = world.current_id(0).await;
+    let (code, text) = world.command(&["revoke", &old, "--yes", "--delete"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(world.dynatrace.token(&old).is_none());
+    assert_eq!(world.current_id(0).await, current);
+    assert_eq!(world.record(0).await["retiring"], json!([]));
+    let stranger = world
+        .dynatrace
+        .seed(Seed::new("dashboard").scopes(&["metrics.read"]));
+    let id = stranger
+        .value
+        .rsplit_once('.')
+        .expect("a dotted value")
+        .0
+        .to_owned();
+    let (code, _, log) = world.command_and_stderr(&["revoke", &id, "--yes"]).await;
+    assert_eq!(code, Some(2), "{log}");
+    assert!(log.contains("--environment"), "{log}");
+    let named = ["revoke", &id, "--environment", "prod"];
+    let (code, _, log) = world.command_and_stderr(&named).await;
+    assert_eq!(code, Some(2), "{log}");
+    assert!(
+        log.contains("dashboard") && log.contains("last used"),
+        "{log}"
+    );
+    assert!(
+        world
+            .dynatrace
+            .token(&id)
+            .is_some_and(|token| token.enabled)
+    );
+    let (code, text) = world.command(&[&named[..], &["--yes"]].concat()).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        world
+            .dynatrace
+            .token(&id)
+            .is_some_and(|token| !token.enabled)
+    );
+    // The management token that nobody rotates is not taken away.
+    let master = world
+        .root
+        .secret("secret", &world.master)
+        .await
+        .expect("the secret");
+    let master = master.data["token"].as_str().expect("a value").to_owned();
+    let (code, _, log) = world
+        .command_and_stderr(&["revoke", &master, "--environment", "prod", "--yes"])
+        .await;
+    assert_eq!(code, Some(1), "{log}");
+    assert!(world.dynatrace.is_valid(&master));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_several_secrets_hold_is_ended_when_each_has_another_one() {
+    let world = patient(2).await;
+    let shared = world.value(0).await;
+    world.put(1, &shared).await;
+    let leaked = world.current_id(0).await;
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    let (code, text) = world.command(&["revoke", &leaked, "--yes"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_dead(&world, &leaked).await;
+    assert_ne!(world.current_id(0).await, world.current_id(1).await);
+    for number in 0..2 {
+        assert!(world.record(number).await["revoking"].is_null());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_a_pause_and_a_switch_do_not_keep_it() {
+    let mut world = patient(1).await;
+    let leaked = world.current_id(0).await;
+    let rule = Rule::on(Operation::CreateToken).then(Action::HoldAnswer);
+    let held = world.dynatrace.fault(rule);
+    let name = world.secrets[0].clone();
+    let mut stands = world.start_command("stands", &["rotate", &name]);
+    assert!(held.wait_performed(1, LONG).await);
+    assert_eq!(world.command(&["pause", &name]).await.0, Some(0));
+    let (code, text) = world.command(&["rotate", &name, "--compromised"]).await;
+    assert_eq!(code, Some(1), "it asks: {text}");
+    assert!(text.contains("--yes"), "{text}");
+    let (code, text) = world
+        .command(&["rotate", &name, "--compromised", "--yes"])
+        .await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_dead(&world, &leaked).await;
+    held.release();
+    // The one that held the claim finds out that it has lost it.
+    assert_ne!(stands.exit_code(), Some(0));
+    let second = world.current_id(0).await;
+    assert_eq!(world.command(&["resume", &name]).await.0, Some(0));
+    world.config["secret"][0]
+        .as_table_mut()
+        .expect("a secret")
+        .insert("enabled".into(), false.into());
+    world.save();
+    let (code, text) = world
+        .command(&["rotate", &name, "--compromised", "--yes"])
+        .await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_dead(&world, &second).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_a_daemon_finishes_what_a_killed_revocation_began() {
+    for (operation, gated) in [
+        (Operation::CreateToken, false),
+        (Operation::WriteSecret, true),
+        (Operation::UpdateToken, false),
+    ] {
+        let mut world = patient(1).await;
+        world.set("journal.claim_timeout", "2s");
+        assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+        let leaked = world.current_id(0).await;
+        let path = format!("secret/{}", world.secrets[0]);
+        let rule = Rule::on(operation)
+            .matching(move |call| !gated || call.subject.as_ref() == Some(&path));
+        let rule = rule.then(Action::HoldAnswer);
+        let held = match gated {
+            true => world.gate.fault(rule),
+            false => world.dynatrace.fault(rule),
+        };
+        let mut killed = world.start_command("killed", &["revoke", &leaked, "--yes"]);
+        assert!(held.wait_performed(1, LONG).await, "{operation:?}");
+        killed.kill();
+        held.drop_held();
+        let _daemon = world.start("e2e");
+        until("a daemon to finish it", async || {
+            let record = world.record(0).await;
+            record["revoking"].is_null() && record["claim"].is_null()
+        })
+        .await;
+        assert_dead(&world, &leaked).await;
+        assert_ne!(world.current_id(0).await, leaked, "{operation:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_when_somebody_was_faster_and_says_what_to_do_when_vault_is_sealed() {
+    let world = patient(2).await;
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    let (disabled, deleted) = (world.current_id(0).await, world.current_id(1).await);
+    assert!(world.dynatrace.disable(&disabled));
+    assert!(world.dynatrace.delete(&deleted));
+    world.site.vault.seal().await;
+    let (code, _, log) = world
+        .command_and_stderr(&["revoke", &disabled, "--yes"])
+        .await;
+    assert_eq!(code, Some(69), "{log}");
+    assert!(
+        log.contains(&format!("disable {disabled} in Dynatrace now")),
+        "{log}"
+    );
+    world.site.vault.unseal().await;
+    for leaked in [&disabled, &deleted] {
+        let (code, text) = world.command(&["revoke", leaked, "--yes"]).await;
+        assert_eq!(code, Some(0), "{text}");
+    }
+    assert_dead(&world, &disabled).await;
+    // Rights that only the journal knows need a yes.
+    let third = world.current_id(1).await;
+    assert!(world.dynatrace.delete(&third));
+    let name = world.secrets[1].clone();
+    let (code, text) = world.command(&["rotate", &name, "--compromised"]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("metrics.read") && text.contains("--yes"),
+        "{text}"
+    );
+    let (code, text) = world
+        .command(&["rotate", &name, "--compromised", "--yes"])
+        .await;
+    assert_eq!(code, Some(0), "{text}");
+    world.assert_valid().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_replacement_it_is_dead_although_nothing_can_be_created() {
+    let world = patient(1).await;
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    let leaked = world.current_id(0).await;
+    let refused = Rule::on(Operation::CreateToken)
+        .always()
+        .then(Action::Refuse(simulator::Answer::dynatrace(
+            403,
+            "Token is missing required scope.",
+        )));
+    let fault = world.dynatrace.fault(refused);
+    let (code, text) = world.command(&["revoke", &leaked, "--yes"]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        world
+            .dynatrace
+            .token(&leaked)
+            .is_some_and(|token| token.enabled),
+        "P1"
+    );
+    let (code, text) = world
+        .command(&["revoke", &leaked, "--without-replacement", "--yes"])
+        .await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        world
+            .dynatrace
+            .token(&leaked)
+            .is_some_and(|token| !token.enabled)
+    );
+    fault.remove();
+    let _daemon = world.start("e2e");
+    until("a new token", async || world.current_id(0).await != leaked).await;
+    world.assert_valid().await;
+}

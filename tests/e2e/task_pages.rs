@@ -1,0 +1,86 @@
+//! The pages for a task: their commands are run as they are printed, with the name of a secret and the id of a token put in.
+
+use std::path::Path;
+
+use crate::world::World;
+
+/// The command lines in the blocks of a page.
+fn commands(page: &str) -> Vec<Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs")
+        .join(page);
+    let text = std::fs::read_to_string(path).expect(page);
+    let blocks = text.split("\n```\n").skip(1).step_by(2);
+    let lines = blocks.flat_map(str::lines);
+    lines.map(|line| words(line)).collect()
+}
+
+/// The words of a command line, as a shell splits it: single quotes keep a word together.
+fn words(line: &str) -> Vec<String> {
+    let parts = line.split('\'').enumerate();
+    let words = parts.flat_map(|(number, part)| match number % 2 {
+        0 => part.split_whitespace().map(str::to_owned).collect(),
+        _ => vec![part.to_owned()],
+    });
+    words.collect()
+}
+
+async fn run(world: &World, words: &[String], name: &str, id: &str) -> (Option<i32>, String) {
+    assert_eq!(words[0], "dtrotate");
+    let words: Vec<String> = words[1..]
+        .iter()
+        .map(|word| {
+            let word = word.replace("dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX", id);
+            word.replace("dynatrace/ci", name)
+        })
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    world.command(&words).await
+}
+
+#[tokio::test]
+async fn the_commands_for_a_leaked_token_do_what_the_page_says() {
+    let mut world = World::new(1).await;
+    world.set("defaults.grace", "1h");
+    world.set("defaults.max_grace", "2h");
+    world.set("defaults.quarantine", "1h");
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    let name = world.secrets[0].clone();
+    let all = commands("leaked-token.md");
+    assert!(all.len() >= 3, "{all:?}");
+    for command in &all {
+        let before = world.current_id(0).await;
+        let (code, text) = run(&world, command, &name, &before).await;
+        assert_eq!(code, Some(0), "{command:?}: {text}");
+        if command
+            .iter()
+            .any(|word| word == "revoke" || word == "--compromised")
+        {
+            let token = world.dynatrace.token(&before).expect("in quarantine");
+            assert!(!token.enabled, "{command:?}");
+            assert_ne!(world.current_id(0).await, before);
+        }
+        world.assert_valid().await;
+    }
+}
+
+#[tokio::test]
+async fn the_commands_that_stop_everything_do_what_the_page_says() {
+    let world = World::new(2).await;
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    let all = commands("stop-everything.md");
+    assert!(all.len() >= 5, "{all:?}");
+    for command in &all {
+        let (code, text) = run(&world, command, &world.secrets[0], "").await;
+        assert_eq!(code, Some(0), "{command:?}: {text}");
+        let paused = match command[1].as_str() {
+            "pause" => true,
+            "resume" => false,
+            _ => continue,
+        };
+        for number in 0..2 {
+            let record = world.record(number).await;
+            assert_eq!(!record["pause"].is_null(), paused, "{command:?}: {record}");
+        }
+    }
+}
