@@ -59,7 +59,11 @@ async fn systemd_hears_of_start_reload_watchdog_and_stop() {
     let mut daemon = world.start_with("e2e", &[("NOTIFY_SOCKET", &systemd.path)]);
     systemd.hears("READY=1").await;
     systemd.hears("STATUS=2 secrets").await;
-    assert_eq!(daemon.events("daemon_ready"), 1);
+    // The log is written a moment later.
+    until("the log to say so", async || {
+        daemon.events("daemon_ready") == 1
+    })
+    .await;
     for _ in 0..2 {
         systemd.forgets();
         systemd.hears("WATCHDOG=1").await;
