@@ -414,6 +414,34 @@ pub fn of(command: &str) -> Manual {
                 BAD_CONFIG,
             ],
         },
+        "audit" => Manual {
+            description: "Lists every token of the environments and accounts: what dtrotate has to do with it, owner, age, last use and from where, expiry, \
+                          rights to manage tokens. It ends with findings: tokens that manage tokens, of another installation, left over, personal, \
+                          without an owner, that never expire, and that nobody used for 90 days; each is explained. It only reads.",
+            examples: &[
+                ("dtrotate audit", "All environments and accounts."),
+                (
+                    "dtrotate audit --environment prod --format csv >tokens.csv",
+                    "For a spreadsheet.",
+                ),
+                (
+                    "dtrotate audit --json --fail-on warning",
+                    "For a nightly job that fails on any finding.",
+                ),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                (0, "There is no finding that counts."),
+                (
+                    1,
+                    "There is a finding that --fail-on counts, or something cannot be read.",
+                ),
+                USAGE,
+                UNREACHABLE,
+                BAD_CONFIG,
+            ],
+        },
         "health" => Manual {
             description: "Queries the running daemon at [ops] listen for readiness, for a container without a shell. It reads nothing else of the \
                           configuration.",

@@ -1,5 +1,6 @@
 //! The commands: one file each. `selection` says which secrets are meant, `output` prints, `exit` ranks how it ended, `manual` explains.
 
+mod audit;
 mod check;
 mod completions;
 #[cfg(feature = "demo")]
@@ -84,6 +85,8 @@ enum Command {
     History(history::Options),
     /// Show what will happen: rotations, disables, deletions, expiries
     Upcoming(history::UpcomingOptions),
+    /// List every token of the environments and accounts, and what someone should look into (read-only)
+    Audit(audit::Options),
     /// Query the running daemon for readiness
     Health,
     /// Run the daemon on embedded stand-ins for Vault and Dynatrace
@@ -143,6 +146,7 @@ fn execute() -> Exit {
         Command::Resume(options) => pause::resume(&arguments, options),
         Command::History(options) => history::history(&arguments, options),
         Command::Upcoming(options) => history::upcoming(&arguments, options),
+        Command::Audit(options) => audit::audit(&arguments, options),
         Command::Health => health::health(&arguments),
         Command::Schema => print_all(&format!("{:#}\n", config::schema())),
         Command::Completions { shell } => print_all(&completions::script(*shell)),

@@ -7,6 +7,7 @@
 //! a state of the journal), ready, schedule.
 
 pub mod assemble;
+pub mod audit;
 mod background;
 pub mod check;
 mod circuit_breaker;

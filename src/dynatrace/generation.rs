@@ -41,6 +41,11 @@ pub(super) trait Generation: Sync {
     /// The first page of all tokens, or the one that `key` names.
     fn list(&self, key: Option<&str>) -> Call;
 
+    /// A listing has everything that a look-up returns, not only ids and names.
+    fn lists_details(&self) -> bool {
+        true
+    }
+
     /// Reads one token.
     fn read_info(&self, answer: &Answer) -> Result<TokenInfo, CallError>;
 

@@ -61,6 +61,17 @@ impl Issuer {
         }
     }
 
+    /// All tokens that it issued, with everything that it returns about them.
+    ///
+    /// # Errors
+    /// As [`TokenIssuer::list_marked`].
+    pub async fn inventory(&self) -> Result<Vec<TokenInfo>, CallError> {
+        match self {
+            Issuer::Environment(environment) => environment.inventory().await,
+            Issuer::Account(account) => account.list_marked().await,
+        }
+    }
+
     /// The next call reads the credential again: after it was rotated, and on a reload.
     pub fn forget_credential(&self) {
         match self {

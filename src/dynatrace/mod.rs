@@ -32,6 +32,7 @@ mod tests;
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use answer::Answer;
@@ -57,6 +58,9 @@ use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue, Trial
 
 /// A listing of more pages than this is taken for one that goes in circles: 500,000 tokens.
 const MOST_PAGES: usize = 1000;
+
+/// Tokens of an inventory that are looked up at the same time.
+const LOOK_UPS_AT_ONCE: usize = 16;
 
 /// Which generation of the tokens API an environment is asked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -242,6 +246,27 @@ impl Dynatrace {
             ErrorKind::Transient,
             what,
         ))
+    }
+
+    /// All tokens of the environment with everything that it returns about them. Where the listing has ids and names only, each is looked up.
+    ///
+    /// # Errors
+    /// As [`TokenIssuer::list_marked`].
+    pub async fn inventory(&self) -> Result<Vec<TokenInfo>, CallError> {
+        let listed = self.list(|_| true).await?;
+        if self.generation.lists_details() {
+            return Ok(listed);
+        }
+        let reads = listed
+            .into_iter()
+            .map(async |token| self.look_up(&token.id).await);
+        let reads = stream::iter(reads).buffered(LOOK_UPS_AT_ONCE);
+        // One that was deleted meanwhile is none.
+        let reads = reads.filter(|read| {
+            let is_gone = matches!(read, Err(error) if error.kind == ErrorKind::Gone);
+            std::future::ready(!is_gone)
+        });
+        reads.try_collect().await
     }
 
     /// Sends what `call` makes of the management token. If the token is refused, it is read again, once, and the call is repeated

@@ -142,6 +142,10 @@ impl Generation for V1 {
             .query("limit", LIMIT.to_string())
     }
 
+    fn lists_details(&self) -> bool {
+        false
+    }
+
     fn read_info(&self, answer: &Answer) -> Result<TokenInfo, CallError> {
         let token: TokenMetadata = answer.json()?;
         token

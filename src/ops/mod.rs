@@ -3,6 +3,7 @@
 //! Nothing here changes anything or asks Vault or Dynatrace. The daemon shows what it knows ([`Source`]); this module turns it into text and
 //! serves it. The one request with an effect asks the daemon to read a secret's journal document again. No type here could hold a token value.
 
+pub mod audit;
 pub mod client;
 pub mod condition;
 #[cfg(test)]
