@@ -8,6 +8,7 @@ mod crash;
 mod create;
 mod daemon;
 mod demo;
+mod discover;
 mod faults;
 mod fleet;
 mod gate;
