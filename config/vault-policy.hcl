@@ -15,14 +15,15 @@
 #   old version could succeed against a new value. Give this right to nobody who need not have it.
 # - `patch` and writing `metadata/`: every write replaces the whole secret under check-and-set, which carries the fields
 #   of others over unchanged.
-# - `list` on the secrets: dtrotate looks only at paths that its configuration names.
+# - `list` on all secrets: dtrotate lists only folders that a `discover` of its configuration names.
 
 # --- secrets -------------------------------------------------------------------------------------------------------
 
 # read: the token to rotate, and the value read back after a write whose answer was lost.
 # update: storing the new token as the next version.
-# create: only for the answer. When a person removed the secret between read and store, the check-and-set then says so,
-#         instead of a 403 that looks like a wrong policy. Nothing is created: each write demands the version it has read.
+# create: the first token of a secret with `create = true`. Otherwise only for the answer: when a person removed the secret between
+#         read and store, the check-and-set then says so, instead of a 403 that looks like a wrong policy. Each write demands the
+#         version it has read.
 path "secret/data/dynatrace/*" {
   capabilities = ["create", "read", "update"]
 }
@@ -30,6 +31,12 @@ path "secret/data/dynatrace/*" {
 # read: which versions exist, and which of them a person deleted. A token that ever stood in a version keeps its grace.
 path "secret/metadata/dynatrace/*" {
   capabilities = ["read"]
+}
+
+# list: finding secrets below a folder that `discover` names, in the folder itself and in those below it. This rule is more specific than the
+# one above, so it repeats `read`. Change the folder to yours; without `discover` leave the rule out.
+path "secret/metadata/dynatrace/apps/*" {
+  capabilities = ["list", "read"]
 }
 
 # --- the management token ------------------------------------------------------------------------------------------

@@ -98,6 +98,8 @@ vocabulary! {
         "The message has the number of attempts and the last error. Remove its cause; the rotation is retried automatically.",
     SecretFailing "secret_failing" Error "Runs over a secret keep failing, so neither its value nor its old tokens are looked after."
         "The message has the last error. Remove its cause; it is retried automatically.",
+    DiscoveryFailing "discovery_failing" Error "The secrets below a folder of `discover` cannot be listed or read, so new ones are not found; none is released."
+        "The message has the error: most likely a rule for `list` is missing in the policy; `dtrotate check` prints it.",
     SweepFailing "sweep_failing" Error "The tokens of an environment cannot be compared with the journal, so tokens that were left behind are not found."
         "The message has the last error. Remove its cause; the sweep is retried automatically.",
     RotationSkipped "rotation_skipped" Info "A missed rotation was skipped as configured (`missed = \"skip\"`).",

@@ -39,6 +39,9 @@ pub(super) struct Options {
 
 pub(super) fn check(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
     let mut settings = arguments.load(options.offline)?;
+    if !options.offline {
+        rotate::add_discovered(&mut settings)?;
+    }
     super::start_log(&settings, "error");
     let complete = settings.clone();
     let chosen = rotate::choose(&options.selection, &complete.secrets)?;

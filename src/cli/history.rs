@@ -83,7 +83,8 @@ pub(super) fn upcoming(arguments: &Arguments, options: &UpcomingOptions) -> Resu
 }
 
 fn load(arguments: &Arguments) -> Result<Settings, Exit> {
-    let settings = arguments.load(false)?;
+    let mut settings = arguments.load(false)?;
+    rotate::add_discovered(&mut settings)?;
     super::start_log(&settings, "error");
     Ok(settings)
 }

@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
+use crate::daemon::discovery;
 use crate::daemon::foreground::{Finished, Foreground, OpenError};
 use crate::ops::client::recheck;
 
@@ -126,7 +127,8 @@ pub(super) fn ask(question: &str) -> Result<(), Exit> {
 
 /// Reads the configuration and starts the log, for a command that acts on secrets.
 pub(super) fn start(arguments: &Arguments) -> Result<Settings, Exit> {
-    let settings = arguments.load(false)?;
+    let mut settings = arguments.load(false)?;
+    add_discovered(&mut settings)?;
     // On a terminal the results say what the INFO lines would.
     let level = match std::io::stderr().is_terminal() {
         true => "warn",
@@ -134,6 +136,12 @@ pub(super) fn start(arguments: &Arguments) -> Result<Settings, Exit> {
     };
     super::start_log(&settings, level);
     Ok(settings)
+}
+
+/// Adds what a daemon has discovered.
+pub(super) fn add_discovered(settings: &mut Settings) -> Result<(), Exit> {
+    let added = super::block_on(discovery::add_known(settings))?;
+    added.map_err(|error| complain(&error))
 }
 
 /// The secrets that are meant; a sentence and wrong usage if something is not there.

@@ -152,6 +152,10 @@ kinds! {
     Scope(KeyType::Text): String = |text, _| rights::scope(text);
     /// The name of a token.
     TokenName(KeyType::Text): String = |text, _| rights::token_name(text);
+    /// A folder in Vault; a slash at its end is no part of it.
+    VaultFolder(KeyType::Text): String = |text: &str, _| validate::vault_path(text.strip_suffix('/').unwrap_or(text));
+    /// A pattern for paths.
+    PathPattern(KeyType::Text): glob::Pattern = |text, _| path_pattern(text);
     /// The lifetime of a new token.
     TokenLifetime(KeyType::Text): Lifetime = |text, _| lifetime(text);
     /// A length of time.
@@ -236,6 +240,11 @@ fn verification(text: &str) -> Result<Verification, String> {
             ))
         }
     }
+}
+
+fn path_pattern(text: &str) -> Result<glob::Pattern, String> {
+    validate::field(text)?;
+    glob::Pattern::new(text).map_err(|error| format!("is not a valid pattern: {}", error.msg))
 }
 
 fn positive(text: &str) -> Result<Duration, String> {

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod context;
+mod discovery;
 mod duration;
 mod dynatrace;
 mod file;
@@ -18,6 +19,7 @@ mod lifecycle;
 mod login;
 mod merge;
 mod notify;
+mod paths;
 mod problem;
 mod redact;
 mod rights;
@@ -39,6 +41,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use context::did_you_mean;
+pub use discovery::{Discovery, rediscovered};
 pub use duration::{parse as parse_duration, show as show_duration};
 pub use kinds::KeyType;
 pub use notify::webhook_url;
@@ -145,7 +148,7 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
         journal: &journal,
         defaults: &defaults,
     };
-    let secrets = secrets::secrets(tree, others, context);
+    let (secrets, discoveries) = secrets::secrets(tree, others, context);
     top.finish();
     context.finish_variables(&names);
     Some(Settings {
@@ -154,6 +157,7 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
         environments,
         accounts,
         secrets,
+        discoveries,
         limits,
         daemon,
         log,

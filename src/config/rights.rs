@@ -90,7 +90,10 @@ pub(super) fn desired(
     }
     let create = options.create.value().unwrap_or_default();
     if let Some(given) = options.create.given().filter(|_| create) {
-        if manages {
+        if keys.discover.is_present() {
+            let message = "what is discovered exists: create has no effect with discover";
+            problem(&given.place, message.to_owned());
+        } else if manages {
             let message = "the management token itself cannot be created: without it nothing can be. Put the first one there by hand";
             problem(&given.place, message.to_owned());
         } else if !options.scopes.is_present() {

@@ -8,10 +8,12 @@ use jiff::SignedDuration;
 use crate::schedule::due::CATCH_UP_SPREAD;
 
 use super::context::Context;
+use super::discovery::Discovery;
 use super::duration;
 use super::file;
 use super::lifecycle::{check_lengths, check_rates};
 use super::merge::Tree;
+use super::paths;
 use super::problem::{Place, Placed, Problem};
 use super::rights::desired;
 use super::schedules::{Schedules, blackouts};
@@ -35,8 +37,12 @@ pub(super) struct Others<'a> {
     pub defaults: &'a SecretOptions,
 }
 
-/// Reads and checks all secrets; returns the valid ones.
-pub(super) fn secrets(tree: &Tree, others: Others<'_>, context: &Context) -> Vec<SecretSettings> {
+/// Reads and checks all secrets; returns the valid ones, and the folders in which others are found.
+pub(super) fn secrets(
+    tree: &Tree,
+    others: Others<'_>,
+    context: &Context,
+) -> (Vec<SecretSettings>, Vec<Discovery>) {
     let mut secrets = Secrets {
         context,
         others,
@@ -45,6 +51,7 @@ pub(super) fn secrets(tree: &Tree, others: Others<'_>, context: &Context) -> Vec
         by_field: HashMap::new(),
         renamed: Vec::new(),
         labels: HashSet::new(),
+        discoveries: Vec::new(),
     };
     // Defaults that no secret uses are checked as well.
     secrets.schedules.get(secrets.others.defaults, context);
@@ -60,7 +67,8 @@ pub(super) fn secrets(tree: &Tree, others: Others<'_>, context: &Context) -> Vec
     });
     let valid = valid.collect();
     secrets.check_former_names();
-    valid
+    let folders = secrets.discoveries.into_iter();
+    (valid, folders.map(|(discovery, _)| discovery).collect())
 }
 
 struct Secrets<'a> {
@@ -73,6 +81,8 @@ struct Secrets<'a> {
     renamed: Vec<Placed<String>>,
     /// Each distinct set once: many secrets share one.
     labels: HashSet<Labels>,
+    /// The folders, each with its place.
+    discoveries: Vec<(Discovery, Place)>,
 }
 
 /// Where one secret is in Vault, and its name.
@@ -102,7 +112,7 @@ impl<'a> Secrets<'a> {
         let keys = SecretKeys::read(&section);
         let section = section.inheriting(inherited);
         let options = SecretOptions::read(&section);
-        let paths = self.paths(&section, &keys);
+        let paths = paths::paths(&section, &keys, context);
         if !options.schedule.is_present() {
             section.missing(
                 "schedule",
@@ -137,12 +147,17 @@ impl<'a> Secrets<'a> {
                 &place,
             );
         }
+        let is_folder = keys.discover.is_present();
         let mut found = vec![];
         for path in &paths {
             let identity = self.identify(&options, &keys, &path.value);
-            if let Some(identity) = &identity {
-                self.register(identity, &keys.name, &path.place);
-                self.refuse_credential(identity, &path.place);
+            match &identity {
+                Some(identity) if !is_folder => {
+                    self.register(identity, &keys.name, &path.place);
+                    self.refuse_credential(identity, &path.place);
+                }
+                Some(identity) => self.check_mount(&identity.mount, &identity.path, &path.place),
+                None => {}
             }
             let settings = || {
                 let (identity, environment, timing) = (identity?, environment?, timing.as_ref()?);
@@ -171,12 +186,47 @@ impl<'a> Secrets<'a> {
                     enabled: options.enabled.value()?,
                     labels: labels.clone(),
                     renamed_from: keys.renamed_from.value(),
+                    is_discovered: is_folder,
                     place: context.spot(&place),
                 })
             };
-            found.extend(settings());
+            match (settings(), keys.discover.given()) {
+                (Some(template), Some(folder)) => self.add_folder(template, folder, &keys),
+                (Some(secret), None) => found.push(secret),
+                (None, _) => {}
+            }
         }
         found
+    }
+
+    /// A folder in which secrets are found. No two of them may find the same secret.
+    fn add_folder(&mut self, template: SecretSettings, folder: &Placed<String>, keys: &SecretKeys) {
+        let place = &template.plan.coordinates;
+        let below = |one: &str, other: &str| {
+            let rest = one.strip_prefix(other);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let clash = self.discoveries.iter().find(|(other, _)| {
+            let at = other.place();
+            let same_field = at.fields.iter().any(|field| place.fields.contains(field));
+            let nested = below(&other.folder, &folder.value) || below(&folder.value, &other.folder);
+            at.mount == place.mount && same_field && nested
+        });
+        if let Some((_, first)) = clash {
+            let message = "two tables would discover the same secrets; make it one table, or name folders of which none is in another";
+            return self.twice(&folder.place, message, first);
+        }
+        let defaults = self.others.defaults;
+        let fields = |options: &SecretOptions| {
+            let fields = options.field.value().unwrap_or_default().into_iter();
+            fields.map(|field| field.value).collect::<Vec<_>>()
+        };
+        let is_usual = Some(&place.mount) == defaults.mount.value().as_ref()
+            && place.fields == fields(defaults);
+        let exclude = keys.exclude.value().unwrap_or_default();
+        let exclude = exclude.into_iter().map(|pattern| pattern.value).collect();
+        let discovery = Discovery::new(template, folder.value.clone(), exclude, is_usual);
+        self.discoveries.push((discovery, folder.place.clone()));
     }
 
     /// What the machine must know of one secret.
@@ -317,32 +367,6 @@ impl<'a> Secrets<'a> {
             );
             self.problem(path, message);
         }
-    }
-
-    /// Where the tokens are: `path`, or each of `paths`.
-    fn paths(&self, section: &Section<'_>, keys: &SecretKeys) -> Vec<Placed<String>> {
-        if !keys.path.is_present() && !keys.paths.is_present() {
-            section.missing(
-                "path",
-                "this secret has no path: where in Vault is the token to rotate?",
-            );
-        }
-        let Some(paths) = keys.paths.given() else {
-            return keys.path.given().cloned().into_iter().collect();
-        };
-        if let Some(path) = keys.path.given() {
-            let message = "a secret has either path or paths; add this one to the list";
-            self.problem(&path.place, message);
-        }
-        for (key, given) in [("name", &keys.name), ("renamed_from", &keys.renamed_from)] {
-            if let Some(given) = given.given() {
-                let message = format!(
-                    "{key} belongs to one secret, and paths makes several, each named by its path; give this one a [[secret]] of its own"
-                );
-                self.problem(&given.place, message);
-            }
-        }
-        paths.value.clone()
     }
 
     /// The same labels, shared with the other secrets that have them.

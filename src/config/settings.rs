@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::discovery::Discovery;
 use super::tables::{Daemon, Journal, Limits, Log, Ops};
 use crate::credential::Credential;
 use crate::dynatrace::{self, BaseUrl};
@@ -31,6 +32,8 @@ pub struct Settings {
     pub accounts: BTreeMap<String, Account>,
     /// The secrets in the order of the files, disabled ones included; may be empty (what was removed is still retired).
     pub secrets: Vec<SecretSettings>,
+    /// The folders in which further secrets are found.
+    pub discoveries: Vec<Discovery>,
     /// Bounds.
     pub limits: Limits,
     /// The daemon's own times.
@@ -168,6 +171,8 @@ pub struct SecretSettings {
     pub labels: Labels,
     /// The name it had before; its journal document is carried over.
     pub renamed_from: Option<String>,
+    /// It was found by `discover`.
+    pub is_discovered: bool,
     /// `file:line`, for messages.
     pub place: String,
 }

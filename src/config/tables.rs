@@ -3,9 +3,9 @@
 
 use super::kinds::{
     AnyNumber, Authorities, BlackoutWindow, CredentialFile, EnvironmentId, EnvironmentUrl, File,
-    Flag, Kind, Length, LengthOrZero, Listen, LoginFile, Name, Namespace, OneOf, Origin, Proxy,
-    Scope, SecretName, Server, Several, Text, TlsName, TokenLifetime, TokenName, Trial, Uuid,
-    VaultPath, Whole, Words,
+    Flag, Kind, Length, LengthOrZero, Listen, LoginFile, Name, Namespace, OneOf, Origin,
+    PathPattern, Proxy, Scope, SecretName, Server, Several, Text, TlsName, TokenLifetime,
+    TokenName, Trial, Uuid, VaultFolder, VaultPath, Whole, Words,
 };
 use super::labels::LabelTable;
 use super::section::Section;
@@ -262,6 +262,11 @@ table! {
         path: VaultPath = Shown "\"dynatrace/automation_script1\"",
         /// Instead of `path`: several paths, one secret each, with the same settings.
         paths: Several<VaultPath> = Example "[\"dynatrace/a\", \"dynatrace/b\"]",
+        /// Instead of `path`: a folder below the mount. Every secret below it that holds a token in the field is rotated with these settings; looked for at
+        /// the start and with each sweep. A secret with a table of its own is left to that table.
+        discover: VaultFolder = Example "\"dynatrace/apps/\"",
+        /// Paths that `discover` leaves alone: `*` stays within a segment, `**` crosses segments.
+        exclude: AnyNumber<PathPattern> = Example "[\"dynatrace/apps/sandbox-*\"]",
         /// Unique name; default: the path, or `MOUNT/PATH#FIELD` if mount or field is not the default.
         name: SecretName = Example "\"dynatrace/automation_script1\"",
         /// Name of the token at Dynatrace, without the marker; default: that of the token that is replaced, or the name of the secret.

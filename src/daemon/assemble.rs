@@ -15,8 +15,8 @@ use crate::notify::Webhook;
 pub use crate::notify::{Channel, Failure, Notice, Troubles};
 use crate::vault::{self, KvJournal, KvSecrets, Vault};
 pub use crate::vault::{
-    Engine, KeyVersions, LatestVersion, OwnToken, Right, VersionLimits, capabilities_right, reads,
-    reads_limits, rotates, suspicions,
+    Engine, KeyVersions, LatestVersion, OwnToken, Right, VersionLimits, capabilities_right, lists,
+    reads, reads_limits, rotates, suspicions,
 };
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::ports::{SecretPath, SecretRead, SecretStore};

@@ -44,6 +44,8 @@ pub enum Subject {
     ManagementToken(String),
     /// The comparison of an environment's tokens with the journal.
     Sweep(String),
+    /// A folder in which secrets are discovered.
+    Discovery(String),
     /// A notification channel.
     Channel(&'static str),
     /// A secret.

@@ -14,6 +14,7 @@ mod circuit_breaker;
 mod claim_age;
 pub mod conditions;
 pub mod difference;
+pub mod discovery;
 pub mod foreground;
 mod holders;
 pub mod job;
@@ -69,6 +70,7 @@ pub use assemble::AssembleError;
 use assemble::Wired;
 use background::{Apply, Background};
 use conditions::{Conditions, Subject};
+use discovery::Discovered;
 use holders::Holders;
 use job::Office;
 use notifications::Notifications;
@@ -186,6 +188,10 @@ struct Daemon {
     listener: Option<Listener>,
     notifications: Notifications,
     next_listen: Instant,
+    discovered: Discovered,
+    next_discovery: Instant,
+    /// Other secrets, so other groups of the engine.
+    regroup_due: bool,
     /// This process makes one pass and ends; none = it is a daemon.
     pass: Option<pass::Pass>,
 }
@@ -250,6 +256,9 @@ impl Daemon {
             listener: None,
             notifications: Notifications::default(),
             next_listen: Instant::now(),
+            discovered: Discovered::default(),
+            next_discovery: Instant::now(),
+            regroup_due: false,
             pass: None,
         };
         daemon.enroll();
@@ -266,6 +275,10 @@ impl Daemon {
 
     /// Starts what can start, and takes the next thing that happens. `Break` = a signal to stop.
     async fn turn(&mut self, inputs: &mut Inputs) -> ControlFlow<()> {
+        if self.regroup_due {
+            // Until it succeeds the rescan finds what the engine does not tick for.
+            self.regroup_due = self.regroup().await.is_err();
+        }
         self.dispatch();
         self.status_cache.turn();
         let alarm = self.next_alarm();

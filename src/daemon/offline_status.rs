@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Settings, rediscovered};
 use crate::ops::known::Known;
 use crate::ops::secret::Secret;
 use crate::ops::status::{JournalPlace, Status};
@@ -59,12 +59,20 @@ pub async fn read(settings: &Settings, instance: &str) -> Result<Status, OpenErr
     let read = read_all(&wired.ledger, &roster).await;
     wired.log_out().await;
     let now = clock::now();
+    let finders = settings.finders();
     let mut removed = Vec::new();
     for (name, read) in read? {
         match (roster.get_mut(&name), read) {
             (Some(entry), read) => entry.learn(read, now),
-            (None, JournalRead::Present { record, .. }) => {
-                removed.push(*record);
+            (None, JournalRead::Present { version, record }) => {
+                let found = rediscovered(&finders, &name, Some(&record.coordinates));
+                let Some(secret) = found.filter(|_| record.closed_at.is_none()) else {
+                    removed.push(*record);
+                    continue;
+                };
+                let mut entry = Entry::new(Arc::new(secret.plan.clone()), Some(secret));
+                entry.learn(JournalRead::Present { version, record }, now);
+                roster.insert(name, entry);
             }
             (None, _) => {}
         }

@@ -93,8 +93,10 @@ impl Daemon {
             let name = it.secret.as_ref();
             !name.is_some_and(|name| self.roster.contains_key(name))
         });
+        let records = found.leavers.iter().map(|(_, record)| record);
+        let recalled = self.recall(records);
         for (known, record) in found.leavers {
-            if self.roster.contains_key(&record.name) {
+            if self.roster.contains_key(&record.name) || recalled.contains(&record.name) {
                 continue;
             }
             match leaver_plan(&self.settings, &record) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{SecretSettings, Settings};
 use crate::ops;
 use crate::schedule::due::Missed;
 use crate::schedule::ticker::{Groups, Ticker};
@@ -86,10 +86,14 @@ pub async fn run(settings: Settings, instance: &str, timeout: Duration) -> anyho
 /// The settings of a pass: nothing is put off, and what passed since the last pass is made up for, whatever `missed` says of a daemon that
 /// was down. A pass listens nowhere and notifies nobody: its exit status does.
 fn at_once(mut settings: Settings) -> Settings {
-    for secret in &mut settings.secrets {
+    let now = |secret: &mut SecretSettings| {
         secret.jitter = Duration::ZERO;
         secret.catch_up_spread = SignedDuration::ZERO;
         secret.missed = Missed::Run;
+    };
+    settings.secrets.iter_mut().for_each(now);
+    for discovery in &mut settings.discoveries {
+        discovery.adjust(now);
     }
     settings.ops.listen = None;
     settings
@@ -232,6 +236,7 @@ impl Daemon {
         let now = clock::now();
         let done = |environment: &str| outages.contains_key(environment);
         let settled = self.surveyed
+            && self.has_discovered()
             && self.roster.iter().all(|(name, entry)| {
                 let later = || match pass.has_rotated(name) {
                     true => !entry.is_woken(now),

@@ -148,7 +148,7 @@ impl Daemon {
             .set_reported(Subject::Configuration, all);
     }
 
-    async fn adopt(&mut self, settings: Settings) -> anyhow::Result<()> {
+    async fn adopt(&mut self, mut settings: Settings) -> anyhow::Result<()> {
         let rewired = settings.vault != self.settings.vault
             || settings.journal != self.settings.journal
             || settings.environments != self.settings.environments
@@ -197,6 +197,7 @@ impl Daemon {
             }
         }
         self.office.services.reopen();
+        self.carry_discovered(&mut settings);
         self.settings = settings;
         if rewired {
             self.keep_logged_in();

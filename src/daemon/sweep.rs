@@ -113,6 +113,10 @@ impl Daemon {
         if !self.surveyed {
             return;
         }
+        if self.next_discovery <= Instant::now() {
+            self.next_discovery = Instant::now() + self.settings.daemon.sweep;
+            self.discover();
+        }
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
         for environment in names {
             if !self.is_compared(&environment) {
@@ -135,6 +139,7 @@ impl Daemon {
 
     /// All environments are compared soon.
     pub(super) fn hurry_sweeps(&mut self) {
+        self.next_discovery = Instant::now();
         self.sweeps.values_mut().for_each(Sweep::hurry);
         self.documents.hurry();
         self.next_retention_check = Instant::now();

@@ -252,6 +252,12 @@ pub const KINDS: &[Kind] = &[
         "DtrotateDynatraceUnavailable",
     ),
     kind(
+        EventName::DiscoveryFailing,
+        "a folder of `discover` cannot be listed as a whole, or a secret that is new in it cannot be read",
+        "it is listed and read",
+        NEEDS_HUMAN,
+    ),
+    kind(
         EventName::SweepFailing,
         "the listing of an environment's tokens has failed or not been completed for three sweep intervals",
         "a sweep is completed",

@@ -19,6 +19,7 @@ use super::client::Vault;
 use super::kv2;
 use super::mounts::Engine;
 use super::retention::{self, Ending, KeyVersions, VersionLimits};
+use super::rights::metadata_path;
 use super::writers::Writers;
 
 /// The folder of the histories, beside the documents.
@@ -108,7 +109,7 @@ impl KvJournal {
             mount: self.mount.clone(),
             path: self.path.clone(),
         };
-        let keys = kv2::list(&self.vault, &at).await?;
+        let keys = kv2::list(&self.vault, metadata_path(&at)).await?;
         Ok(keys.iter().filter_map(|key| decode(key)).collect())
     }
 

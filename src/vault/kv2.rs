@@ -202,8 +202,8 @@ pub(super) async fn write_with_end(
 }
 
 /// The names right below a path, folders with their final `/`; none if there is nothing.
-pub(super) async fn list(vault: &Vault, at: &SecretPath) -> Result<Vec<String>, CallError> {
-    let mut call = Call::get(format!("{}/metadata/{}", at.mount, at.path));
+pub(super) async fn list(vault: &Vault, path: String) -> Result<Vec<String>, CallError> {
+    let mut call = Call::get(path);
     call.what = format!("list {}", call.path);
     call.query = Some(("list", "true".to_owned()));
     call.needs = &["list"];

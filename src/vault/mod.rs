@@ -43,7 +43,7 @@ pub use journal::{KvJournal, decode, encode};
 pub use method::{Login, SecretId};
 pub use mounts::Engine;
 pub use retention::{KeyVersions, VersionLimits};
-pub use rights::{OwnToken, Right, capabilities_right, reads, reads_limits, rotates};
+pub use rights::{OwnToken, Right, capabilities_right, lists, reads, reads_limits, rotates};
 pub use secrets::{KvSecrets, LatestVersion};
 pub use state::{Down, Health};
 pub use wrapped::suspicions;

@@ -81,6 +81,14 @@ pub fn reads(engine: Engine, at: &SecretPath) -> Right {
     Right::new(engine.data_path(at), &["read"])
 }
 
+/// The rule for finding secrets below a folder. It is more specific than that for their metadata, and has its rights, too.
+pub fn lists(engine: Engine, folder: &SecretPath) -> Right {
+    match engine {
+        Engine::V1 => Right::below(&engine.data_path(folder), "", &["list"]),
+        Engine::V2 => Right::below(&metadata_path(folder), "", &["list", "read"]),
+    }
+}
+
 /// The rule for reading how long a mount keeps what is written. `dtrotate check` compares it; nothing else depends on it.
 pub fn reads_limits(mount: &str) -> Right {
     Right::new(config_path(mount), &["read"])
@@ -204,6 +212,13 @@ mod tests {
             ),
             Right::below("secret/metadata/dynatrace", "app", &["read"]),
             Right::below("secret/metadata/dtrotate/journal", "", &["list", "read"]),
+            lists(
+                Engine::V2,
+                &SecretPath {
+                    mount: "secret".to_owned(),
+                    path: "dynatrace/apps".to_owned(),
+                },
+            ),
             reads_limits("secret"),
             Right::new("auth/token/renew-self", &["update"]),
             capabilities_right(),

@@ -15,6 +15,7 @@ use super::client::Vault;
 use super::kv2;
 use super::mounts::Engine;
 use super::retention::{self, KeyVersions, VersionLimits};
+use super::rights::metadata_path;
 use super::wire::{Call, Effect};
 
 /// The latest version of a secret, without its value.
@@ -69,6 +70,15 @@ impl KvSecrets {
     /// What the metadata of a secret in a KV version 2 mount says; `None` = there is no such secret.
     pub async fn key(&self, at: &SecretPath) -> Result<Option<KeyVersions>, CallError> {
         retention::key(&self.0, at).await
+    }
+
+    /// The names directly below a folder; those of folders end with `/`. `Refused` = it may not be listed.
+    pub async fn list(&self, at: &SecretPath) -> Result<Vec<String>, CallError> {
+        let path = match self.0.engine(&at.mount).await? {
+            Engine::V2 => metadata_path(at),
+            engine @ Engine::V1 => engine.data_path(at),
+        };
+        kv2::list(&self.0, path).await
     }
 
     /// The latest version by the metadata of the secret; where there is none, or the policy does not let us read it, by a read of the secret.

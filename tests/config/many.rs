@@ -1,4 +1,6 @@
-//! What is for many secrets at once: labels, several paths in one table.
+//! What is for many secrets at once: labels, several paths in one table, blackouts, folders.
+
+use dtrotate::config::rediscovered;
 
 use super::refused::{refuses, refuses_in_secret, refuses_table};
 use super::{Files, PROD, SECRET, VAULT, daemon, daemon_with};
@@ -136,5 +138,82 @@ fn p7_blackouts_that_cannot_be_meant_are_refused() {
     refuses_in_secret(
         "blackout = «[\"MON - FRI\", \"SAT - SUN\"]",
         "these windows leave no time of a week in which a rotation may begin",
+    );
+}
+
+#[test]
+fn a_folder_finds_secrets_with_the_settings_of_its_table() {
+    let text = format!(
+        "{VAULT}{PROD}[account.main]\nuuid = \"0F5C7A6E-1F2B-4C3D-8E9F-0A1B2C3D4E5F\"\nauth.path = \"apps/oauth-client\"\n\
+         {SECRET}[[secret]]\npath = \"apps/own\"\nschedule = \"@daily\"\n\
+         [[secret]]\ndiscover = \"apps/\"\nexclude = [\"apps/sandbox-*\", \"**/old\"]\nschedule = \"@weekly\"\nlabels.team = \"x\"\n\
+         [[secret]]\ndiscover = \"apps\"\nfield = \"other\"\nschedule = \"@weekly\"\n"
+    );
+    let settings = Files::new(&text).settings(&daemon());
+    assert_eq!(settings.secrets.len(), 2, "what is found is not known yet");
+    let [usual, other] = &settings.discoveries[..] else {
+        panic!("two")
+    };
+    let finder = settings.finder(usual);
+    let found = |path: &str| finder.secret(path).map(|secret| secret.plan.name);
+    assert_eq!(found("apps/a").as_deref(), Some("apps/a"));
+    assert_eq!(found("apps/b/c").as_deref(), Some("apps/b/c"));
+    for not_taken in [
+        "apps",
+        "apps/",
+        "application",
+        "apps/sandbox-1",
+        "apps/b/old",
+        "apps/own",
+        "apps/oauth-client",
+        "dt/master",
+    ] {
+        assert_eq!(found(not_taken), None, "{not_taken}");
+    }
+    let secret = finder.secret("apps/a").expect("found");
+    assert_eq!(secret.schedule_text, "@weekly");
+    assert_eq!(secret.labels.to_string(), "team=x");
+    // Another field of the same secret is another secret.
+    let secret = settings.finder(other).secret("apps/own").expect("found");
+    assert_eq!(secret.plan.name, "secret/apps/own#other");
+    let again = rediscovered(&settings.finders(), "secret/apps/own#other", None);
+    assert_eq!(again.expect("found").plan.coordinates.path, "apps/own");
+    assert!(rediscovered(&settings.finders(), "apps/own", None).is_none());
+    let elsewhere = &settings.secrets[0].plan.coordinates;
+    assert!(rediscovered(&settings.finders(), "apps/a", Some(elsewhere)).is_none());
+}
+
+#[test]
+fn p7_folders_that_cannot_be_meant_are_refused() {
+    let secret = |keys: &str| format!("{VAULT}{PROD}[[secret]]\nschedule = \"@daily\"\n{keys}\n");
+    refuses(
+        &secret("discover = «\"/apps/\""),
+        "\"/apps/\" begins or ends with \"/\"; write \"apps\"",
+    );
+    refuses(
+        &secret("discover = \"apps\"\nexclude = «\"a/**b\""),
+        "\"a/**b\" is not a valid pattern: recursive wildcards must form a single path component",
+    );
+    refuses(
+        &secret("path = \"a\"\nexclude = «\"b\""),
+        "exclude has no effect without discover",
+    );
+    refuses(
+        &secret("discover = \"apps\"\npath = «\"a\""),
+        "path is of a secret whose path is known, and discover finds secrets; give this one a [[secret]] of its own",
+    );
+    refuses(
+        &secret("discover = \"apps\"\nscopes = [\"metrics.read\"]\ncreate = «true"),
+        "what is discovered exists: create has no effect with discover",
+    );
+    let twice = secret(
+        "discover = \"apps\"\n[[secret]]\nschedule = \"@daily\"\ndiscover = \"apps/inner/\"",
+    );
+    assert_eq!(
+        Files::new(&twice).problems(&daemon()),
+        [
+            "main.toml:14:12: two tables would discover the same secrets; make it one table, or name folders of which none is in another (first \
+             given here: main.toml:11:12)"
+        ]
     );
 }

@@ -240,6 +240,8 @@ async fn every_rule_that_is_taken_away_is_named_and_the_printed_one_heals() {
             "dynatrace/master",
             // Only platform tokens need it.
             "oauth-client",
+            // Only discovery needs it.
+            "metadata/dynatrace/apps",
             "revoke-self",
             "secret/config",
         ];

@@ -9,6 +9,7 @@ mod crash;
 mod create;
 mod daemon;
 mod demo;
+mod discover;
 mod faults;
 mod fleet;
 mod gate;

@@ -22,8 +22,8 @@ impl Inspector<'_> {
     ) -> BTreeMap<String, Vec<TokenInfo>> {
         let mut listings = BTreeMap::new();
         for (service, issuer) in &self.wired.issuers {
-            let is_used = self.enabled().any(|secret| secret.plan.service == *service);
-            let Some(account) = issuer.inner().account().filter(|_| is_used) else {
+            let account = issuer.inner().account();
+            let Some(account) = account.filter(|_| self.uses(service)) else {
                 continue;
             };
             if let Err(error) = account.check_client().await {

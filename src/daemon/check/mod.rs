@@ -120,6 +120,7 @@ impl Inspector<'_> {
         let engines = self.engines(findings).await;
         self.journal(&engines, findings);
         let denied = self.rights(&engines, findings).await;
+        self.discoveries(findings).await;
         let limits = self.limits(&engines, findings).await;
         let managers = self.environments(findings).await;
         let accounts = self.accounts(findings).await;

@@ -12,6 +12,7 @@ use rotation::ports::SecretPath;
 use rotation::token::TokenInfo;
 
 use super::super::assemble::{self, Engine, Right, VersionLimits};
+use super::super::discovery;
 use super::{Findings, Grade, Inspector};
 
 /// A management token that ends sooner is worth a warning: long enough to replace it without haste.
@@ -75,6 +76,8 @@ impl Inspector<'_> {
         let accounts = self.settings.accounts.values();
         mounts.extend(accounts.map(|account| account.auth.mount.clone()));
         mounts.extend(self.enabled().map(|secret| at(secret).mount));
+        let folders = self.settings.discoveries.iter();
+        mounts.extend(folders.map(|discovery| discovery.place().mount.clone()));
         mounts
     }
 
@@ -221,17 +224,21 @@ impl Inspector<'_> {
             need(assemble::reads(engine(&at.mount), &at), &title(name));
         }
         let accounts = self.settings.accounts.values();
-        let is_used = |account: &&crate::config::Account| {
-            let service = account.client.service();
-            self.enabled().any(|secret| secret.plan.service == service)
-        };
-        for account in accounts.filter(is_used) {
+        for account in accounts.filter(|account| self.uses(&account.client.service())) {
             let at = SecretPath {
                 mount: account.auth.mount.clone(),
                 path: account.auth.path.clone(),
             };
             let about = account.client.service();
             need(assemble::reads(engine(&at.mount), &at), &about);
+        }
+        for discovery in &self.settings.discoveries {
+            let folder = SecretPath {
+                mount: discovery.place().mount.clone(),
+                path: discovery.folder.clone(),
+            };
+            let right = assemble::lists(engine(&folder.mount), &folder);
+            need(right, &format!("discover {}", discovery.title()));
         }
         for secret in self.enabled() {
             let at = at(secret);
@@ -240,6 +247,32 @@ impl Inspector<'_> {
             }
         }
         needed
+    }
+
+    /// A secret, or a folder in which secrets are found, has tokens of this issuer.
+    pub(super) fn uses(&self, service: &str) -> bool {
+        let mut folders = self.settings.discoveries.iter();
+        self.enabled().any(|secret| secret.plan.service == service)
+            || folders.any(|discovery| discovery.service() == service)
+    }
+
+    /// How many secrets there are below each folder of `discover`.
+    pub(super) async fn discoveries(&self, findings: &mut Findings) {
+        for discovery in &self.settings.discoveries {
+            let about = format!("discover {}", discovery.title());
+            let finder = self.settings.finder(discovery);
+            match discovery::list_all(&self.wired.store, discovery).await {
+                Ok(listed) => {
+                    let all = listed.len();
+                    let number = listed.iter().filter_map(|path| finder.secret(path)).count();
+                    let text = format!(
+                        "{number} of {all} secrets below the folder are looked into: neither excluded, nor with a table of their own"
+                    );
+                    findings.add(Grade::Ok, &about, text);
+                }
+                Err(error) => findings.add(grade(&error), &about, error.what),
+            }
+        }
     }
 
     /// Proves every management token; tells of those that work.

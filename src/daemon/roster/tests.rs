@@ -46,6 +46,7 @@ fn settings(missed: Missed) -> SecretSettings {
         expiry_guard: true,
         enabled: true,
         blackouts: Arc::default(),
+        is_discovered: false,
         labels: crate::labels::Labels::default(),
         renamed_from: None,
         place: String::new(),
