@@ -594,6 +594,8 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "proxy_auth_file",
         "renamed_from",
         "paths =",
+        "discover =",
+        "exclude =",
         "labels =",
         "blackout =",
         "scopes =",

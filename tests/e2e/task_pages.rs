@@ -12,7 +12,7 @@ fn commands(page: &str) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(path).expect(page);
     let blocks = text.split("\n```\n").skip(1).step_by(2);
     let lines = blocks.flat_map(str::lines);
-    lines.map(|line| words(line)).collect()
+    lines.map(words).collect()
 }
 
 /// The words of a command line, as a shell splits it: single quotes keep a word together.
