@@ -158,6 +158,75 @@ check "it notices that Vault is back" within 40 told EVENT=vault_available
 check "and STATUS is clean" within 5 not status_says "waiting"
 check "stopped again" systemctl stop "$unit"
 
+# ---- A credential file that is not there yet ----
+mv /etc/dtrotate/vault-secret-id /run/world/
+check "it starts without a credential file" systemctl start "$unit"
+check "STATUS says what it waits for" within 10 status_says "waiting for Vault"
+check "stopped without it" systemctl stop "$unit"
+mv /run/world/vault-secret-id /etc/dtrotate/
+
+# ---- What a restart would not change ----
+refused() {
+    ! systemctl start "$unit" && is ActiveState failed && is ExecMainStatus 78 && is NRestarts 0
+}
+echo 'nonsense = 1' >>/etc/dtrotate/dtrotate.toml
+check "systemctl reload survives a bad file" systemctl reload "$unit"
+check "the bad file is refused" within 10 told EVENT=config_rejected PRIORITY=3
+check "STATUS says that the old one stays" within 5 status_says "configuration was refused"
+check "rotations go on" within 10 told EVENT=rotation_succeeded
+configure "$busy"
+mark
+check "a corrected file" systemctl reload "$unit"
+check "is taken" within 10 told EVENT=config_reloaded
+check "and STATUS is clean" within 5 not status_says "configuration was refused"
+check "all by one process" is MainPID "$pid"
+
+# ---- Trouble of the process ----
+restarted() { [[ "$(property NRestarts)" -gt "$1" ]] && is ActiveState active && [[ "$(property MainPID)" != "$2" ]]; }
+hang_or_die() {
+    local before pid
+    before="$(property NRestarts)"
+    pid="$(property MainPID)"
+    kill "-$1" "$pid"
+    within 60 restarted "$before" "$pid"
+}
+mark
+check "a hung process is replaced by the watchdog" hang_or_die STOP
+check "for that reason" bash -c "journalctl --unit $unit --no-pager | grep --quiet 'Watchdog timeout'"
+for round in 1 2 3; do
+    mark
+    within 20 told EVENT=rotation_succeeded
+    check "kill -9, round $round: restarted" hang_or_die KILL
+    check "kill -9, round $round: every value works" all_valid
+done
+configure "$quiet"
+mark
+systemctl reload "$unit"
+left() { [[ "$(tokens)" == 4 ]]; }
+check "nothing is left behind: three current tokens and the management token" within 60 left
+check "every value works" all_valid
+
+# ---- Stop ----
+mark
+check "it stops" timeout 40 systemctl stop "$unit"
+check "with 0" is ExecMainStatus 0
+check "as a success" is Result success
+check "and says so" told EVENT=shutdown_finished
+
+# ---- Vault is sealed ----
+unseal_key="$(journalctl --unit openbao --output cat | sed -n 's/^Unseal Key: //p' | head -n 1)"
+bao operator seal >/dev/null
+mark
+began=$SECONDS
+check "it starts while Vault is sealed" systemctl start "$unit"
+check "within 35 s" test $((SECONDS - began)) -le 35
+check "STATUS says what it waits for" status_says "waiting for Vault: .*sealed"
+check "one ERROR says so" test "$(journal PRIORITY=3 | jq --raw-output .EVENT)" = vault_unavailable
+echo -n "$unseal_key" | bao write sys/unseal key=- >/dev/null
+check "it notices that Vault is back" within 40 told EVENT=vault_available
+check "and STATUS is clean" within 5 not status_says "waiting"
+check "stopped again" systemctl stop "$unit"
+
 # ---- What a restart would not change ----
 refused() {
     ! systemctl start "$unit" && is ActiveState failed && is ExecMainStatus 78 && is NRestarts 0
