@@ -4,7 +4,7 @@
 #
 # It fits the values of the reference configuration: secrets in the KV v2 mount `secret` below `dynatrace/`, the
 # management token at `dynatrace/master`, the journal in the mount `secret` below `dtrotate/journal/`. Change mounts and
-# paths to yours; a secret at a path of its own gets the two rules of "secrets" for that path. For a KV v1 mount write
+# paths to yours; a secret at its own path gets the two rules of "secrets" for that path. For a KV v1 mount write
 # `mount/path` for `mount/data/path` and leave the metadata rules out. In a namespace, write the policy into that
 # namespace; the paths stay the same. `dtrotate check` proves these rights and prints the rule that is missing.
 #

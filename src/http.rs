@@ -240,7 +240,7 @@ impl Http {
         })
     }
 
-    /// A client for the same service with connections of its own.
+    /// A client for the same service with separate connections.
     pub fn with_another_pool(&self) -> Result<Self, BuildError> {
         self.beside(AT_ONCE)
     }

@@ -282,7 +282,7 @@ fn find_known(
     known: &[&[u8]],
     found: &mut Vec<Range<usize>>,
 ) {
-    // Decoded and as it stands: what looks like an escape may be part of a value.
+    // Decoded and undecoded: what looks like an escape may be part of a value.
     let mut texts = vec![(View::new(text, true), None), (View::literal(text), None)];
     texts.extend(decoded);
     for (view, _) in &mut texts {

@@ -46,7 +46,7 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
     Ok(())
 }
 
-/// When the backstop of this entry is to be set or moved next; none = it stands.
+/// When the backstop of this entry is to be set or moved next; none = it stays as set.
 pub fn due(cx: &Context<'_>, entry: &Retiring) -> Option<Timestamp> {
     let backstop = entry.backstop.as_ref();
     let retry = backstop.and_then(|backstop| backstop.retry_at);

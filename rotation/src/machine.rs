@@ -29,6 +29,8 @@ const STEPS: u32 = 20_000;
 pub struct Run {
     /// Shared, like the document and the write under way: a search clones a run at every step.
     request: Arc<RunRequest>,
+    /// The goal that the run was started with, while it carries out a rotation that it decided on itself.
+    started_with: Option<Goal>,
     journal: Option<Arc<JournalSnapshot>>,
     view: View,
     progress: Progress,
@@ -57,6 +59,7 @@ impl Run {
         let journal = request.known.journal.take().map(Arc::new);
         Run {
             request: Arc::new(request),
+            started_with: None,
             journal,
             view,
             progress: Progress::default(),
@@ -126,7 +129,10 @@ impl Run {
                 Step::Do(command) => break command,
                 Step::Write(change) => break self.write(*change, now),
                 Step::Rotate(request) => {
-                    Arc::make_mut(&mut self.request).goal = Goal::Rotate(request);
+                    let request = Goal::Rotate(request);
+                    let goal = &mut Arc::make_mut(&mut self.request).goal;
+                    let former = std::mem::replace(goal, request);
+                    self.started_with.get_or_insert(former);
                 }
             }
         };
@@ -332,6 +338,12 @@ impl Run {
                     self.forget_all();
                 }
                 self.resend = resend.map(Arc::new);
+                if !self.holds_claim(&snapshot)
+                    && let Some(goal) = self.started_with.take()
+                {
+                    // Someone else may have done meanwhile what this run decided to do.
+                    Arc::make_mut(&mut self.request).goal = goal;
+                }
                 self.journal = Some(Arc::new(snapshot));
             }
             Ok(Err(why)) => self.end = Some(RunResult::JournalUnreadable(why)),

@@ -9,7 +9,7 @@ use super::request::{Goal, after};
 use super::token::{TokenId, TokenInfo};
 use super::view::{Fact, Lookup};
 
-/// So many older versions show whether a field was there before; Vault keeps ten, unless it is told otherwise.
+/// So many older versions show whether a field was there before; Vault keeps ten, unless configured otherwise.
 const EXAMINED: usize = 20;
 
 /// What the value in Vault is to us.

@@ -11,7 +11,7 @@ use super::context::{Context, Decision, Step};
 use super::error::{CallError, ErrorKind, Service};
 use super::failure;
 use super::plausibility::implausible;
-use super::record::{Claim, Reason, Trigger, Work};
+use super::record::{Claim, Reason, Work};
 use super::request::{Clock, Goal};
 use super::takeover;
 use super::work::{adopt, cleanup, maintain, pause, relocate, retire, revoke, rotate, store, undo};
@@ -193,9 +193,7 @@ fn rotation_wanted(cx: &Context<'_>) -> bool {
         return false;
     };
     let is_unserved = |due| cx.record.last_due.is_none_or(|last| last < due);
-    // Whoever created the first token, it is there.
-    let is_created = request.trigger == Trigger::Create && cx.record.current.is_some();
-    !is_created && request.due.is_none_or(is_unserved)
+    request.due.is_none_or(is_unserved)
 }
 
 /// Continues with the work under our own claim.

@@ -95,7 +95,7 @@ fn future(cx: &Context<'_>) -> Option<String> {
     let ahead = |entry: &&Retiring| !entry.is_newer() && (entry.since > latest || entry.due > last);
     let entry = cx.record.retiring.iter().find(ahead)?;
     Some(format!(
-        "the retirement of {} began at {} and continues at {}, which is too far in the future. Correct `since` and `due` of its entry, or run \
+        "the retirement of {} began at {:.0} and continues at {:.0}, which is too far in the future. Correct `since` and `due` of its entry, or run \
          `dtrotate forget {name} --token {}`",
         entry.id, entry.since, entry.due, entry.id
     ))

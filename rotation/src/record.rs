@@ -100,7 +100,7 @@ pub struct Record {
 pub struct Writer {
     /// Its instance name.
     pub instance: String,
-    /// Its random mark, which tells two processes of one name apart.
+    /// Its random mark, which distinguishes two processes of one name.
     pub boot: String,
     /// It is a daemon, not a command.
     pub daemon: bool,

@@ -265,7 +265,7 @@ impl Retiring {
             Problem {
                 event: EventName::ConsumerCutOff.as_str().to_owned(),
                 message: format!(
-                    "{} was disabled although it was still in use (last from {from}); `dtrotate undo {secret}` brings it back until {}",
+                    "{} was disabled although it was still in use (last from {from}); `dtrotate undo {secret}` brings it back until {:.0}",
                     self.id, self.due
                 ),
                 since,

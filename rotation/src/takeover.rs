@@ -40,7 +40,7 @@ pub fn wait(cx: &Context<'_>, claim: &Claim) -> Option<RunResult> {
 /// What a newer version left unfinished can only be finished by it: nothing is known of what it may have begun.
 pub fn not_understood(cx: &Context<'_>, claim: &Claim) -> Step {
     Step::finish(RunResult::JournalUnreadable(format!(
-        "{} has unfinished work of {} (begun {}) that only a newer version of dtrotate understands; start that version to finish it",
+        "{} has unfinished work of {} (begun {:.0}) that only a newer version of dtrotate understands; start that version to finish it",
         cx.plan().name,
         claim.holder,
         claim.since
@@ -87,7 +87,7 @@ pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
         Work::Newer(_) => return not_understood(cx, claim),
     };
     let message = format!(
-        "took over the work of {} (begun {}); {left}",
+        "took over the work of {} (begun {:.0}); {left}",
         claim.holder, claim.since
     );
     let report = Report::new(EventName::RotationRecovered, message);

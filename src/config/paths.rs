@@ -29,7 +29,7 @@ pub(super) fn paths(
             &["path", "paths", "name", "renamed_from"],
             |key| {
                 format!(
-                    "{key} is of a secret whose path is known, and discover finds secrets; give this one a [[secret]] of its own"
+                    "{key} is of a secret whose path is known, and discover finds secrets; give this one its own [[secret]]"
                 )
             },
         );
@@ -43,7 +43,7 @@ pub(super) fn paths(
     });
     refuse(keys, context, &["name", "renamed_from"], |key| {
         format!(
-            "{key} belongs to one secret, and paths makes several, each named by its path; give this one a [[secret]] of its own"
+            "{key} belongs to one secret, and paths makes several, each named by its path; give this one its own [[secret]]"
         )
     });
     paths.value.clone()

@@ -19,7 +19,7 @@ pub(super) fn scope(text: &str) -> Result<String, String> {
     match text {
         "" => Err("is empty".into()),
         text if text.contains(char::is_whitespace) => {
-            Err("has white space in it; each scope is an item of its own".into())
+            Err("has white space in it; each scope is a separate item".into())
         }
         text => validate::visible(text),
     }

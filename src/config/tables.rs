@@ -263,7 +263,7 @@ table! {
         /// Instead of `path`: several paths, one secret each, with the same settings.
         paths: Several<VaultPath> = Example "[\"dynatrace/a\", \"dynatrace/b\"]",
         /// Instead of `path`: a folder below the mount. Every secret below it that holds a token in the field is rotated with these settings; looked for at
-        /// the start and with each sweep. A secret with a table of its own is left to that table.
+        /// the start and with each sweep. A secret with its own table is left to that table.
         discover: VaultFolder = Example "\"dynatrace/apps/\"",
         /// Paths that `discover` leaves alone: `*` stays within a segment, `**` crosses segments.
         exclude: AnyNumber<PathPattern> = Example "[\"dynatrace/apps/sandbox-*\"]",

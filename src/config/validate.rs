@@ -61,7 +61,7 @@ pub(super) fn secret_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The id of an environment: it stands in the name of a resource.
+/// The id of an environment: it is part of the name of a resource.
 pub(super) fn environment_id(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
     match !text.is_empty() && text.chars().all(fits) {

@@ -294,7 +294,7 @@ impl Daemon {
             took.as_secs()
         );
         for (number, what) in [
-            (busy, "left to another process that works on them"),
+            (busy, "claimed by another process"),
             (failing, "failed and left to the next pass"),
             (problems.len(), "problems that need a human"),
         ] {

@@ -10,11 +10,11 @@ use super::Daemon;
 /// A shorter wait is not worth a worker's change.
 pub(super) const GIVES_WAY: Duration = Duration::from_secs(1);
 
-/// What a run tells the daemon.
+/// What a run sends to the daemon.
 pub enum Turn {
     /// The run over this secret waits.
     Waits(String),
-    /// It wants to continue, and is told when it may.
+    /// It wants to continue, and is notified when it may.
     Continues(String, oneshot::Sender<()>),
 }
 

@@ -167,7 +167,7 @@ pub(super) struct Wire {
     base: BaseUrl,
     scheme: Scheme,
     pooled: Http,
-    /// Connections of its own, so that none of its calls goes where a call of `pooled` goes.
+    /// Separate connections, so that none of its calls goes where a call of `pooled` goes.
     second: Http,
     lone: Http,
     pacer: Pacer,
@@ -248,7 +248,7 @@ impl Wire {
     }
 
     /// Sends one call at the pace that the environment takes. A read that met a dead node behind a load balancer is sent once more, at once
-    /// and over a connection of its own.
+    /// and over a separate connection.
     async fn paced(
         &self,
         call: &Call,

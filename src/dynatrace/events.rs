@@ -34,7 +34,7 @@ struct EventResult {
 }
 
 impl Events {
-    /// A client with connections of its own. Nothing is sent here.
+    /// A client with separate connections. Nothing is sent here.
     ///
     /// # Errors
     /// As [`super::Dynatrace::new`].

@@ -174,7 +174,7 @@ impl Dynatrace {
         self.read_info(&answer, answer.sent_as().as_ref())
     }
 
-    /// The token that this value is, as it is told with the value itself over a connection of its own. Both APIs let every valid token look
+    /// The token that this value is, as it is told with the value itself over a separate connection. Both APIs let every valid token look
     /// itself up, so no scope is needed.
     ///
     /// # Errors
@@ -341,7 +341,7 @@ impl Dynatrace {
         }
     }
 
-    /// An id stands in a path: it must be one plain segment, or the call would go to something else.
+    /// An id is part of a path: it must be one plain segment, or the call would go to something else.
     fn check_id(&self, id: &TokenId) -> Result<(), CallError> {
         if is_plain(id) {
             return Ok(());
@@ -469,7 +469,7 @@ impl TokenIssuer for Dynatrace {
     }
 }
 
-/// What a refused create says where API tokens can no longer be created: only the wording of the refusal tells it from one of this order, and it
+/// What a refused create says where API tokens can no longer be created: only the wording of the refusal distinguishes it from one of this order, and it
 /// decides no more than whether the refusal concerns one secret or all of the environment.
 const CLOSED: &str = "Account Management";
 

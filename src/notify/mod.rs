@@ -1,6 +1,6 @@
 //! Telling people of troubles: channels out of the process (a problem in Dynatrace, a webhook), each with a task of its own.
 //!
-//! A channel is shown the troubles there are now and compares them with what it has told (`ledger`); so nothing queues up, and what it
+//! A channel is shown the troubles there are now and compares them with what it has sent (`ledger`); so nothing queues up, and what it
 //! could not tell it tells later, as it is then. It never makes anybody wait, never changes anything, and no type here could hold a
 //! token value. What is wrong with a channel is for others to tell.
 

@@ -144,7 +144,7 @@ impl FindingKind {
                  the token; if it is needed, keep it in Vault as a [[secret]], so that it is rotated."
             }
             FindingKind::OtherInstallation => {
-                "Another dtrotate, with a journal of its own, made this token; this one never touches it. If that installation still runs, nothing is \
+                "Another dtrotate, with its own journal, made this token; this one never touches it. If that installation still runs, nothing is \
                  wrong. If it is gone, nobody rotates or ends the token: find its consumer, then revoke it with `dtrotate revoke`."
             }
             FindingKind::Leftover => {

@@ -245,6 +245,15 @@ impl Status {
         self.secrets = secrets;
     }
 
+    /// The same without these secrets and their conditions.
+    pub(super) fn without(&self, names: &BTreeSet<&str>) -> Status {
+        let is_of_them = |name: &str| names.contains(name);
+        self.narrowed(
+            |condition| !condition.secret.as_deref().is_some_and(is_of_them),
+            |secret| !is_of_them(&secret.name),
+        )
+    }
+
     /// The same with a choice of its conditions and secrets.
     pub(super) fn narrowed(
         &self,

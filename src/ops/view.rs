@@ -102,40 +102,20 @@ impl Query {
 
     /// The part of `status` that is asked for: the secrets that need a human first, the conditions of these, and those of no secret.
     pub fn of(&self, status: &Status) -> Status {
-        let hidden: BTreeSet<&str> = status
-            .secrets
-            .iter()
-            .filter(|secret| !self.leaves(secret))
-            .map(|secret| secret.name.as_str())
-            .collect();
-        let left = status.narrowed(
-            |condition| match condition.secret.as_deref() {
-                Some(name) => !hidden.contains(name) && !self.is_elsewhere(condition),
-                None => !self.is_elsewhere(condition),
-            },
-            |secret| !hidden.contains(secret.name.as_str()),
-        );
+        let left = status.without(&names(&status.secrets, |secret| !self.leaves(secret)));
+        let left = left.narrowed(|condition| !self.is_elsewhere(condition), |_| true);
         let Page::Number(number) = self.page else {
             return left;
         };
         let pages = left.secrets.len().div_ceil(PAGE).max(1);
         let number = number.min(pages);
-        let shown = left.worst_first();
-        let shown = shown.into_iter().skip((number - 1) * PAGE).take(PAGE);
+        let shown = left.worst_first().into_iter();
+        let shown = shown.skip((number - 1) * PAGE).take(PAGE);
         let shown: BTreeSet<&str> = shown.map(|secret| secret.name.as_str()).collect();
-        let elsewhere: BTreeSet<&str> = left
-            .secrets
-            .iter()
-            .map(|secret| secret.name.as_str())
-            .filter(|name| !shown.contains(name))
-            .collect();
-        let mut part = left.narrowed(
-            |condition| {
-                let name = condition.secret.as_deref();
-                !name.is_some_and(|name| elsewhere.contains(name))
-            },
-            |secret| shown.contains(secret.name.as_str()),
-        );
+        let others = names(&left.secrets, |secret| {
+            !shown.contains(secret.name.as_str())
+        });
+        let mut part = left.without(&others);
         part.counts = left.counts;
         part.part = Part {
             page: number,
@@ -143,6 +123,11 @@ impl Query {
         };
         part
     }
+}
+
+fn names(secrets: &[Secret], which: impl Fn(&Secret) -> bool) -> BTreeSet<&str> {
+    let chosen = secrets.iter().filter(|secret| which(secret));
+    chosen.map(|secret| secret.name.as_str()).collect()
 }
 
 /// What is no label is one that no secret has.

@@ -60,7 +60,7 @@ pub(super) async fn created(
     })
 }
 
-/// Reads the latest version over a connection of its own.
+/// Reads the latest version over a separate connection.
 pub(super) async fn confirm(vault: &Vault, at: &SecretPath) -> Result<SecretRead, CallError> {
     Ok(read_over(vault, at, None, true).await?.read)
 }

@@ -198,7 +198,7 @@ impl Wire {
         let mut lags = 0;
         let mut step = 0;
         let mut open = false;
-        // A read that met a dead node behind a load balancer is sent once more, at once and over a connection of its own.
+        // A read that met a dead node behind a load balancer is sent once more, at once and over a separate connection.
         let (mut again, mut own) = (call.effect == Effect::Read, call.own_connection);
         let mut turn = self.pacer.call();
         let mut trouble = loop {

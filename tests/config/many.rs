@@ -90,7 +90,7 @@ fn p7_paths_that_cannot_be_meant_are_refused() {
     );
     refuses(
         &secret("name = «\"c\"\npaths = [\"a\"]"),
-        "name belongs to one secret, and paths makes several, each named by its path; give this one a [[secret]] of its own",
+        "name belongs to one secret, and paths makes several, each named by its path; give this one its own [[secret]]",
     );
     let twice = secret("paths = [\"a\", \"b\", \"a\"]");
     assert_eq!(
@@ -200,7 +200,7 @@ fn p7_folders_that_cannot_be_meant_are_refused() {
     );
     refuses(
         &secret("discover = \"apps\"\npath = «\"a\""),
-        "path is of a secret whose path is known, and discover finds secrets; give this one a [[secret]] of its own",
+        "path is of a secret whose path is known, and discover finds secrets; give this one its own [[secret]]",
     );
     refuses(
         &secret("discover = \"apps\"\nscopes = [\"metrics.read\"]\ncreate = «true"),

@@ -45,7 +45,7 @@ fn p7_rights_that_must_not_or_cannot_be_given_are_refused() {
     refuses_in_secret("scopes = «[]", "this list is empty");
     refuses_in_secret(
         "scopes = «\"metrics.read logs.read\"",
-        "\"metrics.read logs.read\" has white space in it; each scope is an item of its own",
+        "\"metrics.read logs.read\" has white space in it; each scope is a separate item",
     );
     let name = "a".repeat(51);
     refuses_in_secret(

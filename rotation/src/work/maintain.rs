@@ -110,7 +110,7 @@ pub fn extend_grace_for_outage(cx: &Context<'_>) -> Decision<()> {
         return Ok(());
     }
     let message = format!(
-        "Vault was unavailable until {}, so consumers had less time to pick up a new value: the grace of {extended} old tokens is extended",
+        "Vault was unavailable until {:.0}, so consumers had less time to pick up a new value: the grace of {extended} old tokens is extended",
         outage.until
     );
     // As many lines as secrets; the end of the outage itself is reported once.
@@ -223,7 +223,7 @@ fn invalid_reason(cx: &Context<'_>, state: &SecretState) -> Option<String> {
     let info = cx.view.known_value()?.found()?;
     is_expired(info, cx.now.wall).then(|| {
         format!(
-            "{} in {} expired at {}; it is replaced at its next due time, or now by `dtrotate rotate {}`",
+            "{} in {} expired at {:.0}; it is replaced at its next due time, or now by `dtrotate rotate {}`",
             info.id,
             cx.place(),
             info.expires.unwrap_or_default(),

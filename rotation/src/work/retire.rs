@@ -153,29 +153,28 @@ fn hold(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Change> 
     let from = used_from(info);
     let quiet = used_until(cx, entry, info)?;
     let last = after(entry.since, cx.plan().max_grace);
-    if cx.plan().still_used != StillUsed::Warn && last > cx.now.wall {
+    let extends = cx.plan().still_used != StillUsed::Warn && last > cx.now.wall;
+    let held = match (extends, cx.env().blackout_until) {
+        (true, _) => Some((
+            quiet.min(last),
+            format!(
+                "its grace is extended until it has been unused for `grace`, at most until {last:.0}"
+            ),
+        )),
+        (false, Some(end)) => Some((
+            end,
+            format!("it is not disabled before the end of the blackout at {end:.0}"),
+        )),
+        (false, None) => None,
+    };
+    if let Some((due, how)) = held {
         // Reported once; the entry shows it while it lasts.
         let report = entry.usage.held_since.is_none().then(|| {
-            let message = format!(
-                "{id} is still in use (last from {from}); its grace is extended until it has been unused for `grace`, at most until {last}"
-            );
+            let message = format!("{id} is still in use (last from {from}); {how}");
             Report::new(EventName::RetirementHeld, message).token(id)
         });
         let write = cx.write_entry(id, |entry| {
-            entry.due = quiet.min(last);
-            entry.usage.held_since.get_or_insert(cx.now.wall);
-            entry.usage.used_from.clone_from(&info.last_used_ip);
-        });
-        return Some(write.reports(report));
-    }
-    if let Some(end) = cx.env().blackout_until {
-        let message = format!(
-            "{id} is still in use (last from {from}); it is not disabled before the end of the blackout at {end}"
-        );
-        let report = entry.usage.held_since.is_none();
-        let report = report.then(|| Report::new(EventName::RetirementHeld, message).token(id));
-        let write = cx.write_entry(id, |entry| {
-            entry.due = end;
+            entry.due = due;
             entry.usage.held_since.get_or_insert(cx.now.wall);
             entry.usage.used_from.clone_from(&info.last_used_ip);
         });

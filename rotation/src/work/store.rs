@@ -297,7 +297,7 @@ fn commit_rotation(
             if let Some(entry) = record.retiring(former) {
                 message += &match &entry.revoked {
                     Some(_) => format!("; {former} is ended at once"),
-                    None => format!("; {former} stays enabled until {}", entry.due),
+                    None => format!("; {former} stays enabled until {:.0}", entry.due),
                 };
             }
         } else {
@@ -317,7 +317,7 @@ fn commit_rotation(
     let ledger = &mut record.attempts.ledger;
     ledger.close(attempt.n, NameDigest::of(&info.name));
     if let Some(failure) = transition::succeed(&mut record, cx.now) {
-        message += &format!("; recovered after failing since {}", failure.since);
+        message += &format!("; recovered after failing since {:.0}", failure.since);
     }
     let event = match attempt.old {
         Some(_) => EventName::RotationSucceeded,

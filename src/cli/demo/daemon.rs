@@ -17,7 +17,7 @@ use crate::cli::output;
 /// Longer than anything in the demo takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The daemon, running or not, and what it tells.
+/// The daemon, running or not, and its events.
 pub(super) struct Daemon {
     configuration: PathBuf,
     child: Mutex<Option<Child>>,

@@ -58,7 +58,7 @@ fn with_short_ids(text: &str) -> String {
     text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// The beginning of an id, as much as tells it from others.
+/// The beginning of an id, enough to distinguish it from others.
 pub(super) fn short(id: Option<&str>) -> String {
     let id = id.unwrap_or("a token");
     match id.char_indices().nth(15) {

@@ -216,7 +216,7 @@ impl Shared {
         CallError::new(Service::Dynatrace, ErrorKind::Refused, what)
     }
 
-    /// An id stands in a path: it must be one plain segment.
+    /// An id is part of a path: it must be one plain segment.
     async fn change(&self, id: &TokenId, call: &Call) -> Result<(), CallError> {
         if !is_plain(id) {
             return Err(self.refuse("the id has a form that no token id has"));

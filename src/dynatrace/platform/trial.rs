@@ -118,7 +118,7 @@ impl Trials {
         Some(call(path))
     }
 
-    /// Tries a value. A connection of its own: perhaps it leads to another node of the service.
+    /// Tries a value. A separate connection: perhaps it leads to another node of the service.
     ///
     /// # Errors
     /// It got no answer that says anything.
