@@ -22,6 +22,9 @@ use crate::token::{TokenId, TokenInfo};
 use crate::transition;
 use crate::view::Lookup;
 
+/// The clock of a service may be so much ahead of this one.
+const SKEW: Duration = Duration::from_secs(60);
+
 /// A backstop that cannot be set because the token is not proven is looked at again after this.
 const UNPROVEN: Duration = Duration::from_secs(3600);
 
@@ -187,6 +190,10 @@ pub fn redate(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
             entry.failure = None;
         }),
         Some(Err(error)) => {
+            // A token that has expired cannot be moved and need not be: the next look confirms that.
+            let expires = backstop.former.or(backstop.original);
+            let ended = expires.is_some_and(|end| end <= after(cx.now.wall, SKEW));
+            let refused = error.kind == ErrorKind::Refused && !ended;
             let retry_at =
                 cx.now
                     .after(retry::wait(backstop.tries, error.retry_after, cx.now.dice));
@@ -198,14 +205,13 @@ pub fn redate(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
                     backstop.tries = backstop.tries.saturating_add(1);
                     backstop.retry_at = Some(retry_at);
                 }
-                let reason = match error.kind {
-                    ErrorKind::Refused => EntryReason::Refused,
-                    _ => EntryReason::Unavailable,
+                let reason = match refused {
+                    true => EntryReason::Refused,
+                    false => EntryReason::Unavailable,
                 };
                 known = transition::fail_entry(entry, reason, &error.what, due, cx.now);
             });
-            let refused = error.kind == ErrorKind::Refused && !known;
-            let report = refused.then(|| {
+            let report = (refused && !known).then(|| {
                 let message = format!("the expiry of {id} cannot be moved: {}", error.what);
                 Report::new(EventName::RetirementBlocked, message).token(id)
             });

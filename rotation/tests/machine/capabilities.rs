@@ -453,6 +453,54 @@ fn p9_an_unmarked_token_is_proven_by_a_trial_and_then_by_its_backstop() {
     assert_eq!(world.document().retiring, []);
 }
 
+/// What dtrotate tried itself, in this run or in one that died, is no consumer.
+#[test]
+fn p8_a_trial_of_our_own_is_no_use_of_a_token() {
+    for tried in [true, false] {
+        let mut before = record();
+        before.current = None;
+        let mut world = World::new(before);
+        world.add(TokenInfo {
+            expires: Some(at(50_000)),
+            created: None,
+            ..plain("CUR", "by hand")
+        });
+        world.tokens.remove(&id("OLD"));
+        world.run_at(0, redated(Goal::Settle));
+        world.run_at(1, redated(by_schedule(0)));
+        world.token("CUR").last_used = Some(at(100));
+        world.edit().retiring[0].usage.tried_at = tried.then_some(at(100));
+        let mut request = redated(Goal::Settle);
+        Arc::make_mut(&mut request.plan).still_used = StillUsed::Hold;
+        let ended = world.run_at(101, request);
+        assert_eq!(ended.did(TokenAction::Disable, "CUR"), tried);
+        let held = ended.events().contains(&EventName::RetirementHeld);
+        assert_eq!(held, !tried);
+    }
+}
+
+/// It expired between the look and the call.
+#[test]
+fn p8_a_token_that_expired_meanwhile_is_not_blocked() {
+    for (second, blocked) in [(1209, false), (30, true)] {
+        let mut world = World::new(record());
+        world.add(expiring("CUR", 3, 50_000));
+        world.tokens.remove(&id("OLD"));
+        world.run_at(0, redated(by_schedule(-1)));
+        world.edit().retiring[0].due = at(5000);
+        world.fault(|_, command| match command {
+            Command::Change(TokenAction::Redate(_), _) => {
+                Some(Outcome::Changed(Err(dynatrace(ErrorKind::Refused))))
+            }
+            _ => None,
+        });
+        let ended = world.run_at(second, redated(Goal::Settle));
+        assert_eq!(redates(&ended).len(), 1);
+        let told = ended.events().contains(&EventName::RetirementBlocked);
+        assert_eq!(told, blocked, "{second}");
+    }
+}
+
 /// A value that shows somebody else's id is not taken for their token (rule A9); a person may name it.
 #[test]
 fn a9_a_value_that_nothing_proves_is_adopted_only_by_name() {
