@@ -1,5 +1,6 @@
 //! The scopes that a new API token may have, from Dynatrace's generated SDK (`@dynatrace-sdk/client-classic-environment-v2` 9.0.1,
 //! `ApiTokenCreateScopesItem`). The set changes between releases of Dynatrace, so one that is not listed here may exist all the same.
+//! The simulator has a list for itself: neither may share a mistake of the other.
 
 /// The known scopes, by name.
 pub const SCOPES: &[&str] = &[
