@@ -145,7 +145,8 @@ impl Daemon {
         };
         entry.hinted = (hints.recheck_token, hints.reread_secret);
         let listing = entry.listing.take();
-        if let Some(wish) = &wish {
+        // Who comes after another replica writes of what it does alone.
+        if let Some(wish) = wish.as_ref().filter(|_| !another_began) {
             let message = format!("due, because {}", entry.because);
             let coordinates = &entry.plan.coordinates;
             let mut line =

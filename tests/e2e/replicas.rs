@@ -87,6 +87,7 @@ async fn p6_three_replicas_cost_few_more_calls_than_one_and_a_dead_ones_secrets_
         ("defaults.grace", "2m"),
         ("defaults.max_grace", "3m"),
         ("daemon.sweep", "1h"),
+        ("journal.claim_timeout", "3s"),
     ] {
         world.set(key, value);
     }
