@@ -48,8 +48,13 @@ pub fn spans(text: &str, known: &[&[u8]]) -> Vec<Range<usize>> {
             return;
         }
         let decoded = String::from_utf8_lossy(decoded);
-        if may_have_shape && !shapes(&View::new(&decoded, false)).is_empty() {
-            found.push(span.clone());
+        if may_have_shape {
+            // What is decoded is noise for the most part, and in noise anything can be found.
+            let is_text =
+                |part: Range<usize>| decoded.as_bytes()[part].iter().all(u8::is_ascii_graphic);
+            if shapes(&View::new(&decoded, false)).into_iter().any(is_text) {
+                found.push(span.clone());
+            }
         }
         if !known.is_empty() {
             decoded_texts.push((View::new(&decoded, true), Some(span)));
@@ -203,14 +208,18 @@ fn shapes(view: &View) -> Vec<Range<usize>> {
 /// What follows the second dot of `dt0LNN.PUBLIC.SECRET`. Dynatrace publishes `dt0[a-zA-Z][0-9]{2}\.[A-Z0-9]{24}\.[A-Z0-9]{64}`, which
 /// misses ActiveGate, agent, OAuth and platform tokens; so every length and both cases count.
 fn dotted(view: &View, at: usize) -> Option<Range<usize>> {
-    let begins = matches!(view.bytes.get(at..at + 7)?, [b'd' | b'D', b't' | b'T', b'0', letter, a, b, b'.']
-        if letter.is_ascii_alphabetic() && a.is_ascii_digit() && b.is_ascii_digit());
-    if !begins {
+    if !is_prefix(view.bytes.get(at..at + 7)?) {
         return None;
     }
     let public = view.run(at + 7, |byte| is_token_byte(byte) && byte != b'.');
     let end = view.run(at, is_token_byte);
     (view.bytes.get(public) == Some(&b'.') && public + 1 < end).then_some(public + 1..end)
+}
+
+/// `dt0LNN.`
+fn is_prefix(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'd' | b'D', b't' | b'T', b'0', letter, a, b, b'.']
+        if letter.is_ascii_alphabetic() && a.is_ascii_digit() && b.is_ascii_digit())
 }
 
 /// A JSON web token, or another text in base64 that begins with `{"`.
@@ -325,7 +334,7 @@ const DECODING: GeneralPurposeConfig = GeneralPurposeConfig::new()
 static DECODE_STANDARD: GeneralPurpose = GeneralPurpose::new(&STANDARD, DECODING);
 static DECODE_URL_SAFE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, DECODING);
 
-/// Shows runs of base64 with their places, decoded from each of the characters at which an encoded value may begin.
+/// Shows runs of base64 with their places, decoded from each of the characters at which an encoded value may begin. The id of a token is none.
 fn each_decoded_run(text: &str, mut show: impl FnMut(Range<usize>, &[u8])) {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
     let mut decoded = Vec::new();
@@ -333,7 +342,8 @@ fn each_decoded_run(text: &str, mut show: impl FnMut(Range<usize>, &[u8])) {
     for run in text.as_bytes().split(|&byte| !is_part(byte)) {
         let span = at..at + run.len();
         at = span.end + 1;
-        if run.len() < BASE64_RUN {
+        let before = &text.as_bytes()[span.start.saturating_sub(7)..span.start];
+        if run.len() < BASE64_RUN || is_prefix(before) {
             continue;
         }
         let engine = match run.iter().any(|byte| b"-_".contains(byte)) {

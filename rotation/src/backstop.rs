@@ -25,9 +25,6 @@ use crate::view::Lookup;
 /// The clock of a service may be so much ahead of this one.
 const SKEW: Duration = Duration::from_secs(60);
 
-/// A backstop that cannot be set because the token is not proven is looked at again after this.
-const UNPROVEN: Duration = Duration::from_secs(3600);
-
 /// Sets or moves the backstop of a former token that needs it.
 pub fn next(cx: &Context<'_>) -> Decision<()> {
     let held = cx.record.health.hold_until;
@@ -120,7 +117,7 @@ fn decide(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Decision<Step
         // Its retirement reports that.
         let change = cx.write_entry(id, |entry| {
             let backstop = entry.backstop.get_or_insert_with(|| Backstop::none(info));
-            backstop.retry_at = Some(cx.now.after(UNPROVEN));
+            retry_later(cx, backstop, None);
         });
         return Ok(change.into());
     }
@@ -137,6 +134,13 @@ fn decide(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Decision<Step
         return Ok(confirm(cx, id, Backstop::new(at, original)).into());
     }
     Ok(claim(cx, id, Backstop::new(at, original).replacing(former)).into())
+}
+
+/// It is tried again, later after each failure in a row.
+fn retry_later(cx: &Context<'_>, backstop: &mut Backstop, wish: Option<Duration>) {
+    let wait = retry::wait(backstop.tries, wish, cx.now.dice);
+    backstop.retry_at = Some(cx.now.after(wait));
+    backstop.tries = backstop.tries.saturating_add(1);
 }
 
 /// The expiry is as it is to be.
@@ -194,16 +198,12 @@ pub fn redate(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
             let expires = backstop.former.or(backstop.original);
             let ended = expires.is_some_and(|end| end <= after(cx.now.wall, SKEW));
             let refused = error.kind == ErrorKind::Refused && !ended;
-            let retry_at =
-                cx.now
-                    .after(retry::wait(backstop.tries, error.retry_after, cx.now.dice));
             let due = entry.map_or(cx.now.wall, |entry| entry.due);
             let mut known = true;
             let write = cx.write_entry(id, |entry| {
                 entry.disable_unconfirmed_since = Some(cx.now.wall);
                 if let Some(backstop) = &mut entry.backstop {
-                    backstop.tries = backstop.tries.saturating_add(1);
-                    backstop.retry_at = Some(retry_at);
+                    retry_later(cx, backstop, error.retry_after);
                 }
                 let reason = match refused {
                     true => EntryReason::Refused,

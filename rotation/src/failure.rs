@@ -1,12 +1,14 @@
 //! What a failed call means for the work under way: the claim is released in good order where that is possible.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::command::RunResult;
 use crate::context::{AfterWrite, Change, Context, MintState, Step};
 use crate::error::{CallError, ErrorKind, Service};
 use crate::event::{EventName, Level, Report};
-use crate::record::{EntryReason, Reason, RetiringState, Work};
+use crate::record::{EntryReason, Reason, Retiring, RetiringState, Work};
 use crate::retry;
 use crate::token::TokenId;
 use crate::transition;
@@ -106,6 +108,12 @@ fn retry_at(cx: &Context<'_>, tries: u32, error: &CallError) -> Timestamp {
         .after(retry::wait(tries, error.retry_after, cx.now.dice))
 }
 
+/// When the next step of a retiring token is tried again: later after each failure in a row, and not before the service allows.
+pub fn retry_entry_at(cx: &Context<'_>, entry: &Retiring, wish: Option<Duration>) -> Timestamp {
+    let tries = entry.failure.as_ref().map_or(0, |failure| failure.attempts);
+    cx.now.after(retry::wait(tries, wish, cx.now.dice))
+}
+
 /// A call to read or to end a retiring token failed. It is this entry's failure: the others retire. If the environment could not be reached
 /// for a look-up, that is the next run's business, which begins with another entry.
 pub fn fail_retirement(cx: &Context<'_>, id: &TokenId, error: &CallError) -> Step {
@@ -118,11 +126,10 @@ pub fn fail_retirement(cx: &Context<'_>, id: &TokenId, error: &CallError) -> Ste
     record.claim = None;
     let mut known = true;
     if let Some(entry) = record.retiring_mut(id) {
-        let tries = entry.failure.as_ref().map_or(0, |failure| failure.attempts);
         if error.kind == ErrorKind::Unclear && entry.state == RetiringState::Disabling {
             entry.disable_unconfirmed_since = Some(cx.now.wall);
         }
-        let due = retry_at(cx, tries, error);
+        let due = retry_entry_at(cx, entry, error.retry_after);
         known = transition::fail_entry(entry, reason, &error.what, due, cx.now);
     }
     let report = (refused && !known).then(|| {

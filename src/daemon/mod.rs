@@ -32,6 +32,7 @@ mod peers;
 mod queue;
 mod readiness;
 mod reload;
+mod replicas;
 pub mod roster;
 pub mod services;
 pub mod shared_listing;
@@ -46,7 +47,7 @@ mod values;
 mod waits;
 mod worker;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -76,6 +77,7 @@ use holders::Holders;
 use job::Office;
 use notifications::Notifications;
 use queue::Queue;
+use replicas::Replicas;
 use roster::{Roster, Surroundings};
 use signals::Signal;
 use slices::Slices;
@@ -152,6 +154,8 @@ struct Daemon {
     /// The last pulse at which no clock disagreed, by this machine's clock.
     clocks_agreed_at: Timestamp,
     queue: Queue,
+    /// The other daemons on this journal.
+    replicas: Replicas,
     /// What runs tell of their waits.
     turns: mpsc::UnboundedReceiver<waits::Turn>,
     /// Runs that have waited and want a worker again.
@@ -180,6 +184,8 @@ struct Daemon {
     documents: Slices,
     /// The values that are looked at.
     values: Slices,
+    /// Documents without a secret that are closed.
+    closed_documents: BTreeSet<String>,
     next_retention_check: Instant,
     next_survey: Instant,
     next_patrol: Instant,
@@ -224,6 +230,7 @@ impl Daemon {
             clocks_disagree: false,
             clocks_agreed_at: clock::now(),
             queue: Queue::new(settings.limits.concurrency),
+            replicas: Replicas::default(),
             turns,
             continuing: VecDeque::new(),
             runs: JoinSet::new(),
@@ -242,6 +249,7 @@ impl Daemon {
             sweeps: BTreeMap::new(),
             documents: Slices::default(),
             values: Slices::default(),
+            closed_documents: BTreeSet::new(),
             next_retention_check: Instant::now(),
             next_survey: Instant::now(),
             next_patrol: Instant::now(),
@@ -316,7 +324,7 @@ impl Daemon {
         systemd::watchdog();
         self.probe();
         self.note_suspicions();
-        self.note_namesakes();
+        self.note_peers();
         self.office.conditions.repeat();
         self.notify_people();
         self.listen();

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
+
 use crate::clock;
 use crate::config::{IssuerPlace, Settings};
 use crate::ops::condition::Condition;
@@ -27,6 +29,10 @@ use super::roster::Entry;
 
 /// A document that another installation's configuration left behind is found within this.
 const SURVEY: Duration = Duration::from_secs(3600);
+/// One that could not be read is read again after this.
+const READ_AGAIN: Duration = Duration::from_secs(30);
+/// Documents that are read at the same time.
+const AT_ONCE: usize = 8;
 /// Somebody else writes the same document at the same moment: more often than this it is left for the next time.
 const TRIES: u32 = 5;
 
@@ -43,6 +49,10 @@ struct Found {
     leavers: Vec<(JournalSnapshot, Record)>,
     /// What is wrong with documents.
     conditions: Vec<Condition>,
+    /// Closed documents, which need not be read again.
+    closed: BTreeSet<String>,
+    /// A document could not be read now.
+    is_incomplete: bool,
 }
 
 impl Daemon {
@@ -53,12 +63,13 @@ impl Daemon {
         }
         self.next_survey = Instant::now() + SURVEY;
         let wanted = wanted(&self.settings);
+        let closed = self.closed_documents.clone();
         let (ledger, services) = (
             self.office.wired.ledger.clone(),
             self.office.services.clone(),
         );
         self.background.begin("survey", async move {
-            let found = survey(&ledger, &wanted).await;
+            let found = survey(&ledger, &wanted, &closed).await;
             services.called("", "journal", found.as_ref().err());
             Box::new(move |daemon: &mut Daemon| daemon.surveyed(found)) as Apply
         });
@@ -69,6 +80,9 @@ impl Daemon {
             Ok(found) => {
                 self.surveyed = true;
                 self.office.conditions.set(Subject::Journal, vec![]);
+                if found.is_incomplete {
+                    self.next_survey = Instant::now() + READ_AGAIN;
+                }
                 self.adopt_orphans(found);
             }
             Err(error) if error.kind == ErrorKind::Refused => {
@@ -87,6 +101,7 @@ impl Daemon {
     }
 
     fn adopt_orphans(&mut self, found: Found) {
+        self.closed_documents = found.closed;
         let mut conditions = found.conditions;
         // Those of a secret that was here before are found by its own runs.
         conditions.retain(|it| {
@@ -191,8 +206,13 @@ fn blocked(record: &Record, message: String) -> Condition {
         .secret(&record.name, &record.coordinates.environment)
 }
 
-/// Lists the journal, carries documents over to new names, and tells which ones have no secret.
-async fn survey(ledger: &Ledger, wanted: &[Wanted]) -> Result<Found, CallError> {
+/// Lists the journal, carries documents over to new names, and tells which ones have no secret. Those that are known to be `closed` are not
+/// read again.
+async fn survey(
+    ledger: &Ledger,
+    wanted: &[Wanted],
+    closed: &BTreeSet<String>,
+) -> Result<Found, CallError> {
     let mut found = Found::default();
     let names: BTreeSet<String> = ledger.list().await?.into_iter().collect();
     for secret in wanted {
@@ -202,31 +222,45 @@ async fn survey(ledger: &Ledger, wanted: &[Wanted]) -> Result<Found, CallError> 
         }
     }
     let configured: BTreeSet<&str> = wanted.iter().map(|secret| secret.name.as_str()).collect();
-    for name in names
-        .iter()
-        .filter(|name| !configured.contains(name.as_str()))
-    {
-        let (version, record) = match ledger.read(name).await? {
-            JournalRead::Present { version, record } => (version, record),
-            JournalRead::Absent { .. } => continue,
-            JournalRead::Unreadable { why } => {
-                found.conditions.push(unreadable(name, &why));
+    found.closed = closed.intersection(&names).cloned().collect();
+    let mut left: Vec<String> = names.iter().cloned().collect();
+    left.retain(|name| !closed.contains(name) && !configured.contains(name.as_str()));
+    let reads = left.into_iter().map(|name| async move {
+        let read = ledger.read(&name).await;
+        (name, read)
+    });
+    let reads = stream::iter(reads);
+    let mut reads = std::pin::pin!(reads.buffered(AT_ONCE));
+    while let Some((name, read)) = reads.next().await {
+        let (version, record) = match read {
+            Ok(JournalRead::Present { version, record }) => (version, record),
+            Ok(JournalRead::Absent { .. }) => continue,
+            Ok(JournalRead::Unreadable { why }) => {
+                found.conditions.push(unreadable(&name, &why));
+                continue;
+            }
+            Err(error) => {
+                // While others can be read, it is this document's problem.
+                ledger.list().await?;
+                found.conditions.push(unreadable(&name, &error.what));
+                found.is_incomplete = true;
                 continue;
             }
         };
         if record.closed_at.is_some() {
+            found.closed.insert(name.clone());
             if let Some(next) = record
                 .renamed_to
                 .filter(|next| configured.contains(next.as_str()))
             {
                 // It may have been broken off.
-                carry_over(ledger, name, &next, true).await?;
+                carry_over(ledger, &name, &next, true).await?;
             }
             continue;
         }
         let same = |secret: &&Wanted| secret.coordinates.same_place(&record.coordinates);
         match wanted.iter().find(same) {
-            Some(secret) if carry_over(ledger, name, &secret.name, false).await? => {}
+            Some(secret) if carry_over(ledger, &name, &secret.name, false).await? => {}
             Some(secret) => {
                 found.conditions.push(two_documents(&record, &secret.name));
             }

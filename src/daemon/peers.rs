@@ -15,10 +15,11 @@ use super::conditions::Subject;
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 
 impl Daemon {
-    /// Another process under this daemon's name is an open condition.
-    pub(super) fn note_namesakes(&self) {
+    /// Notes who else writes to the journal. Another process under this daemon's name is an open condition.
+    pub(super) fn note_peers(&mut self) {
         let writers = self.office.wired.ledger.writers().all();
         let now = clock::now();
+        self.note_replicas(&writers, now);
         let namesakes = writers.iter().filter_map(|writer| {
             let ends = after(writer.at, self.settings.daemon.sweep * 3);
             let is_other = writer.instance == self.instance && writer.boot != self.boot;

@@ -214,6 +214,7 @@ impl Daemon {
         self.hurry_sweeps();
         self.next_survey = Instant::now();
         self.surveyed = false;
+        self.closed_documents.clear();
         self.ring();
         Ok(())
     }

@@ -365,6 +365,13 @@ impl Entry {
         self.wake.is_some_and(|wake| wake <= now)
     }
 
+    /// The instant of the rotation that is due by its schedule or expiry, not for a retry.
+    pub fn due_rotation(&self, now: Timestamp) -> Option<Timestamp> {
+        let due = self.due.as_ref().filter(|due| due.at <= now)?;
+        let is_first_try = !self.nudged && self.retrying != Some(due.instant);
+        (is_first_try && self.settings.is_some()).then_some(due.instant)
+    }
+
     /// The rotation that is wanted now, if one is.
     pub fn wish(&mut self, now: Timestamp) -> Option<RotationRequest> {
         if self.paused(now).is_some() {

@@ -55,6 +55,7 @@ impl Daemon {
     /// Queues a secret for the time at which it is next to be looked at.
     pub(super) fn rearm(&mut self, name: &str, now: Timestamp) {
         let Some(entry) = self.roster.get(name) else {
+            self.replicas.forget(name);
             return self.queue.remove(name);
         };
         match entry.alarm(now) {
@@ -125,11 +126,16 @@ impl Daemon {
     }
 
     fn start(&mut self, name: String) {
+        let now = clock::now();
+        if let Some(turn) = self.wait_for_turn(&name, now) {
+            self.queue.done(&name);
+            return self.queue.add_after(&name, Some(turn));
+        }
+        let another_began = self.replicas.forget(&name);
         let Some(entry) = self.roster.get_mut(&name) else {
             self.queue.done(&name);
             return self.queue.remove(&name);
         };
-        let now = clock::now();
         entry.started = Some(now);
         let wish = entry.wish(now);
         let released = entry.settings.is_none();
@@ -139,7 +145,8 @@ impl Daemon {
         };
         entry.hinted = (hints.recheck_token, hints.reread_secret);
         let listing = entry.listing.take();
-        if let Some(wish) = &wish {
+        // Who comes after another replica writes of what it does alone.
+        if let Some(wish) = wish.as_ref().filter(|_| !another_began) {
             let message = format!("due, because {}", entry.because);
             let coordinates = &entry.plan.coordinates;
             let mut line =
@@ -150,7 +157,8 @@ impl Daemon {
             line.write();
         }
         let plan = entry.plan.clone();
-        let known = entry.known.clone();
+        // Another replica was to begin: the document says whether it did.
+        let known = entry.known.clone().filter(|_| !another_began);
         let enabled = entry
             .settings
             .as_ref()

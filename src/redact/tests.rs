@@ -67,6 +67,9 @@ fn what_is_no_secret_is_left_alone() {
         "secret/data/dynatrace/automation_script1#api_token: permission denied",
         "100% of %zz and \\u00",
         "[dtrotate:a1b2c3d4.e5f6a7b8.12]",
+        // What these decode to has a colon and an `@`.
+        "dt0c01.T2TI62I9KQA1CX0ZSBFFAYR3 was stored",
+        "request 457KRPQE6UP9OQKID3WIPTC1",
     ] {
         assert_eq!(by_shape(text), text);
         assert_eq!(redact(text, &[token().as_bytes(), b"x", b""]), text);
@@ -125,6 +128,12 @@ proptest! {
     ) {
         let text = format!("{before}{}{after}", &SECRET[from..from + length]);
         prop_assert!(!shows(&redact(&text, &[token().as_bytes()]), SECRET));
+    }
+
+    #[test]
+    fn the_id_of_a_token_stays_whatever_it_decodes_to(public in "[A-Z0-9]{24}") {
+        let text = format!("dt0c01.{public} was stored");
+        prop_assert_eq!(by_shape(&text), text);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use simulator::{Action, Operation, Rule, Seed};
+use simulator::{Action, Answer, Operation, Rule, Seed};
 
 use crate::world::{Daemon, World, parsed, until, within};
 
@@ -101,6 +101,33 @@ async fn p2_a_secret_removed_at_a_reload_finishes_its_retirements_and_comes_back
     assert_eq!(daemon.exit_code(), Some(0));
     world.assert_holds().await;
     assert!(world.errors().is_empty(), "{:?}", world.errors());
+}
+
+#[tokio::test]
+async fn k13_a_former_secrets_document_that_cannot_be_read_keeps_nobody_from_starting() {
+    let mut world = World::new(2).await;
+    let name = world.secrets[0].clone();
+    let mut daemon = world.start("a");
+    recorded(&world, &name).await;
+    recorded(&world, &world.secrets[1]).await;
+    rotate(&world, &name).await;
+    daemon.kill();
+    remove(&mut world, 0);
+    world.set("defaults.schedule", "*/2 * * * * *");
+    let about = format!("secret/{}", world.document(0));
+    let rule = Rule::on(Operation::ReadSecret).about(&about).always();
+    let fault = world
+        .gate
+        .fault(rule.then(Action::Refuse(Answer::proxy(502))));
+    let daemon = world.start("a");
+    until("the others to be rotated, and a report", async || {
+        let reported = daemon.events("journal_unreadable") == 1;
+        reported && daemon.events("rotation_succeeded") > 1
+    })
+    .await;
+    fault.remove();
+    closed(&world, &name).await;
+    world.assert_valid().await;
 }
 
 #[tokio::test]

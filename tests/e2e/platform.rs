@@ -89,6 +89,22 @@ async fn p1_to_p3_a_platform_token_is_adopted_rotated_and_retired() {
 }
 
 #[tokio::test]
+async fn p2_a_page_in_place_of_the_answer_to_a_deletion_is_not_believed() {
+    let world = world(1).await;
+    let rule = Rule::on(Operation::DeleteToken);
+    let page = Action::Refuse(Answer::status(200).with_body("ok"));
+    let fault = account(&world).fault(rule.then(page));
+    assert_eq!(world.command(&["rotate", "--all"]).await.0, Some(0));
+    let daemon = world.start("e2e");
+    until("the old token to be gone", async || {
+        fault.fired() == 1 && world.issuer.tokens().len() == 1 && world.is_quiet().await
+    })
+    .await;
+    drop(daemon);
+    world.assert_holds().await;
+}
+
+#[tokio::test]
 async fn p2_a_former_token_ends_at_dynatrace_even_if_dtrotate_never_runs_again() {
     let world = world(1).await;
     world.command(&["rotate", "--all"]).await;
@@ -118,6 +134,23 @@ async fn p1_a_new_value_is_stored_only_when_it_is_accepted() {
     let before = now();
     assert_eq!(world.command(&["rotate", "--all"]).await.0, Some(0));
     assert!(before.duration_until(now()) >= SignedDuration::from_secs(3));
+    world.assert_valid().await;
+}
+
+/// It says nothing of the value, so nobody needs to choose another trial.
+#[tokio::test]
+async fn p8_a_page_in_place_of_the_trials_answer_is_tried_again() {
+    let world = world(1).await;
+    let rule = Rule::on(Operation::GetEnvironment).always();
+    let fault = world
+        .issuer
+        .fault("/platform", rule.then(Action::Refuse(Answer::proxy(404))));
+    let (code, text) = world.command(&["rotate", "--all"]).await;
+    assert_eq!(code, Some(69), "{text}");
+    assert!(text.contains("unavailable"), "{text}");
+    fault.remove();
+    let (code, text) = world.command(&["rotate", "--all"]).await;
+    assert_eq!(code, Some(0), "{text}");
     world.assert_valid().await;
 }
 

@@ -1,8 +1,6 @@
 //! Retirement: disable at the end of the grace, delete at the end of the quarantine. Each under its own claim, each with a fresh read of
 //! the secret and of the token before, and of the secret again after a disable. A token that cannot be proven to be ours is left alone.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 
 use crate::backstop;
@@ -21,9 +19,6 @@ use crate::revoked;
 use crate::token::{TokenId, TokenInfo};
 use crate::transition;
 use crate::view::Lookup;
-
-/// A token that cannot be proven to be ours is examined again after this: a person may have given it its name back.
-const UNPROVEN: Duration = Duration::from_secs(3600);
 
 /// What was seen so close to a trial may be the trial: the call takes a while, and clocks differ.
 const TRIAL: SignedDuration = SignedDuration::from_mins(1);
@@ -398,6 +393,7 @@ pub fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Change {
     write.report(report).then(then)
 }
 
+/// It is examined again: an answer may have been wrong, or a person gives the token its name back.
 pub fn unproven(cx: &Context<'_>, id: &TokenId, why: &str) -> Change {
     let message = format!(
         "{id} is not retired: {why}. It is left alone; end it by hand if it is yours, then run `dtrotate forget {} --token {id}`",
@@ -405,7 +401,7 @@ pub fn unproven(cx: &Context<'_>, id: &TokenId, why: &str) -> Change {
     );
     let mut report = Report::new(EventName::RetirementBlocked, message.clone()).token(id);
     let write = cx.write_entry(id, |entry| {
-        let due = cx.now.after(UNPROVEN);
+        let due = failure::retry_entry_at(cx, entry, None);
         if transition::fail_entry(entry, EntryReason::Unproven, &message, due, cx.now) {
             report.level = Level::Debug;
         }

@@ -159,6 +159,27 @@ fn k13_an_unproven_token_does_not_block_the_next() {
     assert!(world.token("A").enabled);
 }
 
+/// One odd answer must not cost an hour, and what stays as it is must not be asked all the time.
+#[test]
+fn an_unproven_token_is_examined_again_soon_and_then_less_and_less_often() {
+    let mut world = world(&RetiringState::Grace);
+    world.token("A").name = "renamed by somebody".into();
+    let mut waits = vec![];
+    let mut second = 0;
+    for _ in 0..20 {
+        world.run_at(second, settle());
+        let wait = at(second).duration_until(world.entry("A").due).as_secs();
+        waits.push(wait);
+        second += wait + 1;
+    }
+    assert!(waits[0] <= 2, "{waits:?}");
+    assert!(waits.iter().all(|wait| *wait <= 3600), "{waits:?}");
+    assert!(waits[15] >= 360, "{waits:?}");
+    world.token("A").name = minted("A", 2).name;
+    world.run_at(second, settle());
+    assert!(!world.token("A").enabled, "it is proven again");
+}
+
 /// The token of an interrupted attempt cannot be deleted: it retires like any other, and the others retire meanwhile.
 #[test]
 fn k13_a_refused_deletion_of_an_orphan_does_not_block_the_retirements() {

@@ -154,7 +154,7 @@ impl PlatformToken {
                 known.expires.arrives(at, self.expires);
             }
             Change::Enabled | Change::Disabled => known.enabled.arrives(at, self.enabled),
-            Change::Redated => known.expires.arrives(at, self.expires),
+            Change::Redated { .. } => known.expires.arrives(at, self.expires),
             Change::Deleted => known.exists.arrives(at, false),
             Change::Renamed { .. } | Change::Rescoped | Change::Purged => {}
         }
@@ -246,9 +246,8 @@ impl Table {
         lag: Duration,
         by: Actor,
     ) -> bool {
-        self.change(id, lag, Change::Redated, by, |token| {
-            token.expires = expires
-        })
+        let change = Change::Redated { to: Some(expires) };
+        self.change(id, lag, change, by, |token| token.expires = expires)
     }
 
     pub(crate) fn delete(&mut self, id: &str, lag: Duration, by: Actor) -> bool {

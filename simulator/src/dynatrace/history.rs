@@ -33,9 +33,14 @@ pub enum Change {
     Created,
     Enabled,
     Disabled,
-    Renamed { from: String },
+    Renamed {
+        from: String,
+    },
     Rescoped,
-    Redated,
+    /// It expires at this time; none = never.
+    Redated {
+        to: Option<Timestamp>,
+    },
     Deleted,
     Purged,
 }

@@ -300,7 +300,7 @@ impl Table {
         token.expires = expires;
         let token = token.clone();
         self.plan_purge(expires);
-        self.note(&token, Change::Redated, by);
+        self.note(&token, Change::Redated { to: expires }, by);
         true
     }
 

@@ -281,7 +281,7 @@ async fn status_expiry_and_deletion_change_one_token() {
         [
             Change::Disabled,
             Change::Enabled,
-            Change::Redated,
+            Change::Redated { to: Some(expires) },
             Change::Deleted
         ]
     );

@@ -138,9 +138,11 @@ impl Trials {
         match answer.status {
             200..=299 => Ok(Shown::Works),
             status @ (401 | 403) if answer.is_the_apis() => Ok(Shown::Refused(status)),
-            300..=399 | 401 | 403 | 408 | 429 | 500.. => {
+            300..=399 | 408 | 429 | 500.. => {
                 Err(answer.fail(ErrorKind::Transient, "could not", ""))
             }
+            // A page of something in between, which may be gone in a moment.
+            _ if !answer.is_the_apis() => Err(answer.fail(ErrorKind::Transient, "could not", "")),
             // The call itself is wrong, which says nothing of the value.
             _ => Err(answer.fail(
                 ErrorKind::Refused,

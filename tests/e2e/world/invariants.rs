@@ -125,8 +125,9 @@ impl World {
         history: &[TokenChange],
         broken: &mut Vec<String>,
     ) {
-        let (grace, quarantine) = (
+        let (grace, max_grace, quarantine) = (
             self.seconds("defaults.grace"),
+            self.seconds("defaults.max_grace"),
             self.seconds("defaults.quarantine"),
         );
         let mut last_reign: BTreeMap<&str, Timestamp> = BTreeMap::new();
@@ -136,7 +137,11 @@ impl World {
             }
         }
         for (id, ended) in last_reign {
-            let mut disabled = None;
+            let (mut disabled, mut expires) = (None, None);
+            // What was late has ended by its backstop, which is later than any grace.
+            let has_ended = |end: Option<Timestamp>, at| {
+                end.is_some_and(|end| end <= at && !earlier(ended, max_grace, end))
+            };
             for change in history.iter().filter(|change| change.token_id == id) {
                 let ours = change.by.is_call();
                 match change.change {
@@ -150,8 +155,10 @@ impl World {
                         disabled = Some(change.at);
                     }
                     Change::Enabled => disabled = None,
+                    Change::Redated { to } => expires = to,
                     Change::Deleted if ours => match disabled {
                         Some(since) if !earlier(since, quarantine, change.at) => {}
+                        _ if has_ended(expires, change.at) => {}
                         since => broken.push(format!(
                             "P3: {id} of secret {number} was deleted at {}, disabled since {since:?}",
                             change.at
