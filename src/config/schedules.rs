@@ -1,4 +1,4 @@
-//! Schedules of secrets, each distinct (expression, time zone) made once and shared: a thousand secrets often have a handful.
+//! The schedules of secrets. Each distinct pair of expression and time zone is parsed once and shared: a thousand secrets often use a handful.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::schedule::calendar::{Blackouts, Cron, Schedule, zone};
 /// The zone where none is named.
 const DEFAULT_ZONE: &str = "UTC";
 
-/// A schedule with what it costs time to find out.
+/// A schedule with its shortest gap, which takes time to compute.
 pub(super) struct Timing {
     pub schedule: Arc<Schedule>,
     pub zone_name: String,
@@ -39,12 +39,12 @@ pub(super) fn blackouts(
     Arc::new(blackouts)
 }
 
-/// All valid schedules met so far, by expression and time zone.
+/// All valid schedules that were parsed so far, by expression and time zone.
 #[derive(Default)]
 pub(super) struct Schedules(HashMap<(String, String), Arc<Timing>>);
 
 impl Schedules {
-    /// The schedule of a secret, or of defaults; what is wrong with its expression or its time zone is reported.
+    /// The schedule of a secret, or of the defaults. Problems of its expression or its time zone are reported.
     pub fn get(&mut self, options: &SecretOptions, context: &Context) -> Option<Arc<Timing>> {
         let (text, named) = (options.schedule.given(), options.timezone.given());
         let name = named.map_or(DEFAULT_ZONE, |name| &name.value);

@@ -19,7 +19,7 @@ use crate::schedule::due::Missed;
 use crate::vault::VaultOptions;
 use rotation::plan::Plan;
 
-/// A valid configuration. No `Debug`, since a credential may stand in it.
+/// A valid configuration. It has no `Debug`, because it may contain a credential.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
     /// How to reach Vault.
@@ -36,7 +36,7 @@ pub struct Settings {
     pub discoveries: Vec<Discovery>,
     /// Bounds.
     pub limits: Limits,
-    /// The daemon's own times.
+    /// Intervals and timeouts of the daemon.
     pub daemon: Daemon,
     /// Logging.
     pub log: Log,
@@ -44,7 +44,7 @@ pub struct Settings {
     pub ops: Ops,
     /// The notification channels.
     pub notify: Notify,
-    /// What is valid and still worth a warning.
+    /// Warnings about values that are valid but probably not intended.
     pub warnings: Vec<String>,
     /// The files that were read, the main one first.
     pub files: Vec<PathBuf>,
@@ -145,7 +145,7 @@ pub struct Field {
 /// One secret. Two are equal when nothing that matters to its rotation differs; labels and the place in the file do not.
 #[derive(Clone)]
 pub struct SecretSettings {
-    /// What the machine must know.
+    /// What the rotation itself needs to know.
     pub plan: Plan,
     /// When it is due, before jitter. Secrets with the same expression and zone share one.
     pub schedule: Arc<Schedule>,
@@ -229,7 +229,7 @@ pub struct NotifyDynatrace {
 pub struct NotifyWebhook {
     /// The whole URL, which is a secret; [`super::webhook_url`] reads it.
     pub url: Credential,
-    /// Plain http to a host that is not loopback is wanted.
+    /// Whether plain http to a host other than loopback is allowed.
     pub allow_http: bool,
     /// How it is reached.
     pub http: http::Options,

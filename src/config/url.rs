@@ -1,5 +1,5 @@
-//! Addresses: checked and brought into one form. Pure text; nothing is asked from a network here. No address may hold a user name or
-//! a password, since secrets never stand in a configuration.
+//! Checks addresses and brings them into one form, without using a network. No address may contain a user name or a password, because a
+//! configuration never contains secrets.
 
 use std::net::IpAddr;
 
@@ -84,7 +84,7 @@ pub fn dynatrace(text: &str) -> Result<EnvironmentUrl, String> {
     })
 }
 
-/// Checks the address of a server (Vault) and takes trailing slashes and `/v1` off. The error is half a sentence that follows the
+/// Checks the address of a server (Vault) and removes trailing slashes and `/v1`. The error is half a sentence that follows the
 /// address.
 pub fn server(text: &str) -> Result<Url, String> {
     let mut url = parse(text)?;

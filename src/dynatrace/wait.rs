@@ -1,4 +1,4 @@
-//! How long a server asks to be left alone.
+//! How long a server asks its clients to wait before the next request.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use reqwest::header::HeaderName;
 
 use crate::http::Reply;
 
-/// A longer wish is cut to this: a broken header must not silence an environment for days.
+/// A longer wait is cut to this: a broken header must not silence an environment for days.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The wait that `Retry-After` or else `X-RateLimit-Reset` asks for. Points in time are compared with the answer's own `Date`, so
-/// that a wrong clock here does not matter. What is past, zero or unreadable is no wish.
+/// that a wrong clock here does not matter. `None` for a time in the past, for zero and for what cannot be read.
 pub(super) fn asked_for(reply: &Reply) -> Option<Duration> {
     let wait = reply.retry_after().or_else(|| {
         let text = reply.header(&HeaderName::from_static("x-ratelimit-reset"))?;

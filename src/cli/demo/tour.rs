@@ -19,17 +19,17 @@ use crate::clock;
 pub(super) const KILLED: &str = "dynatrace/automation";
 /// The secret whose old token is still used.
 pub(super) const USED: &str = "dynatrace/log-shipper";
-/// From where.
+/// The address from which it is used.
 const CONSUMER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
-/// A consumer sends that often.
+/// The time between two calls of the consumer.
 const BETWEEN_CALLS: Duration = Duration::from_millis(500);
 /// A rotation begins within this.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Starts the daemon and shows.
+/// Starts the daemon and plays the tour.
 ///
 /// # Errors
-/// It cannot be started, or something does not come.
+/// The daemon cannot be started, or an expected event does not arrive.
 pub(super) fn tour(daemon: &Daemon, dynatrace: &Dynatrace, kv: &Kv) -> io::Result<()> {
     let minted = dynatrace.fault(
         Rule::on(Operation::CreateToken)
@@ -84,7 +84,7 @@ pub(super) fn tour(daemon: &Daemon, dynatrace: &Dynatrace, kv: &Kv) -> io::Resul
     say("That was the tour. The daemon continues until Ctrl-C.")
 }
 
-/// Someone who uses a token.
+/// A consumer that uses a token until it is stopped.
 struct Consumer(Arc<AtomicBool>);
 
 impl Consumer {
