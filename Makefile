@@ -55,9 +55,9 @@ shipped: ## a program with the features that ship, built as quickly as the tests
 	install -D target/debug/dtrotate target/shipped/dtrotate
 
 .PHONY: test-ops
-test-ops: tools ## the status page in Chromium, metrics and alerts under promtool; both are fetched from Debian when missing
-	BAO="$$(scripts/openbao)"; PROMTOOL="$$(scripts/promtool)"; CHROMIUM="$$(scripts/chromium)"; export BAO PROMTOOL CHROMIUM; \
-	$(CARGO) test --locked --all-features --test tools -- page:: prometheus::
+test-ops: tools ## the status page in Chromium and under axe-core, metrics and alerts under promtool; what is missing is fetched from Debian and npm
+	BAO="$$(scripts/openbao)"; PROMTOOL="$$(scripts/promtool)"; CHROMIUM="$$(scripts/chromium)"; AXE="$$(scripts/axe)"; \
+	export BAO PROMTOOL CHROMIUM AXE; $(CARGO) test --locked --all-features --test tools -- page:: pictures:: prometheus::
 
 .PHONY: thorough
 thorough: tools ## every crash and every fault at every call of a life, where `make test` tries a choice
@@ -101,6 +101,10 @@ bench: static tools ## measures the program that is shipped and prints every fig
 .PHONY: docs
 docs: ## writes what is generated from the code; `make test` fails when it is stale
 	WRITE_GENERATED=1 $(CARGO) test $(ALL) --test generated
+
+.PHONY: pictures
+pictures: ## the pictures of README.md: the status page and a recording of the demo
+	scripts/pictures
 
 .PHONY: tools
 tools: ## the OpenBao that the tests need: $BAO, else `bao` on the PATH, else fetched into .tools/

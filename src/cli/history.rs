@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings, parse_duration};
-use crate::daemon::upcoming::Upcoming;
 use crate::daemon::{past, upcoming};
 use crate::ops::humanize::{exact, hanging, relative};
+use crate::ops::upcoming::Upcoming;
 use crate::sanitize;
 use rotation::history::Event;
 

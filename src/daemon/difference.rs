@@ -5,10 +5,10 @@ use std::fmt;
 
 use crate::config::SecretSettings;
 
-/// Names of one kind that are shown.
+/// How many names are shown of those that were added, removed, renamed or changed.
 const SHOWN: usize = 20;
 
-/// What differs.
+/// The names that were added, removed, renamed or changed.
 #[derive(Default)]
 pub struct Difference {
     added: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// From secrets with the digests of their settings, as far as these are known, to the secrets of a configuration.
+    /// Compares secrets before, by name with the digest of their settings (none = not known), with the secrets of a configuration.
     pub fn between(before: &BTreeMap<&str, Option<u32>>, after: &[SecretSettings]) -> Self {
         let mut difference = Difference::default();
         let names: BTreeSet<&str> = after.iter().map(|it| it.plan.name.as_str()).collect();
@@ -51,13 +51,13 @@ impl Difference {
         ]
     }
 
-    /// Nothing differs.
+    /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
         self.kinds().iter().all(|(_, names)| names.is_empty())
     }
 }
 
-/// Such as `added a, b; changed c`.
+/// For example `added a, b; changed c`.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {

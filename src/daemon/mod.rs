@@ -16,6 +16,7 @@ pub mod conditions;
 pub mod difference;
 pub mod discovery;
 pub mod foreground;
+mod histories;
 mod holders;
 pub mod job;
 mod journal_index;
@@ -81,6 +82,7 @@ use roster::{Roster, Surroundings};
 use signals::Signal;
 use slices::Slices;
 use status_cache::StatusCache;
+use upcoming::Calendar;
 
 /// The loop looks at the services, the watchdog and overdue secrets this often.
 const PULSE: Duration = Duration::from_secs(1);
@@ -447,7 +449,7 @@ impl Daemon {
 
     fn publish_by(&mut self, name: &str, set: fn(&Conditions, &str, Vec<Condition>)) {
         let Some(entry) = self.roster.get(name) else {
-            self.status_cache.show(name, None);
+            self.status_cache.remove(name);
             self.office.conditions.forget_secret(name);
             return;
         };
@@ -465,7 +467,8 @@ impl Daemon {
         let conditions = facts.conditions();
         let secret = Secret::of(&facts, &conditions);
         let next_evaluation = facts.next_evaluation();
-        self.status_cache.show(name, Some(secret));
+        let calendar = entry.settings.as_ref().map(Calendar::from);
+        self.status_cache.show(secret, calendar);
         set(&self.office.conditions, name, conditions);
         if let Some(entry) = self.roster.get_mut(name) {
             entry.next_evaluation = next_evaluation;

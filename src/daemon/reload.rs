@@ -181,7 +181,9 @@ impl Daemon {
                     self.office.conditions.forget_environment(&issuer.service);
                 }
             }
-            self.status_cache.set_journal(journal_place(&settings));
+            let ledger = self.office.wired.ledger.clone();
+            self.status_cache
+                .set_journal(journal_place(&settings), ledger);
             if settings.journal != self.settings.journal {
                 self.installation = None;
                 self.status_cache.recovered(false);

@@ -139,6 +139,7 @@ impl Entry {
                 .settings
                 .as_ref()
                 .map(|settings| &settings.plan.desired),
+            zone: self.settings.as_ref().map(|it| it.zone_name.as_str()),
             configured: self.settings.is_some(),
             enabled: self.settings.as_ref().is_some_and(|it| it.enabled),
             read: self.known.is_some(),

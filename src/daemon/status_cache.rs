@@ -1,5 +1,5 @@
-//! The daemon's window: what it shows to the ops listener. Each secret's picture is renewed when something about it changed, so that
-//! whoever looks costs the daemon nothing, and a daemon that waits for Vault still shows what it knew.
+//! What the daemon shows to the ops listener. Each secret's picture is renewed when something about it changed, so that a look costs the main
+//! loop nothing, and a daemon that waits for Vault still shows what it knew.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,16 +13,22 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock;
 use crate::ops::condition::Condition;
 use crate::ops::metrics::Counters;
+use crate::ops::rotations::Rotation;
 use crate::ops::secret::Secret;
 use crate::ops::status::{self, JournalPlace, Reload, Status};
+use crate::ops::upcoming::{self, Outlook};
 use crate::ops::{Recheck, Source};
 use crate::telemetry;
 use rotation::event::EventName;
+use rotation::request::after;
 
+use super::assemble::Ledger;
 use super::conditions::Conditions;
+use super::histories::Histories;
 use super::job::Office;
 use super::lock;
 use super::services::Services;
+use super::upcoming::{Calendar, Future};
 
 /// A secret's document is read again on request at most this often.
 const BETWEEN_RECHECKS: Duration = Duration::from_secs(1);
@@ -45,6 +51,9 @@ pub struct StatusCache {
     services: Arc<Services>,
     conditions: Arc<Conditions>,
     secrets: Mutex<BTreeMap<String, Arc<Secret>>>,
+    /// What the times of the configured ones depend on.
+    calendars: Mutex<HashMap<String, Calendar>>,
+    histories: Arc<Histories>,
     reload: Mutex<Reload>,
     journal: Mutex<JournalPlace>,
     /// Logged in, and every secret was looked at once.
@@ -73,6 +82,8 @@ impl StatusCache {
             services: office.services.clone(),
             conditions: office.conditions.clone(),
             secrets: Mutex::default(),
+            calendars: Mutex::default(),
+            histories: Arc::new(Histories::new(office.wired.ledger.clone())),
             reload: Mutex::new(Reload {
                 at: now,
                 ok: true,
@@ -86,13 +97,22 @@ impl StatusCache {
         }
     }
 
-    /// Something about this secret changed; none = it is gone.
-    pub fn show(&self, name: &str, secret: Option<Secret>) {
-        let mut secrets = lock(&self.secrets);
-        match secret {
-            Some(secret) => secrets.insert(name.to_owned(), Arc::new(secret)),
-            None => secrets.remove(name),
+    /// Something about this secret changed. One that left the configuration has no calendar.
+    pub fn show(&self, secret: Secret, calendar: Option<Calendar>) {
+        let name = secret.name.clone();
+        let mut calendars = lock(&self.calendars);
+        match calendar {
+            Some(calendar) => calendars.insert(name.clone(), calendar),
+            None => calendars.remove(&name),
         };
+        lock(&self.secrets).insert(name, Arc::new(secret));
+    }
+
+    /// This secret is gone.
+    pub fn remove(&self, name: &str) {
+        lock(&self.secrets).remove(name);
+        lock(&self.calendars).remove(name);
+        self.histories.forget(name);
     }
 
     /// The document of this secret was read and is as it was.
@@ -121,8 +141,9 @@ impl StatusCache {
     }
 
     /// Another configuration names this journal.
-    pub fn set_journal(&self, journal: JournalPlace) {
+    pub fn set_journal(&self, journal: JournalPlace, ledger: Ledger) {
         *lock(&self.journal) = journal;
+        self.histories.set_ledger(ledger);
     }
 
     /// The configuration was read again.
@@ -211,6 +232,34 @@ impl Source for StatusCache {
 
     fn log_lines_dropped(&self) -> u64 {
         telemetry::lines_dropped()
+    }
+
+    fn outlook(&self, secrets: &[Secret]) -> Outlook {
+        let now = clock::now();
+        let hours = upcoming::HOURS as u64;
+        let mut future = Future::new(now, after(now, Duration::from_secs(3600 * hours)));
+        let calendars = lock(&self.calendars);
+        let mut outlook = Outlook::default();
+        for secret in secrets {
+            outlook.add(future.of(secret, calendars.get(&secret.name)), now);
+        }
+        outlook.finish();
+        outlook
+    }
+
+    fn rotations(&self, secrets: &[Secret]) -> BoxFuture<'static, BTreeMap<String, Vec<Rotation>>> {
+        let wanted = match self.services.vault_outage() {
+            Some(_) => vec![],
+            None => self.histories.wanted(secrets),
+        };
+        let names: Vec<String> = secrets.iter().map(|secret| secret.name.clone()).collect();
+        let histories = self.histories.clone();
+        Box::pin(async move {
+            if !wanted.is_empty() {
+                histories.read(wanted).await;
+            }
+            histories.of(names.iter())
+        })
     }
 
     fn recheck(&self, secret: &str) -> BoxFuture<'static, Recheck> {

@@ -1,69 +1,53 @@
-//! What will happen to secrets, as journal and schedules say: rotations, the steps of retirements, expiries, ends of pauses. Reads documents
-//! and changes nothing.
+//! What will happen to secrets, as journal and schedules say: rotations, the steps of retirements, expiries, ends of pauses. One rule for
+//! `dtrotate upcoming`, which reads the documents, and for the status page, which shows what the daemon knows.
 
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
-use crate::schedule::calendar::jitter;
+use crate::ops::secret::{Retiring, Secret};
+use crate::ops::upcoming::{Upcoming, What, sort};
+use crate::schedule::calendar::{Blackouts, Schedule, jitter};
 use rotation::error::CallError;
 use rotation::ports::{Journal, JournalRead};
-use rotation::record::{Record, Retiring, RetiringState};
+use rotation::record::RetiringState;
 use rotation::request::after;
-use rotation::token::TokenId;
 
 use super::assemble;
 use super::foreground::OpenError;
-use super::roster::Entry;
+use super::roster::{Entry, Surroundings};
 
 /// Documents read at the same time.
 const AT_ONCE: usize = 16;
 /// So many rotations of one secret are listed; the schedule says the rest.
 const ROTATIONS: usize = 50;
+/// So many firings of one schedule are computed.
+const FIRINGS: usize = 5_000;
 
-/// Something that will happen. The fields are an interface: docs/commands.md.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Upcoming {
-    pub at: Timestamp,
-    pub event: What,
-    pub secret: String,
-    pub environment: String,
-    /// The token that is disabled or deleted, expires or is replaced.
-    pub token: Option<TokenId>,
-    /// Why then.
-    pub because: String,
+/// What the times of a configured secret depend on, beside what is known of it.
+#[derive(Clone)]
+pub struct Calendar {
+    enabled: bool,
+    schedule: Arc<Schedule>,
+    blackouts: Arc<Blackouts>,
+    jitter: SignedDuration,
+    quarantine: Duration,
 }
 
-/// What will happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum What {
-    /// The pause ends.
-    Resume,
-    /// The secret gets another token.
-    Rotate,
-    /// An old token is disabled.
-    Disable,
-    /// An old token is deleted.
-    Delete,
-    /// The current token expires.
-    Expire,
-}
-
-impl What {
-    /// The word for people.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            What::Resume => "resume",
-            What::Rotate => "rotate",
-            What::Disable => "disable",
-            What::Delete => "delete",
-            What::Expire => "expire",
+impl From<&SecretSettings> for Calendar {
+    fn from(secret: &SecretSettings) -> Self {
+        Calendar {
+            enabled: secret.enabled,
+            schedule: secret.schedule.clone(),
+            blackouts: secret.blackouts.clone(),
+            jitter: SignedDuration::try_from(secret.jitter).unwrap_or_default(),
+            quarantine: secret.plan.quarantine,
         }
     }
 }
@@ -86,112 +70,158 @@ pub async fn read(
     let read: Result<Vec<_>, CallError> = read.try_collect().await;
     wired.log_out().await;
     let now = clock::now();
-    let all = read?
-        .into_iter()
-        .flat_map(|(secret, read)| of_secret(secret, read, now));
-    let end = after(now, within);
-    let mut all: Vec<Upcoming> = all.filter(|one| one.at <= end).collect();
-    all.sort_by(|one, other| {
-        (one.at, &one.secret, one.event).cmp(&(other.at, &other.secret, other.event))
-    });
+    let mut future = Future::new(now, after(now, within));
+    let mut all = vec![];
+    for (secret, read) in read? {
+        if let Some(known) = known(secret, read, now) {
+            all.extend(future.of(&known, Some(&Calendar::from(secret))));
+        }
+    }
+    sort(&mut all);
     Ok(all)
 }
 
-fn of_secret(secret: &SecretSettings, read: JournalRead, now: Timestamp) -> Vec<Upcoming> {
+/// What the document says of a secret; none = there is none that can be used.
+fn known(secret: &SecretSettings, read: JournalRead, now: Timestamp) -> Option<Secret> {
     let mut entry = Entry::new(Arc::new(secret.plan.clone()), Some(secret.clone()));
     entry.learn(read, now);
-    let Some(record) = entry.record().cloned() else {
-        return vec![];
+    entry.record()?;
+    let around = Surroundings {
+        able_since: now,
+        progress: false,
+        instance: "",
+        now,
     };
-    let new = |at: Timestamp, event, token: Option<&TokenId>, because: &str| Upcoming {
-        at: at.max(now),
-        event,
-        secret: secret.plan.name.clone(),
-        environment: secret.plan.coordinates.environment.clone(),
-        token: token.cloned(),
-        because: because.to_owned(),
-    };
-    let pause = record.paused(now);
-    let resumed = pause.and_then(|pause| pause.until);
-    let mut all = vec![];
-    if let (Some(pause), Some(until)) = (pause, resumed) {
-        all.push(new(until, What::Resume, None, &pause.to_string()));
-    }
-    let rests = !secret.enabled || pause.is_some() && resumed.is_none();
-    let earliest = resumed.unwrap_or(now);
-    if !rests {
-        for (at, because) in rotations(secret, &entry, &record, earliest) {
-            all.push(new(at, What::Rotate, record.current_id(), &because));
-        }
-        for retiring in &record.retiring {
-            for (at, event, because) in steps(secret, retiring, earliest) {
-                all.push(new(at, event, Some(&retiring.id), &because));
-            }
-        }
-    }
-    let current = record.current.as_ref();
-    if let Some((current, expires)) = current.and_then(|it| Some((it, it.expires?))) {
-        let because = match rests {
-            true => "nothing rotates it before",
-            false => "if it is still the current token by then",
-        };
-        all.push(new(expires, What::Expire, Some(&current.id), because));
-    }
-    all
+    let known = entry.facts(&secret.plan.name, &around);
+    Some(Secret::of(&known, &known.conditions()))
 }
 
-/// The next rotation, and those of the schedule after it.
-fn rotations(
-    secret: &SecretSettings,
-    entry: &Entry,
-    record: &Record,
-    earliest: Timestamp,
-) -> Vec<(Timestamp, String)> {
-    let retry = record
-        .health
-        .failure
-        .as_ref()
-        .and_then(|failure| failure.retry_at);
-    let next = entry.due.as_ref().map(|due| (due.at, due.because.clone()));
-    let next = match retry {
-        Some(at) => Some((at, "retried after a failure".to_owned())),
-        None => next,
-    };
-    let from = entry
-        .due
-        .as_ref()
-        .map_or(earliest, |due| due.instant.max(earliest));
-    let length = SignedDuration::try_from(secret.jitter).unwrap_or_default();
-    let later = secret.schedule.firings_after(from).take(ROTATIONS);
-    let later = later.map(|instant| {
-        let spread = jitter(&secret.plan.name, instant, length);
-        let at = instant.checked_add(spread).unwrap_or(instant);
-        (
-            at,
-            format!("schedule `{}` {}", secret.schedule_text, secret.zone_name),
-        )
-    });
-    next.into_iter().chain(later).collect()
+/// The time from now to an end. Secrets with the same schedule share its firings.
+pub struct Future {
+    now: Timestamp,
+    end: Timestamp,
+    firings: HashMap<*const Schedule, Rc<[Timestamp]>>,
+}
+
+impl Future {
+    /// From `now` to `end`.
+    pub fn new(now: Timestamp, end: Timestamp) -> Self {
+        Future {
+            now,
+            end,
+            firings: HashMap::new(),
+        }
+    }
+
+    /// What happens to a secret. Without a calendar it left the configuration, and only its old tokens are retired.
+    pub fn of(&mut self, secret: &Secret, calendar: Option<&Calendar>) -> Vec<Upcoming> {
+        let (now, end) = (self.now, self.end);
+        let mut all = vec![];
+        let mut add = |at: Timestamp, event, token, because: &str| {
+            let at = at.max(now);
+            if at <= end {
+                all.push(Upcoming {
+                    at,
+                    event,
+                    secret: secret.name.clone(),
+                    environment: secret.environment.clone(),
+                    token,
+                    because: because.to_owned(),
+                });
+            }
+        };
+        let pause = secret.paused.as_ref();
+        let resumed = pause.and_then(|pause| pause.until);
+        if let Some(until) = resumed {
+            add(until, What::Resume, None, &secret.because);
+        }
+        let switched_off = calendar.is_some_and(|calendar| !calendar.enabled);
+        let rests = switched_off || pause.is_some() && resumed.is_none();
+        let current = secret.current.as_ref();
+        if !rests {
+            let token = || current.map(|token| token.id.clone());
+            if let Some(next) = secret.next {
+                add(next, What::Rotate, token(), &secret.because);
+            }
+            let earliest = resumed.unwrap_or(now);
+            if let Some(calendar) = calendar {
+                let (cron, zone) = (calendar.schedule.cron(), calendar.schedule.zone_name());
+                let because = format!("schedule `{cron}` {zone}");
+                for at in self.later(secret, calendar, earliest) {
+                    add(at, What::Rotate, token(), &because);
+                }
+            }
+            for retiring in &secret.retiring {
+                for (at, event, because) in steps(calendar, retiring, earliest) {
+                    add(at, event, Some(retiring.id.clone()), because);
+                }
+            }
+        }
+        if let Some((current, expires)) = current.and_then(|it| Some((it, it.expires?))) {
+            let because = match rests {
+                true => "nothing rotates it before",
+                false => "if it is still the current token by then",
+            };
+            add(expires, What::Expire, Some(current.id.clone()), because);
+        }
+        all
+    }
+
+    /// The rotations of the schedule after the next one. All that falls into a blackout comes at its end, once.
+    fn later(
+        &mut self,
+        secret: &Secret,
+        calendar: &Calendar,
+        earliest: Timestamp,
+    ) -> Vec<Timestamp> {
+        let mut last = secret.next.map_or(earliest, |next| next.max(earliest));
+        let firings = self.firings(&calendar.schedule);
+        let first = firings.partition_point(|instant| *instant <= last);
+        let mut all = vec![];
+        for instant in firings.iter().skip(first).take(ROTATIONS) {
+            let spread = jitter(&secret.name, *instant, calendar.jitter);
+            let at = instant.checked_add(spread).unwrap_or(*instant);
+            let at = calendar.blackouts.end(at).unwrap_or(at);
+            if at > last {
+                last = at;
+                all.push(at);
+            }
+        }
+        all
+    }
+
+    fn firings(&mut self, schedule: &Arc<Schedule>) -> Rc<[Timestamp]> {
+        let (now, end) = (self.now, self.end);
+        let firings = self.firings.entry(Arc::as_ptr(schedule));
+        let compute = || {
+            let firings = schedule.firings_after(now);
+            firings.take_while(|at| *at <= end).take(FIRINGS).collect()
+        };
+        firings.or_insert_with(compute).clone()
+    }
 }
 
 /// The steps of a retirement that are left, as far as they are known now: a token that is still used stays longer.
 fn steps(
-    secret: &SecretSettings,
+    calendar: Option<&Calendar>,
     entry: &Retiring,
     earliest: Timestamp,
-) -> Vec<(Timestamp, What, String)> {
+) -> Vec<(Timestamp, What, &'static str)> {
     let at = entry.due.max(earliest);
-    let held = entry.usage.held_since.is_some();
-    let grace = match held {
-        true => "the end of its extended grace, because it is still used",
-        false => "the end of its grace",
+    let grace = match entry.held_since {
+        Some(_) => "the end of its extended grace, because it is still used",
+        None => "the end of its grace",
     };
-    let quarantine = "the end of its quarantine".to_owned();
+    let quarantine = "the end of its quarantine";
     match entry.state {
-        RetiringState::Grace | RetiringState::Disabling => vec![
-            (at, What::Disable, grace.to_owned()),
-            (after(at, secret.plan.quarantine), What::Delete, quarantine),
-        ],
+        RetiringState::Grace | RetiringState::Disabling => {
+            let disable = (at, What::Disable, grace);
+            let delete = calendar.map(|calendar| {
+                let at = after(at, calendar.quarantine);
+                (at, What::Delete, quarantine)
+            });
+            std::iter::once(disable).chain(delete).collect()
+        }
         RetiringState::Quarantine | RetiringState::Deleting => {
             vec![(at, What::Delete, quarantine)]
         }

@@ -1,12 +1,17 @@
-//! A picture with everything in it, for the tests of this room.
+//! A picture with everything in it, for the tests of this module.
+
+use std::collections::BTreeMap;
 
 use crate::labels::Labels;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::condition::Condition;
+use super::page::Extras;
+use super::rotations::{LAST, Rotation};
 use super::secret::{Failure, Retiring, Secret, State, Token};
 use super::status::{Daemon, Reload, Service, ServiceState, Status};
+use super::upcoming::{Outlook, Upcoming, What};
 use rotation::event::EventName;
 use rotation::policy::Drift;
 use rotation::record::RetiringState;
@@ -40,6 +45,7 @@ fn secret(name: &str, state: State) -> Secret {
         last_success: Some(now() - HOUR * 50),
         next: Some(now() + HOUR * 4),
         because: "next by schedule `0 14 * * *` UTC".to_owned(),
+        zone: Some("UTC".to_owned()),
         retiring: Vec::new(),
         failure: None,
         invalid: None,
@@ -186,6 +192,56 @@ pub fn many(number: usize, is_healthy: bool) -> Status {
         ..Status::new(now())
     }
     .with(conditions, secrets)
+}
+
+/// The next day of these secrets: each is rotated, and old tokens are disabled.
+pub fn outlook(secrets: &[Secret]) -> Outlook {
+    let mut outlook = Outlook::default();
+    for secret in secrets {
+        let event = |at, event, token| Upcoming {
+            at,
+            event,
+            secret: secret.name.clone(),
+            environment: secret.environment.clone(),
+            token,
+            because: secret.because.clone(),
+        };
+        let next = secret.next.map(|at| event(at, What::Rotate, None));
+        let retiring = secret.retiring.iter();
+        let retiring = retiring.map(|old| event(old.due, What::Disable, Some(old.id.clone())));
+        outlook.add(next.into_iter().chain(retiring).collect(), now());
+    }
+    outlook.finish();
+    outlook
+}
+
+/// Twelve rotations of each of these secrets, of which two failed first; those that fail now have one more.
+pub fn rotations(secrets: &[Secret]) -> BTreeMap<String, Vec<Rotation>> {
+    let all = secrets.iter().map(|secret| {
+        let at = |n: i32| now() - HOUR * 24 * (LAST as i32 - n);
+        let mut all: Vec<Rotation> = (0..LAST as i32)
+            .map(|n| Rotation {
+                at: at(n),
+                failed: if n == 4 { 2 } else { 0 },
+                succeeded: true,
+            })
+            .collect();
+        if secret.failure.is_some() {
+            all[LAST - 1].failed = 3;
+            all[LAST - 1].succeeded = false;
+        }
+        (secret.name.clone(), all)
+    });
+    all.collect()
+}
+
+/// What the page shows beside the first page of this.
+pub fn extras(status: &Status) -> Extras {
+    let first = super::view::Query::default().of(status);
+    Extras {
+        outlook: outlook(&status.secrets),
+        rotations: rotations(&first.secrets),
+    }
 }
 
 /// The same with hazards and a secret in every text that comes from outside.

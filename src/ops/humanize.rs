@@ -1,5 +1,6 @@
 //! Times in words, short enough for a column and a phone, and sentences in lines that fit a terminal.
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// The width of a terminal that says nothing about itself.
@@ -35,6 +36,27 @@ pub fn due(at: Timestamp, now: Timestamp) -> String {
 /// The exact time, to the second, in UTC: `2026-11-25 10:00:03Z`.
 pub fn exact(at: Timestamp) -> String {
     at.strftime("%F %TZ").to_string()
+}
+
+/// The same in the time zone with this IANA name: `2026-11-25 11:00:03 CET`. In UTC where there is none or nobody knows it.
+pub fn local(at: Timestamp, zone: Option<&str>) -> String {
+    match zone.map(TimeZone::get) {
+        Some(Ok(zone)) => at.to_zoned_datetime(zone).strftime("%F %T %Z").to_string(),
+        _ => exact(at),
+    }
+}
+
+/// A time ahead on the clocks of that zone, short enough for a column: `now`, `Tue 10:00 CET` within a week, `08 Dec 2026` later.
+pub fn moment(at: Timestamp, now: Timestamp, zone: Option<&str>) -> String {
+    let zone = zone.and_then(|name| TimeZone::get(name).ok());
+    let local = at.to_zoned_datetime(zone.unwrap_or(TimeZone::UTC));
+    let ahead = at.duration_since(now);
+    match ahead.as_hours() {
+        _ if ahead <= SignedDuration::ZERO => "now".to_owned(),
+        // On the seventh day its name is that of today.
+        0..144 => local.strftime("%a %H:%M %Z").to_string(),
+        _ => local.strftime("%d %b %Y").to_string(),
+    }
 }
 
 /// `1 secret`, `2 secrets`.
@@ -95,5 +117,18 @@ mod tests {
         }
         assert_eq!(due(at(-90), now), "now");
         assert_eq!(exact(at(3)), "1970-01-01 00:00:03Z");
+        let vienna = Some("Europe/Vienna");
+        assert_eq!(local(at(3), vienna), "1970-01-01 01:00:03 CET");
+        for unknown in [None, Some("Mars/Olympus")] {
+            assert_eq!(local(at(3), unknown), exact(at(3)));
+        }
+        for (seconds, words) in [
+            (-90, "now"),
+            (3600, "Thu 02:00 CET"),
+            (143 * 3600, "Wed 00:00 CET"),
+            (144 * 3600, "07 Jan 1970"),
+        ] {
+            assert_eq!(moment(at(seconds), now, vienna), words);
+        }
     }
 }

@@ -63,6 +63,8 @@ pub struct Known<'a> {
     pub labels: Option<&'a Labels>,
     /// What the configuration says of its token.
     pub desired: Option<&'a Desired>,
+    /// The IANA name of the time zone of its schedule; none = it is not in the configuration.
+    pub zone: Option<&'a str>,
     /// It is in the configuration.
     pub configured: bool,
     /// It is switched on there.
@@ -105,6 +107,7 @@ impl<'a> Known<'a> {
             coordinates,
             labels: None,
             desired: None,
+            zone: None,
             configured: true,
             enabled: true,
             read: false,

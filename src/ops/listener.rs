@@ -1,8 +1,9 @@
-//! The listener: GET, HEAD and one POST, small requests, few connections (`slots.rs`), short timeouts. It answers from the picture alone, so that Vault or
-//! Dynatrace being down, slow or gone never makes a probe wait.
+//! The listener: GET, HEAD and one POST, small requests, few connections (`slots.rs`), short timeouts. Probes, metrics and `/status` are answered
+//! from what the daemon knows, so that Vault or Dynatrace being down, slow or gone never makes them wait.
 //!
 //! The server is hyper itself: it has the bounds that are wanted here, and a handful of paths needs no router.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::sanitize;
 
-use super::view::Query;
+use super::view::{Page, Query};
 use super::{Recheck, Source, metrics, page, runbooks};
 
 mod slots;
@@ -233,14 +234,18 @@ impl Server {
                 Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             },
             "/" => {
-                let html = page::render(&query.of(&self.source.status()), &query);
+                let html = self.page(&query).await;
                 let answer = answer(StatusCode::OK, "text/html; charset=utf-8", html);
                 let digest = ring::digest::digest(&ring::digest::SHA256, page::STYLE.as_bytes());
                 let policy = format!(
                     "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
                     BASE64_STANDARD.encode(digest)
                 );
-                with(answer, header::CONTENT_SECURITY_POLICY, &policy)
+                let answer = with(answer, header::CONTENT_SECURITY_POLICY, &policy);
+                match query.is_still {
+                    true => answer,
+                    false => with(answer, header::REFRESH, &page::AGAIN.to_string()),
+                }
             }
             path => match path.strip_prefix(RUNBOOKS).and_then(runbooks::page) {
                 Some(text) => answer(StatusCode::OK, "text/plain; charset=utf-8", text.to_owned()),
@@ -250,6 +255,19 @@ impl Server {
                 }
             },
         }
+    }
+
+    /// The status page. The last rotations of the secrets on one page are read; those of all secrets would be too many.
+    async fn page(&self, query: &Query) -> String {
+        let left = query.filtered(&self.source.status());
+        let outlook = self.source.outlook(&left.secrets);
+        let part = query.page_of(left);
+        let rotations = match query.page {
+            Page::Number(_) => self.source.rotations(&part.secrets).await,
+            Page::All => BTreeMap::new(),
+        };
+        let extras = page::Extras { outlook, rotations };
+        page::render(&part, query, &extras)
     }
 
     /// A command has changed a secret's journal document. No web page can send the header without being asked for it first, and nothing here

@@ -603,7 +603,14 @@ fn seconds(at: Timestamp) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use futures_util::future::BoxFuture;
+
     use super::super::fixture;
+    use super::super::rotations::Rotation;
+    use super::super::secret::Secret;
+    use super::super::upcoming::Outlook;
     use super::*;
 
     struct Sample(Counters);
@@ -628,10 +635,17 @@ mod tests {
         fn counters(&self) -> &Counters {
             &self.0
         }
-        fn recheck(
+        fn outlook(&self, secrets: &[Secret]) -> Outlook {
+            fixture::outlook(secrets)
+        }
+        fn rotations(
             &self,
-            _: &str,
-        ) -> futures_util::future::BoxFuture<'static, super::super::Recheck> {
+            secrets: &[Secret],
+        ) -> BoxFuture<'static, BTreeMap<String, Vec<Rotation>>> {
+            let rotations = fixture::rotations(secrets);
+            Box::pin(async move { rotations })
+        }
+        fn recheck(&self, _: &str) -> BoxFuture<'static, super::super::Recheck> {
             Box::pin(async { super::super::Recheck::Unknown })
         }
     }

@@ -1,7 +1,8 @@
 //! What the outside may see of the daemon: a picture of its state, rendered for terminals, browsers, Prometheus and probes.
 //!
-//! Nothing here changes anything or asks Vault or Dynatrace. The daemon shows what it knows ([`Source`]); this module turns it into text and
-//! serves it. The one request with an effect asks the daemon to read a secret's journal document again. No type here could hold a token value.
+//! Nothing here changes anything. The daemon shows what it knows ([`Source`]); this module turns it into text and serves it. Two requests make
+//! the daemon read Vault: the status page, for the last rotations of the secrets on it, and a recheck, for a secret's journal document. No type
+//! here could hold a token value.
 
 pub mod audit;
 pub mod client;
@@ -13,18 +14,24 @@ pub mod known;
 pub mod listener;
 pub mod metrics;
 mod page;
+pub mod rotations;
 mod runbooks;
 pub mod secret;
 pub mod status;
 pub mod table;
+pub mod upcoming;
 pub mod view;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use metrics::Counters;
+use rotations::Rotation;
+use secret::Secret;
 use status::{JournalPlace, Status};
+use upcoming::Outlook;
 
 /// Who is asked.
 pub trait Source: Send + Sync + 'static {
@@ -40,6 +47,10 @@ pub trait Source: Send + Sync + 'static {
     fn counters(&self) -> &Counters;
     /// Log lines that were dropped since the start.
     fn log_lines_dropped(&self) -> u64;
+    /// The next hours of these secrets.
+    fn outlook(&self, secrets: &[Secret]) -> Outlook;
+    /// The last rotations of these secrets, as far as they are known within a second.
+    fn rotations(&self, secrets: &[Secret]) -> BoxFuture<'static, BTreeMap<String, Vec<Rotation>>>;
     /// Asks the daemon to read a secret's journal document again, since a command has changed it. Ready when that is done.
     fn recheck(&self, secret: &str) -> BoxFuture<'static, Recheck>;
 }

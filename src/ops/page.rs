@@ -2,25 +2,31 @@
 //!
 //! What needs a human comes first, in full; then one row for each secret, which unfolds.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 use jiff::Timestamp;
 
 use crate::sanitize;
 
-use super::condition::{Condition, Severity};
+use super::condition::Severity;
 use super::humanize::{count, exact, relative, span};
+use super::rotations::Rotation;
 use super::secret::{Secret, State};
 use super::status::{Daemon, Service, ServiceState, Status};
+use super::upcoming::Outlook;
 use super::view::{Page, Query};
 
+mod conditions;
+mod filter;
 mod row;
+mod soon;
 
 /// The page's own style; its hash stands in the `Content-Security-Policy`.
 pub const STYLE: &str = include_str!("page/style.css");
 
-/// The page asks for itself again after so many seconds.
-const AGAIN: u32 = 30;
+/// A browser asks for the page again after so many seconds.
+pub const AGAIN: u32 = 30;
 
 /// Text from anywhere as HTML text or the value of an attribute.
 struct Safe<T>(T);
@@ -41,19 +47,25 @@ impl<T: Display> Display for Safe<T> {
     }
 }
 
+/// What is shown beside the status itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// The next hours of all secrets that the filter leaves.
+    pub outlook: Outlook,
+    /// The last rotations of the secrets on this page, by name, oldest first. What is missing was not read yet.
+    pub rotations: BTreeMap<String, Vec<Rotation>>,
+}
+
 /// The whole page: `status` is the view of it that `query` asks for.
-pub fn render(status: &Status, query: &Query) -> String {
+pub fn render(status: &Status, query: &Query, extras: &Extras) -> String {
     let (class, sentence) = verdict(status);
-    let refresh = match query.is_still {
-        true => String::new(),
-        false => format!("<meta http-equiv=\"refresh\" content=\"{AGAIN}\">\n"),
-    };
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n{refresh}\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{sentence} · dtrotate</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <header>\n<p class=\"brand\">dtrotate</p>\n<h1 class=\"{class}\">{sentence}</h1>\n"
+         <header>\n<p class=\"brand\"><b>dtrotate</b> {}</p>\n<h1 class=\"{class}\">{sentence}</h1>\n",
+        moment(status, query)
     );
     counts(&mut html, status, query);
     services(&mut html, status);
@@ -63,12 +75,13 @@ pub fn render(status: &Status, query: &Query) -> String {
         (Severity::Warning, "Recovers automatically"),
     ];
     for (severity, title) in errors {
-        conditions(&mut html, status, severity, title);
+        conditions::all(&mut html, status, severity, title);
     }
-    filter(&mut html, status, query);
-    secrets(&mut html, status, query);
+    soon::render(&mut html, status, query, &extras.outlook);
+    filter::render(&mut html, status, query);
+    secrets(&mut html, status, query, extras);
     html += "</main>\n";
-    footer(&mut html, status, query);
+    footer(&mut html, status);
     html += "</body>\n</html>\n";
     html
 }
@@ -152,140 +165,12 @@ fn counts(html: &mut String, status: &Status, query: &Query) {
     *html += "</ul>\n";
 }
 
-/// Every open condition of this severity, in full.
-fn conditions(html: &mut String, status: &Status, severity: Severity, title: &str) {
-    let mut open = status
-        .conditions
-        .iter()
-        .filter(|one| one.severity == severity)
-        .peekable();
-    if open.peek().is_none() {
-        return;
-    }
-    let _ = writeln!(html, "<section>\n<h2>{title}</h2>");
-    for one in open {
-        condition(html, one, status.at);
-    }
-    *html += "</section>\n";
-}
-
-fn condition(html: &mut String, one: &Condition, now: Timestamp) {
-    let class = match one.severity {
-        Severity::Error => "bad",
-        Severity::Warning => "uneasy",
-    };
-    let about = one.secret.as_deref().or(one.environment.as_deref());
-    let kind = one.kind.replace('_', " ");
-    let (title, kind) = match about {
-        Some(about) => (about, kind.as_str()),
-        None => (kind.as_str(), ""),
-    };
-    let _ = writeln!(
-        html,
-        "<article class=\"{class}\">\n<h3>{}</h3>\n<p class=\"state\">{} for {}</p>\n<p class=\"what\">{}</p>",
-        Safe(title),
-        Safe(kind),
-        span(now.duration_since(one.since)),
-        Safe(&one.message)
-    );
-    if !one.what_to_do.is_empty() {
-        let _ = writeln!(html, "<p class=\"what\">{}</p>", Safe(&one.what_to_do));
-    }
-    let mut facts = vec![];
-    facts.extend(
-        one.reason
-            .as_ref()
-            .map(|reason| format!("<code>{}</code>", Safe(reason))),
-    );
-    let attempts = one
-        .attempts
-        .map(|attempts| count(attempts as usize, "attempt"));
-    facts.extend(attempts);
-    let next = one
-        .next_try
-        .map(|at| format!("next try {}", row::time(at, super::humanize::due(at, now))));
-    facts.extend(next);
-    if let Some(name) = one
-        .runbook
-        .as_deref()
-        .and_then(|page| page.strip_prefix("runbooks/"))
-    {
-        facts.push(format!("<a href=\"/runbooks/{}\">runbook</a>", Safe(name)));
-    }
-    if let Some(secret) = &one.secret {
-        facts.push(format!(
-            "<code class=\"copy\">dtrotate status '{}'</code>",
-            Safe(secret)
-        ));
-    }
-    if !facts.is_empty() {
-        let _ = writeln!(html, "<p class=\"place\">{}</p>", facts.join(" · "));
-    }
-    *html += "</article>\n";
-}
-
-/// The form that narrows the page down, where there is enough to narrow down, or it is narrow already.
-fn filter(html: &mut String, status: &Status, query: &Query) {
-    let is_filtered = *query
-        != Query {
-            page: query.page,
-            is_still: query.is_still,
-            ..Query::default()
-        };
-    if !is_filtered && status.counts.secrets < 10 {
-        return;
-    }
-    let _ = write!(
-        html,
-        "<form method=\"get\" role=\"search\">\n<label>Name, place or token id <input type=\"search\" name=\"q\" value=\"{}\"></label>\n\
-         <label>Environment <select name=\"environment\">\n<option value=\"\">all</option>\n",
-        Safe(&query.text)
-    );
-    for environment in status
-        .services
-        .iter()
-        .filter_map(|service| service.environment.as_deref())
-    {
-        let selected = match environment == query.environment {
-            true => " selected",
-            false => "",
-        };
-        let _ = writeln!(html, "<option{selected}>{}</option>", Safe(environment));
-    }
-    *html += "</select></label>\n";
-    for label in &query.labels {
-        let _ = writeln!(
-            html,
-            "<label>Label <input name=\"label\" value=\"{}\"></label>",
-            Safe(label)
-        );
-    }
-    *html += "<label>State <select name=\"state\">\n<option value=\"\">all</option>\n";
-    for state in State::ALL {
-        let selected = match query.state == Some(state) {
-            true => " selected",
-            false => "",
-        };
-        let _ = writeln!(
-            html,
-            "<option value=\"{}\"{selected}>{}</option>",
-            state.as_str(),
-            state.words()
-        );
-    }
-    *html += "</select></label>\n<button>Show</button>";
-    if is_filtered {
-        *html += " <a href=\"/\">all secrets</a>";
-    }
-    *html += "\n</form>\n";
-}
-
 /// The secrets by environment, those that need a human first.
-fn secrets(html: &mut String, status: &Status, query: &Query) {
+fn secrets(html: &mut String, status: &Status, query: &Query, extras: &Extras) {
     if status.secrets.is_empty() {
-        let empty = match *query == Query::default() {
-            true => "No secret is configured.",
-            false => "No secret fits.",
+        let empty = match query.is_filtered() {
+            true => "No secret matches the filter.",
+            false => "No secret is configured.",
         };
         let _ = writeln!(html, "<p class=\"empty\">{empty}</p>");
         return;
@@ -312,7 +197,8 @@ fn secrets(html: &mut String, status: &Status, query: &Query) {
             Safe(environment)
         );
         for secret in here {
-            row::render(html, status, secret);
+            let rotations = extras.rotations.get(&secret.name);
+            row::render(html, status, secret, rotations.map_or(&[], Vec::as_slice));
         }
         *html += "</section>\n";
     }
@@ -342,7 +228,7 @@ fn pages(html: &mut String, status: &Status, query: &Query) {
     *html += "\n</nav>\n";
 }
 
-fn footer(html: &mut String, status: &Status, query: &Query) {
+fn footer(html: &mut String, status: &Status) {
     *html += "<footer>\n";
     if let Some(daemon) = &status.daemon {
         let _ = writeln!(
@@ -355,20 +241,24 @@ fn footer(html: &mut String, status: &Status, query: &Query) {
             configuration(daemon, status.at)
         );
     }
+    *html += "<p><a href=\"/status\">JSON</a> · <a href=\"/metrics\">metrics</a> · <a href=\"/runbooks/README.md\">runbook</a></p>\n</footer>\n";
+}
+
+/// Of when the page is, and the first link of it: whoever reads slowly keeps it from being renewed (WCAG 2.2.1).
+fn moment(status: &Status, query: &Query) -> String {
     let other = Query {
         is_still: !query.is_still,
         ..query.clone()
     };
     let words = match query.is_still {
-        true => "renew the page every 30 s".to_owned(),
-        false => format!("renewed every {AGAIN} s; stop renewing"),
+        true => format!("renew every {AGAIN} s"),
+        false => format!("renewed every {AGAIN} s: stop"),
     };
-    let _ = writeln!(
-        html,
-        "<p>{}. <a href=\"{}\">{words}</a> · <a href=\"/status\">JSON</a> · <a href=\"/metrics\">metrics</a> · <a href=\"/runbooks/README.md\">runbook</a></p>\n</footer>",
+    format!(
+        "at {} · <a href=\"{}\">{words}</a>",
         exact(status.at),
         Safe(other.address())
-    );
+    )
 }
 
 fn configuration(daemon: &Daemon, now: Timestamp) -> String {
@@ -388,9 +278,13 @@ mod tests {
     use super::super::fixture;
     use super::*;
 
+    fn shown(status: &Status) -> String {
+        render(status, &Query::default(), &fixture::extras(status))
+    }
+
     #[test]
     fn everything_is_on_it_and_nothing_from_outside() {
-        let html = render(&fixture::status(), &Query::default());
+        let html = shown(&fixture::status());
         for word in [
             "2 things need a human",
             "dynatrace/healthy",
@@ -402,6 +296,10 @@ mod tests {
             "<b>1</b> stuck",
             "href=\"/runbooks/stuck-token-disabled.md\"",
             "dtrotate status 'dynatrace/stuck'",
+            "1 old, still used",
+            "aria-label=\"last 12 rotations: 1 failed, 1 after failures\"",
+            "failed 3 times, last 24h ago",
+            "5 rotations, 1 old token is disabled",
         ] {
             assert!(html.contains(word), "no {word} in\n{html}");
         }
@@ -414,7 +312,7 @@ mod tests {
 
     #[test]
     fn p5_nothing_from_outside_acts_on_the_page() {
-        let html = render(&fixture::hostile(), &Query::default());
+        let html = shown(&fixture::hostile());
         let acts = |c| c != '\n' && sanitize::is_hazard(c);
         assert!(!html.contains(acts), "{html:?}");
         assert!(
@@ -442,6 +340,6 @@ mod tests {
             daemon.ready = false;
         }
         assert_eq!(verdict(&status).0, "uneasy");
-        assert!(render(&status, &Query::default()).contains("No secret is configured"));
+        assert!(shown(&status).contains("No secret is configured"));
     }
 }

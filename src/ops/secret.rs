@@ -38,6 +38,9 @@ pub struct Secret {
     pub next: Option<Timestamp>,
     /// Why then, or why never.
     pub because: String,
+    /// The IANA name of the time zone of its schedule; none = it is not in the configuration.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// Former tokens on their way out.
     pub retiring: Vec<Retiring>,
     /// The failure that lasts.
@@ -286,6 +289,7 @@ impl Secret {
                 (_, _, Some(failing)) => format!("retried after: {}", failing.error.what),
                 _ => known.because.to_owned(),
             },
+            zone: known.zone.map(str::to_owned),
             retiring: record.map(Retiring::all).unwrap_or_default(),
             failure: failure.map(|failure| Failure {
                 reason: failure.reason.as_str().to_owned(),
@@ -321,6 +325,12 @@ impl Secret {
             self.because = format!("waiting for {what}");
             self.next = self.next.filter(|next| *next > now);
         }
+    }
+
+    /// One of its old tokens is still in use.
+    pub fn is_held(&self) -> bool {
+        let mut retiring = self.retiring.iter();
+        retiring.any(|entry| entry.held_since.is_some())
     }
 
     /// This is the id of its current token or of one that retires.

@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::humanize::{WIDTH, count, due, exact, hanging, relative, span, width, wrapped};
-use super::secret::{Mood, Retiring, Secret, State};
+use super::humanize::{WIDTH, count, exact, moment, relative, span, width, wrapped};
+use super::secret::{Mood, Secret, State};
 use super::status::{ServiceState, Status, Trouble};
+
+mod card;
 
 /// Two columns are this far apart.
 const GAP: usize = 2;
@@ -40,11 +42,18 @@ impl Paint {
 /// More rows than this are a number, unless all are asked for.
 const MANY: usize = 100;
 
-/// All secrets: a card for each that needs a human or is tried again, a row for each other one, as long as these are not too many or `all`
-/// are asked for.
+/// So many secrets that need a human are shown with everything that is known of them; of more only what is wrong.
+const IN_FULL: usize = 3;
+/// Of still more a number, unless all are asked for.
+const IN_BRIEF: usize = 10;
+/// A terminal shows so many lines; what is longer ends with the headline again.
+const SCREEN: usize = 24;
+
+/// All secrets: a card for each that needs a human or is tried again, a row for each other one. What does not fit is a number, unless `all` are
+/// asked for.
 pub fn overview(status: &Status, paint: Paint, all: bool) -> String {
     let status = &status.sanitized();
-    let mut text = headline(status, paint);
+    let mut text = headline(status, paint) + &around(status, paint);
     for trouble in status.general_troubles() {
         text.push('\n');
         text += &trouble_card(trouble, status.at, paint);
@@ -56,9 +65,19 @@ pub fn overview(status: &Status, paint: Paint, all: bool) -> String {
                 || secret.state == State::Retrying
                 || status.troubles_of(&secret.name).next().is_some()
         });
-    for secret in cards {
+    let in_full = cards.len() <= IN_FULL;
+    let number = if all { cards.len() } else { IN_BRIEF };
+    for secret in cards.iter().take(number) {
         text.push('\n');
-        text += &card(status, secret, paint);
+        text += &match in_full {
+            true => card::whole(status, secret, paint),
+            false => card::brief(status, secret, paint),
+        };
+    }
+    if cards.len() > number {
+        let left = format!("not shown: {}; --all shows each", states(&cards[number..]));
+        text.push('\n');
+        text += &wrapped(&left, "");
     }
     match rows.len() {
         0 => {}
@@ -70,6 +89,10 @@ pub fn overview(status: &Status, paint: Paint, all: bool) -> String {
             text.push('\n');
             text += &table(&rows, status.at, paint);
         }
+    }
+    if text.lines().count() > SCREEN {
+        text.push('\n');
+        text += &headline(status, paint);
     }
     text
 }
@@ -91,7 +114,7 @@ pub fn cards(status: &Status, paint: Paint) -> String {
     let cards: Vec<String> = status
         .worst_first()
         .into_iter()
-        .map(|secret| card(status, secret, paint))
+        .map(|secret| card::whole(status, secret, paint))
         .collect();
     cards.join("\n")
 }
@@ -109,7 +132,12 @@ fn headline(status: &Status, paint: Paint) -> String {
             }
         )),
     };
-    let mut text = format!("{secrets}, {need}\n");
+    format!("{secrets}, {need}\n")
+}
+
+/// The daemon, its configuration, and the services that are down.
+fn around(status: &Status, paint: Paint) -> String {
+    let mut text = String::new();
     if let Some(daemon) = &status.daemon {
         let head = format!(
             "dtrotate {} as {}: {}",
@@ -152,115 +180,6 @@ fn trouble_card(trouble: &Trouble, now: Timestamp, paint: Paint) -> String {
     format!("{}\n{}", paint.bad(&title), wrapped(&trouble.message, "  "))
 }
 
-/// Everything about one secret.
-fn card(status: &Status, secret: &Secret, paint: Paint) -> String {
-    let now = status.at;
-    let mut text = format!("{}  {}\n", secret.name, state(secret, now, paint));
-    for trouble in status.troubles_of(&secret.name) {
-        text += &paint.bad(&wrapped(&trouble.message, "  "));
-    }
-    let failure = secret.failure.as_ref();
-    if let Some(failure) = failure.filter(|_| secret.state == State::Retrying) {
-        text += &paint.uneasy(&wrapped(&failure.message, "  "));
-    }
-    let mut line = |name: &str, value: String| {
-        text += &hanging(&format!("  {name:<10}"), &value);
-    };
-    if let Some(failure) = failure {
-        let times = count(failure.count as usize, "time");
-        line("reason", format!("{}, {times}", failure.reason));
-    }
-    line(
-        "place",
-        format!("{} (environment {})", secret.place, secret.environment),
-    );
-    if !secret.labels.is_empty() {
-        line("labels", secret.labels.to_string());
-    }
-    if let Some(token) = &secret.current {
-        line("token", token.id.to_string());
-        if let Some(created) = token.created {
-            line("created", when(created, now));
-        }
-        line(
-            "expires",
-            token.expires.map_or("never".to_owned(), |at| when(at, now)),
-        );
-        if token.unproven {
-            line(
-                "proof",
-                "none: listed as ordered, and no call could show that its value works".to_owned(),
-            );
-        }
-    }
-    if let Some(drift) = &secret.drift {
-        line("drift", format!("{drift}; the next rotation applies it"));
-    }
-    line(
-        "last",
-        secret
-            .last_success
-            .map_or("never".to_owned(), |at| when(at, now)),
-    );
-    line(
-        "next",
-        match secret.next {
-            Some(at) => format!("{} ({}), {}", due(at, now), exact(at), secret.because),
-            None => secret.because.clone(),
-        },
-    );
-    if let Some(holder) = &secret.holder {
-        line("at work", holder.clone());
-    }
-    if let Some(as_of) = secret.as_of {
-        line("as of", when(as_of, now));
-    }
-    for entry in &secret.retiring {
-        line("retiring", retiring(entry, now));
-    }
-    text
-}
-
-fn when(at: Timestamp, now: Timestamp) -> String {
-    format!("{} ({})", relative(at, now), exact(at))
-}
-
-fn retiring(entry: &Retiring, now: Timestamp) -> String {
-    let mut text = format!(
-        "{}, {} {}",
-        entry.id,
-        entry.next_step(),
-        due(entry.due, now)
-    );
-    if let Some(held) = entry.held_since {
-        let from = entry.used_from.as_deref().unwrap_or("an unknown address");
-        let since = span(now.duration_since(held));
-        let _ = write!(
-            text,
-            ", held for {since} because it is still used from {from}"
-        );
-    }
-    for problem in &entry.problems {
-        let _ = write!(text, "; {}", problem.message);
-    }
-    text
-}
-
-fn state(secret: &Secret, now: Timestamp, paint: Paint) -> String {
-    let words = secret.state.words();
-    let since = secret.failure.as_ref().map(|failure| failure.since);
-    let text = match since {
-        Some(since) => format!("{words} for {}", span(now.duration_since(since))),
-        None => words.to_owned(),
-    };
-    match secret.state.mood() {
-        Mood::Bad => paint.bad(&text),
-        Mood::Uneasy => paint.uneasy(&text),
-        Mood::Good => paint.good(&text),
-        Mood::Off => paint.quiet(&text),
-    }
-}
-
 /// A row for each secret. A long name is shortened in its middle.
 fn table(secrets: &[&Secret], now: Timestamp, paint: Paint) -> String {
     let head = ["SECRET", "ENVIRONMENT", "STATE", "LAST", "NEXT", "OLD"].map(str::to_owned);
@@ -295,15 +214,9 @@ const ENVIRONMENT: usize = 16;
 
 fn row(secret: &Secret, now: Timestamp) -> [String; COLUMNS] {
     let nothing = || "-".to_owned();
-    let next = match secret.next {
-        Some(at) if at > now => span(at.duration_since(now)),
-        Some(_) => "now".to_owned(),
-        None => nothing(),
-    };
-    let held = secret
-        .retiring
-        .iter()
-        .any(|entry| entry.held_since.is_some());
+    let zone = secret.zone.as_deref();
+    let next = secret.next.map_or_else(nothing, |at| moment(at, now, zone));
+    let held = secret.is_held();
     let old = match secret.retiring.len() {
         0 => nothing(),
         number => format!("{number}{}", if held { " held" } else { "" }),
@@ -355,7 +268,7 @@ mod tests {
         assert!(at("dynatrace/failing") < at("SECRET"));
         assert!(at("SECRET") < at("dynatrace/healthy"));
         assert!(text.contains("1 held"), "{text}");
-        let row = "a/switched-off-s…-than-its-column  prod         switched off  2d    -     -";
+        let row = "a/switched-…n-its-column  prod         switched off  2d    -              -";
         assert!(text.contains(row), "{text}");
         let held = cards(
             &status.only(|secret| secret.name == "dynatrace/healthy"),
@@ -381,6 +294,39 @@ mod tests {
         );
         let all = overview(&status, Paint(false), true);
         assert!(all.lines().count() > 1_000);
+    }
+
+    #[test]
+    fn many_problems_do_not_scroll_the_headline_away() {
+        let status = fixture::many(40, false);
+        let text = overview(&status, Paint(false), false);
+        let headline = "40 secrets, 40 things need a human\n";
+        assert!(
+            text.starts_with(headline) && text.ends_with(headline),
+            "{text}"
+        );
+        assert!(
+            text.contains("\nnot shown: 30 stuck; --all shows each\n"),
+            "{text}"
+        );
+        assert!(text.lines().count() < 60, "{text}");
+        let all = overview(&status, Paint(false), true);
+        assert!(all.contains("dynatrace/service-00039"), "{all}");
+    }
+
+    #[test]
+    fn times_are_those_of_the_zone_of_the_schedule() {
+        let mut status = fixture::status();
+        for secret in &mut status.secrets {
+            secret.zone = Some("Europe/Vienna".to_owned());
+        }
+        let text = overview(&status, Paint(false), false);
+        assert!(text.contains("Wed 15:00 CET"), "{text}");
+        let card = cards(
+            &status.only(|it| it.name == "dynatrace/healthy"),
+            Paint(false),
+        );
+        assert!(card.contains("(2026-11-25 15:00:00 CET)"), "{card}");
     }
 
     #[test]

@@ -85,6 +85,16 @@ impl Query {
         format!("?{}", query.finish())
     }
 
+    /// It does not ask for all secrets.
+    pub fn is_filtered(&self) -> bool {
+        let unfiltered = Query {
+            page: self.page,
+            is_still: self.is_still,
+            ..Query::default()
+        };
+        *self != unfiltered
+    }
+
     fn leaves(&self, secret: &Secret) -> bool {
         let text = self.text.to_lowercase();
         let has = |part: &str| part.to_lowercase().contains(&text);
@@ -102,8 +112,17 @@ impl Query {
 
     /// The part of `status` that is asked for: the secrets that need a human first, the conditions of these, and those of no secret.
     pub fn of(&self, status: &Status) -> Status {
+        self.page_of(self.filtered(status))
+    }
+
+    /// All secrets that the filter leaves, with what is open about them and about no secret.
+    pub fn filtered(&self, status: &Status) -> Status {
         let left = status.without(&names(&status.secrets, |secret| !self.leaves(secret)));
-        let left = left.narrowed(|condition| !self.is_elsewhere(condition), |_| true);
+        left.narrowed(|condition| !self.is_elsewhere(condition), |_| true)
+    }
+
+    /// One page of what the filter left.
+    pub fn page_of(&self, left: Status) -> Status {
         let Page::Number(number) = self.page else {
             return left;
         };
@@ -215,7 +234,8 @@ mod tests {
             }));
             let json = serde_json::to_string(&first).unwrap();
             assert!(json.len() < LARGEST, "{}", json.len());
-            let html = page::render(&first, &query);
+            let extras = fixture::extras(&status);
+            let html = page::render(&first, &query, &extras);
             assert!(html.len() < LARGEST, "{}", html.len());
             let mut all = vec![];
             for page in 1..=100 {

@@ -129,8 +129,17 @@ impl Browser {
 
     /// A picture of the whole page, as PNG.
     pub fn screenshot(&mut self) -> Vec<u8> {
-        let whole = json!({ "captureBeyondViewport": true });
-        let answer = self.call("Page.captureScreenshot", whole);
+        self.capture(true)
+    }
+
+    /// A picture of what the window shows, as PNG.
+    pub fn window(&mut self) -> Vec<u8> {
+        self.capture(false)
+    }
+
+    fn capture(&mut self, beyond_the_window: bool) -> Vec<u8> {
+        let part = json!({ "captureBeyondViewport": beyond_the_window });
+        let answer = self.call("Page.captureScreenshot", part);
         let text = answer["data"].as_str().expect("a picture");
         BASE64_STANDARD.decode(text).expect("Base64")
     }

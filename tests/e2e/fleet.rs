@@ -62,7 +62,7 @@ async fn labels_select_and_are_shown_everywhere() {
     let (_, json) = get(&world, "/status?label=team=checkout").await;
     assert_eq!(names(&json), [a.as_str(), &b]);
     let (_, page) = get(&world, "/?label=team").await;
-    assert!(page.contains("No secret fits"), "{page}");
+    assert!(page.contains("No secret matches"), "{page}");
     let series = format!(
         "dtrotate_secret_info{{secret=\"{a}\",environment=\"prod\",label_contact=\"#on-call\",label_team=\"checkout\"}}"
     );

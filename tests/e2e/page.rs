@@ -100,6 +100,13 @@ async fn page_tells_of_a_healthy_a_failing_and_a_stuck_secret() {
             for word in ["dt0c01.", "still used from 192.0.2.7", "disabled in"] {
                 assert!(healthy.contains(word), "no {word} in\n{healthy}");
             }
+            let strip = "document.querySelector('[id=\"dynatrace/s0\"] .strip').ariaLabel";
+            let strip = browser.evaluate(strip);
+            assert_eq!(strip, "last 1 rotation: all succeeded");
+            let soon = text(&mut browser, ".soon");
+            for word in ["Next 24 hours", "rotate", "disable", "dynatrace/s0"] {
+                assert!(soon.contains(word), "no {word} in\n{soon}");
+            }
             let failing = text(&mut browser, "[id=\"dynatrace/s1\"]");
             // After ten seconds its environment counts as unavailable.
             let states = ["retrying", "waiting"];
@@ -107,6 +114,7 @@ async fn page_tells_of_a_healthy_a_failing_and_a_stuck_secret() {
                 states.iter().any(|state| failing.contains(state)),
                 "{failing}"
             );
+            assert!(failing.contains("last rotations\nfailed"), "{failing}");
             let stuck = text(&mut browser, "[id=\"dynatrace/s2\"]");
             assert!(stuck.contains("stuck"), "{stuck}");
             let first = text(&mut browser, "article");

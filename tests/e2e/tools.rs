@@ -1,4 +1,4 @@
-//! What needs a tool of its own, fetched by `make test-ops`: the status page in Chromium, metrics and alerts under promtool. A test binary
+//! What needs a tool of its own, fetched by `make test-ops`: the status page in Chromium and under axe-core, metrics and alerts under promtool. A test binary
 //! beside the others, so that `cargo test` needs neither.
 
 #[allow(
@@ -22,6 +22,7 @@ mod world;
 
 mod browser;
 mod page;
+mod pictures;
 mod prometheus;
 
 /// The path of a tool, as `make test-ops` names it.

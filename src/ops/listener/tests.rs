@@ -6,7 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::super::client::{ask, recheck};
 use super::super::fixture;
 use super::super::metrics::Counters;
+use super::super::rotations::Rotation;
+use super::super::secret::Secret;
 use super::super::status::Status;
+use super::super::upcoming::Outlook;
 use super::*;
 
 /// Shows the fixture; its main loop turned `idle` ago.
@@ -38,6 +41,13 @@ impl Source for Sample {
     }
     fn counters(&self) -> &Counters {
         &self.counters
+    }
+    fn outlook(&self, secrets: &[Secret]) -> Outlook {
+        fixture::outlook(secrets)
+    }
+    fn rotations(&self, secrets: &[Secret]) -> BoxFuture<'static, BTreeMap<String, Vec<Rotation>>> {
+        let rotations = fixture::rotations(secrets);
+        Box::pin(async move { rotations })
     }
     fn recheck(&self, secret: &str) -> BoxFuture<'static, Recheck> {
         let answer = match secret {

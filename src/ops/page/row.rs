@@ -7,10 +7,14 @@ use jiff::Timestamp;
 use crate::labels::Label;
 
 use super::super::humanize::{count, due, exact, relative, span};
+use super::super::rotations::Rotation;
 use super::super::secret::{Mood, Retiring, Secret, State};
 use super::super::status::Status;
 use super::super::view::Query;
 use super::Safe;
+
+/// So many of the last rotations are told in words.
+const IN_WORDS: usize = 6;
 
 /// The colour of a state.
 pub(super) fn class(state: State) -> &'static str {
@@ -22,33 +26,88 @@ pub(super) fn class(state: State) -> &'static str {
     }
 }
 
-pub(super) fn render(html: &mut String, status: &Status, secret: &Secret) {
+pub(super) fn render(html: &mut String, status: &Status, secret: &Secret, rotations: &[Rotation]) {
     let now = status.at;
-    let class = match status.troubles_of(&secret.name).next() {
+    let trouble = status.troubles_of(&secret.name).next();
+    let class = match trouble {
         Some(_) => "bad",
         None => class(secret.state),
+    };
+    // A secret that rotates well can still need a human, for an old token.
+    let state = match trouble.filter(|_| secret.state == State::Healthy) {
+        Some(trouble) => Safe(trouble.event.replace('_', " ")).to_string(),
+        None => secret.state.words().to_owned(),
     };
     let last = secret
         .last_success
         .map(|at| format!("rotated {}", relative(at, now)));
     let next = secret.next.map(|at| format!("next {}", due(at, now)));
-    let old = (!secret.retiring.is_empty()).then(|| count(secret.retiring.len(), "old token"));
+    let old = match secret.retiring.len() {
+        0 => String::new(),
+        number if secret.is_held() => {
+            format!("<span class=\"held\">{number} old, still used</span>")
+        }
+        number => count(number, "old token"),
+    };
     let _ = writeln!(
         html,
-        "<details class=\"{class}\" id=\"{name}\">\n<summary><span class=\"name\">{name}</span> <span class=\"state\">{}</span> \
-         <span>{}</span> <span>{}</span> <span>{}</span></summary>",
-        secret.state.words(),
+        "<details class=\"{class}\" id=\"{name}\">\n<summary><span class=\"name\">{name}</span> <span class=\"state\">{state}</span> {} \
+         <span>{}</span> <span>{}</span> <span>{old}</span></summary>",
+        strip(rotations),
         last.unwrap_or_default(),
         next.unwrap_or_default(),
-        old.unwrap_or_default(),
         name = Safe(&secret.name),
     );
-    facts(html, secret, now);
+    facts(html, secret, rotations, now);
     retiring(html, &secret.retiring, now);
     *html += "</details>\n";
 }
 
-fn facts(html: &mut String, secret: &Secret, now: Timestamp) {
+/// A bar for each of the last rotations, the newest at the right.
+fn strip(rotations: &[Rotation]) -> String {
+    if rotations.is_empty() {
+        return "<span></span>".to_owned();
+    }
+    let failed = rotations.iter().filter(|one| !one.succeeded).count();
+    let late = rotations
+        .iter()
+        .filter(|one| one.succeeded && one.failed > 0);
+    let label = match (failed, late.count()) {
+        (0, 0) => "all succeeded".to_owned(),
+        (0, late) => format!("all succeeded, {late} after failures"),
+        (failed, 0) => format!("{failed} failed"),
+        (failed, late) => format!("{failed} failed, {late} after failures"),
+    };
+    let bars = rotations
+        .iter()
+        .map(|one| match (one.succeeded, one.failed) {
+            (true, 0) => "<i></i>",
+            (true, _) => "<i class=\"l\"></i>",
+            (false, _) => "<i class=\"f\"></i>",
+        });
+    format!(
+        "<span class=\"strip\" role=\"img\" aria-label=\"last {}: {label}\">{}</span>",
+        count(rotations.len(), "rotation"),
+        bars.collect::<String>()
+    )
+}
+
+/// The last rotations in words, the newest first.
+fn told(rotations: &[Rotation], now: Timestamp) -> String {
+    let words = rotations.iter().rev().take(IN_WORDS).map(|one| {
+        let ago = relative(one.at, now);
+        let failed = count(one.failed as usize, "failure");
+        match (one.succeeded, one.failed) {
+            (true, 0) => ago,
+            (true, _) => format!("{ago} after {failed}"),
+            (false, 1) => format!("<b>failed {ago}</b>"),
+            (false, number) => format!("<b>failed {number} times, last {ago}</b>"),
+        }
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn facts(html: &mut String, secret: &Secret, rotations: &[Rotation], now: Timestamp) {
     let never = || "never".to_owned();
     let past = |at: Option<Timestamp>| at.map_or_else(never, |at| time(at, relative(at, now)));
     let next = secret.next.map_or_else(never, |at| time(at, due(at, now)));
@@ -58,6 +117,25 @@ fn facts(html: &mut String, secret: &Secret, now: Timestamp) {
         ("last rotation", past(secret.last_success)),
         ("next rotation", because),
     ];
+    if !rotations.is_empty() {
+        facts.push(("last rotations", told(rotations, now)));
+    }
+    if let Some(paused) = &secret.paused {
+        let reason = paused
+            .reason
+            .as_ref()
+            .map(|why| format!("<small>{}</small>", Safe(why)));
+        let until = paused.until.map_or_else(
+            || "until `dtrotate resume`".to_owned(),
+            |at| format!("until {}", time(at, exact(at))),
+        );
+        let text = format!(
+            "by {}, {until}{}",
+            Safe(&paused.by),
+            reason.unwrap_or_default()
+        );
+        facts.push(("paused", text));
+    }
     if let Some(token) = &secret.current {
         let age = token
             .created
@@ -78,7 +156,7 @@ fn facts(html: &mut String, secret: &Secret, now: Timestamp) {
         facts.push(("drift", text));
     }
     if let Some(holder) = &secret.holder {
-        facts.push(("at work", Safe(holder).to_string()));
+        facts.push(("held by", Safe(holder).to_string()));
     }
     *html += "<dl>\n";
     for (name, value) in facts {

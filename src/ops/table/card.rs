@@ -1,0 +1,134 @@
+//! One secret for a terminal: everything about it, or what is wrong with it.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::super::humanize::{count, due, hanging, local, relative, span, wrapped};
+use super::super::secret::{Mood, Retiring, Secret, State};
+use super::super::status::Status;
+use super::Paint;
+
+/// Everything about one secret.
+pub(super) fn whole(status: &Status, secret: &Secret, paint: Paint) -> String {
+    let now = status.at;
+    let zone = secret.zone.as_deref();
+    let mut text = format!("{}  {}\n", secret.name, state(secret, now, paint));
+    for trouble in status.troubles_of(&secret.name) {
+        text += &paint.bad(&wrapped(&trouble.message, "  "));
+    }
+    let failure = secret.failure.as_ref();
+    if let Some(failure) = failure.filter(|_| secret.state == State::Retrying) {
+        text += &paint.uneasy(&wrapped(&failure.message, "  "));
+    }
+    let mut line = |name: &str, value: String| {
+        text += &hanging(&format!("  {name:<10}"), &value);
+    };
+    if let Some(failure) = failure {
+        let times = count(failure.count as usize, "time");
+        line("reason", format!("{}, {times}", failure.reason));
+    }
+    line(
+        "place",
+        format!("{} (environment {})", secret.place, secret.environment),
+    );
+    if !secret.labels.is_empty() {
+        line("labels", secret.labels.to_string());
+    }
+    if let Some(token) = &secret.current {
+        line("token", token.id.to_string());
+        if let Some(created) = token.created {
+            line("created", when(zone, created, now));
+        }
+        line(
+            "expires",
+            token
+                .expires
+                .map_or("never".to_owned(), |at| when(zone, at, now)),
+        );
+        if token.unproven {
+            line(
+                "proof",
+                "none: listed as ordered, and no call could show that its value works".to_owned(),
+            );
+        }
+    }
+    if let Some(drift) = &secret.drift {
+        line("drift", format!("{drift}; the next rotation applies it"));
+    }
+    line(
+        "last",
+        secret
+            .last_success
+            .map_or("never".to_owned(), |at| when(zone, at, now)),
+    );
+    line(
+        "next",
+        match secret.next {
+            Some(at) => format!("{} ({}), {}", due(at, now), local(at, zone), secret.because),
+            None => secret.because.clone(),
+        },
+    );
+    if let Some(holder) = &secret.holder {
+        line("held by", holder.clone());
+    }
+    if let Some(as_of) = secret.as_of {
+        line("as of", when(zone, as_of, now));
+    }
+    for entry in &secret.retiring {
+        line("retiring", retiring(entry, now));
+    }
+    text
+}
+
+fn when(zone: Option<&str>, at: Timestamp, now: Timestamp) -> String {
+    format!("{} ({})", relative(at, now), local(at, zone))
+}
+
+fn retiring(entry: &Retiring, now: Timestamp) -> String {
+    let mut text = format!(
+        "{}, {} {}",
+        entry.id,
+        entry.next_step(),
+        due(entry.due, now)
+    );
+    if let Some(held) = entry.held_since {
+        let from = entry.used_from.as_deref().unwrap_or("an unknown address");
+        let since = span(now.duration_since(held));
+        let _ = write!(
+            text,
+            ", held for {since} because it is still used from {from}"
+        );
+    }
+    for problem in &entry.problems {
+        let _ = write!(text, "; {}", problem.message);
+    }
+    text
+}
+
+fn state(secret: &Secret, now: Timestamp, paint: Paint) -> String {
+    let words = secret.state.words();
+    let since = secret.failure.as_ref().map(|failure| failure.since);
+    let text = match since {
+        Some(since) => format!("{words} for {}", span(now.duration_since(since))),
+        None => words.to_owned(),
+    };
+    match secret.state.mood() {
+        Mood::Bad => paint.bad(&text),
+        Mood::Uneasy => paint.uneasy(&text),
+        Mood::Good => paint.good(&text),
+        Mood::Off => paint.quiet(&text),
+    }
+}
+
+/// What is wrong with it, in a few lines.
+pub(super) fn brief(status: &Status, secret: &Secret, paint: Paint) -> String {
+    let mut text = format!("{}  {}\n", secret.name, state(secret, status.at, paint));
+    let mut troubles = status.troubles_of(&secret.name);
+    match (troubles.next(), &secret.failure) {
+        (Some(trouble), _) => text += &paint.bad(&wrapped(&trouble.message, "  ")),
+        (None, Some(failure)) => text += &paint.uneasy(&wrapped(&failure.message, "  ")),
+        (None, None) => {}
+    }
+    text
+}
