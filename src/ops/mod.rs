@@ -13,6 +13,7 @@ pub mod known;
 pub mod listener;
 pub mod metrics;
 mod page;
+pub mod prune;
 mod runbooks;
 pub mod secret;
 pub mod status;
