@@ -34,6 +34,8 @@ pub struct Settings {
     pub secrets: Vec<SecretSettings>,
     /// The folders in which further secrets are found.
     pub discoveries: Vec<Discovery>,
+    /// The quarantine of `[defaults]`, which tokens of no secret have.
+    pub quarantine: Duration,
     /// Bounds.
     pub limits: Limits,
     /// The daemon's own times.

@@ -29,6 +29,7 @@ mod orphaned_documents;
 pub mod pass;
 pub mod past;
 mod peers;
+pub mod prune;
 mod queue;
 mod readiness;
 mod reload;
@@ -180,6 +181,7 @@ struct Daemon {
     /// What systemd shows.
     status: String,
     sweeps: BTreeMap<String, sweep::Sweep>,
+    pruning: prune::watch::Pruning,
     /// The documents that are read again.
     documents: Slices,
     /// The values that are looked at.
@@ -247,6 +249,7 @@ impl Daemon {
             rejected: false,
             status: String::new(),
             sweeps: BTreeMap::new(),
+            pruning: prune::watch::Pruning::default(),
             documents: Slices::default(),
             values: Slices::default(),
             closed_documents: BTreeSet::new(),
@@ -339,6 +342,7 @@ impl Daemon {
                 self.evaluate_when_due(&name, now);
             }
             self.publish_sweeps();
+            self.publish_pruning();
             // A person resolves it, most likely by a command.
             let stuck = self
                 .roster
@@ -352,6 +356,7 @@ impl Daemon {
         } else {
             self.survey_when_due();
             self.sweep_when_due();
+            self.prune_when_due();
             self.refresh_when_due();
             self.look_at_values();
         }

@@ -187,6 +187,11 @@ impl Pass {
         }
     }
 
+    /// So many pruned tokens were deleted.
+    pub(super) fn note_pruned(&mut self, deleted: usize) {
+        self.deleted += deleted;
+    }
+
     /// The pass does not wait for this secret any longer, although it would be looked at again.
     fn leaves(&self, name: &str) -> bool {
         match self.left.get(name) {
@@ -253,8 +258,10 @@ impl Daemon {
         };
         // A sweep compares only what is known of all secrets.
         let compared = !self.looked_at_all || swept();
+        let pruned = !self.knows_secrets() || self.pruning.is_done(done);
         (settled
             && compared
+            && pruned
             && (self.looked_at_all || !outages.is_empty() || self.roster.is_empty()))
         .then_some(End::Complete)
     }

@@ -142,6 +142,7 @@ impl Daemon {
         self.next_discovery = Instant::now();
         self.sweeps.values_mut().for_each(Sweep::hurry);
         self.documents.hurry();
+        self.pruning.hurry();
         self.next_retention_check = Instant::now();
     }
 
