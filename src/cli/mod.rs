@@ -23,6 +23,7 @@ mod undo;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -216,7 +217,7 @@ impl Arguments {
     }
 }
 
-impl Selectable for SecretSettings {
+impl Selectable for Arc<SecretSettings> {
     fn name(&self) -> &str {
         &self.plan.name
     }

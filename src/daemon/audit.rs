@@ -52,7 +52,7 @@ pub(super) async fn audit(
     let mut managed = ManagedTokens::of(installation.clone());
     let configured = settings.secrets.iter();
     let configured: BTreeMap<&str, &Plan> = configured
-        .map(|it| (it.plan.name.as_str(), &it.plan))
+        .map(|it| (it.plan.name.as_str(), &*it.plan))
         .collect();
     let new = read_journal(&configured, wired, &mut managed, &mut incomplete).await?;
     for plan in new.iter().filter(|plan| services.contains(&plan.service)) {

@@ -166,7 +166,7 @@ impl<'a> Foreground<'a> {
         let read: Vec<_> = stream::iter(reads).buffered(READS).try_collect().await?;
         let known = read.into_iter().filter_map(|(secret, read)| match read {
             JournalRead::Present { record, .. } if record.closed_at.is_none() => {
-                Some((secret, record))
+                Some((&**secret, record))
             }
             _ => None,
         });
@@ -505,7 +505,7 @@ impl<'a> Foreground<'a> {
             (_, known) => known,
         };
         let start = Start {
-            plan: Arc::new(secret.plan.clone()),
+            plan: secret.plan.clone(),
             holder: self.holder.clone(),
             installation: self.installation.clone(),
             goal,

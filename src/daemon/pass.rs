@@ -6,6 +6,7 @@
 //! pass lives as long as `claim_timeout`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
@@ -91,7 +92,7 @@ fn at_once(mut settings: Settings) -> Settings {
         secret.catch_up_spread = SignedDuration::ZERO;
         secret.missed = Missed::Run;
     };
-    settings.secrets.iter_mut().for_each(now);
+    settings.secrets.iter_mut().map(Arc::make_mut).for_each(now);
     for discovery in &mut settings.discoveries {
         discovery.adjust(now);
     }

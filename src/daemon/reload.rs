@@ -65,7 +65,7 @@ impl Daemon {
             }
         });
         for (name, settings) in wanted {
-            let entry = Entry::new(Arc::new(settings.plan.clone()), Some(settings));
+            let entry = Entry::new(settings.plan.clone(), Some(settings));
             self.roster.insert(name, entry);
         }
         let before = self.status_cache.names().into_iter();

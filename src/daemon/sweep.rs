@@ -22,7 +22,6 @@ use super::assemble::ServerClock;
 use super::background::Apply;
 use super::conditions::Subject;
 use super::job::Office;
-use super::roster::Entry;
 
 /// Clocks that differ by more than this: nothing is disabled or deleted.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
@@ -215,8 +214,8 @@ impl Daemon {
 
     /// The current tokens of an environment's secrets, as far as they are known.
     fn tokens_in_use(&self, environment: &str) -> BTreeSet<TokenId> {
-        let here = |entry: &&Entry| entry.plan.service == environment;
-        let entries = self.roster.values().filter(here);
+        let all = self.roster.values();
+        let entries = all.filter(|entry| entry.plan.service == environment);
         entries
             .filter_map(|entry| entry.current().cloned())
             .collect()

@@ -335,7 +335,7 @@ impl Daemon {
         } else {
             self.plan(&name, now);
         }
-        if self.roster.get(&name).is_some_and(Entry::value_may_end) {
+        if self.roster.get(&name).is_some_and(|it| it.value_may_end()) {
             self.values.put_first(&name);
         }
         self.note_holder(&name);
