@@ -16,6 +16,7 @@ pub mod conditions;
 pub mod difference;
 pub mod discovery;
 pub mod foreground;
+mod grouped_listing;
 mod histories;
 mod holders;
 pub mod job;
