@@ -233,9 +233,9 @@ fn invalid_reason(cx: &Context<'_>, state: &SecretState) -> Option<String> {
 }
 
 fn clear_invalid(cx: &Context<'_>, was_stuck: bool) -> Change {
-    let event = match was_stuck {
-        true => EventName::RotationStuck,
-        false => EventName::CurrentInvalid,
+    let event = match cx.record.health.invalid {
+        Some(_) => EventName::CurrentInvalid,
+        None => EventName::RotationStuck,
     };
     let message = format!(
         "resolved: the token in {} is valid again; the next rotation is as scheduled",

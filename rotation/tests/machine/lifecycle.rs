@@ -265,6 +265,10 @@ fn p8_a_current_token_that_does_not_work_is_one_error_and_its_end_is_reported() 
         ended.reports
     );
     assert_eq!(ended.mints(), 0);
+    assert_eq!(
+        failed.health.invalid, invalid.health.invalid,
+        "it is still dead"
+    );
     // A person enables it.
     for record in [invalid, failed] {
         let mut world = World::new(record);
@@ -275,6 +279,7 @@ fn p8_a_current_token_that_does_not_work_is_one_error_and_its_end_is_reported() 
             (ended.reports.len(), ended.reports[0].level),
             (1, Level::Info)
         );
+        assert_eq!(ended.reports[0].event, EventName::CurrentInvalid);
     }
 }
 
