@@ -91,7 +91,7 @@ impl Daemon {
         let able = able.copied().unwrap_or(self.began);
         if let Some(skipped) = entry.plan_next(now, able) {
             let message = format!(
-                "the due time {skipped} passed unserved and is skipped (`missed = \"skip\"`); {}",
+                "the due time {skipped:.0} passed unserved and is skipped (`missed = \"skip\"`); {}",
                 entry.because
             );
             Line::new(EventName::RotationSkipped, message)
