@@ -122,6 +122,8 @@ vocabulary! {
     TokenDeleted "token_deleted" Info "An old token is gone.",
     TokenRevoked "token_revoked" Warn "A person revoked a token: it is disabled or deleted, and is not brought back."
         "Restart consumers that have not picked up the new value: they are locked out. `dtrotate undo NAME --token ID --yes` brings it back if it is safe.",
+    TokenPruned "token_pruned" Info "A token that `dtrotate prune` disabled was deleted after its quarantine. At WARN it is kept, because someone enabled it or the command was interrupted."
+        "At WARN: nothing, if it is still needed. Otherwise run `dtrotate prune` again.",
     TokenShared "token_shared" Warn "A token that is due for retirement is also the current value of another secret; it is left alone."
         "Give each secret a token of its own, or list both fields under one [[secret]].",
     SecretChangedElsewhere "secret_changed_elsewhere" Warn "Someone else changed the secret; their change is kept."

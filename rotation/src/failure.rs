@@ -85,7 +85,7 @@ pub fn fail(cx: &Context<'_>, reason: Reason, message: &str, retry: Option<&Call
     }
     let known = transition::fail(&mut record, reason.clone(), message, retry_at, cx.now);
     // That the value does not work, and what keeps it from being rotated, are one condition where the cause is the same.
-    let invalid = reason.is_of_the_value() && record.health.invalid.take().is_some();
+    let invalid = reason.is_of_the_value() && record.health.invalid.is_some();
     let event = match (retry_at, &reason) {
         (_, Reason::TokenLimitReached) => EventName::TokenLimitReached,
         (Some(_), _) => EventName::RotationFailed,

@@ -8,6 +8,7 @@
 //! - [`view`]: what is known, and what an action voids. [`observe`], [`ownership`], [`policy`], `plausibility`: what follows from it.
 //! - [`context`], `transition`, `backstop`: what a decision is made from, the changes of the document, and the expiry of former tokens.
 //! - `work`: rotate, store, undo, retire, revoke, pause, clean up, adopt, relocate, maintain. `order`: which is next. [`machine`]: one run.
+//! - [`prune`]: tokens of no secret that a person wants gone.
 //! - [`ports`], [`runner`]: carry the commands out. Everything but the runner is pure and synchronous.
 
 mod backstop;
@@ -34,6 +35,7 @@ pub mod plan;
 mod plausibility;
 pub mod policy;
 pub mod ports;
+pub mod prune;
 mod reading;
 pub mod reason;
 pub mod record;

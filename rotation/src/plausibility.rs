@@ -80,13 +80,13 @@ fn future(cx: &Context<'_>) -> Option<String> {
         && cx.wanted().1 != Trigger::Command
     {
         return Some(format!(
-            "`last_due` is {due}, which is in the future, so nothing would be due until then. Run `dtrotate rotate {name}` to reset it"
+            "`last_due` is {due:.0}, which is in the future, so nothing would be due until then. Run `dtrotate rotate {name}` to reset it"
         ));
     }
     let held = after(latest, cx.plan().settle.max(DAY));
     if let Some(until) = cx.record.health.hold_until.filter(|until| *until > held) {
         return Some(format!(
-            "`hold_until` is {until}, and no retirement is held longer than `settle`. Remove it from the document"
+            "`hold_until` is {until:.0}, and no retirement is held longer than `settle`. Remove it from the document"
         ));
     }
     let plan = cx.plan();

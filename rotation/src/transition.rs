@@ -319,7 +319,7 @@ pub fn went_back(cx: &Context<'_>, record: &mut Record, seen: u64) -> Report {
         EventName::VaultWentBack,
         format!(
             "Dynatrace knows attempt {seen} of this secret, but the journal only {known}: Vault was restored from a backup, or the document \
-             was lost. Nothing is disabled before {until}. Check that consumers use the value that is in Vault now"
+             was lost. Nothing is disabled before {until:.0}. Check that consumers use the value that is in Vault now"
         ),
     )
 }

@@ -1,6 +1,6 @@
 //! `dtrotate audit`: every token of environments and accounts, and what someone should look into.
 
-mod formats;
+pub(super) mod formats;
 
 use clap::ValueEnum;
 
@@ -95,7 +95,7 @@ pub(super) fn audit(arguments: &Arguments, options: &Options) -> Result<Exit, Ex
 }
 
 /// The issuers that are meant: all, or an environment with its account, or an account alone.
-fn services(settings: &Settings, only: Option<&str>) -> Result<Vec<String>, String> {
+pub(super) fn services(settings: &Settings, only: Option<&str>) -> Result<Vec<String>, String> {
     let all = settings.issuers().into_iter().map(|issuer| issuer.service);
     let mut all: Vec<String> = all.collect();
     let Some(only) = only else { return Ok(all) };

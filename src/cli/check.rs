@@ -1,5 +1,7 @@
 //! `dtrotate check`: whether the configuration is valid and everything is there and allowed that a rotation needs. It changes nothing.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -45,7 +47,10 @@ pub(super) fn check(arguments: &Arguments, options: &Options) -> Result<Exit, Ex
     super::start_log(&settings, "error");
     let complete = settings.clone();
     let chosen = rotate::choose(&options.selection, &complete.secrets)?;
-    settings.secrets = chosen.into_iter().cloned().collect();
+    let chosen: BTreeSet<&str> = chosen.iter().map(|it| it.plan.name.as_str()).collect();
+    settings
+        .secrets
+        .retain(|secret| chosen.contains(secret.plan.name.as_str()));
     let output = Output::start().map_err(|error| super::cannot_start(&error))?;
     let mut findings = Findings::default();
     for warning in &settings.warnings {
@@ -205,7 +210,7 @@ fn text(settings: &Settings, findings: &Findings, options: &Options) -> String {
     let everything = options.all || !options.selection.names.is_empty();
     let mut text = String::new();
     if everything {
-        let times = settings.secrets.iter().map(due_times);
+        let times = settings.secrets.iter().map(|secret| due_times(secret));
         let times = times.map(|times| hanging("NEXT  ", &sanitize::line(&times)));
         text += &times.collect::<String>();
     }

@@ -227,7 +227,8 @@ pub fn of(command: &str) -> Manual {
         "undo" => Manual {
             description: "Makes the previous token of a secret its current value again, as long as it exists (grace and quarantine): it is \
                           enabled, verified and stored; the newer token retires. An undo is not undone by a second one: name the newer token \
-                          with --token.",
+                          with --token. Without a NAME, it brings back a token that dtrotate prune disabled: it gets its name again, and is enabled \
+                          if it was.",
             examples: &[
                 (
                     "dtrotate undo dynatrace/ci --dry-run",
@@ -244,6 +245,10 @@ pub fn of(command: &str) -> Manual {
                 (
                     "dtrotate undo dynatrace/ci --token dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX --yes",
                     "The same, although it was revoked.",
+                ),
+                (
+                    "dtrotate undo --token dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX",
+                    "Bring back a token that dtrotate prune disabled.",
                 ),
             ],
             files: CONFIGURATION,
@@ -436,6 +441,42 @@ pub fn of(command: &str) -> Manual {
                 (
                     1,
                     "There is a finding that --fail-on counts, or something cannot be read.",
+                ),
+                USAGE,
+                UNREACHABLE,
+                BAD_CONFIG,
+            ],
+        },
+        "prune" => Manual {
+            description: "Shows the tokens of the environments and accounts that no secret holds and that are unused, expired or of an owner; given several \
+                          of these, all must hold. With --yes each is disabled and its name gets the marker [dtrotate:INSTALLATION.prune.N], in one call. \
+                          A running daemon, or dtrotate run --once, deletes it after the quarantine of [defaults], if it bears that marker and is still \
+                          disabled; until then dtrotate undo --token ID brings it back. Platform tokens cannot be renamed: after the quarantine a \
+                          second dtrotate prune --yes deletes them. Never touched: tokens of secrets and of other installations, management tokens \
+                          and others that can manage tokens, personal tokens (unless --personal), tokens younger than --min-age, and tokens that \
+                          were used since the plan was made.",
+            examples: &[
+                ("dtrotate prune --unused 90d", "Show the plan."),
+                (
+                    "dtrotate prune --unused 90d --environment prod --yes",
+                    "Disable the tokens of one environment.",
+                ),
+                (
+                    "dtrotate prune --owner ada@example.com --personal --json",
+                    "The tokens of someone who has left, as a JSON document.",
+                ),
+                (
+                    "dtrotate undo --token dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX",
+                    "Bring one back.",
+                ),
+            ],
+            files: CONFIGURATION,
+            environment: COMMANDS,
+            exit_status: &[
+                (0, "The plan was shown, or carried out."),
+                (
+                    1,
+                    "A token could not be disabled or deleted, or something cannot be read.",
                 ),
                 USAGE,
                 UNREACHABLE,

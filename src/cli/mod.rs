@@ -12,6 +12,7 @@ pub mod manual;
 mod outcome;
 mod output;
 mod pause;
+mod prune;
 mod revoke;
 mod rotate;
 mod run;
@@ -22,6 +23,7 @@ mod undo;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -71,7 +73,7 @@ enum Command {
     Rotate(rotate::Options),
     /// End a leaked token now; if a secret holds it, store another one first
     Revoke(revoke::Options),
-    /// Make the previous token of a secret its current value again
+    /// Make the previous token of a secret its current value again, or bring a pruned token back
     Undo(undo::Options),
     /// Take over a value whose token cannot be proven
     Adopt(undo::AdoptOptions),
@@ -87,6 +89,8 @@ enum Command {
     Upcoming(history::UpcomingOptions),
     /// List every token of the environments and accounts, and what someone should look into (read-only)
     Audit(audit::Options),
+    /// Disable tokens that nobody needs and let them be deleted after a quarantine; without --yes, show the plan
+    Prune(prune::Options),
     /// Query the running daemon for readiness
     Health,
     /// Run the daemon on embedded stand-ins for Vault and Dynatrace
@@ -147,6 +151,7 @@ fn execute() -> Exit {
         Command::History(options) => history::history(&arguments, options),
         Command::Upcoming(options) => history::upcoming(&arguments, options),
         Command::Audit(options) => audit::audit(&arguments, options),
+        Command::Prune(options) => prune::prune(&arguments, options),
         Command::Health => health::health(&arguments),
         Command::Schema => print_all(&format!("{:#}\n", config::schema())),
         Command::Completions { shell } => print_all(&completions::script(*shell)),
@@ -212,7 +217,7 @@ impl Arguments {
     }
 }
 
-impl Selectable for SecretSettings {
+impl Selectable for Arc<SecretSettings> {
     fn name(&self) -> &str {
         &self.plan.name
     }

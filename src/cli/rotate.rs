@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
@@ -147,12 +148,13 @@ pub(super) fn add_discovered(settings: &mut Settings) -> Result<(), Exit> {
 /// The secrets that are meant; a sentence and wrong usage if something is not there.
 pub(super) fn choose<'a>(
     selection: &Selection,
-    secrets: &'a [SecretSettings],
+    secrets: &'a [Arc<SecretSettings>],
 ) -> Result<Vec<&'a SecretSettings>, Exit> {
-    selection.choose(secrets).map_err(|sentence| {
+    let chosen = selection.choose(secrets).map_err(|sentence| {
         output::complain(&sentence);
         Exit::Usage
-    })
+    })?;
+    Ok(chosen.into_iter().map(Arc::as_ref).collect())
 }
 
 /// Prints what becomes of each secret as soon as it is known, and ranks it.

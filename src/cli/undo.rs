@@ -5,14 +5,15 @@ use rotation::token::TokenId;
 use super::outcome::Task;
 use super::rotate::{Results, choose, start};
 use super::selection::Selection;
-use super::{Arguments, Exit};
+use super::{Arguments, Exit, prune};
 
 /// Which token to bring back.
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// Name of the secret
-    name: String,
-    /// Bring this retiring token back; needed to undo an undo
+    /// Name of the secret; none for a token that `dtrotate prune` disabled
+    #[arg(required_unless_present = "token")]
+    name: Option<String>,
+    /// Bring this retiring or pruned token back; needed to undo an undo
     #[arg(long, value_name = "ID")]
     token: Option<String>,
     /// Bring it back although it was revoked
@@ -56,8 +57,12 @@ pub(super) struct AdoptOptions {
 }
 
 pub(super) fn undo(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
+    let Some(name) = &options.name else {
+        let token = options.token.as_deref().unwrap_or_default();
+        return prune::undo(arguments, token, options.dry_run, options.json);
+    };
     let settings = start(arguments)?;
-    let secret = choose(&Selection::of(&options.name), &settings.secrets)?[0];
+    let secret = choose(&Selection::of(name), &settings.secrets)?[0];
     let token = options.token.as_deref().map(TokenId::new);
     let results = Results::start(Task::Undo, options.json, 1)?;
     results.run(&settings, options.dry_run, async |foreground, done| {

@@ -83,15 +83,16 @@ impl Discovery {
     }
 
     /// The secret at this path.
-    fn at(&self, path: &str) -> SecretSettings {
+    fn at(&self, path: &str) -> Arc<SecretSettings> {
         let mut secret = self.template.clone();
-        let place = &mut secret.plan.coordinates;
+        let plan = Arc::make_mut(&mut secret.plan);
+        let place = &mut plan.coordinates;
         path.clone_into(&mut place.path);
-        secret.plan.name = match self.is_usual {
+        plan.name = match self.is_usual {
             true => path.to_owned(),
             false => format!("{}/{path}#{}", place.mount, place.fields[0]),
         };
-        secret
+        Arc::new(secret)
     }
 
     /// The path of the secret with this name, if it can be one of this folder.
@@ -118,7 +119,7 @@ pub struct Finder<'a> {
 impl Finder<'_> {
     /// The secret at this path, if the folder may take it: neither what is configured explicitly, nor a credential of dtrotate, nor the
     /// journal.
-    pub fn secret(&self, path: &str) -> Option<SecretSettings> {
+    pub fn secret(&self, path: &str) -> Option<Arc<SecretSettings>> {
         let journal = &self.settings.journal;
         let below = path.strip_prefix(&journal.path);
         let in_journal = journal.mount == self.discovery.place().mount
@@ -173,7 +174,7 @@ pub fn rediscovered(
     finders: &[Finder<'_>],
     name: &str,
     place: Option<&Coordinates>,
-) -> Option<SecretSettings> {
+) -> Option<Arc<SecretSettings>> {
     let mut found = finders.iter().filter_map(|finder| {
         let secret = finder.secret(finder.discovery.path_of(name)?)?;
         let same = |place: &Coordinates| place.same_place(&secret.plan.coordinates);

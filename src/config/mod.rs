@@ -158,6 +158,7 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
         accounts,
         secrets,
         discoveries,
+        quarantine: defaults.quarantine.or_default(),
         limits,
         daemon,
         log,

@@ -1,6 +1,7 @@
 //! `[[secret]]`: each with its defaults filled in, checked alone and against all others.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -42,7 +43,7 @@ pub(super) fn secrets(
     tree: &Tree,
     others: Others<'_>,
     context: &Context,
-) -> (Vec<SecretSettings>, Vec<Discovery>) {
+) -> (Vec<Arc<SecretSettings>>, Vec<Discovery>) {
     let mut secrets = Secrets {
         context,
         others,
@@ -106,7 +107,11 @@ impl<'a> Secrets<'a> {
     }
 
     /// Adds the secrets of one `[[secret]]`, with the tables of defaults that it inherits from.
-    fn add(&mut self, table: &file::Table, inherited: Vec<&file::Table>) -> Vec<SecretSettings> {
+    fn add(
+        &mut self,
+        table: &file::Table,
+        inherited: Vec<&file::Table>,
+    ) -> Vec<Arc<SecretSettings>> {
         let context = self.context;
         let section = Section::new("secret", table, context);
         let keys = SecretKeys::read(&section);
@@ -163,14 +168,14 @@ impl<'a> Secrets<'a> {
                 let (identity, environment, timing) = (identity?, environment?, timing.as_ref()?);
                 let jitter = options.jitter.value()?;
                 Some(SecretSettings {
-                    plan: self.plan(
+                    plan: Arc::new(self.plan(
                         &options,
                         &keys,
                         identity,
                         environment,
                         issuer.clone()?,
                         &path.place,
-                    )?,
+                    )?),
                     schedule: timing.schedule.clone(),
                     shortest_gap: timing.shortest_gap,
                     schedule_text: options.schedule.value()?,
@@ -192,7 +197,7 @@ impl<'a> Secrets<'a> {
             };
             match (settings(), keys.discover.given()) {
                 (Some(template), Some(folder)) => self.add_folder(template, folder, &keys),
-                (Some(secret), None) => found.push(secret),
+                (Some(secret), None) => found.push(Arc::new(secret)),
                 (None, _) => {}
             }
         }

@@ -31,9 +31,11 @@ pub struct Settings {
     /// The Dynatrace accounts by name.
     pub accounts: BTreeMap<String, Account>,
     /// The secrets in the order of the files, disabled ones included; may be empty (what was removed is still retired).
-    pub secrets: Vec<SecretSettings>,
+    pub secrets: Vec<Arc<SecretSettings>>,
     /// The folders in which further secrets are found.
     pub discoveries: Vec<Discovery>,
+    /// The quarantine of `[defaults]`, which tokens of no secret have.
+    pub quarantine: Duration,
     /// Bounds.
     pub limits: Limits,
     /// Intervals and timeouts of the daemon.
@@ -146,7 +148,7 @@ pub struct Field {
 #[derive(Clone)]
 pub struct SecretSettings {
     /// What the rotation itself needs to know.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// When it is due, before jitter. Secrets with the same expression and zone share one.
     pub schedule: Arc<Schedule>,
     /// The shortest gap of the schedule.

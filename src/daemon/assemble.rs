@@ -13,7 +13,7 @@ use crate::http::BuildError;
 pub use crate::http::ServerClock;
 use crate::notify::Webhook;
 pub use crate::notify::{Channel, Failure, Notice, Troubles};
-use crate::vault::{self, KvJournal, KvSecrets, Vault};
+use crate::vault::{self, KvJournal, KvSecrets, PruneJournal, Vault};
 pub use crate::vault::{
     Engine, KeyVersions, LatestVersion, OwnToken, Right, VersionLimits, capabilities_right, lists,
     reads, reads_limits, rotates, suspicions,
@@ -39,6 +39,8 @@ pub struct Wired {
     pub store: Store,
     /// The journal.
     pub ledger: Ledger,
+    /// The document of pruned tokens, beside those of the secrets.
+    pub pruned: PruneJournal,
     /// The environments and accounts by name.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
 }
@@ -115,6 +117,8 @@ pub fn assemble(settings: &Settings) -> Result<Wired, AssembleError> {
         settings.journal.mount.clone(),
         settings.journal.path.clone(),
     );
+    let journal = &settings.journal;
+    let pruned = PruneJournal::new(vault.clone(), &journal.mount, &journal.path);
     let mut issuers = BTreeMap::new();
     for (name, environment) in &settings.environments {
         if let Some(auth) = &environment.auth {
@@ -130,6 +134,7 @@ pub fn assemble(settings: &Settings) -> Result<Wired, AssembleError> {
         vault,
         store,
         ledger,
+        pruned,
         issuers,
     })
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::Settings;
-use crate::ops::audit::{Audited, ManagedTokens};
+use crate::ops::audit::{Audited, ManagedTokens, Pruned};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::plan::Plan;
 use rotation::ports::{Journal, JournalRead};
@@ -42,7 +42,7 @@ pub async fn read(settings: &Settings, services: &[String]) -> Result<Audit, Ope
     Ok(audited?)
 }
 
-async fn audit(
+pub(super) async fn audit(
     settings: &Settings,
     services: &[String],
     wired: &Wired,
@@ -52,7 +52,7 @@ async fn audit(
     let mut managed = ManagedTokens::of(installation.clone());
     let configured = settings.secrets.iter();
     let configured: BTreeMap<&str, &Plan> = configured
-        .map(|it| (it.plan.name.as_str(), &it.plan))
+        .map(|it| (it.plan.name.as_str(), &*it.plan))
         .collect();
     let new = read_journal(&configured, wired, &mut managed, &mut incomplete).await?;
     for plan in new.iter().filter(|plan| services.contains(&plan.service)) {
@@ -62,6 +62,21 @@ async fn audit(
                 .for_each(|id| managed.add_current(&plan.name, id)),
             Err(error) => incomplete.push(error),
         }
+    }
+    match wired.pruned.read().await {
+        Ok(record) => {
+            let installation = installation.as_deref().unwrap_or_default();
+            for token in record.tokens {
+                let until = token.deletion(&token.name, installation, settings.quarantine);
+                let pruned = Pruned {
+                    by: token.by,
+                    at: token.at,
+                    until,
+                };
+                managed.add_pruned(token.id, pruned);
+            }
+        }
+        Err(error) => incomplete.push(error),
     }
     let mut listed = vec![];
     for service in services {

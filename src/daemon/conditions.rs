@@ -44,6 +44,10 @@ pub enum Subject {
     ManagementToken(String),
     /// The comparison of an environment's tokens with the journal.
     Sweep(String),
+    /// The document of pruned tokens.
+    PruneDocument,
+    /// The pruned tokens of an environment or account.
+    Pruned(String),
     /// A folder in which secrets are discovered.
     Discovery(String),
     /// A notification channel.
@@ -143,10 +147,13 @@ impl Conditions {
 
     /// An environment is gone, with everything that was open about it.
     pub fn forget_environment(&self, name: &str) {
-        self.forget([Subject::ManagementToken, Subject::Sweep], name);
+        self.forget(
+            [Subject::ManagementToken, Subject::Sweep, Subject::Pruned],
+            name,
+        );
     }
 
-    fn forget(&self, subjects: [fn(String) -> Subject; 2], name: &str) {
+    fn forget<const N: usize>(&self, subjects: [fn(String) -> Subject; N], name: &str) {
         let mut open = lock(&self.open);
         for subject in subjects {
             open.remove(&subject(name.to_owned()));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::config::SecretSettings;
 
@@ -19,7 +20,7 @@ pub struct Difference {
 
 impl Difference {
     /// Compares secrets before, by name with the digest of their settings (none = not known), with the secrets of a configuration.
-    pub fn between(before: &BTreeMap<&str, Option<u32>>, after: &[SecretSettings]) -> Self {
+    pub fn between(before: &BTreeMap<&str, Option<u32>>, after: &[Arc<SecretSettings>]) -> Self {
         let mut difference = Difference::default();
         let names: BTreeSet<&str> = after.iter().map(|it| it.plan.name.as_str()).collect();
         let mut gone: BTreeSet<&str> = before.keys().copied().collect();

@@ -5,6 +5,7 @@
 //! What was found is remembered by its journal document, so a restart that cannot list releases nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
@@ -51,7 +52,7 @@ pub(super) struct Discovered {
 
 /// Why a folder was not taken up, and what of it was looked at all the same.
 struct Looked {
-    found: Vec<SecretSettings>,
+    found: Vec<Arc<SecretSettings>>,
     rejected: Vec<String>,
     error: Option<CallError>,
 }
@@ -90,7 +91,7 @@ impl Daemon {
         }
         let finders = settings.finders();
         let found = self.settings.secrets.iter().filter(|it| it.is_discovered);
-        let kept: Vec<SecretSettings> = found
+        let kept: Vec<Arc<SecretSettings>> = found
             .filter_map(|secret| rediscovered(&finders, &secret.plan.name, None))
             .collect();
         drop(finders);
@@ -104,7 +105,7 @@ impl Daemon {
         records: impl Iterator<Item = &'a Record>,
     ) -> BTreeSet<String> {
         let finders = self.settings.finders();
-        let found: Vec<SecretSettings> = records
+        let found: Vec<Arc<SecretSettings>> = records
             .filter(|record| !self.roster.contains_key(&record.name))
             .filter_map(|record| rediscovered(&finders, &record.name, Some(&record.coordinates)))
             .collect();
@@ -146,7 +147,7 @@ impl Daemon {
         let finder = self.settings.finder(discovery);
         let rejected = &mut self.discovered.rejected;
         rejected.retain(|_, at| at.elapsed() < LOOK_AGAIN);
-        let new: Vec<SecretSettings> = listed
+        let new: Vec<Arc<SecretSettings>> = listed
             .iter()
             .filter_map(|path| finder.secret(path))
             .filter(|secret| {
@@ -277,7 +278,7 @@ pub(super) async fn list_all(
 }
 
 /// Which of these hold a token that may be taken.
-async fn look(wired: &Wired, secrets: Vec<SecretSettings>) -> Looked {
+async fn look(wired: &Wired, secrets: Vec<Arc<SecretSettings>>) -> Looked {
     let mut looked = Looked {
         found: vec![],
         rejected: vec![],
@@ -291,7 +292,7 @@ async fn look(wired: &Wired, secrets: Vec<SecretSettings>) -> Looked {
     while let Some((secret, holds)) = looks.next().await {
         match holds {
             Ok(true) => looked.found.push(secret),
-            Ok(false) => looked.rejected.push(secret.plan.name),
+            Ok(false) => looked.rejected.push(secret.plan.name.clone()),
             Err(error) => looked.error = Some(error),
         }
     }
@@ -341,7 +342,7 @@ pub async fn add_known(settings: &mut Settings) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn known(settings: &Settings, wired: &Wired) -> Result<Vec<SecretSettings>, CallError> {
+async fn known(settings: &Settings, wired: &Wired) -> Result<Vec<Arc<SecretSettings>>, CallError> {
     let names = wired.ledger.list().await?.into_iter();
     let finders = settings.finders();
     let candidates = names.filter_map(|name| rediscovered(&finders, &name, None));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
@@ -33,8 +33,9 @@ use super::sweep;
 
 /// Documents that are read at the same time.
 const READS: usize = 16;
-/// A revocation is tried this often, with pauses of at most that length in between.
-const REVOKE_TRIES: u32 = 8;
+/// A leaked token should be dead within this; so long what may pass is tried again.
+const REVOKE_FOR: Duration = Duration::from_secs(60);
+/// At most this lies between two tries.
 const REVOKE_PAUSE: Duration = Duration::from_secs(5);
 
 /// The runs of one command: its clients, and its name in claims.
@@ -166,7 +167,7 @@ impl<'a> Foreground<'a> {
         let read: Vec<_> = stream::iter(reads).buffered(READS).try_collect().await?;
         let known = read.into_iter().filter_map(|(secret, read)| match read {
             JournalRead::Present { record, .. } if record.closed_at.is_none() => {
-                Some((secret, record))
+                Some((&**secret, record))
             }
             _ => None,
         });
@@ -247,7 +248,7 @@ impl<'a> Foreground<'a> {
         }
     }
 
-    /// What fails for a reason that may pass is tried again for a while: a leaked token should be dead within a minute.
+    /// What fails for a reason that may pass is tried again for a while.
     async fn revoke_one(
         &self,
         secret: &SecretSettings,
@@ -255,7 +256,7 @@ impl<'a> Foreground<'a> {
         held: Arc<CurrentTokens>,
     ) -> Result<Ended, CallError> {
         let mut reports = vec![];
-        let mut tries = 0;
+        let (began, mut tries) = (Instant::now(), 0);
         loop {
             let goal = Goal::Revoke(request.clone());
             let mut ended = self
@@ -268,12 +269,18 @@ impl<'a> Foreground<'a> {
                 .get(token)
                 .is_some_and(|names| names.iter().any(|name| *name != secret.plan.name));
             let passes = match ended.result {
-                RunResult::Retry(_) => true,
+                RunResult::Retry(ref error) => !matches!(
+                    error.kind,
+                    ErrorKind::Unauthorized
+                        | ErrorKind::Refused
+                        | ErrorKind::Closed
+                        | ErrorKind::Exhausted
+                ),
                 RunResult::Done { .. } => pending && !shared,
                 _ => false,
             };
             tries += 1;
-            if !passes || tries >= REVOKE_TRIES {
+            if !passes || began.elapsed() >= REVOKE_FOR {
                 return Ok(Ended { reports, ..ended });
             }
             tokio::time::sleep(retry::wait(tries, None, fastrand::u64(..)).min(REVOKE_PAUSE)).await;
@@ -505,7 +512,7 @@ impl<'a> Foreground<'a> {
             (_, known) => known,
         };
         let start = Start {
-            plan: Arc::new(secret.plan.clone()),
+            plan: secret.plan.clone(),
             holder: self.holder.clone(),
             installation: self.installation.clone(),
             goal,

@@ -134,7 +134,7 @@ impl Daemon {
             let busy = self.queue.is_busy(&name);
             let entry = self.roster.get_mut(&name);
             // Not what a run of our own wrote meanwhile.
-            let same = |entry: &&mut Entry| {
+            let same = |entry: &&mut Box<Entry>| {
                 !busy && entry.known.as_ref().is_some_and(|known| known.cas == seen)
             };
             if let Some(entry) = entry.filter(same) {

@@ -16,6 +16,7 @@ pub mod conditions;
 pub mod difference;
 pub mod discovery;
 pub mod foreground;
+mod grouped_listing;
 mod histories;
 mod holders;
 pub mod job;
@@ -29,6 +30,7 @@ mod orphaned_documents;
 pub mod pass;
 pub mod past;
 mod peers;
+pub mod prune;
 mod queue;
 mod readiness;
 mod reload;
@@ -82,7 +84,6 @@ use roster::{Roster, Surroundings};
 use signals::Signal;
 use slices::Slices;
 use status_cache::StatusCache;
-use upcoming::Calendar;
 
 /// The loop looks at the services, the watchdog and overdue secrets this often.
 const PULSE: Duration = Duration::from_secs(1);
@@ -180,6 +181,7 @@ struct Daemon {
     /// What systemd shows.
     status: String,
     sweeps: BTreeMap<String, sweep::Sweep>,
+    pruning: prune::watch::Pruning,
     /// The documents that are read again.
     documents: Slices,
     /// The values that are looked at.
@@ -247,6 +249,7 @@ impl Daemon {
             rejected: false,
             status: String::new(),
             sweeps: BTreeMap::new(),
+            pruning: prune::watch::Pruning::default(),
             documents: Slices::default(),
             values: Slices::default(),
             closed_documents: BTreeSet::new(),
@@ -339,6 +342,7 @@ impl Daemon {
                 self.evaluate_when_due(&name, now);
             }
             self.publish_sweeps();
+            self.publish_pruning();
             // A person resolves it, most likely by a command.
             let stuck = self
                 .roster
@@ -352,6 +356,7 @@ impl Daemon {
         } else {
             self.survey_when_due();
             self.sweep_when_due();
+            self.prune_when_due();
             self.refresh_when_due();
             self.look_at_values();
         }
@@ -433,7 +438,7 @@ impl Daemon {
     /// The same when a run over it has ended; `came_to_rest` = nothing was left to do. What an earlier run reported is resolved by this one
     /// if it can be.
     fn publish_after_run(&mut self, name: &str, came_to_rest: bool) {
-        let record = self.roster.get(name).and_then(roster::Entry::record);
+        let record = self.roster.get(name).and_then(|entry| entry.record());
         let last_success = record.and_then(|record| record.health.last_success);
         let open_attempts = record.is_some_and(|record| !record.open.is_empty());
         let conditions = &self.office.conditions;
@@ -467,8 +472,7 @@ impl Daemon {
         let conditions = facts.conditions();
         let secret = Secret::of(&facts, &conditions);
         let next_evaluation = facts.next_evaluation();
-        let calendar = entry.settings.as_ref().map(Calendar::from);
-        self.status_cache.show(secret, calendar);
+        self.status_cache.show(secret, entry.settings.clone());
         set(&self.office.conditions, name, conditions);
         if let Some(entry) = self.roster.get_mut(name) {
             entry.next_evaluation = next_evaluation;
@@ -485,8 +489,8 @@ impl Daemon {
     /// Computes the conditions of a secret where the passing of time alone may have opened one.
     fn evaluate_when_due(&mut self, name: &str, now: Timestamp) {
         let entry = self.roster.get(name);
-        let due = |entry: &roster::Entry| entry.next_evaluation.is_some_and(|at| at <= now);
-        if entry.is_some_and(due) {
+        let at = entry.and_then(|entry| entry.next_evaluation);
+        if at.is_some_and(|at| at <= now) {
             self.publish(name);
         }
     }

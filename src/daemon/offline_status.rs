@@ -1,7 +1,6 @@
 //! The state of all secrets as the journal tells it, without a daemon: reads documents and changes nothing.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -49,7 +48,7 @@ pub async fn read(settings: &Settings, instance: &str) -> Result<Status, OpenErr
         .secrets
         .iter()
         .map(|secret| {
-            let plan = Arc::new(secret.plan.clone());
+            let plan = secret.plan.clone();
             (
                 secret.plan.name.clone(),
                 Entry::new(plan, Some(secret.clone())),
@@ -70,7 +69,7 @@ pub async fn read(settings: &Settings, instance: &str) -> Result<Status, OpenErr
                     removed.push(*record);
                     continue;
                 };
-                let mut entry = Entry::new(Arc::new(secret.plan.clone()), Some(secret));
+                let mut entry = Entry::new(secret.plan.clone(), Some(secret));
                 entry.learn(JournalRead::Present { version, record }, now);
                 roster.insert(name, entry);
             }

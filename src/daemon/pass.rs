@@ -6,6 +6,7 @@
 //! pass lives as long as `claim_timeout`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
@@ -91,7 +92,7 @@ fn at_once(mut settings: Settings) -> Settings {
         secret.catch_up_spread = SignedDuration::ZERO;
         secret.missed = Missed::Run;
     };
-    settings.secrets.iter_mut().for_each(now);
+    settings.secrets.iter_mut().map(Arc::make_mut).for_each(now);
     for discovery in &mut settings.discoveries {
         discovery.adjust(now);
     }
@@ -187,6 +188,11 @@ impl Pass {
         }
     }
 
+    /// So many pruned tokens were deleted.
+    pub(super) fn note_pruned(&mut self, deleted: usize) {
+        self.deleted += deleted;
+    }
+
     /// The pass does not wait for this secret any longer, although it would be looked at again.
     fn leaves(&self, name: &str) -> bool {
         match self.left.get(name) {
@@ -253,8 +259,10 @@ impl Daemon {
         };
         // A sweep compares only what is known of all secrets.
         let compared = !self.looked_at_all || swept();
+        let pruned = !self.knows_secrets() || self.pruning.is_done(done);
         (settled
             && compared
+            && pruned
             && (self.looked_at_all || !outages.is_empty() || self.roster.is_empty()))
         .then_some(End::Complete)
     }

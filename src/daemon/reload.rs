@@ -16,6 +16,7 @@ use super::conditions::Subject;
 use super::difference::Difference;
 use super::offline_status::journal_place;
 use super::orphaned_documents::{environment_of, issuer_at};
+use super::prune::watch::Pruning;
 use super::roster::Entry;
 use super::{Daemon, assemble, systemd};
 
@@ -64,7 +65,7 @@ impl Daemon {
             }
         });
         for (name, settings) in wanted {
-            let entry = Entry::new(Arc::new(settings.plan.clone()), Some(settings));
+            let entry = Entry::new(settings.plan.clone(), Some(settings));
             self.roster.insert(name, entry);
         }
         let before = self.status_cache.names().into_iter();
@@ -176,6 +177,7 @@ impl Daemon {
             // What is under way still asks the old ones.
             self.background = Background::default();
             self.sweeps.clear();
+            self.pruning = Pruning::default();
             for issuer in self.settings.issuers() {
                 if !names.clone().any(|name| *name == issuer.service) {
                     self.office.conditions.forget_environment(&issuer.service);

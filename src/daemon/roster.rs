@@ -31,7 +31,7 @@ pub struct Entry {
     /// What to rotate and how.
     pub plan: Arc<Plan>,
     /// Its settings; none = it left the configuration, and only its retirements are finished.
-    pub settings: Option<SecretSettings>,
+    pub settings: Option<Arc<SecretSettings>>,
     /// Its journal document as last known.
     pub known: Option<JournalSnapshot>,
     /// When that was last read or written.
@@ -96,8 +96,8 @@ pub struct Surroundings<'a> {
 
 impl Entry {
     /// A secret that was not looked at yet: it is looked at at once.
-    pub fn new(plan: Arc<Plan>, settings: Option<SecretSettings>) -> Self {
-        Entry {
+    pub fn new(plan: Arc<Plan>, settings: Option<Arc<SecretSettings>>) -> Box<Self> {
+        Box::new(Entry {
             plan,
             settings,
             known: None,
@@ -124,7 +124,7 @@ impl Entry {
             failing: None,
             next_evaluation: None,
             value: KnownValue::default(),
-        }
+        })
     }
 
     /// What is known of it, to compute its conditions and its state from.
@@ -156,7 +156,7 @@ impl Entry {
             because: &self.because,
             instance: around.instance,
             as_of: self.known_at,
-            settings: self.settings.as_ref().map(SecretSettings::digest),
+            settings: self.settings.as_ref().map(|it| it.digest()),
             now: around.now,
         }
     }
@@ -518,7 +518,7 @@ impl Entry {
     }
 
     /// It has other settings, so what made it stuck may be over.
-    pub fn change(&mut self, settings: SecretSettings, now: Timestamp) {
+    pub fn change(&mut self, settings: Arc<SecretSettings>, now: Timestamp) {
         if !self.plan.coordinates.same_place(&settings.plan.coordinates) {
             // Another place holds another token.
             self.held = None;
@@ -528,7 +528,7 @@ impl Entry {
             // What passed while it was off was not to be served.
             self.on_since = Some(now);
         }
-        self.plan = Arc::new(settings.plan.clone());
+        self.plan = settings.plan.clone();
         self.settings = Some(settings);
         self.changed = Some(now);
         self.retrying = None;
@@ -573,8 +573,8 @@ impl Entry {
     }
 }
 
-/// All secrets by name.
-pub type Roster = BTreeMap<String, Entry>;
+/// All secrets by name. In boxes, since a tree has room to spare in each of its nodes.
+pub type Roster = BTreeMap<String, Box<Entry>>;
 
 fn signed(length: Duration) -> SignedDuration {
     SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
+use crate::config::SecretSettings;
 use crate::ops::condition::Condition;
 use crate::ops::metrics::Counters;
 use crate::ops::rotations::Rotation;
@@ -28,7 +29,7 @@ use super::histories::Histories;
 use super::job::Office;
 use super::lock;
 use super::services::Services;
-use super::upcoming::{Calendar, Future};
+use super::upcoming::Future;
 
 /// A secret's document is read again on request at most this often.
 const BETWEEN_RECHECKS: Duration = Duration::from_secs(1);
@@ -42,6 +43,12 @@ pub struct Request {
     pub(super) done: oneshot::Sender<()>,
 }
 
+/// A secret and what its times depend on.
+struct Shown {
+    secret: Arc<Secret>,
+    settings: Option<Arc<SecretSettings>>,
+}
+
 /// Shared by the main loop, which shows, and the listener, which looks.
 pub struct StatusCache {
     instance: String,
@@ -50,9 +57,7 @@ pub struct StatusCache {
     counters: Arc<Counters>,
     services: Arc<Services>,
     conditions: Arc<Conditions>,
-    secrets: Mutex<BTreeMap<String, Arc<Secret>>>,
-    /// What the times of the configured ones depend on.
-    calendars: Mutex<HashMap<String, Calendar>>,
+    secrets: Mutex<BTreeMap<String, Shown>>,
     histories: Arc<Histories>,
     reload: Mutex<Reload>,
     journal: Mutex<JournalPlace>,
@@ -82,7 +87,6 @@ impl StatusCache {
             services: office.services.clone(),
             conditions: office.conditions.clone(),
             secrets: Mutex::default(),
-            calendars: Mutex::default(),
             histories: Arc::new(Histories::new(office.wired.ledger.clone())),
             reload: Mutex::new(Reload {
                 at: now,
@@ -97,28 +101,23 @@ impl StatusCache {
         }
     }
 
-    /// Something about this secret changed. One that left the configuration has no calendar.
-    pub fn show(&self, secret: Secret, calendar: Option<Calendar>) {
+    /// Something about this secret changed. One that left the configuration has no settings.
+    pub fn show(&self, secret: Secret, settings: Option<Arc<SecretSettings>>) {
         let name = secret.name.clone();
-        let mut calendars = lock(&self.calendars);
-        match calendar {
-            Some(calendar) => calendars.insert(name.clone(), calendar),
-            None => calendars.remove(&name),
-        };
-        lock(&self.secrets).insert(name, Arc::new(secret));
+        let secret = Arc::new(secret);
+        lock(&self.secrets).insert(name, Shown { secret, settings });
     }
 
     /// This secret is gone.
     pub fn remove(&self, name: &str) {
         lock(&self.secrets).remove(name);
-        lock(&self.calendars).remove(name);
         self.histories.forget(name);
     }
 
     /// The document of this secret was read and is as it was.
     pub fn read_again(&self, name: &str, at: Timestamp) {
-        if let Some(secret) = lock(&self.secrets).get_mut(name) {
-            Arc::make_mut(secret).as_of = Some(at);
+        if let Some(shown) = lock(&self.secrets).get_mut(name) {
+            Arc::make_mut(&mut shown.secret).as_of = Some(at);
         }
     }
 
@@ -177,7 +176,9 @@ impl StatusCache {
 impl Source for StatusCache {
     fn status(&self) -> Status {
         let readiness = self.readiness();
-        let shared: Vec<Arc<Secret>> = lock(&self.secrets).values().cloned().collect();
+        let shown = lock(&self.secrets);
+        let shared: Vec<Arc<Secret>> = shown.values().map(|it| it.secret.clone()).collect();
+        drop(shown);
         let now = clock::now();
         let conditions = self.conditions.all();
         let mut waits: BTreeMap<String, Option<String>> = BTreeMap::new();
@@ -238,10 +239,13 @@ impl Source for StatusCache {
         let now = clock::now();
         let hours = upcoming::HOURS as u64;
         let mut future = Future::new(now, after(now, Duration::from_secs(3600 * hours)));
-        let calendars = lock(&self.calendars);
+        let shown = lock(&self.secrets);
         let mut outlook = Outlook::default();
         for secret in secrets {
-            outlook.add(future.of(secret, calendars.get(&secret.name)), now);
+            let settings = shown
+                .get(&secret.name)
+                .and_then(|it| it.settings.as_deref());
+            outlook.add(future.of(secret, settings), now);
         }
         outlook.finish();
         outlook

@@ -1,7 +1,6 @@
 //! The sweep: one listing per environment is compared with the documents of all its secrets; and what is watched beside it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +11,7 @@ use crate::ops::known::PATIENCE;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
 use rotation::ports::TokenIssuer;
-use rotation::request::{self, Listing};
+use rotation::request;
 use rotation::retry;
 use rotation::token::{TokenId, TokenInfo};
 use rotation::{listing_needs_work, token_suspect};
@@ -21,8 +20,8 @@ use super::Daemon;
 use super::assemble::ServerClock;
 use super::background::Apply;
 use super::conditions::Subject;
+use super::grouped_listing::GroupedListing;
 use super::job::Office;
-use super::roster::Entry;
 
 /// Clocks that differ by more than this: nothing is disabled or deleted.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
@@ -142,6 +141,7 @@ impl Daemon {
         self.next_discovery = Instant::now();
         self.sweeps.values_mut().for_each(Sweep::hurry);
         self.documents.hurry();
+        self.pruning.hurry();
         self.next_retention_check = Instant::now();
     }
 
@@ -167,12 +167,13 @@ impl Daemon {
                 }
                 Err(error) => Err(error.clone()),
             };
+            let listed = listed.map(|tokens| GroupedListing::new(at, tokens, &current));
             let sends_no_time = issuer.inner().clock().skew().is_none();
             Box::new(move |daemon: &mut Daemon| {
                 if let Ok(Some(info)) = management {
                     daemon.watch_management(&environment, &info);
                 }
-                daemon.swept(&environment, at, listed, sends_no_time);
+                daemon.swept(&environment, listed, sends_no_time);
             }) as Apply
         });
     }
@@ -180,8 +181,7 @@ impl Daemon {
     fn swept(
         &mut self,
         environment: &str,
-        at: Timestamp,
-        listed: Result<Vec<TokenInfo>, CallError>,
+        listed: Result<GroupedListing, CallError>,
         sends_no_time: bool,
     ) {
         let interval = self.settings.daemon.sweep;
@@ -192,9 +192,9 @@ impl Daemon {
             pass.note_sweep(environment, listed.as_ref().err());
         }
         match listed {
-            Ok(tokens) => {
+            Ok(listing) => {
                 sweep.completed(interval, sends_no_time);
-                self.compare(environment, at, tokens);
+                self.compare(environment, &listing);
             }
             Err(error) => sweep.failed(error, interval, clock::now()),
         }
@@ -214,17 +214,16 @@ impl Daemon {
 
     /// The current tokens of an environment's secrets, as far as they are known.
     fn tokens_in_use(&self, environment: &str) -> BTreeSet<TokenId> {
-        let here = |entry: &&Entry| entry.plan.service == environment;
-        let entries = self.roster.values().filter(here);
+        let all = self.roster.values();
+        let entries = all.filter(|entry| entry.plan.service == environment);
         entries
             .filter_map(|entry| entry.current().cloned())
             .collect()
     }
 
     /// Starts a run for every secret that the listing has something for.
-    fn compare(&mut self, environment: &str, at: Timestamp, tokens: Vec<TokenInfo>) {
+    fn compare(&mut self, environment: &str, listing: &GroupedListing) {
         let now = clock::now();
-        let tokens = Arc::new(tokens);
         let mut found = vec![];
         for (name, entry) in &mut self.roster {
             let Some(record) = entry.known.as_ref().and_then(|known| known.record.as_ref()) else {
@@ -233,15 +232,14 @@ impl Daemon {
             if entry.plan.service != environment || self.queue.is_busy(name) {
                 continue;
             }
-            let doubt = entry.settings.is_some() && token_suspect(record, &tokens, now);
+            let doubt =
+                entry.settings.is_some() && token_suspect(record, listing.current(record), now);
+            let own = listing.of(record);
             let leaves = !record.retiring.is_empty();
-            let work = doubt || listing_needs_work(record, &tokens);
+            let work = doubt || listing_needs_work(record, &own.tokens);
             if work {
                 entry.doubt = doubt;
-                entry.listing = Some(Listing {
-                    at,
-                    tokens: tokens.clone(),
-                });
+                entry.listing = Some(own);
                 entry.hurry(now);
             }
             if leaves {

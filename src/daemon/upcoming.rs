@@ -13,7 +13,7 @@ use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use crate::ops::secret::{Retiring, Secret};
 use crate::ops::upcoming::{Upcoming, What, sort};
-use crate::schedule::calendar::{Blackouts, Schedule, jitter};
+use crate::schedule::calendar::{Schedule, jitter};
 use rotation::error::CallError;
 use rotation::ports::{Journal, JournalRead};
 use rotation::record::RetiringState;
@@ -29,28 +29,6 @@ const AT_ONCE: usize = 16;
 const ROTATIONS: usize = 50;
 /// So many firings of one schedule are computed.
 const FIRINGS: usize = 5_000;
-
-/// What the times of a configured secret depend on, beside what is known of it.
-#[derive(Clone)]
-pub struct Calendar {
-    enabled: bool,
-    schedule: Arc<Schedule>,
-    blackouts: Arc<Blackouts>,
-    jitter: SignedDuration,
-    quarantine: Duration,
-}
-
-impl From<&SecretSettings> for Calendar {
-    fn from(secret: &SecretSettings) -> Self {
-        Calendar {
-            enabled: secret.enabled,
-            schedule: secret.schedule.clone(),
-            blackouts: secret.blackouts.clone(),
-            jitter: SignedDuration::try_from(secret.jitter).unwrap_or_default(),
-            quarantine: secret.plan.quarantine,
-        }
-    }
-}
 
 /// What happens to these secrets within this time from now, in order.
 ///
@@ -74,7 +52,7 @@ pub async fn read(
     let mut all = vec![];
     for (secret, read) in read? {
         if let Some(known) = known(secret, read, now) {
-            all.extend(future.of(&known, Some(&Calendar::from(secret))));
+            all.extend(future.of(&known, Some(secret)));
         }
     }
     sort(&mut all);
@@ -83,7 +61,7 @@ pub async fn read(
 
 /// What the document says of a secret; none = there is none that can be used.
 fn known(secret: &SecretSettings, read: JournalRead, now: Timestamp) -> Option<Secret> {
-    let mut entry = Entry::new(Arc::new(secret.plan.clone()), Some(secret.clone()));
+    let mut entry = Entry::new(secret.plan.clone(), Some(Arc::new(secret.clone())));
     entry.learn(read, now);
     entry.record()?;
     let around = Surroundings {
@@ -113,8 +91,8 @@ impl Future {
         }
     }
 
-    /// What happens to a secret. Without a calendar it left the configuration, and only its old tokens are retired.
-    pub fn of(&mut self, secret: &Secret, calendar: Option<&Calendar>) -> Vec<Upcoming> {
+    /// What happens to a secret. Without settings it left the configuration, and only its old tokens are retired.
+    pub fn of(&mut self, secret: &Secret, settings: Option<&SecretSettings>) -> Vec<Upcoming> {
         let (now, end) = (self.now, self.end);
         let mut all = vec![];
         let mut add = |at: Timestamp, event, token, because: &str| {
@@ -135,7 +113,7 @@ impl Future {
         if let Some(until) = resumed {
             add(until, What::Resume, None, &secret.because);
         }
-        let switched_off = calendar.is_some_and(|calendar| !calendar.enabled);
+        let switched_off = settings.is_some_and(|settings| !settings.enabled);
         let rests = switched_off || pause.is_some() && resumed.is_none();
         let current = secret.current.as_ref();
         if !rests {
@@ -144,15 +122,15 @@ impl Future {
                 add(next, What::Rotate, token(), &secret.because);
             }
             let earliest = resumed.unwrap_or(now);
-            if let Some(calendar) = calendar {
-                let (cron, zone) = (calendar.schedule.cron(), calendar.schedule.zone_name());
+            if let Some(settings) = settings {
+                let (cron, zone) = (settings.schedule.cron(), settings.schedule.zone_name());
                 let because = format!("schedule `{cron}` {zone}");
-                for at in self.later(secret, calendar, earliest) {
+                for at in self.later(secret, settings, earliest) {
                     add(at, What::Rotate, token(), &because);
                 }
             }
             for retiring in &secret.retiring {
-                for (at, event, because) in steps(calendar, retiring, earliest) {
+                for (at, event, because) in steps(settings, retiring, earliest) {
                     add(at, event, Some(retiring.id.clone()), because);
                 }
             }
@@ -171,17 +149,18 @@ impl Future {
     fn later(
         &mut self,
         secret: &Secret,
-        calendar: &Calendar,
+        settings: &SecretSettings,
         earliest: Timestamp,
     ) -> Vec<Timestamp> {
         let mut last = secret.next.map_or(earliest, |next| next.max(earliest));
-        let firings = self.firings(&calendar.schedule);
+        let length = SignedDuration::try_from(settings.jitter).unwrap_or_default();
+        let firings = self.firings(&settings.schedule);
         let first = firings.partition_point(|instant| *instant <= last);
         let mut all = vec![];
         for instant in firings.iter().skip(first).take(ROTATIONS) {
-            let spread = jitter(&secret.name, *instant, calendar.jitter);
+            let spread = jitter(&secret.name, *instant, length);
             let at = instant.checked_add(spread).unwrap_or(*instant);
-            let at = calendar.blackouts.end(at).unwrap_or(at);
+            let at = settings.blackouts.end(at).unwrap_or(at);
             if at > last {
                 last = at;
                 all.push(at);
@@ -203,7 +182,7 @@ impl Future {
 
 /// The steps of a retirement that are left, as far as they are known now: a token that is still used stays longer.
 fn steps(
-    calendar: Option<&Calendar>,
+    settings: Option<&SecretSettings>,
     entry: &Retiring,
     earliest: Timestamp,
 ) -> Vec<(Timestamp, What, &'static str)> {
@@ -216,8 +195,8 @@ fn steps(
     match entry.state {
         RetiringState::Grace | RetiringState::Disabling => {
             let disable = (at, What::Disable, grace);
-            let delete = calendar.map(|calendar| {
-                let at = after(at, calendar.quarantine);
+            let delete = settings.map(|settings| {
+                let at = after(at, settings.plan.quarantine);
                 (at, What::Delete, quarantine)
             });
             std::iter::once(disable).chain(delete).collect()

@@ -91,7 +91,7 @@ impl Daemon {
         let able = able.copied().unwrap_or(self.began);
         if let Some(skipped) = entry.plan_next(now, able) {
             let message = format!(
-                "the due time {skipped} passed unserved and is skipped (`missed = \"skip\"`); {}",
+                "the due time {skipped:.0} passed unserved and is skipped (`missed = \"skip\"`); {}",
                 entry.because
             );
             Line::new(EventName::RotationSkipped, message)
@@ -335,7 +335,7 @@ impl Daemon {
         } else {
             self.plan(&name, now);
         }
-        if self.roster.get(&name).is_some_and(Entry::value_may_end) {
+        if self.roster.get(&name).is_some_and(|it| it.value_may_end()) {
             self.values.put_first(&name);
         }
         self.note_holder(&name);

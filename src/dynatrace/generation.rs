@@ -35,6 +35,9 @@ pub(super) trait Generation: Sync {
     /// Give it another name.
     fn rename(&self, id: &TokenId, name: &str) -> Call;
 
+    /// Enable or disable, and give it another name, in one call.
+    fn set_enabled_and_name(&self, id: &TokenId, enabled: bool, name: &str) -> Call;
+
     /// Delete.
     fn delete(&self, id: &TokenId) -> Call;
 

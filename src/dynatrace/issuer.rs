@@ -72,6 +72,25 @@ impl Issuer {
         }
     }
 
+    /// Enables or disables a token; given a name, it gets that in the same call.
+    ///
+    /// # Errors
+    /// As [`TokenIssuer::set_enabled`].
+    pub async fn set_state(
+        &self,
+        id: &TokenId,
+        enabled: bool,
+        name: Option<&str>,
+    ) -> Result<(), CallError> {
+        match (self, name) {
+            (Issuer::Environment(environment), Some(name)) => {
+                environment.set_enabled_and_name(id, enabled, name).await
+            }
+            (_, None) => self.set_enabled(id, enabled).await,
+            (Issuer::Account(account), Some(name)) => account.rename(id, name).await,
+        }
+    }
+
     /// The next call reads the credential again: after it was rotated, and on a reload.
     pub fn forget_credential(&self) {
         match self {

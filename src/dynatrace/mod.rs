@@ -269,6 +269,23 @@ impl Dynatrace {
         reads.try_collect().await
     }
 
+    /// Enables or disables a token and gives it another name, in one call.
+    ///
+    /// # Errors
+    /// As [`TokenIssuer::set_enabled`].
+    pub async fn set_enabled_and_name(
+        &self,
+        id: &TokenId,
+        enabled: bool,
+        name: &str,
+    ) -> Result<(), CallError> {
+        self.check_id(id)?;
+        let call = self.generation.set_enabled_and_name(id, enabled, name);
+        let answer = self.manage(|_| call.clone()).await?;
+        self.check(&answer)?;
+        answer.nothing()
+    }
+
     /// Sends what `call` makes of the management token. If the token is refused, it is read again, once, and the call is repeated
     /// if it has changed: a refusal says that nothing happened, so that is safe for every call.
     async fn manage(&self, call: impl Fn(&TokenValue) -> Call) -> Result<Answer, CallError> {

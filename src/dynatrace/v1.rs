@@ -133,6 +133,12 @@ impl Generation for V1 {
         one(id, "rename", Effect::Change, Method::PUT).body(&json!({ "name": name }))
     }
 
+    fn set_enabled_and_name(&self, id: &TokenId, enabled: bool, name: &str) -> Call {
+        let what = if enabled { "enable" } else { "disable" };
+        let body = json!({ "revoked": !enabled, "name": name });
+        one(id, what, Effect::Change, Method::PUT).body(&body)
+    }
+
     fn delete(&self, id: &TokenId) -> Call {
         one(id, "delete", Effect::Change, Method::DELETE)
     }

@@ -28,6 +28,18 @@ pub struct ManagedTokens {
     management: BTreeSet<TokenId>,
     /// The secrets by what their markers have in common.
     epochs: BTreeMap<Epoch, String>,
+    /// The tokens of no secret that a person wants gone.
+    pruned: BTreeMap<TokenId, Pruned>,
+}
+
+/// What is known of a token that `dtrotate prune` disabled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    /// The person who ordered it, as Vault knows them.
+    pub by: String,
+    pub at: Timestamp,
+    /// When its quarantine ends.
+    pub until: Timestamp,
 }
 
 /// What dtrotate has to do with a token.
@@ -42,6 +54,8 @@ pub enum Relation {
     Management,
     /// This installation made it, and nothing rotates or ends it now.
     Leftover,
+    /// `dtrotate prune` disabled it, and it is deleted after its quarantine.
+    Pruned,
     /// Its name bears the marker of another installation.
     OtherInstallation,
     /// dtrotate has nothing to do with it.
@@ -59,6 +73,8 @@ pub struct Audited {
     pub secrets: Vec<String>,
     /// The installation whose marker its name bears.
     pub installation: Option<String>,
+    /// How it was pruned.
+    pub pruned: Option<Pruned>,
     /// Those of its scopes with which tokens or rights are managed.
     pub wide: Vec<String>,
     pub findings: Vec<Finding>,
@@ -93,6 +109,7 @@ impl Relation {
             Relation::Retiring => "retiring",
             Relation::Management => "management",
             Relation::Leftover => "leftover",
+            Relation::Pruned => "pruned",
             Relation::OtherInstallation => "other_installation",
             Relation::Unmanaged => "unmanaged",
         }
@@ -210,6 +227,11 @@ impl ManagedTokens {
             .insert(secret.to_owned());
     }
 
+    /// Notes a token that was pruned.
+    pub fn add_pruned(&mut self, id: TokenId, pruned: Pruned) {
+        self.pruned.insert(id, pruned);
+    }
+
     /// Notes a token with which dtrotate manages others.
     pub fn add_management(&mut self, id: TokenId) {
         self.management.insert(id);
@@ -225,6 +247,7 @@ impl ManagedTokens {
             service: service.to_owned(),
             relation,
             secrets,
+            pruned: self.pruned.get(&info.id).cloned(),
             installation: marker.map(|marker| marker.epoch.installation),
             wide: wide.cloned().collect(),
             info,
@@ -253,6 +276,9 @@ impl ManagedTokens {
         }
         if self.management.contains(id) {
             return (Relation::Management, vec![]);
+        }
+        if self.pruned.contains_key(id) {
+            return (Relation::Pruned, vec![]);
         }
         let Some(Marker { epoch, .. }) = marker else {
             return (Relation::Unmanaged, vec![]);

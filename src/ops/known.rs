@@ -222,6 +222,11 @@ impl<'a> Known<'a> {
 
     fn rotation_fails(&self, record: &Record) -> Option<Condition> {
         let failure = record.health.failure.as_ref()?;
+        let is_stuck = failure.retry_at.is_none();
+        if is_stuck && failure.reason.is_of_the_value() && record.health.invalid.is_some() {
+            // That the value does not work, and what keeps it from being rotated, are one condition where the cause is the same.
+            return None;
+        }
         let (event, needs_human) = match (failure.retry_at, &failure.reason) {
             (_, Reason::TokenLimitReached) => (EventName::TokenLimitReached, true),
             (None, _) => (EventName::RotationStuck, true),
@@ -378,7 +383,10 @@ impl<'a> Known<'a> {
             let mut conditions = conditions.iter();
             conditions.any(|condition| condition.kind == event.as_str())
         };
-        if is(EventName::CurrentInvalid) {
+        let held = self.record.filter(|record| record.current.is_some());
+        let stuck = held.and_then(Record::stuck);
+        if is(EventName::CurrentInvalid) || stuck.is_some_and(|it| it.reason.locks_consumers_out())
+        {
             State::CurrentInvalid
         } else if self.unusable.is_some() {
             State::Unreadable

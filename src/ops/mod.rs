@@ -14,6 +14,7 @@ pub mod known;
 pub mod listener;
 pub mod metrics;
 mod page;
+pub mod prune;
 pub mod rotations;
 mod runbooks;
 pub mod secret;

@@ -330,7 +330,7 @@ fn parse(mut document: Map<String, Value>) -> Result<Record, String> {
     })
 }
 
-fn too_new(document: &Map<String, Value>) -> Option<String> {
+pub(super) fn too_new(document: &Map<String, Value>) -> Option<String> {
     let number = |field: &str| document.get(field).and_then(Value::as_u64);
     match number("min_reader").or_else(|| number("schema")) {
         Some(needed) if needed <= u64::from(SCHEMA) => None,

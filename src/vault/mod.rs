@@ -6,7 +6,7 @@
 //! - `method`: the login methods and their credentials, `wrapped` among them; `login`: how a token is got; `session`: who holds it and
 //!   replaces it; `keeper`: who renews it;
 //! - `client`: an authenticated call, the state of the whole (`state`), the engines behind the mounts (`mounts`);
-//! - `kv2`: reading and writing versions; `secrets`: the `SecretStore`; `journal`: the `Journal`; `rights`: what a policy must give;
+//! - `kv2`: reading and writing versions; `secrets`: the `SecretStore`; `journal`: the `Journal`, `prune_journal`: the document of pruned tokens; `rights`: what a policy must give;
 //!   `retention`: how long an engine keeps what is written; `writers`: who wrote the documents.
 //!
 //! It must never follow a redirect, send a write twice, write without check-and-set where the engine has it, or let a token, a body
@@ -26,6 +26,7 @@ mod login;
 mod method;
 mod mounts;
 mod path;
+mod prune_journal;
 mod retention;
 mod rights;
 mod secrets;
@@ -42,6 +43,7 @@ pub use client::Vault;
 pub use journal::{KvJournal, decode, encode};
 pub use method::{Login, SecretId};
 pub use mounts::Engine;
+pub use prune_journal::PruneJournal;
 pub use retention::{KeyVersions, VersionLimits};
 pub use rights::{OwnToken, Right, capabilities_right, lists, reads, reads_limits, rotates};
 pub use secrets::{KvSecrets, LatestVersion};

@@ -548,7 +548,7 @@ fn a_secret_is_the_same_when_only_its_line_moved() {
     let first = load(format!("{VAULT}{PROD}{SECRET}"));
     let mut moved = load(format!("# a line\n{VAULT}{PROD}{SECRET}"));
     assert!(first == moved && first.place != moved.place);
-    moved.jitter = HOUR;
+    Arc::make_mut(&mut moved).jitter = HOUR;
     assert!(first != moved);
     assert!(first != load(format!("{VAULT}{PROD}{SECRET}grace = \"1h\"\n")));
     assert!(

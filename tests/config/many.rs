@@ -155,7 +155,7 @@ fn a_folder_finds_secrets_with_the_settings_of_its_table() {
         panic!("two")
     };
     let finder = settings.finder(usual);
-    let found = |path: &str| finder.secret(path).map(|secret| secret.plan.name);
+    let found = |path: &str| finder.secret(path).map(|secret| secret.plan.name.clone());
     assert_eq!(found("apps/a").as_deref(), Some("apps/a"));
     assert_eq!(found("apps/b/c").as_deref(), Some("apps/b/c"));
     for not_taken in [

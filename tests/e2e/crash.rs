@@ -123,10 +123,6 @@ async fn p1_to_p5_hold_after_a_crash_at_every_step_of_the_management_tokens_own_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p1_to_p5_hold_after_a_crash_at_every_step_of_the_first_mint() {
     all(Life::Creation, 20, |step| {
-        // The history is written when this life is already complete.
-        if step.what == "POST /v1/secret/data/{path}" {
-            return vec![];
-        }
         let mut cases = vec![
             (Moment::Before, Fate::Restarted),
             (Moment::Unanswered, Fate::Restarted),

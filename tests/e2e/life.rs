@@ -61,6 +61,10 @@ impl Step {
             writes: true,
         }
     }
+
+    fn is_of_the_history(&self) -> bool {
+        self.service == Service::Vault && self.what.ends_with("/v1/secret/data/{path}")
+    }
 }
 
 impl fmt::Display for Step {
@@ -138,6 +142,15 @@ impl Life {
         let mut lives = join_all(lives).await;
         let mut steps = lives.remove(0);
         steps.retain(|step| lives.iter().all(|other| other.contains(step)));
+        // What the history is told of the last change is told when the life is over, if at all.
+        let last = steps
+            .iter()
+            .rposition(|step| step.writes && !step.is_of_the_history());
+        let mut number = 0;
+        steps.retain(|step| {
+            number += 1;
+            Some(number - 1) <= last || !step.is_of_the_history()
+        });
         steps
     }
 

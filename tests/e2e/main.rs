@@ -29,6 +29,7 @@ mod pass;
 mod pause;
 mod platform;
 mod process;
+mod prune;
 mod replicas;
 mod retention;
 mod retire;

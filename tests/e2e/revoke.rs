@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use simulator::{Action, Operation, Rule, Seed};
 
-use crate::world::{LONG, World, until};
+use crate::world::{LONG, Site, World, until};
 
 /// A world whose graces are so long that nothing else ends a token.
 async fn patient(secrets: usize) -> World {
@@ -286,4 +286,142 @@ async fn without_a_replacement_it_is_dead_although_nothing_can_be_created() {
     let _daemon = world.start("e2e");
     until("a new token", async || world.current_id(0).await != leaked).await;
     world.assert_valid().await;
+}
+
+/// A world in which a secret rotates the management token.
+async fn with_managed_master() -> (World, String) {
+    // Its own path, since the shipped policy keeps `dynatrace/master` from being written.
+    let mut world = World::on(Site::new().await, "own", 1).await;
+    world.set("defaults.grace", "1h");
+    world.set("defaults.max_grace", "2h");
+    let mut listed = toml::Table::new();
+    listed.insert("path".into(), world.master.clone().into());
+    let secrets = world.config["secret"].as_array_mut().expect("the secrets");
+    secrets.push(listed.into());
+    world.save();
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    let leaked = master_id(&world).await;
+    (world, leaked)
+}
+
+async fn master_id(world: &World) -> String {
+    let secret = world.root.secret("secret", &world.master).await;
+    let data = secret.expect("the secret").data;
+    let value = data["token"].as_str().expect("a value");
+    assert!(world.dynatrace.is_valid(value), "P1");
+    value.rsplit_once('.').expect("a dotted value").0.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaked_management_token_ends_when_its_successor_was_proven_and_stored() {
+    let (world, leaked) = with_managed_master().await;
+    world.dynatrace.reset_calls();
+    world.gate.reset_calls();
+    let (code, text) = world.command(&["revoke", &leaked, "--yes"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    let successor = master_id(&world).await;
+    assert_ne!(successor, leaked);
+    let token = world.dynatrace.token(&leaked).expect("in quarantine");
+    assert!(!token.enabled);
+    let calls = world.dynatrace.calls();
+    let by_successor = |call: &&simulator::Call| call.credential.as_ref() == Some(&successor);
+    let first = |operation| {
+        let mut calls = calls.iter().filter(by_successor);
+        let call = calls.find(|call| call.operation == Some(operation));
+        call.expect("a call of the successor").instant
+    };
+    let path = format!("secret/{}", world.master);
+    let writes = world.gate.calls();
+    let stored = writes.iter().find(|call| {
+        call.operation == Some(Operation::WriteSecret) && call.subject.as_ref() == Some(&path)
+    });
+    let stored = stored.expect("the store").instant;
+    // It listed tokens and changed one before it was stored; only then was the leaked one disabled, by the successor.
+    assert!(first(Operation::ListTokens) < stored && first(Operation::UpdateToken) < stored);
+    let ends: Vec<_> = calls
+        .iter()
+        .filter(|call| call.operation == Some(Operation::UpdateToken))
+        .filter(|call| call.instant > stored && call.subject.as_ref() == Some(&leaked))
+        .collect();
+    assert!(
+        !ends.is_empty() && ends.iter().all(by_successor),
+        "{ends:?}"
+    );
+    // The environment is managed with it.
+    assert_eq!(
+        world.command(&["rotate", &world.secrets[0]]).await.0,
+        Some(0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_a_leaked_management_token_stays_when_its_successor_cannot_manage() {
+    let (world, leaked) = with_managed_master().await;
+    let refusal = simulator::Answer::dynatrace(403, "Token is missing required scope");
+    let by_another = leaked.clone();
+    let rule = Rule::on(Operation::UpdateToken)
+        .matching(move |call| call.credential.as_ref() != Some(&by_another))
+        .always()
+        .then(Action::Refuse(refusal));
+    let fault = world.dynatrace.fault(rule);
+    let (code, text) = world.command(&["revoke", &leaked, "--yes"]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(master_id(&world).await, leaked);
+    // When the cause is removed, whoever comes next finishes the order.
+    fault.remove();
+    let (code, text) = world.command(&["revoke", &leaked, "--yes"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_ne!(master_id(&world).await, leaked);
+    assert!(!world.dynatrace.token(&leaked).expect("it").enabled);
+}
+
+/// The calls to Vault and Dynatrace up to the disable of a leaked token, beside so many old tokens for each secret whose retirement is overdue.
+async fn calls_until_dead(old_tokens: usize) -> usize {
+    let world = patient(4).await;
+    for _ in 0..=old_tokens {
+        assert_eq!(world.command(&["rotate", "--all"]).await.0, Some(0));
+    }
+    for number in 0..4 {
+        let mut record = world.record(number).await;
+        let entries = record["retiring"].as_array_mut().expect("old tokens");
+        entries.truncate(old_tokens);
+        for entry in entries {
+            entry["due"] = entry["since"].clone();
+        }
+        let data = json!({
+            "schema": 2, "min_reader": 2, "name": world.secrets[number], "document": record.to_string(),
+        });
+        world
+            .root
+            .put("secret", &world.document(number), data)
+            .await;
+    }
+    let leaked = world.current_id(0).await;
+    world.dynatrace.reset_calls();
+    world.gate.reset_calls();
+    let (code, text) = world.command(&["revoke", &leaked, "--yes"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_dead(&world, &leaked).await;
+    let calls = world.dynatrace.calls();
+    let disable = calls.iter().find(|call| {
+        call.operation == Some(Operation::UpdateToken) && call.subject.as_ref() == Some(&leaked)
+    });
+    let disable = disable.expect("the disable").instant;
+    let all = calls
+        .iter()
+        .chain(&world.gate.calls())
+        .map(|call| call.instant)
+        .collect::<Vec<_>>();
+    all.into_iter()
+        .filter(|instant| *instant <= disable)
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaked_token_is_dead_after_the_same_few_calls_however_many_retirements_wait() {
+    let alone = calls_until_dead(0).await;
+    let beside_many = calls_until_dead(5).await;
+    assert_eq!(alone, beside_many);
+    // At 50 ms a call that is two seconds; the promise is a minute.
+    assert!(alone <= 40, "{alone} calls");
 }

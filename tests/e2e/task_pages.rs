@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use crate::world::World;
+use jiff::SignedDuration;
+use simulator::Seed;
+
+use crate::world::{World, now};
 
 /// The command lines in the blocks of a page.
 fn commands(page: &str) -> Vec<Vec<String>> {
@@ -83,4 +86,32 @@ async fn the_commands_that_stop_everything_do_what_the_page_says() {
             assert_eq!(!record["pause"].is_null(), paused, "{command:?}: {record}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_commands_that_clean_up_do_what_the_page_says() {
+    let mut world = World::new(1).await;
+    world.set("defaults.quarantine", "1h");
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    let long_ago = now() - SignedDuration::from_hours(200 * 24);
+    let old = world
+        .dynatrace
+        .seed(Seed::new("dashboard").created(long_ago))
+        .id;
+    let all = commands("clean-up.md");
+    assert!(all.len() >= 7, "{all:?}");
+    let mut is_pruned = false;
+    for command in &all {
+        let (code, text) = run(&world, command, &world.secrets[0], &old).await;
+        assert_eq!(code, Some(0), "{command:?}: {text}");
+        match command[1].as_str() {
+            "prune" => is_pruned |= command.iter().any(|word| word == "--yes"),
+            "undo" => is_pruned = false,
+            _ => {}
+        }
+        let token = world.dynatrace.token(&old).expect("it");
+        assert_eq!(token.enabled, !is_pruned, "{command:?}");
+        assert_eq!(token.name == "dashboard", !is_pruned, "{command:?}");
+    }
+    world.assert_valid().await;
 }

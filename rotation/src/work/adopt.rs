@@ -142,9 +142,8 @@ fn resume_epoch(cx: &Context<'_>, record: &mut Record, info: &TokenInfo) -> Fact
     else {
         return Ok(false);
     };
-    let Some(listing) = cx.view.listing() else {
-        return Err(Command::List);
-    };
+    // A sweep hands over what it found of the identity that it knew.
+    let listing = cx.view.current_listing()?;
     // What else bears this secret's marker is found by the next look at the listing and retires with full grace.
     let tokens = listing.tokens.iter();
     let others = tokens.filter_map(|token| Marker::of(&token.name, &marker.epoch));

@@ -233,9 +233,9 @@ fn invalid_reason(cx: &Context<'_>, state: &SecretState) -> Option<String> {
 }
 
 fn clear_invalid(cx: &Context<'_>, was_stuck: bool) -> Change {
-    let event = match was_stuck {
-        true => EventName::RotationStuck,
-        false => EventName::CurrentInvalid,
+    let event = match cx.record.health.invalid {
+        Some(_) => EventName::CurrentInvalid,
+        None => EventName::RotationStuck,
     };
     let message = format!(
         "resolved: the token in {} is valid again; the next rotation is as scheduled",
@@ -257,17 +257,12 @@ fn is_expired(info: &TokenInfo, now: Timestamp) -> bool {
     info.expires.is_some_and(|end| end <= now)
 }
 
-/// Does a sweep make this secret's current token suspect, or is it stuck for a reason that may be resolved? `listed` are the tokens that the
-/// environment returned, the current ones among them whether they bear a marker or not. A list proves nothing: a run looks.
-pub fn token_suspect(record: &Record, listed: &[TokenInfo], now: Timestamp) -> bool {
+/// Does a sweep make this secret's current token suspect, or is it stuck for a reason that may be resolved? `listed` is that token as the
+/// listing has it. A list proves nothing: a run looks.
+pub fn token_suspect(record: &Record, listed: Option<&TokenInfo>, now: Timestamp) -> bool {
     if record.health.invalid.is_some() || is_stuck_by_its_value(record) {
         return true;
     }
-    let Some(current) = &record.current else {
-        return false;
-    };
-    match listed.iter().find(|token| token.id == current.id) {
-        Some(token) => !token.enabled || is_expired(token, now),
-        None => true,
-    }
+    let in_order = |token: &TokenInfo| token.enabled && !is_expired(token, now);
+    record.current.is_some() && !listed.is_some_and(in_order)
 }

@@ -161,7 +161,7 @@ fn wanted<'a>(cx: &Context<'a>, named: Option<&TokenId>) -> Decision<&'a Retirin
     let settled = unconfirmed.map(|since| after(since, cx.plan().settle));
     if let Some(until) = settled.filter(|until| cx.now.wall < *until) {
         return Err(Step::refuse(format!(
-            "a call to disable {} may still take effect; try again after {until}",
+            "a call to disable {} may still take effect; try again after {until:.0}",
             entry.id
         )));
     }

@@ -82,8 +82,13 @@ impl Scenario {
     /// The same with the least that still means something: one fault of each kind, and time for one retirement.
     pub fn small(mut self) -> Scenario {
         let budget = &mut self.budget;
-        let crowd = budget.steal > 0 || self.revoke;
-        budget.runs = budget.runs.min(if crowd { 2 } else { 3 });
+        let most = match (self.revoke, budget.steal) {
+            // A late effect of a revocation meets every step of the next one.
+            (true, _) if budget.late > 0 => 1,
+            (false, 0) => 3,
+            _ => 2,
+        };
+        budget.runs = budget.runs.min(most);
         budget.crash = budget.crash.min(2);
         budget.lose = budget.lose.min(1);
         budget.late = budget.late.min(1);

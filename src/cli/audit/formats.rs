@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::daemon::audit::Audit;
 use crate::ops::audit::{Audited, Finding, FindingKind, Relation};
 use crate::ops::condition::Severity;
-use crate::ops::humanize::{count, hanging, relative, wrapped};
+use crate::ops::humanize::{count, due, hanging, relative, wrapped};
 use crate::sanitize;
 
 /// What a spreadsheet takes for the beginning of a formula.
@@ -40,7 +40,7 @@ pub(super) fn text(audit: &Audit, services: &[String], print: &mut dyn FnMut(Str
         let all = count(here().count(), "token");
         let head = format!("{service}: {all}, {managed} managed by dtrotate");
         print(sanitize::line(&head) + "\n");
-        here().for_each(|token| print(describe(token, audit.at)));
+        here().for_each(|token| print(describe(token, &relation(token, audit.at), audit.at)));
         print("\n".to_owned());
     }
     for kind in FindingKind::ALL {
@@ -100,21 +100,34 @@ fn number(audit: &Audit, severity: Severity) -> usize {
     of.count()
 }
 
-fn describe(token: &Audited, now: Timestamp) -> String {
-    let info = &token.info;
+/// What dtrotate has to do with a token.
+fn relation(token: &Audited, now: Timestamp) -> String {
     let secrets = token.secrets.join(", ");
-    let relation = match token.relation {
+    match token.relation {
         Relation::Current => format!("current token of {secrets}"),
         Relation::Retiring => format!("old token of {secrets}, retiring"),
         Relation::Management => "management token, not rotated".to_owned(),
         Relation::Leftover if secrets.is_empty() => "left over".to_owned(),
         Relation::Leftover => format!("left over of {secrets}"),
+        Relation::Pruned => match &token.pruned {
+            Some(pruned) => format!(
+                "disabled by `dtrotate prune` ({}), to be deleted {}",
+                pruned.by,
+                due(pruned.until, now)
+            ),
+            None => "disabled by `dtrotate prune`".to_owned(),
+        },
         Relation::OtherInstallation => {
             let other = token.installation.as_deref().unwrap_or_default();
             format!("of installation {other}")
         }
         Relation::Unmanaged => "unmanaged".to_owned(),
-    };
+    }
+}
+
+/// A token with what is known of it, under a headline.
+pub(in crate::cli) fn describe(token: &Audited, headline: &str, now: Timestamp) -> String {
+    let info = &token.info;
     let time = |at| relative(at, now);
     let expired = token.is_expired(now);
     let facts = [
@@ -131,7 +144,7 @@ fn describe(token: &Audited, now: Timestamp) -> String {
         (!token.wide.is_empty()).then(|| format!("wide rights: {}", token.wide.join(" "))),
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
-    let lines = [("  ", format!("{}: {relation}", info.id))];
+    let lines = [("  ", format!("{}: {headline}", info.id))];
     let more = [("    ", info.name.clone()), ("    ", facts.join(", "))];
     let lines = lines.into_iter().chain(more);
     let shown = lines.filter(|(_, text)| !text.trim().is_empty());
@@ -140,7 +153,7 @@ fn describe(token: &Audited, now: Timestamp) -> String {
         .collect()
 }
 
-fn token_json(token: &Audited) -> Value {
+pub(in crate::cli) fn token_json(token: &Audited) -> Value {
     let info = &token.info;
     json!({
         "environment": token.service,
@@ -149,6 +162,7 @@ fn token_json(token: &Audited) -> Value {
         "relation": token.relation,
         "secrets": token.secrets,
         "installation": token.installation,
+        "pruned": token.pruned,
         "owner": token.owner(),
         "personal": info.personal,
         "enabled": info.enabled,

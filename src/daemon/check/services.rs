@@ -1,6 +1,7 @@
 //! Vault, its mounts and rights, the journal, and the environments with their management tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -82,7 +83,8 @@ impl Inspector<'_> {
     }
 
     pub(super) fn enabled(&self) -> impl Iterator<Item = &SecretSettings> {
-        self.settings.secrets.iter().filter(|secret| secret.enabled)
+        let all = self.settings.secrets.iter().map(Arc::as_ref);
+        all.filter(|secret| secret.enabled)
     }
 
     /// The journal's mount must have versions, and is best one of its own; a secret's should have versions.

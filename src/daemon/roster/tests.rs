@@ -13,7 +13,7 @@ fn at(text: &str) -> Timestamp {
 fn settings(missed: Missed) -> SecretSettings {
     let cron = Cron::parse("0 3 * * *").unwrap();
     SecretSettings {
-        plan: Plan {
+        plan: Arc::new(Plan {
             name: "a".into(),
             coordinates: Coordinates {
                 mount: "secret".into(),
@@ -35,7 +35,7 @@ fn settings(missed: Missed) -> SecretSettings {
             verify: Default::default(),
             at_max_grace: Default::default(),
             service: "prod".into(),
-        },
+        }),
         schedule: Arc::new(Schedule::new(cron, zone("UTC").unwrap())),
         shortest_gap: Duration::from_secs(86_400),
         schedule_text: "0 3 * * *".into(),
@@ -59,7 +59,7 @@ fn known(change: impl FnOnce(&mut Record)) -> Option<JournalSnapshot> {
         installation: "i".into(),
         secret: "s".into(),
     };
-    let mut record = Record::blank("a", epoch, plan.coordinates, at("01T00:00"));
+    let mut record = Record::blank("a", epoch, plan.coordinates.clone(), at("01T00:00"));
     record.last_due = Some(at("10T03:00"));
     change(&mut record);
     Some(JournalSnapshot {
@@ -68,9 +68,9 @@ fn known(change: impl FnOnce(&mut Record)) -> Option<JournalSnapshot> {
     })
 }
 
-fn entry(missed: Missed) -> Entry {
+fn entry(missed: Missed) -> Box<Entry> {
     let settings = settings(missed);
-    let mut entry = Entry::new(Arc::new(settings.plan.clone()), Some(settings));
+    let mut entry = Entry::new(settings.plan.clone(), Some(Arc::new(settings)));
     entry.ended(
         &RunResult::Done { wake: None },
         known(|_| {}),
@@ -164,7 +164,7 @@ fn changed_settings_let_a_stuck_secret_try_again_once() {
     let mut entry = entry(Missed::Run);
     let now = at("11T04:00");
     // It was not known here: another replica found it stuck.
-    entry.change(settings(Missed::Run), now);
+    entry.change(Arc::new(settings(Missed::Run)), now);
     assert!(entry.known.is_none(), "its document is read");
     assert_eq!(wished(&mut entry, "11T04:00"), None);
     entry.ended(&settled, known(stuck), now);
@@ -177,7 +177,7 @@ fn changed_settings_let_a_stuck_secret_try_again_once() {
     entry.ended(&verdict, known(stuck), now);
     assert_eq!(wished(&mut entry, "11T04:00"), None);
     // One that is not stuck is only looked at.
-    entry.change(settings(Missed::Run), now);
+    entry.change(Arc::new(settings(Missed::Run)), now);
     entry.ended(&settled, known(|_| {}), now);
     assert_eq!(wished(&mut entry, "11T02:00"), None);
 }
@@ -204,7 +204,7 @@ fn a_leaver_is_over_when_its_document_is_closed_or_gone() {
 fn p1_what_a_secret_holds_outlives_a_document_that_is_not_known_for_a_while() {
     let now = at("11T04:00");
     let with = settings(Missed::Run);
-    let mut entry = Entry::new(Arc::new(with.plan.clone()), Some(with.clone()));
+    let mut entry = Entry::new(with.plan.clone(), Some(Arc::new(with.clone())));
     assert_eq!(entry.held(), None, "nobody has looked");
     let later = unavailable();
     entry.ended(&later, None, now);
@@ -233,11 +233,11 @@ fn p1_what_a_secret_holds_outlives_a_document_that_is_not_known_for_a_while() {
     let held = Some(Some(&current.id));
     entry.ended(&later, None, now);
     assert_eq!(entry.held(), held, "its document could not be read");
-    entry.change(with.clone(), now);
+    entry.change(Arc::new(with.clone()), now);
     assert_eq!(entry.held(), held, "its settings changed");
     let mut moved = with;
-    moved.plan.coordinates.path = "elsewhere".into();
-    entry.change(moved, now);
+    Arc::make_mut(&mut moved.plan).coordinates.path = "elsewhere".into();
+    entry.change(Arc::new(moved), now);
     assert_eq!(entry.held(), None, "another place holds another token");
 }
 
@@ -245,10 +245,10 @@ fn p1_what_a_secret_holds_outlives_a_document_that_is_not_known_for_a_while() {
 fn what_passed_while_a_secret_was_switched_off_is_not_made_up_for() {
     let mut off = settings(Missed::Run);
     off.enabled = false;
-    let mut entry = Entry::new(Arc::new(off.plan.clone()), Some(off));
+    let mut entry = Entry::new(off.plan.clone(), Some(Arc::new(off)));
     let settled = RunResult::Done { wake: None };
     entry.ended(&settled, known(|_| {}), at("11T02:00"));
-    entry.change(settings(Missed::Run), at("11T04:00"));
+    entry.change(Arc::new(settings(Missed::Run)), at("11T04:00"));
     entry.ended(&settled, known(|_| {}), at("11T04:00"));
     entry.plan_next(at("11T04:01"), at("10T00:00"));
     assert_eq!(entry.due.map(|due| due.instant), Some(at("12T03:00")));
@@ -273,7 +273,7 @@ fn settings_that_change_under_a_run_are_tried_after_it() {
     for (began, again) in [("11T04:00", true), ("11T04:01", false)] {
         let mut entry = entry(Missed::Run);
         entry.started = Some(at(began));
-        entry.change(settings(Missed::Run), at("11T04:01"));
+        entry.change(Arc::new(settings(Missed::Run)), at("11T04:01"));
         entry.ended(&verdict, known(stuck), at("11T04:03"));
         let tried = wished(&mut entry, "11T02:00").is_some();
         assert_eq!(tried, again, "it began at {began}");

@@ -189,6 +189,24 @@ fn what_is_worse_than_an_outage_or_not_concerned_stays_in_front_of_it() {
     let (_, mut secret) = evaluate(&known(&invalid));
     secret.wait_for("Vault", at(0));
     assert_eq!(secret.state, State::CurrentInvalid);
+    // The next due time finds the same: one condition, and the worse one.
+    let mut failed = record();
+    failed.health.failure = Some(Failure {
+        reason: Reason::TokenDisabled,
+        message: "a person disabled it".into(),
+        at: at(0),
+        since: at(0),
+        count: 1,
+        retry_at: None,
+    });
+    invalid.health.failure = failed.health.failure.clone();
+    let (conditions, secret) = evaluate(&known(&invalid));
+    assert_eq!(kinds(&conditions), ["current_invalid"]);
+    assert_eq!(secret.state, State::CurrentInvalid);
+    // Found by a rotation, it is as dead.
+    let (conditions, secret) = evaluate(&known(&failed));
+    assert_eq!(kinds(&conditions), ["rotation_stuck"]);
+    assert_eq!(secret.state, State::CurrentInvalid);
     let record = record();
     let (_, mut off) = evaluate(&Known {
         enabled: false,
