@@ -32,6 +32,14 @@ impl Labels {
         self.iter().map(|(name, value)| (field(name), value))
     }
 
+    /// All of these are among them.
+    pub fn contain(&self, others: &Labels) -> bool {
+        others
+            .0
+            .iter()
+            .all(|(name, value)| self.0.get(name) == Some(value))
+    }
+
     /// All of `wanted` are among them.
     pub fn match_all(&self, wanted: &[Label]) -> bool {
         wanted

@@ -154,6 +154,8 @@ vocabulary! {
         "Give `[ops] listen` an address that is free and reload; it is also retried automatically.",
     NotifyFailed "notify_failed" Error "A notification channel is failing; rotation is not affected, and pending notifications are sent when it recovers."
         "Check the token, the URL and network connectivity: the message says which of `[notify]` it is and what was answered. It is retried automatically.",
+    NotificationUndelivered "notification_undelivered" Error "A completed rotation could not be announced to a route of `[[notify.route]]` within its grace (at least 24 hours)."
+        "Whoever relies on the announcement does not know of the new token: tell them. Then see `notify_failed` for the cause; it is retried until the next rotation.",
     UndoSucceeded "undo_succeeded" Info "The previous token is the current value again.",
     UndoFailed "undo_failed" Warn "An undo was given up; the current token is unchanged."
         "The message says why. Run `dtrotate undo NAME` again when that is resolved.",

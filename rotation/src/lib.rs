@@ -3,7 +3,7 @@
 //! In reading order:
 //!
 //! - [`plan`], [`token`], [`marker`], [`capabilities`]: what to rotate, and what a token is.
-//! - [`record`] with [`claim`], [`retiring`], [`ledger`], [`pause`], [`revocation`] and [`reason`]: the journal document. [`history`] is the one for people.
+//! - [`record`] with [`claim`], [`retiring`], [`ledger`], [`pause`], [`announcement`], [`revocation`] and [`reason`]: the journal document. [`history`] is the one for people.
 //! - [`request`]: what a run is started with. [`command`]: what it asks for, and the outcome of each command.
 //! - [`view`]: what is known, and what an action voids. [`observe`], [`ownership`], [`policy`], `plausibility`: what follows from it.
 //! - [`context`], `transition`, `backstop`: what a decision is made from, the changes of the document, and the expiry of former tokens.
@@ -11,6 +11,7 @@
 //! - [`prune`]: tokens of no secret that a person wants gone.
 //! - [`ports`], [`runner`]: carry the commands out. Everything but the runner is pure and synchronous.
 
+pub mod announcement;
 mod backstop;
 pub mod candidate;
 pub mod capabilities;

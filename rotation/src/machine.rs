@@ -45,7 +45,7 @@ pub struct Run {
     pending: Option<Arc<Change>>,
     /// A write under our claim that was rejected, and the document that it was to replace.
     rejected: Option<(Arc<JournalSnapshot>, Arc<Change>)>,
-    /// The same write, on a document in which only the pause changed.
+    /// The same write, on a document in which only pause or announcement changed.
     resend: Option<Arc<Change>>,
     reports: Vec<Report>,
     end: Option<RunResult>,
@@ -357,7 +357,7 @@ impl Run {
             (Ok(version), Some(change)) => self.acknowledged(version, Arc::unwrap_or_clone(change)),
             (Err(error), pending) if error.kind == ErrorKind::Conflict => {
                 // Someone else wrote: whatever was known or held is void, and an ordinary lost claim needs no warning. But whoever has the
-                // claim may find that only the pause was changed.
+                // claim may find that only pause or announcement was changed.
                 self.conflicts += 1;
                 let base = self.journal.take();
                 self.rejected = base.zip(pending).filter(|(base, _)| self.holds_claim(base));
@@ -432,7 +432,7 @@ impl Run {
     }
 }
 
-/// The rejected write once more, if only the pause was changed by whoever wrote in between (rule A14).
+/// The rejected write once more, if only pause or announcement was changed by whoever wrote in between (rule A14).
 fn rebase(
     (base, change): &(Arc<JournalSnapshot>, Arc<Change>),
     found: &JournalSnapshot,

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::announcement::Announcement;
 pub use super::claim::{Attempt, Claim, OpenAttempt, Trigger, Work};
 use super::ledger::AttemptLedger;
 use super::marker::{Epoch, Marker, NameDigest};
@@ -78,6 +79,9 @@ pub struct Record {
     /// When the last pause ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_at: Option<Timestamp>,
+    /// The last rotation, while someone is yet to be told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announcement: Option<Announcement>,
     /// What is wrong, and what was right last.
     #[serde(flatten)]
     pub health: Health,
@@ -244,6 +248,7 @@ impl Record {
             revoking: None,
             pause: None,
             resumed_at: None,
+            announcement: None,
             health: Health::default(),
             policy: None,
             closed_at: None,
@@ -290,6 +295,7 @@ impl Record {
             manages_tokens: false,
             verify: Verification::Auto,
             at_max_grace: AtMaxGrace::Leave,
+            announces: false,
             service: service.to_owned(),
         }
     }

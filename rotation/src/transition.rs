@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::announcement::{self, Announcement};
 use super::context::Context;
 use super::event::{EventName, Report};
 use super::marker::NameDigest;
@@ -237,9 +238,20 @@ pub fn serve(cx: &Context<'_>, record: &mut Record, due: Option<Timestamp>) {
     record.last_due = former.max(due);
 }
 
-/// The secret works again as it should.
-pub fn succeed(record: &mut Record, now: Now) -> Option<Failure> {
+/// A rotation is completed: its token, which replaces `former`, is the current one.
+pub fn succeed(cx: &Context<'_>, record: &mut Record, former: Option<&TokenId>) -> Option<Failure> {
+    let now = cx.now;
     record.health.last_success = Some(now.wall);
+    let current = record.current.as_ref().filter(|_| cx.plan().announces);
+    record.announcement = current.map(|current| Announcement {
+        token: current.id.clone(),
+        version: current.version,
+        old: former.cloned(),
+        at: now.wall,
+        until: announcement::deadline(now.wall, cx.plan().grace),
+        by: cx.request.holder.instance.clone(),
+        unknown: serde_json::Map::new(),
+    });
     record.health.failure.take()
 }
 
@@ -324,23 +336,38 @@ pub fn went_back(cx: &Context<'_>, record: &mut Record, seen: u64) -> Report {
     )
 }
 
-/// The document with which a write of a claim's holder is repeated: someone has paused or resumed the secret in between and changed nothing
-/// else. None = something else was changed.
+/// The document with which a write of a claim's holder is repeated: someone has paused or resumed the secret in between, or delivered its
+/// announcement, and changed nothing else. None = something else was changed.
 pub fn rebased(base: &Record, draft: &Record, found: &Record) -> Option<Record> {
-    let with_pause_of_found = |record: &Record| Record {
+    let with_notes_of_found = |record: &Record| Record {
         pause: found.pause.clone(),
         resumed_at: found.resumed_at,
+        announcement: found.announcement.clone(),
         ..record.clone()
     };
     let as_found = |record: &Record| {
-        let mut record = with_pause_of_found(record);
+        let mut record = with_notes_of_found(record);
         // What every write stamps.
         record.write_id.clone_from(&found.write_id);
         record.writer.clone_from(&found.writer);
         record.policy.clone_from(&found.policy);
         record == *found
     };
-    let pause = |record: &Record| (record.pause.clone(), record.resumed_at);
-    let changed = pause(found) != pause(base);
-    (changed && (as_found(base) || as_found(draft))).then(|| with_pause_of_found(draft))
+    let notes = |record: &Record| {
+        let Record {
+            pause,
+            announcement,
+            ..
+        } = record;
+        (pause.clone(), record.resumed_at, announcement.clone())
+    };
+    let changed = notes(found) != notes(base);
+    (changed && (as_found(base) || as_found(draft))).then(|| Record {
+        // A rotation that is completed by this very write is announced.
+        announcement: match draft.announcement == base.announcement {
+            true => found.announcement.clone(),
+            false => draft.announcement.clone(),
+        },
+        ..with_notes_of_found(draft)
+    })
 }

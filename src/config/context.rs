@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::Options;
 use super::problem::{Place, Placed, Problem, Problems, Source};
 use super::section::variable;
-use super::tables::tables;
+use super::tables::{is_repeated, tables};
 use crate::credential;
 
 /// The known word that a wrong one probably means: the nearest, if at most a third of its letters must change.
@@ -186,7 +186,7 @@ impl Context {
             return;
         }
         let mut known = Vec::new();
-        for table in tables().iter().filter(|table| table.name != "secret") {
+        for table in tables().iter().filter(|table| !is_repeated(table.name)) {
             let once = [String::new()];
             let names = if table.name.contains('*') {
                 environments

@@ -155,6 +155,12 @@ fn secret_tables(entry: Entry, context: &Context) -> Vec<Table> {
     items.into_iter().filter_map(table).collect()
 }
 
+/// Tables with two brackets, of which each file adds its own.
+fn are_tables(items: &[Node]) -> bool {
+    let mut items = items.iter();
+    items.all(|item| matches!(item.value, Value::Table(_)))
+}
+
 /// Puts the entries of one table into another; `clash` decides about a key that is in both.
 fn merge(into: &mut Table, from: Table, clash: &mut impl FnMut(&str, &mut Entry, Entry)) {
     for (key, entry) in from.entries {
@@ -164,6 +170,9 @@ fn merge(into: &mut Table, from: Table, clash: &mut impl FnMut(&str, &mut Entry,
         };
         match (&mut first.node.value, entry.node.value) {
             (Value::Table(into), Value::Table(from)) => merge(into, from, clash),
+            (Value::List(into), Value::List(from)) if are_tables(into) && are_tables(&from) => {
+                into.extend(from);
+            }
             (_, value) => {
                 let place = entry.node.place;
                 let (key_place, node) = (entry.key, Node { place, value });

@@ -49,11 +49,11 @@ pub use problem::Problems;
 pub use schema::schema;
 pub use section::variable;
 pub use settings::{
-    Account, Environment, Field, IssuerPlace, Notify, NotifyDynatrace, NotifyWebhook, OAuthPlace,
-    SecretSettings, Settings,
+    Account, Environment, Field, IssuerPlace, Notify, NotifyDynatrace, NotifyRoute, NotifyWebhook,
+    OAuthPlace, SecretSettings, Settings,
 };
 pub use table::{KeyDoc, Role, TableDoc};
-pub use tables::{Daemon, Journal, Limits, Log, LogFormat, Ops, tables};
+pub use tables::{Daemon, Journal, Limits, Log, LogFormat, Ops, is_repeated, tables};
 
 use crate::bounded_file::{self, ReadError};
 use context::Context;
@@ -148,7 +148,15 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
         journal: &journal,
         defaults: &defaults,
     };
-    let (secrets, discoveries) = secrets::secrets(tree, others, context);
+    let (mut secrets, mut discoveries) = secrets::secrets(tree, others, context);
+    let announce = |secret: &mut SecretSettings| {
+        let mut routes = notify.routes.iter();
+        secret.plan.announces = routes.any(|route| route.announces(secret));
+    };
+    secrets.iter_mut().for_each(announce);
+    for discovery in &mut discoveries {
+        discovery.adjust(announce);
+    }
     top.finish();
     context.finish_variables(&names);
     Some(Settings {

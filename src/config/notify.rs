@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::context::Context;
-use super::problem::Problem;
+use super::context::{Context, did_you_mean};
+use super::kinds::Words;
+use super::problem::{Placed, Problem};
 use super::section::Section;
-use super::settings::{Environment, Notify, NotifyDynatrace, NotifyWebhook};
+use super::settings::{Environment, Notify, NotifyDynatrace, NotifyRoute, NotifyWebhook};
 use super::table::{Given, Table};
-use super::tables::{NotifyDynatraceTable, NotifyWebhookTable};
+use super::tables::{
+    NotifyDynatraceTable, NotifyRouteTable, NotifyWebhookTable, RouteEvent, TokenKind, is_repeated,
+};
 use super::transport::{added, transport};
 use super::url;
+use crate::credential::Credential;
+use crate::http;
+use crate::labels::Labels;
+use crate::ops::condition::KINDS;
 use rotation::token::TokenValue;
 
 /// `[notify]`
@@ -20,10 +27,20 @@ pub(super) fn notify(
     context: &Context,
 ) -> Notify {
     section.has_tables(["dynatrace", "webhook"]);
+    let routes = section.tables_of("route").into_iter().enumerate();
+    let routes = routes.filter_map(|(at, section)| {
+        let title = format!("route {}", at + 1);
+        route(section, title, names, context)
+    });
+    let routes = routes.collect();
     let dynatrace = dynatrace(section.table("dynatrace"), environments, names, context);
     let webhook = webhook(section.table("webhook"), context);
     section.finish();
-    Notify { dynatrace, webhook }
+    Notify {
+        dynatrace,
+        webhook,
+        routes,
+    }
 }
 
 fn dynatrace(
@@ -64,22 +81,108 @@ fn webhook(section: Section<'_>, context: &Context) -> Option<NotifyWebhook> {
     let http = transport(&section, &table.transport, trust, &[], context);
     section.finish();
     let url = table.url_file.given()?;
+    Some(checked(
+        url,
+        table.transport.allow_http.or_default(),
+        http,
+        context,
+    ))
+}
+
+/// A webhook whose URL can be read, as far as files may be looked into.
+fn checked(
+    url: &Placed<Credential>,
+    allow_http: bool,
+    http: http::Options,
+    context: &Context,
+) -> NotifyWebhook {
     let webhook = NotifyWebhook {
         url: url.value.clone(),
-        allow_http: table.transport.allow_http.or_default(),
+        allow_http,
         http,
     };
     if let Err(why) = context.look(|| webhook_url(&webhook)) {
         context.problem(Problem::new(&url.place, why));
     }
-    Some(webhook)
+    webhook
+}
+
+/// `[[notify.route]]`
+fn route(
+    section: Section<'_>,
+    title: String,
+    environments: &[String],
+    context: &Context,
+) -> Option<NotifyRoute> {
+    let table = NotifyRouteTable::read(&section);
+    let trust = added(table.ca_file.or_default());
+    let http = transport(&section, &table.transport, trust, &[], context);
+    check_enabled(&section, "url_file", &table.url_file);
+    section.finish();
+    let events: Vec<RouteEvent> = table
+        .events
+        .or_default()
+        .iter()
+        .map(|it| it.value)
+        .collect();
+    let matched = table.r#match.given();
+    let mut labels: BTreeMap<String, String> = matched
+        .map(|labels| labels.value.iter())
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let (environment, kind) = (labels.remove("environment"), labels.remove("kind"));
+    if let Some(matched) = matched {
+        let placed = |value: &String| Placed {
+            value: value.clone(),
+            place: matched.place.clone(),
+        };
+        if let Some(name) = environment
+            .as_ref()
+            .filter(|name| !environments.contains(name))
+        {
+            context.unknown_environment(&placed(name), environments);
+        }
+        if let Some(kind) = kind
+            .as_ref()
+            .filter(|kind| !kinds().any(|known| known == *kind))
+        {
+            let message = format!("\"{kind}\" is neither a kind of token nor of condition");
+            let problem = Problem::new(&matched.place, message);
+            let meant = did_you_mean(kind, kinds());
+            context.problem(match meant {
+                Some(meant) => problem.help(meant),
+                None => problem,
+            });
+        }
+    }
+    let url = table.url_file.given()?;
+    Some(NotifyRoute {
+        title,
+        labels: Labels::from(labels),
+        environment,
+        kind,
+        conditions: events.contains(&RouteEvent::Condition),
+        rotated: events.contains(&RouteEvent::Rotated),
+        webhook: checked(url, table.transport.allow_http.or_default(), http, context),
+    })
+}
+
+/// What `kind` of a route may be.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    let tokens = TokenKind::WORDS.iter().map(|(word, _)| *word);
+    tokens.chain(KINDS.iter().map(|kind| kind.event.as_str()))
 }
 
 /// A channel is enabled by the key that names its file.
 fn check_enabled<T: Clone>(section: &Section<'_>, key: &str, file: &Given<T>) {
     if !section.is_empty() && !file.is_present() {
-        let name = section.name();
-        section.missing(key, &format!("[{name}] has no effect without {key}"));
+        let name = match is_repeated(section.name()) {
+            true => format!("[[{}]]", section.name()),
+            false => format!("[{}]", section.name()),
+        };
+        section.missing(key, &format!("{name} has no effect without {key}"));
     }
 }
 

@@ -11,18 +11,23 @@ use super::tables::{GROUPS, tables};
 pub fn schema() -> Value {
     let tables = tables();
     let mut top = object("", &tables);
-    let description = top["properties"]["secret"]["description"].clone();
     let mut secret = top["properties"]["secret"].take();
     let defaults = top["properties"]["defaults"]["properties"].as_object();
     let defaults = defaults.cloned().unwrap_or_default();
     if let Some(keys) = secret["properties"].as_object_mut() {
         keys.extend(defaults);
     }
-    top["properties"]["secret"] =
-        json!({ "type": "array", "description": description, "items": secret });
+    top["properties"]["secret"] = repeated(secret);
+    let route = &mut top["properties"]["notify"]["properties"]["route"];
+    *route = repeated(route.take());
     top["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     top["title"] = json!("dtrotate");
     top
+}
+
+/// A table that may be there several times.
+fn repeated(table: Value) -> Value {
+    json!({ "type": "array", "description": table["description"], "items": table })
 }
 
 /// A table with its keys and the tables in it.

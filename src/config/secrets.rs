@@ -266,6 +266,7 @@ impl<'a> Secrets<'a> {
             claim_timeout: self.others.journal.claim_timeout,
             verify: options.verify.value()?,
             at_max_grace: AtMaxGrace::Leave,
+            announces: false,
             service: issuer.service,
         })
     }

@@ -8,6 +8,7 @@ use super::file::{Entry, Node, Table, Value};
 use super::kinds::Kind;
 use super::problem::{Place, Placed, Problem};
 use super::table::Given;
+use super::tables;
 
 /// One table being read.
 pub struct Section<'a> {
@@ -167,6 +168,28 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The tables of a key that is written with two brackets, any number of times.
+    pub fn tables_of(&self, key: &'static str) -> Vec<Section<'a>> {
+        self.has_tables([key]);
+        let Some(entry) = self.own_entry(key) else {
+            return vec![];
+        };
+        let name = format!("{}.{key}", self.name);
+        let wrong = |place: &Place| {
+            let message = format!("this is a table of its own under [[{name}]], with two brackets");
+            self.context.problem(Problem::new(place, message));
+            None
+        };
+        let Value::List(items) = &entry.node.value else {
+            return Vec::from_iter(wrong(&entry.key));
+        };
+        let table = |item: &'a Node| match &item.value {
+            Value::Table(table) => Some(Section::new(&name, table, self.context)),
+            _ => wrong(&item.place),
+        };
+        items.iter().filter_map(table).collect()
+    }
+
     /// Whether nobody reads a key.
     fn is_unknown(&self, key: &str) -> bool {
         let (known, refused) = (self.known.borrow(), self.refused.borrow());
@@ -202,7 +225,9 @@ impl<'a> Section<'a> {
             }
             let message = match self.name.as_str() {
                 "" => format!("unknown key \"{key}\" at the top of the file"),
-                "secret" => format!("unknown key \"{key}\" in [[secret]]"),
+                name if tables::is_repeated(name) => {
+                    format!("unknown key \"{key}\" in [[{name}]]")
+                }
                 name => format!("unknown key \"{key}\" in [{name}]"),
             };
             let known = self.known.borrow();

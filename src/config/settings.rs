@@ -215,6 +215,58 @@ pub struct Notify {
     pub dynatrace: Option<NotifyDynatrace>,
     /// By a webhook.
     pub webhook: Option<NotifyWebhook>,
+    /// By further webhooks, in the order of the files.
+    pub routes: Vec<NotifyRoute>,
+}
+
+/// A webhook about some of the secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NotifyRoute {
+    /// Its name in conditions.
+    pub title: String,
+    /// Labels that a secret must have.
+    pub labels: Labels,
+    pub environment: Option<String>,
+    /// A kind of token or of condition.
+    pub kind: Option<String>,
+    /// It is told of conditions.
+    pub conditions: bool,
+    /// It is told of completed rotations.
+    pub rotated: bool,
+    pub webhook: NotifyWebhook,
+}
+
+impl NotifyRoute {
+    /// It is told of the rotations of this secret.
+    pub fn announces(&self, secret: &SecretSettings) -> bool {
+        let place = &secret.plan.coordinates;
+        self.rotated
+            && self.is_for(&secret.labels, &place.environment)
+            && self.is_kind([place.kind.word(), ""])
+    }
+
+    /// It is told of a condition of this kind, of a secret with these labels and this kind of token, or of a service.
+    pub fn tells(
+        &self,
+        condition: &str,
+        environment: &str,
+        labels: &Labels,
+        token: Option<&str>,
+    ) -> bool {
+        self.conditions
+            && self.is_for(labels, environment)
+            && self.is_kind([condition, token.unwrap_or_default()])
+    }
+
+    fn is_for(&self, labels: &Labels, environment: &str) -> bool {
+        let here = self.environment.as_ref().is_none_or(|it| it == environment);
+        here && labels.contain(&self.labels)
+    }
+
+    fn is_kind(&self, words: [&str; 2]) -> bool {
+        let kind = self.kind.as_deref();
+        kind.is_none_or(|kind| words.contains(&kind))
+    }
 }
 
 /// Problems in an environment.

@@ -139,6 +139,11 @@ pub fn default_of<K: Kind>(role: Role, sample: &str) -> Option<K::Value> {
     parsed?.ok()
 }
 
+/// A key whose name is a word of the language is declared as `r#match`.
+pub fn key_name(declared: &'static str) -> &'static str {
+    declared.strip_prefix("r#").unwrap_or(declared)
+}
+
 /// `table! { /// doc  given struct NAME { /// doc  key: Kind = Role "sample", } }` declares a table whose fields are [`Given`];
 /// with `values` in place of `given` they are the values, with the defaults filled in, and absent examples are `None`.
 /// `NAME with field: OTHER` adds the keys of another table; `or ["X"]` behind a sample lets `BAO_X` and `VAULT_X` hold where the key is
@@ -183,7 +188,7 @@ macro_rules! table {
         const DOC: &'static str = concat!($($doc, "\n"),+);
         fn keys() -> Vec<$crate::config::table::KeyDoc> {
             let own = [$($crate::config::table::KeyDoc {
-                name: stringify!($key),
+                name: $crate::config::table::key_name(stringify!($key)),
                 doc: concat!($($key_doc, "\n"),+),
                 key_type: <$kind as Kind>::key_type(),
                 role: Role::$role,
@@ -195,7 +200,7 @@ macro_rules! table {
     };
     (@given $section:ident $key:ident: $kind:ty = $role:ident $sample:literal [$($variables:expr)?]) => {
         $section.read::<$kind>(
-            stringify!($key),
+            $crate::config::table::key_name(stringify!($key)),
             table!(@variables $($variables)?),
             || $crate::config::table::default_of::<$kind>(Role::$role, $sample),
         )

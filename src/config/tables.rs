@@ -29,11 +29,17 @@ pub fn tables() -> Vec<TableDoc> {
         SecretKeys::describe("secret"),
         NotifyDynatraceTable::describe("notify.dynatrace"),
         NotifyWebhookTable::describe("notify.webhook"),
+        NotifyRouteTable::describe("notify.route"),
         Limits::describe("limits"),
         Daemon::describe("daemon"),
         Log::describe("log"),
         Ops::describe("ops"),
     ]
+}
+
+/// A table that is written with two brackets, any number of times.
+pub fn is_repeated(name: &str) -> bool {
+    ["secret", "notify.route"].contains(&name)
 }
 
 /// Descriptions of the tables that hold only tables.
@@ -297,6 +303,23 @@ table! {
 }
 
 table! {
+    /// Posts JSON to a further webhook about some of the secrets
+    ///
+    /// It is in addition to `[notify.webhook]`, which gets every condition and no rotation. Several routes may match the same secret: each gets its post.
+    given struct NotifyRouteTable with transport: Transport {
+        /// What the route is about: labels of secrets, and `environment` and `kind`, all of which must match; default: everything. `kind` is a kind of token
+        /// (`api`) or of condition (`rotation_stuck`).
+        r#match: LabelTable = Example "{ team = \"checkout\" }",
+        /// What is posted: `condition` when a condition begins and when it ends, `rotated` for each completed rotation.
+        events: Several<OneOf<RouteEvent>> = Default "\"condition\"",
+        /// File that holds the URL, which is a secret.
+        url_file: CredentialFile = Example "\"checkout-webhook-url\"",
+        /// PEM file, added to the system's roots.
+        ca_file: Authorities = Default "\"\"",
+    }
+}
+
+table! {
     /// Limits of the daemon's work
     values struct Limits {
         /// Maximum number of concurrent rotations in each environment.
@@ -355,6 +378,15 @@ pub enum TokenKind {
     Cluster,
 }
 
+/// What a route is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteEvent {
+    /// A condition begins or ends.
+    Condition,
+    /// A rotation is completed.
+    Rotated,
+}
+
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -383,6 +415,7 @@ words! {
     Api { "v2" = Api::V2, "v1" = Api::V1 }
     StillUsed { "hold" = StillUsed::Hold, "warn" = StillUsed::Warn }
     Missed { "run" = Missed::Run, "skip" = Missed::Skip }
+    RouteEvent { "condition" = RouteEvent::Condition, "rotated" = RouteEvent::Rotated }
     LogFormat { "auto" = LogFormat::Auto, "json" = LogFormat::Json, "text" = LogFormat::Text }
     Details { "loopback" = Details::Loopback, "always" = Details::Always, "never" = Details::Never }
     &'static str { "error" = "error", "warn" = "warn", "info" = "info", "debug" = "debug", "trace" = "trace" }

@@ -11,8 +11,8 @@ pub use crate::dynatrace::OwnerLoad;
 use crate::dynatrace::{self, Account, Dynatrace, OAuthClient, Trials, unusable_client};
 use crate::http::BuildError;
 pub use crate::http::ServerClock;
-use crate::notify::Webhook;
-pub use crate::notify::{Channel, Failure, Notice, Troubles};
+use crate::notify::{self, Webhook};
+pub use crate::notify::{Channel, Failure, Notice, Rotated, Troubles};
 use crate::vault::{self, KvJournal, KvSecrets, PruneJournal, Vault};
 pub use crate::vault::{
     Engine, KeyVersions, LatestVersion, OwnToken, Right, VersionLimits, capabilities_right, lists,
@@ -61,8 +61,18 @@ pub fn dynatrace_channel(settings: &config::NotifyDynatrace) -> Result<Channel, 
     Ok(Channel::dynatrace(Arc::new(send)))
 }
 
-/// The channel of `[notify.webhook]`. Its URL is read again for each post.
+/// The channel of `[notify.webhook]`.
 pub fn webhook_channel(settings: &config::NotifyWebhook) -> Result<Channel, AssembleError> {
+    Ok(Channel::webhook(posts(settings)?))
+}
+
+/// The channel of a `[[notify.route]]`.
+pub fn route_channel(settings: &config::NotifyRoute) -> Result<Channel, AssembleError> {
+    Ok(Channel::route(&settings.title, posts(&settings.webhook)?))
+}
+
+/// Posts to a webhook, whose URL is read again for each post.
+fn posts(settings: &config::NotifyWebhook) -> Result<notify::Send, AssembleError> {
     let webhook = Webhook::new(&settings.http);
     let webhook = webhook.map_err(|error| AssembleError::Notify(error.to_string()))?;
     let settings = settings.clone();
@@ -73,7 +83,7 @@ pub fn webhook_channel(settings: &config::NotifyWebhook) -> Result<Channel, Asse
             webhook.post(&url, &message).await
         })
     };
-    Ok(Channel::webhook(Arc::new(send)))
+    Ok(Arc::new(send))
 }
 
 /// Reads a credential of `[notify]`.

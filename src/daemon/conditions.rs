@@ -51,7 +51,7 @@ pub enum Subject {
     /// A folder in which secrets are discovered.
     Discovery(String),
     /// A notification channel.
-    Channel(&'static str),
+    Channel(String),
     /// A secret.
     Secret(String),
     /// What happened to a secret and no document shows. A later run resolves it.

@@ -6,6 +6,7 @@
 //! Start, in order: configuration (by the caller), clients, signals, one run over every secret (which is recovery: what a dead holder left is
 //! a state of the journal), ready, schedule.
 
+mod announcements;
 pub mod assemble;
 pub mod audit;
 mod background;
@@ -70,6 +71,7 @@ use rotation::event::EventName;
 use rotation::request::Epochs;
 use rotation::runner::Ended;
 
+use announcements::Announcements;
 pub use assemble::AssembleError;
 use assemble::Wired;
 use background::{Apply, Background};
@@ -197,6 +199,7 @@ struct Daemon {
     rechecks: mpsc::UnboundedReceiver<status_cache::Request>,
     listener: Option<Listener>,
     notifications: Notifications,
+    announcements: Announcements,
     next_listen: Instant,
     discovered: Discovered,
     next_discovery: Instant,
@@ -268,6 +271,7 @@ impl Daemon {
             rechecks,
             listener: None,
             notifications: Notifications::default(),
+            announcements: Announcements::default(),
             next_listen: Instant::now(),
             discovered: Discovered::default(),
             next_discovery: Instant::now(),
@@ -357,6 +361,7 @@ impl Daemon {
             self.survey_when_due();
             self.sweep_when_due();
             self.prune_when_due();
+            self.announce_when_due();
             self.refresh_when_due();
             self.look_at_values();
         }
@@ -482,6 +487,7 @@ impl Daemon {
     /// What is known of a secret has changed, or it is gone: whatever is derived from it follows.
     fn update(&mut self, name: &str, now: Timestamp) {
         self.note_holder(name);
+        self.note_announcement(name);
         self.publish(name);
         self.rearm(name, now);
     }

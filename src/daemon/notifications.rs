@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use jiff::Timestamp;
 
-use crate::config::Notify;
+use crate::config::{Notify, NotifyRoute, SecretSettings};
 use crate::labels::Labels;
 use crate::ops::condition::Condition;
 use crate::ops::metrics::Counters;
@@ -18,7 +18,7 @@ use crate::{bounded_file, clock};
 use rotation::event::EventName;
 
 use super::Daemon;
-use super::assemble::{self, AssembleError, Channel, Failure, Notice, Troubles};
+use super::assemble::{self, AssembleError, Channel, Failure, Notice, Rotated, Troubles};
 use super::conditions::{Conditions, Subject};
 use super::lock;
 
@@ -36,11 +36,36 @@ struct Failing {
 
 /// A channel whose task is running.
 struct Running {
-    name: &'static str,
+    title: String,
     show: watch::Sender<Troubles>,
     failing: Arc<Mutex<Option<Failing>>>,
     /// Dropped with it, the channel ends at once.
     task: JoinSet<()>,
+    /// What it is about; none = everything.
+    route: Option<NotifyRoute>,
+    channel: Channel,
+    counters: Arc<Counters>,
+}
+
+/// A route that is told of a rotation.
+pub(super) struct Announcer {
+    channel: Channel,
+    counters: Arc<Counters>,
+    failing: Arc<Mutex<Option<Failing>>>,
+}
+
+impl Announcer {
+    /// Which route it is.
+    pub(super) fn title(&self) -> &str {
+        &self.channel.title
+    }
+
+    /// Posts it once.
+    pub(super) async fn post(&self, rotated: &Rotated) -> Result<(), Failure> {
+        let posted = self.channel.post_rotated(rotated).await;
+        note(&self.failing, &self.counters, self.channel.name, &posted);
+        posted
+    }
 }
 
 /// The channels that are on.
@@ -64,30 +89,50 @@ impl Notifications {
         let before = self.settings.as_ref();
         let dynatrace = before.and_then(|old| old.dynatrace.as_ref());
         let webhook = before.and_then(|old| old.webhook.as_ref());
+        let routes: &[NotifyRoute] = before.map_or(&[], |old| &old.routes);
         let (mut gone, mut new) = (vec![], vec![]);
         if dynatrace != wanted.dynatrace.as_ref() {
-            gone.push("dynatrace");
-            new.extend(build(wanted.dynatrace.clone(), assemble::dynatrace_channel).await?);
+            gone.push("dynatrace".to_owned());
+            let built = build(wanted.dynatrace.clone(), assemble::dynatrace_channel).await?;
+            new.extend(built.map(|channel| (channel, None)));
         }
         if webhook != wanted.webhook.as_ref() {
-            gone.push("webhook");
-            new.extend(build(wanted.webhook.clone(), assemble::webhook_channel).await?);
+            gone.push("webhook".to_owned());
+            let built = build(wanted.webhook.clone(), assemble::webhook_channel).await?;
+            new.extend(built.map(|channel| (channel, None)));
+        }
+        let stays = |route: &&NotifyRoute| wanted.routes.contains(route);
+        gone.extend(
+            routes
+                .iter()
+                .filter(|it| !stays(it))
+                .map(|it| it.title.clone()),
+        );
+        for route in wanted.routes.iter().filter(|route| !routes.contains(route)) {
+            let built = build(Some(route.clone()), assemble::route_channel).await?;
+            new.extend(built.map(|channel| (channel, Some(route.clone()))));
         }
         self.channels
-            .retain(|channel| !gone.contains(&channel.name));
-        for name in gone {
-            conditions.set(Subject::Channel(name), vec![]);
+            .retain(|channel| !gone.contains(&channel.title));
+        for title in gone {
+            conditions.set(Subject::Channel(title), vec![]);
         }
-        let start = |channel| Running::start(channel, counters.clone());
+        let start = |(channel, route)| Running::start(channel, route, counters.clone());
         self.channels.extend(new.into_iter().map(start));
         self.settings = Some(wanted.clone());
         Ok(())
     }
 
     /// Gives every channel the open errors, and reports a channel that fails. To be called every second or so.
-    pub fn show(&self, conditions: &Conditions, instance: &str, labels: impl Fn(&str) -> Labels) {
+    pub fn show<'s>(
+        &self,
+        conditions: &Conditions,
+        instance: &str,
+        settings: impl Fn(&str) -> Option<&'s SecretSettings>,
+    ) {
         for channel in &self.channels {
-            conditions.set(Subject::Channel(channel.name), channel.conditions());
+            let subject = Subject::Channel(channel.title.clone());
+            conditions.set(subject, channel.conditions());
         }
         if self.channels.is_empty() {
             return;
@@ -97,11 +142,16 @@ impl Notifications {
         for channel in &self.channels {
             let is_own = |one: &Condition| {
                 let failed = one.kind == EventName::NotifyFailed.as_str();
-                failed && one.subject.as_deref() == Some(channel.name)
+                failed && one.subject.as_deref() == Some(channel.title.as_str())
             };
             let others = all.iter().filter(|one| !is_own(one));
             let troubles: Troubles = others
-                .filter_map(|one| notice(one, instance, &labels))
+                .filter_map(|one| {
+                    let secret = one.secret.as_deref().and_then(&settings);
+                    channel.is_about(one, secret).then_some(())?;
+                    let labels = secret.map(|it| it.labels.clone());
+                    notice(one, instance, labels.unwrap_or_default())
+                })
                 .collect();
             channel.show.send_if_modified(|shown| {
                 let is_new = *shown != troubles;
@@ -109,6 +159,20 @@ impl Notifications {
                 is_new
             });
         }
+    }
+
+    /// The routes that are told of the rotations of this secret.
+    pub(super) fn announcers(&self, secret: &SecretSettings) -> Vec<Announcer> {
+        let told = |channel: &&Running| {
+            let route = channel.route.as_ref();
+            route.is_some_and(|route| route.announces(secret))
+        };
+        let announcer = |running: &Running| Announcer {
+            channel: running.channel.clone(),
+            counters: running.counters.clone(),
+            failing: running.failing.clone(),
+        };
+        self.channels.iter().filter(told).map(announcer).collect()
     }
 
     /// Sends what is pending, as far as there is time.
@@ -125,31 +189,35 @@ impl Notifications {
 }
 
 impl Running {
-    fn start(channel: Channel, counters: Arc<Counters>) -> Self {
+    fn start(channel: Channel, route: Option<NotifyRoute>, counters: Arc<Counters>) -> Self {
         let name = channel.name;
         let (show, shown) = watch::channel(Troubles::new());
         let failing = Arc::<Mutex<Option<Failing>>>::default();
-        let heard = failing.clone();
-        let report = move |outcome: Result<(), Failure>| {
-            counters.notified(name, outcome.is_ok());
-            let mut failing = lock(&heard);
-            *failing = outcome.err().map(|last| match failing.take() {
-                Some(failing) => Failing { last, ..failing },
-                None => Failing {
-                    since: clock::now(),
-                    began: Instant::now(),
-                    last,
-                },
-            });
-        };
+        let (heard, counted) = (failing.clone(), counters.clone());
+        let report = move |outcome| note(&heard, &counted, name, &outcome);
         let mut task = JoinSet::new();
-        task.spawn(channel.run(shown, report));
+        task.spawn(channel.clone().run(shown, report));
         Running {
-            name,
+            title: channel.title.clone(),
             show,
             failing,
             task,
+            route,
+            channel,
+            counters,
         }
+    }
+
+    fn is_about(&self, condition: &Condition, secret: Option<&SecretSettings>) -> bool {
+        let Some(route) = &self.route else {
+            return true;
+        };
+        let labels = secret
+            .map(|secret| secret.labels.clone())
+            .unwrap_or_default();
+        let token = secret.map(|secret| secret.plan.coordinates.kind.word());
+        let environment = condition.environment.as_deref().unwrap_or_default();
+        route.tells(&condition.kind, environment, &labels, token)
     }
 
     fn conditions(&self) -> Vec<Condition> {
@@ -160,29 +228,48 @@ impl Running {
         let condition = reported.map(|failing| {
             let what = &failing.last.what;
             let message = format!(
-                "[notify.{}] failed: {what}; pending notifications are sent when it recovers",
-                self.name
+                "{} failed: {what}; pending notifications are sent when it recovers",
+                match self.route {
+                    Some(_) => format!("[[notify.route]] ({})", self.title),
+                    None => format!("[notify.{}]", self.title),
+                }
             );
             Condition::new(EventName::NotifyFailed, message, failing.since)
-                .subject(self.name)
+                .subject(&self.title)
                 .error(what)
         });
         condition.into_iter().collect()
     }
 }
 
+/// Takes note of how an attempt to notify people ended.
+fn note(
+    failing: &Mutex<Option<Failing>>,
+    counters: &Counters,
+    channel: &'static str,
+    outcome: &Result<(), Failure>,
+) {
+    counters.notified(channel, outcome.is_ok());
+    let mut failing = lock(failing);
+    let last = outcome.as_ref().err().cloned();
+    *failing = last.map(|last| match failing.take() {
+        Some(failing) => Failing { last, ..failing },
+        None => Failing {
+            since: clock::now(),
+            began: Instant::now(),
+            last,
+        },
+    });
+}
+
 /// What people are notified of. Another kind or reason about the same thing is another condition.
-fn notice(
-    condition: &Condition,
-    instance: &str,
-    labels: impl Fn(&str) -> Labels,
-) -> Option<(String, Notice)> {
+fn notice(condition: &Condition, instance: &str, labels: Labels) -> Option<(String, Notice)> {
     let notice = Notice {
         event: EventName::from_word(&condition.kind)?,
         message: condition.message.clone(),
         secret: condition.secret.clone(),
         environment: condition.environment.clone(),
-        labels: condition.secret.as_deref().map(labels).unwrap_or_default(),
+        labels,
         reason: condition.reason.clone(),
         since: condition.since,
         instance: instance.to_owned(),
@@ -216,16 +303,8 @@ impl Daemon {
 
     /// Gives the channels the open errors.
     pub(super) fn notify_people(&self) {
-        let labels = |name: &str| {
-            let settings = self
-                .roster
-                .get(name)
-                .and_then(|entry| entry.settings.as_ref());
-            settings
-                .map(|settings| settings.labels.clone())
-                .unwrap_or_default()
-        };
+        let settings = |name: &str| self.roster.get(name)?.settings.as_ref();
         self.notifications
-            .show(&self.office.conditions, &self.instance, labels);
+            .show(&self.office.conditions, &self.instance, settings);
     }
 }

@@ -64,6 +64,7 @@ pub async fn run(settings: Settings, instance: &str, timeout: Duration) -> anyho
     let deadline = tokio::time::Instant::now() + (timeout - reserve);
     let mut daemon = Daemon::new(at_once(settings), instance, reload, ticker)?;
     daemon.pass = Some(Pass::default());
+    daemon.start_notifications().await?;
     let mut inputs = Inputs::new(ticks, signals);
     let end = loop {
         if let Some(end) = daemon.pass_end() {
@@ -97,6 +98,13 @@ fn at_once(mut settings: Settings) -> Settings {
         discovery.adjust(now);
     }
     settings.ops.listen = None;
+    // Nobody is told of conditions; announcements of rotations are in the journal, and there may be no daemon that delivers them.
+    settings.notify.dynatrace = None;
+    settings.notify.webhook = None;
+    settings.notify.routes.retain(|route| route.rotated);
+    for route in &mut settings.notify.routes {
+        route.conditions = false;
+    }
     settings
 }
 
@@ -263,6 +271,7 @@ impl Daemon {
         (settled
             && compared
             && pruned
+            && self.announcements.were_tried()
             && (self.looked_at_all || !outages.is_empty() || self.roster.is_empty()))
         .then_some(End::Complete)
     }

@@ -339,6 +339,7 @@ impl Daemon {
             self.values.put_first(&name);
         }
         self.note_holder(&name);
+        self.note_announcement(&name);
         let came_to_rest = matches!(ended.result, RunResult::Done { .. });
         self.publish_after_run(&name, came_to_rest);
         self.rearm(&name, now);

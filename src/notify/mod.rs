@@ -1,8 +1,8 @@
 //! Telling people of troubles: channels out of the process (a problem in Dynatrace, a webhook), each with a task of its own.
 //!
 //! A channel is shown the troubles there are now and compares them with what it has sent (`ledger`); so nothing queues up, and what it
-//! could not tell it tells later, as it is then. It never makes anybody wait, never changes anything, and no type here could hold a
-//! token value. What is wrong with a channel is for others to tell.
+//! could not tell it tells later, as it is then. Conditions of one kind that open together are one post. It never makes anybody wait, never
+//! changes anything, and no type here could hold a token value. What is wrong with a channel is for others to tell.
 
 mod ledger;
 mod render;
@@ -20,11 +20,15 @@ use tokio::sync::watch;
 pub use webhook::Webhook;
 
 use ledger::Ledger;
+use rotation::announcement::Announcement;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
 use rotation::retry;
 
 use crate::labels::Labels;
+
+/// What opens within this time of the first is posted together: the secrets of one outage are looked at one after the other.
+const GATHER: Duration = Duration::from_secs(3);
 
 /// A problem in Dynatrace is told again so often: three times within the time after which the event ends automatically.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
@@ -52,6 +56,18 @@ pub struct Notice {
 
 /// The troubles of this moment. Two with the same key are the same trouble.
 pub type Troubles = BTreeMap<String, Notice>;
+
+/// A completed rotation. No value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    pub secret: String,
+    pub environment: String,
+    pub labels: Labels,
+    /// Where the value is: `MOUNT/PATH#FIELD,FIELD`.
+    pub place: String,
+    /// What was written with the commit.
+    pub announcement: Announcement,
+}
 
 /// What is to be told of a trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,18 +115,33 @@ pub type Send =
 /// A way to people.
 #[derive(Clone)]
 pub struct Channel {
-    /// The word in log, metric and configuration.
+    /// The word in metrics.
     pub name: &'static str,
-    render: fn(&Notice, Phase) -> Option<Value>,
+    /// The name in conditions and configuration.
+    pub title: String,
+    render: Render,
     send: Send,
 }
+
+/// What a channel makes of notices.
+#[derive(Clone, Copy)]
+enum Render {
+    /// One message for each.
+    Each(fn(&Notice, Phase) -> Option<Value>),
+    /// One message for those of the same kind in the same place.
+    Grouped(fn(&[&Notice], Phase) -> Option<Value>),
+}
+
+/// Notices that are one message.
+type Group = Vec<(String, Notice, Phase)>;
 
 impl Channel {
     /// Problems in Dynatrace; `send` hands an event to the events API v2.
     pub fn dynatrace(send: Send) -> Self {
         Channel {
             name: "dynatrace",
-            render: render::event,
+            title: "dynatrace".to_owned(),
+            render: Render::Each(render::event),
             send,
         }
     }
@@ -119,9 +150,27 @@ impl Channel {
     pub fn webhook(send: Send) -> Self {
         Channel {
             name: "webhook",
-            render: render::post,
+            title: "webhook".to_owned(),
+            render: Render::Grouped(render::post),
             send,
         }
+    }
+
+    /// Posts to the webhook of a route.
+    pub fn route(title: &str, send: Send) -> Self {
+        Channel {
+            name: "route",
+            title: title.to_owned(),
+            ..Channel::webhook(send)
+        }
+    }
+
+    /// Posts a completed rotation, once.
+    ///
+    /// # Errors
+    /// It did not get through.
+    pub async fn post_rotated(&self, rotated: &Rotated) -> Result<(), Failure> {
+        (self.send)(render::rotated(rotated)).await
     }
 
     /// Tells what there is to tell until nobody shows troubles, and then once more what is left. `report` hears how each
@@ -134,6 +183,7 @@ impl Channel {
         let mut ledger = Ledger::default();
         let mut failures = 0;
         loop {
+            self.gather(&ledger, &mut shown).await;
             let troubles = shown.borrow_and_update().clone();
             let failure = self.round(&mut ledger, &troubles, &report).await;
             let (wait, failing) = match failure {
@@ -153,6 +203,58 @@ impl Channel {
         }
     }
 
+    /// Waits for what belongs to the same message, unless nothing new is there or nobody shows troubles any longer.
+    async fn gather(&self, ledger: &Ledger, shown: &mut watch::Receiver<Troubles>) {
+        let is_new = {
+            let troubles = shown.borrow();
+            let due = ledger.due(&troubles, Instant::now());
+            due.iter().any(|(_, _, phase)| *phase != Phase::Lasts)
+        };
+        if is_new && matches!(self.render, Render::Grouped(_)) {
+            let more = async { while shown.changed().await.is_ok() {} };
+            let _ = tokio::time::timeout(GATHER, more).await;
+        }
+    }
+
+    /// What is due now, in messages.
+    fn groups(&self, due: Group) -> Vec<Group> {
+        let mut groups: Vec<Group> = vec![];
+        for one in due {
+            let same = |group: &&mut Group| {
+                let (_, first, phase) = &group[0];
+                let key = |notice: &Notice| {
+                    let Notice {
+                        reason,
+                        environment,
+                        ..
+                    } = notice.clone();
+                    (notice.event, reason, environment, notice.secret.is_some())
+                };
+                *phase == one.2 && key(first) == key(&one.1)
+            };
+            let group = match self.render {
+                Render::Each(_) => None,
+                Render::Grouped(_) => groups.iter_mut().find(same),
+            };
+            match group {
+                Some(group) => group.push(one),
+                None => groups.push(vec![one]),
+            }
+        }
+        groups
+    }
+
+    fn message(&self, group: &Group) -> Option<Value> {
+        let (_, first, phase) = &group[0];
+        match self.render {
+            Render::Each(render) => render(first, *phase),
+            Render::Grouped(render) => {
+                let notices: Vec<&Notice> = group.iter().map(|(_, notice, _)| notice).collect();
+                render(&notices, *phase)
+            }
+        }
+    }
+
     /// Tells everything that is due now; the last failure, if there was one. What concerns the channel ends the round.
     async fn round(
         &self,
@@ -161,8 +263,8 @@ impl Channel {
         report: &impl Fn(Result<(), Failure>),
     ) -> Option<Failure> {
         let mut failed = None;
-        for (key, notice, phase) in ledger.due(troubles, Instant::now()) {
-            if let Some(message) = (self.render)(&notice, phase) {
+        for group in self.groups(ledger.due(troubles, Instant::now())) {
+            if let Some(message) = self.message(&group) {
                 let sent = (self.send)(message).await;
                 report(sent.clone());
                 if let Err(failure) = sent {
@@ -174,7 +276,9 @@ impl Channel {
                     continue;
                 }
             }
-            ledger.delivered(key, notice, phase, Instant::now());
+            for (key, notice, phase) in group {
+                ledger.delivered(key, notice, phase, Instant::now());
+            }
         }
         failed
     }

@@ -4,13 +4,19 @@ use serde_json::{Map, Value, json};
 
 use crate::sanitize;
 
-use super::{Notice, Phase};
+use super::{Notice, Phase, Rotated};
+use crate::labels::Labels;
+use rotation::announcement::Announcement;
+use rotation::event::EventName;
 
 /// Minutes after which Dynatrace ends an event that is not told again.
 const TIMEOUT: u32 = 15;
 
 /// The longest value of a property that Dynatrace takes, and the longest sentence of a post, in characters.
 const LONGEST: usize = 4096;
+
+/// So many names of secrets stand in the text of a post about several.
+const SHOWN: usize = 20;
 
 /// An event that opens a problem, or keeps it open; its end is not told, it closes by its time-out. Nothing in it may change while a
 /// trouble lasts. What several replicas see of a secret is the same trouble, so the instance is named only in others.
@@ -47,8 +53,12 @@ pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
     }))
 }
 
-/// A post at the beginning and at the end: `text` as Slack and its like show it, and the parts for machines.
-pub(super) fn post(notice: &Notice, phase: Phase) -> Option<Value> {
+/// A post at the beginning and at the end: `text` as Slack and its like show it, and the parts for machines. Of several notices of one kind,
+/// each with its own secret, one post.
+pub(super) fn post(notices: &[&Notice], phase: Phase) -> Option<Value> {
+    let [notice] = notices else {
+        return post_group(notices, phase);
+    };
     let (state, words, hint) = match phase {
         Phase::Begins => ("begins", "a human is needed", notice.event.what_to_do()),
         Phase::Over => ("over", "resolved", ""),
@@ -72,12 +82,87 @@ pub(super) fn post(notice: &Notice, phase: Phase) -> Option<Value> {
         "event": notice.event.as_str(),
         "message": cut(&notice.message),
         "secret": notice.secret.as_deref().map(cut),
+        "secrets": notice.secret.as_deref().map(cut).into_iter().collect::<Vec<_>>(),
         "environment": notice.environment.as_deref().map(cut),
         "labels": notice.labels,
         "reason": notice.reason,
         "since": notice.since,
         "instance": cut(&notice.instance),
     }))
+}
+
+fn post_group(notices: &[&Notice], phase: Phase) -> Option<Value> {
+    let first = notices.first()?;
+    let (state, words) = match phase {
+        Phase::Begins => ("begins", "a human is needed"),
+        Phase::Over => ("over", "resolved"),
+        Phase::Lasts => return None,
+    };
+    let event = first.event.as_str();
+    let place = first.environment.as_deref().unwrap_or("several places");
+    let headline = format!("{event} of {} secrets ({place})", notices.len());
+    let message = cut(&format!("{headline}, such as: {}", first.message));
+    let mut text = cut(&format!(
+        "dtrotate ({}): {words}: {message}",
+        first.instance
+    ));
+    let names = notices.iter().filter_map(|notice| notice.secret.as_deref());
+    let names: Vec<String> = names.map(cut).collect();
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+    text = format!("{text}\nSecrets: {}", shown.join(", "));
+    if names.len() > SHOWN {
+        text += &format!(" and {} more", names.len() - SHOWN);
+    }
+    if phase == Phase::Begins {
+        text = format!("{text}\nWhat to do: {}", first.event.what_to_do());
+    }
+    let same = |labels: &Labels| notices.iter().all(|notice| notice.labels == *labels);
+    Some(json!({
+        "text": escaped(&text),
+        "state": state,
+        "event": event,
+        "message": message,
+        "secret": Value::Null,
+        "secrets": names,
+        "environment": first.environment.as_deref().map(cut),
+        "labels": same(&first.labels).then_some(&first.labels),
+        "reason": first.reason,
+        "since": notices.iter().map(|notice| notice.since).min(),
+        "instance": cut(&first.instance),
+    }))
+}
+
+/// A post about a completed rotation.
+pub(super) fn rotated(rotated: &Rotated) -> Value {
+    let Announcement {
+        token,
+        version,
+        old,
+        at,
+        by,
+        ..
+    } = &rotated.announcement;
+    let (secret, place) = (cut(&rotated.secret), cut(&rotated.place));
+    let message = format!("{secret} was rotated: version {version} of {place} holds {token}");
+    let mut text = format!("dtrotate ({}): {message}", cut(by));
+    if !rotated.labels.is_empty() {
+        text = format!("{text}\nLabels: {}", rotated.labels);
+    }
+    json!({
+        "text": escaped(&text),
+        "state": "rotated",
+        "event": EventName::RotationSucceeded.as_str(),
+        "message": message,
+        "secret": secret,
+        "secrets": [secret],
+        "environment": cut(&rotated.environment),
+        "labels": rotated.labels,
+        "token_id": token,
+        "old_token_id": old,
+        "version": version,
+        "at": at,
+        "instance": cut(by),
+    })
 }
 
 fn headline(notice: &Notice) -> String {

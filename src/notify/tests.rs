@@ -21,6 +21,10 @@ fn notice(secret: Option<&str>) -> Notice {
     }
 }
 
+fn post(notice: &Notice, phase: Phase) -> Option<Value> {
+    render::post(&[notice], phase)
+}
+
 fn troubles(keys: &[&str]) -> Troubles {
     let all = keys.iter().map(|&key| (key.to_owned(), notice(Some(key))));
     all.collect()
@@ -105,7 +109,7 @@ fn an_event_opens_a_problem_and_holds_nothing_that_changes() {
 
 #[test]
 fn a_post_tells_beginning_and_end_and_cannot_shout() {
-    let post = render::post(&notice(Some("ci")), Phase::Begins).unwrap();
+    let post = post(&notice(Some("ci")), Phase::Begins).unwrap();
     let text = post["text"].as_str().unwrap();
     assert!(text.contains("rotation_stuck of ci (prod): it was &lt;disabled&gt; &amp; more"));
     assert!(text.contains("web-1") && text.contains("What to do: "));
@@ -114,8 +118,8 @@ fn a_post_tells_beginning_and_end_and_cannot_shout() {
         (&"begins".into(), &"ci".into())
     );
     assert_eq!(post["message"], "it was <disabled> & more");
-    assert_eq!(render::post(&notice(Some("ci")), Phase::Lasts), None);
-    let over = render::post(&notice(Some("ci")), Phase::Over).unwrap();
+    assert_eq!(post(&notice(Some("ci")), Phase::Lasts), None);
+    let over = post(&notice(Some("ci")), Phase::Over).unwrap();
     assert_eq!(over["state"], "over");
     assert!(over["text"].as_str().unwrap().contains("resolved"));
 }
@@ -127,7 +131,7 @@ fn p5_nothing_from_outside_acts_on_a_reader_of_a_notification() {
     hostile.instance = "web\u{9b}".to_owned();
     let sent = [
         render::event(&hostile, Phase::Begins),
-        render::post(&hostile, Phase::Begins),
+        post(&hostile, Phase::Begins),
     ];
     for sent in sent {
         let sent = sent.unwrap().to_string();
@@ -172,11 +176,16 @@ fn failed(kind: ErrorKind) -> Result<(), Failure> {
 #[tokio::test]
 async fn a_notice_that_is_refused_holds_up_no_other_and_a_dead_channel_is_asked_once_a_round() {
     let mut ledger = Ledger::default();
+    // Of different kinds, so that they are no group.
+    let mut three = troubles(&["a", "b", "c"]);
+    let reasons = ["one", "two", "three"].map(|reason| Some(reason.to_owned()));
+    for (notice, reason) in three.values_mut().zip(reasons) {
+        notice.reason = reason;
+    }
     let (one, sent) = channel(|message| match message["secret"] == "a" {
         true => failed(ErrorKind::Refused),
         false => Ok(()),
     });
-    let three = troubles(&["a", "b", "c"]);
     assert!(one.round(&mut ledger, &three, &|_| {}).await.is_some());
     assert!(one.round(&mut ledger, &three, &|_| {}).await.is_some());
     let secrets: Vec<Value> = sent
@@ -250,4 +259,71 @@ async fn p5_a_webhook_that_fails_says_why_and_never_where() {
         let failure = sent.unwrap_err();
         assert!(!failure.what.contains("canary"), "{failure:?}");
     }
+}
+
+#[tokio::test]
+async fn conditions_of_one_kind_that_open_together_are_one_post_and_so_are_their_ends() {
+    let (one, sent) = channel(|_| Ok(()));
+    let (mut ledger, posts) = (Ledger::default(), || sent.lock().unwrap().clone());
+    let names: Vec<String> = (0..30).map(|number| format!("s{number:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut all = troubles(&names);
+    // Of the service itself, and of another environment.
+    all.insert("service".to_owned(), notice(None));
+    let elsewhere = Notice {
+        environment: Some("test".to_owned()),
+        ..notice(Some("x"))
+    };
+    all.insert("elsewhere".to_owned(), elsewhere);
+    assert!(one.round(&mut ledger, &all, &|_| {}).await.is_none());
+    let begun = posts();
+    assert_eq!(begun.len(), 3, "{begun:?}");
+    let group = begun
+        .iter()
+        .find(|post| post["secret"].is_null() && post["secrets"] != serde_json::json!([]));
+    let group = group.expect("the group");
+    assert_eq!(group["secrets"].as_array().unwrap().len(), 30);
+    assert_eq!(
+        (&group["state"], &group["environment"]),
+        (&"begins".into(), &"prod".into())
+    );
+    let text = group["text"].as_str().unwrap();
+    assert!(text.contains("rotation_stuck of 30 secrets (prod)") && text.contains(" and 10 more"));
+    assert!(text.contains("&lt;disabled&gt;"), "{text}");
+    assert!(
+        one.round(&mut ledger, &troubles(&[]), &|_| {})
+            .await
+            .is_none()
+    );
+    let ended = posts();
+    assert_eq!(ended.len(), 6);
+    assert!(ended[3..].iter().all(|post| post["state"] == "over"));
+}
+
+#[test]
+fn p5_a_post_about_a_rotation_has_ids_and_no_markup() {
+    let announcement = Announcement {
+        token: rotation::token::TokenId::new("dt0c01.NEW.CANARY"),
+        version: 7,
+        old: Some(rotation::token::TokenId::new("dt0c01.OLD")),
+        at: Timestamp::UNIX_EPOCH,
+        until: Timestamp::UNIX_EPOCH,
+        by: "web-1".to_owned(),
+        unknown: serde_json::Map::new(),
+    };
+    let post = render::rotated(&Rotated {
+        secret: "<ci>".to_owned(),
+        environment: "prod".to_owned(),
+        labels: crate::labels::Labels::from_iter([("team", "checkout")]),
+        place: "secret/ci#token".to_owned(),
+        announcement,
+    });
+    assert_eq!(post["token_id"], "dt0c01.NEW");
+    assert_eq!(
+        (&post["version"], &post["state"]),
+        (&7.into(), &"rotated".into())
+    );
+    let text = post["text"].as_str().unwrap();
+    assert!(text.contains("&lt;ci&gt; was rotated: version 7 of secret/ci#token holds dt0c01.NEW"));
+    assert!(!post.to_string().contains("CANARY"), "P5");
 }

@@ -312,6 +312,12 @@ pub const KINDS: &[Kind] = &[
         NEEDS_HUMAN,
     ),
     kind(
+        EventName::NotificationUndelivered,
+        "a completed rotation could not be announced to a route within its grace, at least 24 hours",
+        "it is delivered, or the secret is rotated again",
+        NEEDS_HUMAN,
+    ),
+    kind(
         EventName::MintAnswerMismatch,
         "the answer to creating a token belonged to another request",
         "every attempt of the secret is settled: its token was found by its marker and deleted, or does not exist",

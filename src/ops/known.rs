@@ -143,6 +143,7 @@ impl<'a> Known<'a> {
         all.extend(self.went_back(record));
         all.extend(self.rotation_fails(record));
         all.extend(self.overdue(record));
+        all.extend(self.unannounced(record));
         self.retirements(record, &mut all);
         all
     }
@@ -180,6 +181,21 @@ impl<'a> Known<'a> {
         };
         let condition = condition.tried(failing.attempts, &error.what, self.next_try);
         Some(self.about_secret(condition))
+    }
+
+    /// Someone was to be told of the last rotation, and was not in time.
+    fn unannounced(&self, record: &Record) -> Option<Condition> {
+        let announcement = record.announcement.as_ref().filter(|_| self.configured)?;
+        let message = format!(
+            "the rotation of {:.0} to {} could not be announced: a route of [[notify.route]] does not take the post",
+            announcement.at, announcement.token
+        );
+        let condition = Condition::new(
+            EventName::NotificationUndelivered,
+            message,
+            announcement.until,
+        );
+        (announcement.until <= self.now).then(|| self.about_secret(condition))
     }
 
     /// Vault was restored from a backup, and nothing was stored since.
@@ -374,6 +390,9 @@ impl<'a> Known<'a> {
         let late = all.filter_map(|since| since.checked_add(PATIENCE).ok());
         let reverts = record.and_then(|record| record.health.reverts.first());
         let ends = reverts.and_then(|first| first.at.checked_add(REVERTS).ok());
+        let announcement = record.and_then(|record| record.announcement.as_ref());
+        let deadline = announcement.map(|it| it.until);
+        let ends = ends.into_iter().chain(deadline);
         late.chain(ends.filter(|ends| *ends > self.now)).min()
     }
 

@@ -160,7 +160,7 @@ const METRICS: [Metric; 30] = [
         "dtrotate_notifications_total",
         "Attempts to tell people of a trouble, by channel and outcome.",
         |series, picture| {
-            for channel in ["dynatrace", "webhook"] {
+            for channel in ["dynatrace", "webhook", "route"] {
                 for outcome in ["succeeded", "failed"] {
                     let counted = picture.counted.notifications.get(&(channel, outcome));
                     let labels = [("channel", channel), ("outcome", outcome)];

@@ -109,6 +109,37 @@ fn the_least_has_all_defaults() {
 }
 
 #[test]
+fn routes_of_all_files_match_by_label_environment_and_kind() {
+    let base = format!("{VAULT}{PROD}{SECRET}labels = {{ team = \"checkout\", tier = \"1\" }}\n");
+    let routes = "[[notify.route]]\n[[notify.route]]\nurl_file = \"u\"\nevents = [\"rotated\"]\n\
+                  match = { team = \"checkout\", environment = \"prod\", kind = \"api\" }\n";
+    let team = "[[notify.route]]\nurl_file = \"u\"\nmatch = { team = \"search\" }\nevents = [\"condition\", \"rotated\"]\n\
+                [[notify.route]]\nurl_file = \"u\"\nmatch = { kind = \"rotation_stuck\" }\n";
+    let files = Files::new(&format!("{base}{routes}")).with("conf.d/team.toml", team);
+    let settings = files.settings(&daemon());
+    let routes = &settings.notify.routes;
+    assert_eq!(routes.len(), 3, "one without a file is off");
+    let secret = &settings.secrets[0];
+    assert!(secret.plan.announces);
+    let told: Vec<bool> = routes.iter().map(|route| route.announces(secret)).collect();
+    assert_eq!(told, [true, false, false]);
+    let tells = |kind: &str| {
+        let tells = |route: &dtrotate::config::NotifyRoute| {
+            route.tells(kind, "prod", &secret.labels, Some("api"))
+        };
+        routes.iter().map(tells).collect::<Vec<_>>()
+    };
+    assert_eq!(tells("rotation_stuck"), [false, false, true]);
+    assert_eq!(tells("current_invalid"), [false, false, false]);
+    // What concerns no secret has no labels.
+    let labels = Default::default();
+    assert!(routes[2].tells("rotation_stuck", "", &labels, None));
+    assert!(!routes[1].tells("vault_unavailable", "", &labels, None));
+    let silent = Files::new(&format!("{base}{team}")).settings(&daemon());
+    assert!(!silent.secrets[0].plan.announces);
+}
+
+#[test]
 fn people_are_told_by_the_ways_whose_files_are_named() {
     let base = format!("{VAULT}{PROD}{SECRET}");
     let none = Files::new(&format!("{base}[notify.dynatrace]\n[notify.webhook]\n"));
@@ -597,6 +628,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "discover =",
         "exclude =",
         "labels =",
+        "match =",
         "blackout =",
         "scopes =",
         "allowed_scopes =",

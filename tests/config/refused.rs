@@ -361,7 +361,7 @@ fn notify() {
     let refuses = refuses_table;
     refuses(
         "[notify]\n«slack = 1",
-        "unknown key \"slack\" in [notify]; known keys: dynatrace, webhook",
+        "unknown key \"slack\" in [notify]; known keys: dynatrace, webhook, route",
     );
     refuses(
         "[notify.webhook]\n«url_fil = \"u\"\nurl_file = \"u\"",
@@ -391,6 +391,40 @@ fn notify() {
     refuses(
         "[notify.webhook]\nurl_file = \"u\"\nproxy = «\"proxy:3128\"",
         "\"proxy:3128\" has no scheme; write \"http://\" in front",
+    );
+}
+
+#[test]
+fn routes() {
+    let refuses = |keys: &str, message: &str| {
+        refuses_table(
+            &format!("[[notify.route]]\nurl_file = \"u\"\n{keys}"),
+            message,
+        );
+    };
+    refuses(
+        "«matsch = { team = \"a\" }",
+        "unknown key \"matsch\" in [[notify.route]]; did you mean \"match\"?",
+    );
+    refuses(
+        "match = «{ environment = \"prd\" }",
+        "the environment \"prd\" is not configured; did you mean \"prod\"?",
+    );
+    refuses(
+        "match = «{ kind = \"platfrom\" }",
+        "\"platfrom\" is neither a kind of token nor of condition; did you mean \"platform\"?",
+    );
+    refuses(
+        "events = [\"condition\", «\"rotate\"]",
+        "\"rotate\" is invalid (expected \"condition\" or \"rotated\"); did you mean \"rotated\"?",
+    );
+    refuses_table(
+        "«[[notify.route]]\nevents = \"rotated\"",
+        "[[notify.route]] has no effect without url_file",
+    );
+    refuses_table(
+        "[notify.«route]\nurl_file = \"u\"",
+        "this is a table of its own under [[notify.route]], with two brackets",
     );
 }
 

@@ -1,5 +1,6 @@
 //! End to end: a real OpenBao as a child process. One test binary, so that it is linked once.
 
+mod announce;
 mod audit;
 mod check;
 mod cluster;

@@ -19,8 +19,8 @@ use crate::world::{Daemon, World, until};
 const CANARY: &str = "CanaryInTheWebhookUrl";
 
 /// A webhook that keeps what it was sent.
-struct Sink {
-    url: String,
+pub struct Sink {
+    pub url: String,
     posts: Arc<Mutex<Vec<Value>>>,
     answer: Arc<Mutex<StatusCode>>,
     task: JoinHandle<()>,
@@ -33,7 +33,7 @@ impl Drop for Sink {
 }
 
 impl Sink {
-    async fn start() -> Sink {
+    pub async fn start() -> Sink {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let posts = Arc::<Mutex<Vec<Value>>>::default();
@@ -61,12 +61,12 @@ impl Sink {
         }
     }
 
-    fn answer(&self, code: StatusCode) {
+    pub fn answer(&self, code: StatusCode) {
         *self.answer.lock().expect("the answer") = code;
     }
 
     /// The posts with this event and state.
-    fn posts(&self, event: &str, state: &str) -> Vec<Value> {
+    pub fn posts(&self, event: &str, state: &str) -> Vec<Value> {
         let mut posts = self.posts.lock().expect("the posts").clone();
         posts.retain(|post| post["event"] == event && post["state"] == state);
         posts

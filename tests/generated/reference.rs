@@ -1,6 +1,6 @@
 //! The reference of the configuration file in its three forms, from the declarations in `src/config/tables.rs`.
 
-use dtrotate::config::{KeyDoc, KeyType, Role, TableDoc, tables, variable};
+use dtrotate::config::{KeyDoc, KeyType, Role, TableDoc, is_repeated, tables, variable};
 
 /// The column of the descriptions in `dtrotate.toml`.
 const COLUMN: usize = 48;
@@ -38,7 +38,7 @@ pub fn toml() -> String {
     let mut text = HEAD.to_owned();
     for table in tables() {
         let header = match table.name {
-            "secret" => "[[secret]]".to_owned(),
+            name if is_repeated(name) => format!("[[{name}]]"),
             name => format!("[{}]", name.replace('*', "prod")),
         };
         let (summary, rest) = table.doc.split_once("\n\n").unwrap_or((table.doc, ""));
@@ -94,7 +94,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 fn heading(table: &TableDoc) -> String {
     match table.name {
-        "secret" => "[[secret]]".to_owned(),
+        name if is_repeated(name) => format!("[[{name}]]"),
         name => format!("[{}]", name.replace('*', "NAME")),
     }
 }
@@ -122,7 +122,7 @@ fn override_of(table: &TableDoc, key: &KeyDoc) -> Option<String> {
         KeyType::Labels => "__LABEL",
         _ => "",
     };
-    (table.name != "secret").then(|| name + one)
+    (!is_repeated(table.name)).then(|| name + one)
 }
 
 /// `docs/configuration.md`

@@ -215,7 +215,7 @@ fn commit_uncommitted_store(cx: &Context<'_>, info: &TokenInfo, version: u64) ->
     let current = Current::recorded(info, version, &record);
     let former = transition::make_current(cx, &mut record, current);
     transition::serve(cx, &mut record, due);
-    transition::succeed(&mut record, cx.now);
+    transition::succeed(cx, &mut record, former.as_ref());
     let mut message = format!(
         "{} was stored by a process that stopped before recording it; recorded as the current token",
         info.id

@@ -316,7 +316,7 @@ fn commit_rotation(
     // The name may have come back changed: what Dynatrace has is what a copy is compared with.
     let ledger = &mut record.attempts.ledger;
     ledger.close(attempt.n, NameDigest::of(&info.name));
-    if let Some(failure) = transition::succeed(&mut record, cx.now) {
+    if let Some(failure) = transition::succeed(cx, &mut record, former.as_ref()) {
         message += &format!("; recovered after failing since {:.0}", failure.since);
     }
     let event = match attempt.old {

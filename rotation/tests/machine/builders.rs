@@ -77,6 +77,7 @@ pub fn plan() -> Plan {
         manages_tokens: false,
         verify: Verification::Auto,
         at_max_grace: AtMaxGrace::Delete,
+        announces: false,
         service: "prod".into(),
     }
 }

@@ -596,6 +596,7 @@ fn k2_a_token_in_use_that_cannot_be_disabled_is_left_where_that_is_wanted() {
         request.plan = Arc::new(Plan {
             still_used: StillUsed::Hold,
             at_max_grace: AtMaxGrace::Leave,
+            announces: false,
             ..plan()
         });
         request

@@ -2,6 +2,7 @@
 //! what was asked for and what was written. Faults that need interleaving are the explorer's business.
 
 mod adoption;
+mod announcement;
 mod builders;
 mod capabilities;
 mod create;

@@ -34,6 +34,7 @@ fn settings(missed: Missed) -> SecretSettings {
             manages_tokens: false,
             verify: Default::default(),
             at_max_grace: Default::default(),
+            announces: false,
             service: "prod".into(),
         }),
         schedule: Arc::new(Schedule::new(cron, zone("UTC").unwrap())),

@@ -134,6 +134,7 @@ fn plan(name: &str, manages_tokens: bool, create: bool) -> Plan {
         manages_tokens,
         verify: Verification::Auto,
         at_max_grace: AtMaxGrace::Delete,
+        announces: false,
         service: "prod".into(),
     }
 }
