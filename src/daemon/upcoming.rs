@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use crate::schedule::calendar::jitter;
 use rotation::error::CallError;
-use rotation::ports::{Journal, JournalRead};
+use rotation::ports::{Journal, JournalRead, TokenIssuer};
 use rotation::record::{Record, Retiring, RetiringState};
 use rotation::request::after;
 use rotation::token::TokenId;
@@ -86,9 +86,11 @@ pub async fn read(
     let read: Result<Vec<_>, CallError> = read.try_collect().await;
     wired.log_out().await;
     let now = clock::now();
-    let all = read?
-        .into_iter()
-        .flat_map(|(secret, read)| of_secret(secret, read, now));
+    let all = read?.into_iter().flat_map(|(secret, read)| {
+        let issuer = wired.issuer(&secret.plan.service).ok();
+        let can_disable = issuer.is_none_or(|issuer| issuer.capabilities().disable);
+        of_secret(secret, can_disable, read, now)
+    });
     let end = after(now, within);
     let mut all: Vec<Upcoming> = all.filter(|one| one.at <= end).collect();
     all.sort_by(|one, other| {
@@ -97,7 +99,12 @@ pub async fn read(
     Ok(all)
 }
 
-fn of_secret(secret: &SecretSettings, read: JournalRead, now: Timestamp) -> Vec<Upcoming> {
+fn of_secret(
+    secret: &SecretSettings,
+    can_disable: bool,
+    read: JournalRead,
+    now: Timestamp,
+) -> Vec<Upcoming> {
     let mut entry = Entry::new(Arc::new(secret.plan.clone()), Some(secret.clone()));
     entry.learn(read, now);
     let Some(record) = entry.record().cloned() else {
@@ -124,7 +131,7 @@ fn of_secret(secret: &SecretSettings, read: JournalRead, now: Timestamp) -> Vec<
             all.push(new(at, What::Rotate, record.current_id(), &because));
         }
         for retiring in &record.retiring {
-            for (at, event, because) in steps(secret, retiring, earliest) {
+            for (at, event, because) in steps(secret, can_disable, retiring, earliest) {
                 all.push(new(at, event, Some(&retiring.id), &because));
             }
         }
@@ -177,6 +184,7 @@ fn rotations(
 /// The steps of a retirement that are left, as far as they are known now: a token that is still used stays longer.
 fn steps(
     secret: &SecretSettings,
+    can_disable: bool,
     entry: &Retiring,
     earliest: Timestamp,
 ) -> Vec<(Timestamp, What, String)> {
@@ -188,6 +196,7 @@ fn steps(
     };
     let quarantine = "the end of its quarantine".to_owned();
     match entry.state {
+        RetiringState::Grace if !can_disable => vec![(at, What::Delete, grace.to_owned())],
         RetiringState::Grace | RetiringState::Disabling => vec![
             (at, What::Disable, grace.to_owned()),
             (after(at, secret.plan.quarantine), What::Delete, quarantine),

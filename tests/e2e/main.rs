@@ -1,8 +1,10 @@
 //! End to end: a real OpenBao as a child process. One test binary, so that it is linked once.
 
+mod active_gate;
 mod audit;
 mod check;
 mod cluster;
+mod cluster_tokens;
 mod commands;
 
 mod crash;

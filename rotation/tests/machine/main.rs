@@ -16,6 +16,7 @@ mod revoke;
 mod rights;
 mod switched_off;
 mod undo;
+mod unprovable;
 mod usage;
 mod watermark;
 mod world;
