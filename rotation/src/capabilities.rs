@@ -13,8 +13,8 @@ pub struct Capabilities {
     pub redate: bool,
     /// One token can be read by its id. Without it the complete listing is the only reading.
     pub read_by_id: bool,
-    /// Looking a value up proves that it is the token whose id it shows. Without it the value must be tried.
-    pub look_up_proves: bool,
+    /// What proves that a value is the token whose id it shows.
+    pub proof: Proof,
     /// What proves that a token is gone.
     pub absence: Absence,
     /// Whether a token expires.
@@ -23,6 +23,18 @@ pub struct Capabilities {
     pub propagation: Duration,
     /// The longest name, in characters.
     pub name_limit: usize,
+}
+
+/// What proves that a value is the token whose id it shows, and that a new one works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// Looking it up.
+    #[default]
+    Itself,
+    /// A call with it, where its rights allow one.
+    Probe,
+    /// Nothing: its token is there as ordered, and no call with it shows more.
+    Listed,
 }
 
 /// What proves that a token is gone.
@@ -41,7 +53,7 @@ pub enum Expiry {
     Optional,
     /// Always.
     Required,
-    /// Where it is asked for, after this at the latest.
+    /// After this at the latest, unless it is never to expire.
     AtMost(Duration),
 }
 
@@ -52,7 +64,7 @@ impl Capabilities {
         rename: true,
         redate: false,
         read_by_id: true,
-        look_up_proves: true,
+        proof: Proof::Itself,
         absence: Absence::Answer,
         expiry: Expiry::Optional,
         // What disabling is said to take.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::candidate::Candidate;
+use super::capabilities::Proof;
 use super::command::{Command, Outcome, RunResult, SecretSnapshot, Source, ValueRef};
 use super::context::{AfterWrite, Change, Context, MintState, Progress, Step};
 use super::error::{CallError, ErrorKind};
@@ -54,8 +55,8 @@ pub struct Run {
 impl Run {
     /// A run that knows nothing yet but its request.
     pub fn new(mut request: RunRequest) -> Self {
-        let proves = request.env.capabilities.look_up_proves;
-        let view = View::new(request.known.listing.take(), proves);
+        let proof = request.env.capabilities.proof;
+        let view = View::new(request.known.listing.take(), proof);
         let journal = request.known.journal.take().map(Arc::new);
         Run {
             request: Arc::new(request),
@@ -240,11 +241,14 @@ impl Run {
         let report = match (command, outcome) {
             (Command::Verify(Source::Minted), Outcome::Verified(Ok(trial))) => {
                 let id = &trial.token.id;
-                if trial.proven {
-                    Report::new(EventName::TokenVerified, "the new token works").token(id)
-                } else {
-                    self.report_unproven(id)
-                }
+                let how = match (trial.proven, self.request.env.capabilities.proof) {
+                    (true, _) => Some("the new token works"),
+                    // No call proves more of this kind.
+                    (false, Proof::Listed) => Some("the new token is there as ordered"),
+                    (false, _) => None,
+                };
+                let report = how.map(|how| Report::new(EventName::TokenVerified, how).token(id));
+                report.unwrap_or_else(|| self.report_unproven(id))
             }
             (_, Outcome::Stored(Ok(version))) => {
                 let candidate = self.progress.candidate.as_ref();

@@ -1,5 +1,6 @@
 //! The state of a secret: what the value in Vault is to us. A pure function of what is known.
 
+use super::capabilities::Proof;
 use super::command::{Command, RunResult, SecretSnapshot, ValueRef};
 use super::context::Context;
 use super::ownership::{Kinship, kinship};
@@ -94,15 +95,20 @@ fn foreign(cx: &Context<'_>, info: TokenInfo) -> Fact<SecretState> {
     if named || cx.view.value_is_proven()? {
         return Ok(SecretState::Foreign(info));
     }
-    let name = &cx.plan().name;
+    let (name, id) = (&cx.plan().name, &info.id);
+    let (why, else_do) = match cx.env().capabilities.proof {
+        Proof::Listed => ("no call can show that for this kind of token", ""),
+        _ => (
+            "no call with it succeeds",
+            ", or choose the trial with `verify`",
+        ),
+    };
     Ok(SecretState::Blocked(
         Reason::TokenUnproven,
         format!(
-            "nothing proves that the value in {} is the token {} whose id it shows: no call with it succeeds. If it is, run `dtrotate adopt {name} \
-             --token {}`, or choose the trial with `verify`",
-            cx.place(),
-            info.id,
-            info.id
+            "nothing proves that the value in {} is the token {id} whose id it shows: {why}. If it is, run `dtrotate adopt {name} --token \
+             {id}`{else_do}",
+            cx.place()
         ),
     ))
 }

@@ -1,6 +1,7 @@
 //! Whose is a token (promise P9)? Only what was read in this run from the service that knows counts: the marker in its name at Dynatrace,
 //! or its value in a version of this secret. An id, an entry of the journal or a single answer is evidence, never proof.
 
+use super::capabilities::Proof;
 use super::context::Context;
 use super::marker::{Marker, NameDigest};
 use super::record::{Origin, Record, Retiring};
@@ -72,7 +73,7 @@ pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Fact<Resul
 
 /// Only a trial of its value can prove it, and a trial looks like a use of the token.
 pub fn takes_a_trial(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> bool {
-    !cx.env().capabilities.look_up_proves
+    cx.env().capabilities.proof == Proof::Probe
         && !bears_our_marker(cx.record, entry, &info.name)
         && !cx.view.version_was_proven(&entry.id)
 }
@@ -132,6 +133,10 @@ fn ends_at_our_backstop(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) ->
 /// The token's value was read from a version of this secret in this run, and the environment said that it is this token. Where
 /// versions are kept, two equal answers about the latest value are not enough: the version itself is read.
 fn stood_in_a_version(cx: &Context<'_>, entry: &Retiring) -> Fact<bool> {
+    if cx.env().capabilities.proof == Proof::Listed {
+        // The id in a value is public, and nothing shows more.
+        return Ok(false);
+    }
     if !cx.env().history {
         return Ok(cx.view.value_was_proven(&entry.id));
     }

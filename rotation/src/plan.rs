@@ -173,9 +173,20 @@ impl Kind {
         self == Kind::Platform
     }
 
+    /// The grace of its tokens is followed by the quarantine, and not by the deletion.
+    pub fn can_be_disabled(self) -> bool {
+        self != Kind::ActiveGate
+    }
+
     /// There are values without a prefix.
     fn may_be_opaque(self) -> bool {
         matches!(self, Kind::Api | Kind::Cluster)
+    }
+
+    /// The kind of token whose values show this id; an API token's may also be a cluster's.
+    pub fn of_id(id: &TokenId) -> Option<Kind> {
+        let prefix = id.as_str().split('.').next().unwrap_or_default();
+        Kind::ALL.into_iter().find(|kind| kind.prefix() == prefix)
     }
 
     /// Why a value that shows this id is no token of this kind, as half a sentence, with the kind to write.
@@ -190,7 +201,7 @@ impl Kind {
         if prefix == self.prefix() {
             return None;
         }
-        let meant = Kind::ALL.into_iter().find(|kind| kind.prefix() == prefix);
+        let meant = Kind::of_id(id);
         let cure = match meant {
             Some(meant) => format!(
                 "write kind = \"{}\" for it, or put another token there",

@@ -100,7 +100,7 @@ pub fn lifetime(
         (Lifetime::For(length), ..) => Some(length),
         (Lifetime::Never, ..) => None,
         (Lifetime::Inherit, Some(life), ..) => Some(life),
-        (Lifetime::Inherit, None, None, _) => None,
+        (Lifetime::Inherit, None, None, _) => longest(expiry),
         (Lifetime::Inherit, None, Some(expires), Some(created)) => Some(between(created, expires)),
         (Lifetime::Inherit, None, Some(expires), None) if expiry == Expiry::Optional => {
             Some(between(now, expires))
@@ -126,10 +126,19 @@ pub fn lifetime(
 }
 
 /// How long the first token of a secret lives: none = without an end.
-pub fn first_lifetime(plan: &Plan) -> Option<Duration> {
+pub fn first_lifetime(plan: &Plan, expiry: Expiry) -> Option<Duration> {
     match plan.lifetime {
-        Lifetime::For(length) => Some(length),
-        Lifetime::Never | Lifetime::Inherit => None,
+        Lifetime::For(length) => Some(longest(expiry).map_or(length, |most| most.min(length))),
+        Lifetime::Never => None,
+        Lifetime::Inherit => longest(expiry),
+    }
+}
+
+/// The longest life that a kind allows. A token for which nothing shorter was chosen gets it, so that it ends even if it is left behind.
+fn longest(expiry: Expiry) -> Option<Duration> {
+    match expiry {
+        Expiry::AtMost(most) => Some(most),
+        Expiry::Optional | Expiry::Required => None,
     }
 }
 

@@ -65,6 +65,11 @@ impl Reason {
         )
     }
 
+    /// Someone put a value there that may well work and cannot be taken over.
+    pub fn keeps_from_taking_over(&self) -> bool {
+        self.is_of_the_value() && !self.locks_consumers_out()
+    }
+
     /// The value in Vault is missing or does not work, so its consumers are locked out.
     pub fn locks_consumers_out(&self) -> bool {
         matches!(

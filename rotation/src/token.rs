@@ -98,7 +98,8 @@ impl Traits {
         self.0.is_empty()
     }
 
-    /// The names of those that differ in `other`. The order of values does not matter.
+    /// The names of those that differ in `other`, as far as `other` has them: what an issuer does not return cannot be compared. The order of
+    /// values does not matter.
     pub fn missing_in(&self, other: &Traits) -> Vec<&str> {
         let sorted = |values: &Vec<String>| {
             let mut values = values.clone();
@@ -106,7 +107,8 @@ impl Traits {
             values
         };
         let differs = |(name, values): &(&String, &Vec<String>)| {
-            other.0.get(*name).map(sorted) != Some(sorted(values))
+            let told = other.0.get(*name).map(sorted);
+            told.is_some_and(|told| told != sorted(values))
         };
         let all = self.0.iter().filter(differs);
         all.map(|(name, _)| name.as_str()).collect()
@@ -160,6 +162,14 @@ const MANAGING: [&str; 10] = [
     "EnvironmentTokenManagement",
     "ServiceProviderAPI",
 ];
+
+/// Rights behind an id, for people; nothing for a kind that has none.
+pub fn in_brackets(scopes: &[String]) -> String {
+    match scopes.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", scopes.join(", ")),
+    }
+}
 
 /// `iam:policies:write` and the like.
 fn changes_rights(scope: &str) -> bool {

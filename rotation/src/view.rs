@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::capabilities::Proof;
 use super::command::{Command, Outcome, SecretSnapshot, TokenAction, ValueRef};
 use super::error::{ErrorKind, Result};
 pub use super::lookup::Lookup;
@@ -46,8 +47,8 @@ pub struct View {
     secret: Option<Reading<SecretSnapshot>>,
     /// How many second reads in a row differed from the one before.
     disagreements: u32,
-    /// Looking a value up proves whose it is.
-    look_up_proves: bool,
+    /// What proves whose a value is.
+    proof: Proof,
     /// The look-up of the value in `secret`.
     value: Option<Reading<Lookup>>,
     /// Trying that value proved that it is the token whose id it shows.
@@ -95,10 +96,10 @@ pub enum Effect {
 
 impl View {
     /// What is known before the first call.
-    pub fn new(listing: Option<Listing>, look_up_proves: bool) -> Self {
+    pub fn new(listing: Option<Listing>, proof: Proof) -> Self {
         View {
             listing,
-            look_up_proves,
+            proof,
             ..View::default()
         }
     }
@@ -140,7 +141,7 @@ impl View {
                     // A 404 that cannot be trusted yet is asked for again.
                     self.value_was_checked |= proven.is_some() || self.not_found_trusted;
                     self.proven_values
-                        .extend(proven.filter(|_| self.look_up_proves));
+                        .extend(proven.filter(|_| self.proof == Proof::Itself));
                 }
             }
             (_, Outcome::ValueTried(tried)) => {
@@ -285,9 +286,10 @@ impl View {
 
     /// The value in the secret is proven to be the token whose id it shows.
     pub fn value_is_proven(&self) -> Fact<bool> {
-        match self.look_up_proves {
-            true => Ok(true),
-            false => self.value_is_proven.ok_or(Command::TryValue),
+        match self.proof {
+            Proof::Itself => Ok(true),
+            Proof::Probe => self.value_is_proven.ok_or(Command::TryValue),
+            Proof::Listed => Ok(false),
         }
     }
 

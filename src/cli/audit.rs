@@ -96,13 +96,18 @@ pub(super) fn audit(arguments: &Arguments, options: &Options) -> Result<Exit, Ex
 
 /// The issuers that are meant: all, or an environment with its account, or an account alone.
 pub(super) fn services(settings: &Settings, only: Option<&str>) -> Result<Vec<String>, String> {
-    let all = settings.issuers().into_iter().map(|issuer| issuer.service);
+    let all = settings
+        .issuers_in_use()
+        .into_iter()
+        .map(|issuer| issuer.service);
     let mut all: Vec<String> = all.collect();
     let Some(only) = only else { return Ok(all) };
     let environment = settings.environments.get(only);
     let account = environment.and_then(|it| it.account.as_ref());
     let account = account.and_then(|name| settings.accounts.get(name));
     let account = account.map(|account| account.client.service());
+    let gates = environment.and_then(|it| it.active_gates());
+    let gates = gates.map(|issuer| issuer.service);
     if environment.is_none() && !all.iter().any(|service| service == only) {
         let known = settings.environments.keys().map(String::as_str);
         let known = known.chain(all.iter().map(String::as_str));
@@ -112,6 +117,8 @@ pub(super) fn services(settings: &Settings, only: Option<&str>) -> Result<Vec<St
             None => sentence,
         });
     }
-    all.retain(|service| service == only || Some(service) == account.as_ref());
+    all.retain(|service| {
+        service == only || Some(service) == account.as_ref() || Some(service) == gates.as_ref()
+    });
     Ok(all)
 }

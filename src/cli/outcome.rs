@@ -348,6 +348,9 @@ impl Outcome {
             .checked_add(quarantine)
             .unwrap_or(entry.due);
         let mut text = match entry.state {
+            RetiringState::Grace if entry.cannot_be_disabled => {
+                format!("{id} is deleted {}", at(entry.due))
+            }
             RetiringState::Grace => format!(
                 "{id} is disabled {} and deleted {}",
                 at(entry.due),

@@ -212,7 +212,7 @@ async fn end_unknown(
     options.confirm(&describe(&info, environment))?;
     let ended = foreground.end(environment, &info.id, options.delete).await;
     ended.map_err(failed)?;
-    let how = if options.delete {
+    let how = if options.delete || !foreground.can_disable(environment, &info.id) {
         "deleted"
     } else {
         "disabled"

@@ -11,7 +11,7 @@ use super::tables::{EnvironmentTable, ManagementToken};
 use super::transport::{added, transport};
 use super::url::{apps_url, environment_id};
 use super::validate;
-use crate::dynatrace;
+use crate::dynatrace::{self, Api};
 
 /// `[dynatrace]`. The second part of the result are the names of all environments in the files, valid or not, so that a secret that names a
 /// broken one is not reported as well.
@@ -71,6 +71,12 @@ fn environment(
         context,
     );
     http.tls_server_name = table.tls_server_name.or_default();
+    let api = table.api.or_default();
+    if let Some(url) = url
+        && let Some(why) = wrong_address(url.value.base.url().path(), api)
+    {
+        context.problem(Problem::new(&url.place, why));
+    }
     let account = account(&table, accounts, context);
     let auth = section.table("auth");
     // Only platform tokens may be rotated here; a secret that needs more says so.
@@ -84,7 +90,7 @@ fn environment(
         client: dynatrace::Options {
             name: name.to_owned(),
             base_url: url?.value.base.clone(),
-            api: table.api.or_default(),
+            api,
             http,
         },
         allowed_scopes: table
@@ -97,6 +103,14 @@ fn environment(
         environment_id: (table.environment_id.value()).or_else(|| environment_id(base?)),
         apps_url: table.apps_url.value().or_else(|| apps_url(base?)),
     })
+}
+
+/// The address is that of a cluster, and an environment is meant, or the reverse.
+fn wrong_address(path: &str, api: Api) -> Option<&'static str> {
+    let environment = path.split('/').any(|part| part == "e");
+    (api == Api::Cluster && environment).then_some(
+        "with api = \"cluster\" this is the address of the cluster, without an environment; write https://HOST",
+    )
 }
 
 /// The account: named, or the only one.

@@ -150,10 +150,10 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
     };
     let (mut secrets, mut discoveries) = secrets::secrets(tree, others, context);
     let announce = |secret: &mut SecretSettings| {
-        let mut routes = notify.routes.iter();
-        secret.plan.announces = routes.any(|route| route.announces(secret));
+        let announces = notify.routes.iter().any(|route| route.announces(secret));
+        Arc::make_mut(&mut secret.plan).announces = announces;
     };
-    secrets.iter_mut().for_each(announce);
+    secrets.iter_mut().map(Arc::make_mut).for_each(announce);
     for discovery in &mut discoveries {
         discovery.adjust(announce);
     }

@@ -67,6 +67,14 @@ fn dynatrace(
             None
         }
     };
+    let cluster = environment.filter(|it| it.is_cluster() && table.token_file.is_present());
+    if let Some(cluster) = cluster {
+        let message = format!(
+            "a problem is opened in an environment, and \"{}\" is a Managed cluster; name one of its environments",
+            cluster.client.name
+        );
+        section.missing("environment", &message);
+    }
     section.finish();
     Some(NotifyDynatrace {
         environment: environment?.clone(),

@@ -7,8 +7,8 @@ use super::problem::{Place, Problem};
 use super::settings::Environment;
 use super::tables::{SecretKeys, SecretOptions};
 use super::validate;
-use crate::dynatrace::SCOPES;
-use rotation::plan::Desired;
+use crate::dynatrace::{CLUSTER_SCOPES, SCOPES};
+use rotation::plan::{Desired, Kind};
 use rotation::token::manages_tokens;
 
 /// The longest name of a token: the marker must fit behind it.
@@ -39,12 +39,21 @@ pub(super) fn token_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// What the configuration says of the token of a secret. `manages` = it is its environment's management token.
+/// The known scopes of a kind; none = there is no list of them.
+fn known(kind: Kind) -> Option<&'static [&'static str]> {
+    match kind {
+        Kind::Api => Some(SCOPES),
+        Kind::Cluster => Some(CLUSTER_SCOPES),
+        Kind::Platform | Kind::ActiveGate => None,
+    }
+}
+
+/// What the configuration says of the token of a secret of this kind. `manages` = it is its environment's management token.
 pub(super) fn desired(
     options: &SecretOptions,
     keys: &SecretKeys,
     environment: &Environment,
-    manages: bool,
+    (kind, manages): (Kind, bool),
     context: &Context,
 ) -> Desired {
     let problem = |place: &Place, message: String| context.problem(Problem::new(place, message));
@@ -69,8 +78,10 @@ pub(super) fn desired(
                 "\"{name}\" is a right to manage tokens, which is given to an environment's management token alone"
             );
             problem(&scope.place, message);
-        } else if !SCOPES.contains(&name) {
-            let meant = did_you_mean(name, SCOPES.iter().copied());
+        } else if let Some(known) = known(kind)
+            && !known.contains(&name)
+        {
+            let meant = did_you_mean(name, known.iter().copied());
             let meant = meant.map_or(String::new(), |meant| format!("; {meant}"));
             let spot = context.spot(&scope.place);
             context.warn(format!(
@@ -84,9 +95,14 @@ pub(super) fn desired(
         && manages
         && !manages_tokens(names)
     {
-        let message = "without a right to manage tokens this would no longer be the management token of its environment; add \"apiTokens.read\" \
-                       and \"apiTokens.write\"";
-        problem(&given.place, message.to_owned());
+        let needed = match kind {
+            Kind::Cluster => "\"ClusterTokenManagement\"",
+            _ => "\"apiTokens.read\" and \"apiTokens.write\"",
+        };
+        let message = format!(
+            "without a right to manage tokens this would no longer be the management token of its environment; add {needed}"
+        );
+        problem(&given.place, message);
     }
     let create = options.create.value().unwrap_or_default();
     if let Some(given) = options.create.given().filter(|_| create) {
@@ -96,14 +112,19 @@ pub(super) fn desired(
         } else if manages {
             let message = "the management token itself cannot be created: without it nothing can be. Put the first one there by hand";
             problem(&given.place, message.to_owned());
-        } else if !options.scopes.is_present() {
+        } else if kind == Kind::Platform {
+            let message = "the first platform token cannot be created: its owner and where it may be used are those of the token that is replaced. \
+                           Put one there by hand";
+            problem(&given.place, message.to_owned());
+        } else if !options.scopes.is_present() && kind != Kind::ActiveGate {
             let message = "create needs scopes: which rights shall the first token have?";
             problem(&given.place, message.to_owned());
         }
     }
+    let none = || (create && kind == Kind::ActiveGate).then(Vec::new);
     Desired {
         name: keys.token_name.value(),
-        scopes: names,
+        scopes: names.or_else(none),
         create,
     }
 }

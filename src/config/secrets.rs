@@ -23,7 +23,7 @@ use super::settings::{Account, Environment, IssuerPlace, SecretSettings};
 use super::table::{Given, Table};
 use super::tables::{Journal, SecretKeys, SecretOptions, TokenKind};
 use crate::labels::Labels;
-use rotation::plan::{AtMaxGrace, Coordinates, Kind, Lifetime, Plan, Verification};
+use rotation::plan::{Coordinates, Kind, Lifetime, Plan, Verification};
 
 /// What the secrets need besides their own tables.
 pub(super) struct Others<'a> {
@@ -86,6 +86,39 @@ struct Secrets<'a> {
     discoveries: Vec<(Discovery, Place)>,
 }
 
+/// In this time an ActiveGate is restarted in the course of things.
+const USUAL_RESTART: Duration = Duration::from_secs(7 * 24 * 3600);
+const TWO_YEARS: Duration = Duration::from_secs(730 * 24 * 3600);
+
+/// Why this environment has no tokens of this kind.
+fn not_there(kind: TokenKind, environment: &Environment) -> Option<String> {
+    let name = &environment.client.name;
+    let tokens = match kind {
+        TokenKind::Api => "API tokens",
+        TokenKind::ActiveGate => "ActiveGate tokens",
+        TokenKind::Cluster => "cluster tokens",
+        TokenKind::Platform => "platform tokens",
+    };
+    match (kind, environment.is_cluster()) {
+        (TokenKind::Cluster, false) => Some(format!(
+            "{tokens} are those of a Managed cluster, and \"{name}\" is an environment; set api = \"cluster\" in [dynatrace.{name}], with the \
+             address of the cluster"
+        )),
+        (TokenKind::Cluster, true) => None,
+        (_, true) => Some(format!(
+            "\"{name}\" is a Managed cluster, which has no {tokens}; set kind = \"cluster\", or name an environment of it"
+        )),
+        (TokenKind::Platform, false) => None,
+        (_, false) if environment.auth.is_some() => None,
+        (TokenKind::Api, false) => Some(format!(
+            "the environment \"{name}\" has no management token, which {tokens} need: add [dynatrace.{name}.auth], or set kind = \"platform\""
+        )),
+        (_, false) => Some(format!(
+            "the environment \"{name}\" has no management token, which {tokens} need: add [dynatrace.{name}.auth]"
+        )),
+    }
+}
+
 /// Where one secret is in Vault, and its name.
 struct Identity {
     name: String,
@@ -141,16 +174,17 @@ impl<'a> Secrets<'a> {
         let labels = options.labels.value().unwrap_or_default();
         let labels = self.shared(labels);
         let issuer = environment.and_then(|environment| self.issuer(&options, environment, &place));
-        if let (Some((Kind::Platform, issuer)), Some(environment), Some(timing)) =
+        if let (Some((kind, issuer)), Some(environment), Some(timing)) =
             (&issuer, environment, &timing)
         {
-            self.check_platform(
-                &options,
-                environment,
-                timing.shortest_gap,
-                issuer.settle,
-                &place,
-            );
+            let gap = timing.shortest_gap;
+            match kind {
+                Kind::Platform => {
+                    self.check_platform(&options, environment, gap, issuer.settle, &place);
+                }
+                Kind::ActiveGate => self.check_active_gate(&options, gap, &place),
+                Kind::Api | Kind::Cluster => {}
+            }
         }
         let is_folder = keys.discover.is_present();
         let mut found = vec![];
@@ -244,9 +278,16 @@ impl<'a> Secrets<'a> {
         (kind, issuer): (Kind, IssuerPlace),
         path: &Place,
     ) -> Option<Plan> {
-        let manages_tokens = self.manages_tokens(&identity, environment, path);
+        let manages_tokens = self.manages_tokens(&identity, environment, path)
+            && matches!(kind, Kind::Api | Kind::Cluster);
         Some(Plan {
-            desired: desired(options, keys, environment, manages_tokens, self.context),
+            desired: desired(
+                options,
+                keys,
+                environment,
+                (kind, manages_tokens),
+                self.context,
+            ),
             manages_tokens,
             name: identity.name,
             coordinates: Coordinates {
@@ -265,7 +306,7 @@ impl<'a> Secrets<'a> {
             settle: issuer.settle,
             claim_timeout: self.others.journal.claim_timeout,
             verify: options.verify.value()?,
-            at_max_grace: AtMaxGrace::Leave,
+            at_max_grace: options.at_max_grace.value()?,
             announces: false,
             service: issuer.service,
         })
@@ -281,15 +322,15 @@ impl<'a> Secrets<'a> {
         let given = options.kind.given();
         let place = given.map_or(place, |kind| &kind.place);
         let name = &environment.client.name;
-        match options.kind.value()? {
-            TokenKind::Api if environment.auth.is_none() => {
-                let message = format!(
-                    "the environment \"{name}\" has no management token, which API tokens need: add [dynatrace.{name}.auth], or set kind = \"platform\""
-                );
-                self.problem(place, message);
-                None
-            }
+        let kind = options.kind.value()?;
+        if let Some(message) = not_there(kind, environment) {
+            self.problem(place, message);
+            return None;
+        }
+        match kind {
             TokenKind::Api => Some((Kind::Api, environment.issuer())),
+            TokenKind::Cluster => Some((Kind::Cluster, environment.issuer())),
+            TokenKind::ActiveGate => Some((Kind::ActiveGate, environment.active_gates()?)),
             TokenKind::Platform => {
                 let account = environment.account.as_ref();
                 let Some(account) = account else {
@@ -303,12 +344,43 @@ impl<'a> Secrets<'a> {
                 let account = self.others.accounts.get(account)?;
                 Some((Kind::Platform, account.issuer()))
             }
-            TokenKind::ActiveGate | TokenKind::Cluster => {
-                let message = "this kind of token is reserved for a later version; \"api\" and \"platform\" can be rotated";
-                self.problem(place, message);
-                None
-            }
         }
+    }
+
+    /// What an ActiveGate token cannot do, and what is easily overlooked.
+    fn check_active_gate(&self, options: &SecretOptions, gap: Duration, place: &Place) {
+        if let Some(scopes) = options.scopes.given() {
+            let message = "ActiveGate tokens have no scopes; remove this";
+            self.problem(&scopes.place, message);
+        }
+        let grace = options.grace.value().unwrap_or_default();
+        if grace < USUAL_RESTART {
+            let place = options.grace.given().map_or(place, |given| &given.place);
+            self.context.warn(format!(
+                "{}: an ActiveGate reads its token when it starts, and its old token is deleted for good after a grace of {}; choose the time in                  which every ActiveGate is restarted, such as grace = \"7d\"",
+                self.context.spot(place),
+                duration::show(grace)
+            ));
+        }
+        let Some(lifetime) = options.lifetime.given() else {
+            return;
+        };
+        let Lifetime::For(length) = lifetime.value else {
+            return;
+        };
+        let needed = gap + options.max_grace.value().unwrap_or_default();
+        let message = if length > TWO_YEARS {
+            "ActiveGate tokens live two years at most".to_owned()
+        } else if length <= needed {
+            format!(
+                "lifetime ({}) must exceed gap + max_grace ({})",
+                duration::show(length),
+                duration::show(needed)
+            )
+        } else {
+            return;
+        };
+        self.problem(&lifetime.place, message);
     }
 
     /// What a platform token needs beside its account.

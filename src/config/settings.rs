@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use super::discovery::Discovery;
 use super::tables::{Daemon, Journal, Limits, Log, Ops};
 use crate::credential::Credential;
-use crate::dynatrace::{self, BaseUrl};
+use crate::dynatrace::{self, Api, BaseUrl};
 use crate::http;
 use crate::labels::Labels;
 use crate::schedule::calendar::{Blackouts, Schedule};
@@ -90,7 +90,7 @@ pub struct OAuthPlace {
     pub secret_field: String,
 }
 
-/// What issues tokens: an environment, or an account.
+/// What issues tokens: an environment, an environment as the issuer of ActiveGate tokens, or an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerPlace {
     /// Its name.
@@ -101,24 +101,67 @@ pub struct IssuerPlace {
 }
 
 impl Settings {
-    /// Everything that issues tokens.
+    /// Everything that issues tokens, or did so for secrets that left the configuration.
     pub fn issuers(&self) -> Vec<IssuerPlace> {
-        let environments = self.environments.values().filter(|it| it.auth.is_some());
-        let environments = environments.map(Environment::issuer);
+        let managed = || self.environments.values().filter(|it| it.auth.is_some());
+        let environments = managed().map(Environment::issuer);
+        let gates = managed().filter_map(Environment::active_gates);
         environments
+            .chain(gates)
             .chain(self.accounts.values().map(Account::issuer))
             .collect()
+    }
+
+    /// The issuers that are in use. Every environment issues API tokens unless its management token is there for ActiveGate tokens alone.
+    pub fn issuers_in_use(&self) -> Vec<IssuerPlace> {
+        let mut all = self.issuers();
+        all.retain(|issuer| self.is_in_use(&issuer.service));
+        all
+    }
+
+    /// It is one of [`Settings::issuers_in_use`].
+    pub fn is_in_use(&self, service: &str) -> bool {
+        let environments = self.environments.values();
+        let mut gates = environments.filter_map(Environment::active_gates);
+        if gates.any(|issuer| issuer.service == service) {
+            return self.issues(service);
+        }
+        let own = self.environments.get(service);
+        let own = own.and_then(Environment::active_gates);
+        self.issues(service) || own.is_none_or(|gates| !self.issues(&gates.service))
+    }
+
+    /// A secret, or a folder in which secrets are found, has tokens of this issuer.
+    pub fn issues(&self, service: &str) -> bool {
+        let mut folders = self.discoveries.iter();
+        let mut secrets = self.secrets.iter();
+        secrets.any(|secret| secret.plan.service == service)
+            || folders.any(|discovery| discovery.service() == service)
     }
 }
 
 impl Environment {
-    /// As the issuer of API tokens.
+    /// As the issuer of API tokens, or of the tokens of a cluster.
     pub fn issuer(&self) -> IssuerPlace {
         IssuerPlace {
             service: self.client.name.clone(),
             base_url: self.client.base_url.to_string(),
             settle: self.settle,
         }
+    }
+
+    /// It is a Managed cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.client.api == Api::Cluster
+    }
+
+    /// As the issuer of ActiveGate tokens. Whichever API manages them, they are the same tokens at the same place.
+    pub fn active_gates(&self) -> Option<IssuerPlace> {
+        (!self.is_cluster()).then(|| IssuerPlace {
+            service: format!("activegate {}", self.client.name),
+            base_url: format!("{}/api/v2/activeGateTokens", self.client.base_url),
+            settle: self.settle,
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use super::table::{Role, Table, TableDoc, table};
 use crate::dynatrace::Api;
 use crate::ops::listener::Details;
 use crate::schedule::due::Missed;
-use rotation::plan::StillUsed;
+use rotation::plan::{AtMaxGrace, StillUsed};
 
 /// All tables in the order of the reference.
 pub fn tables() -> Vec<TableDoc> {
@@ -137,9 +137,11 @@ table! {
 table! {
     /// A Dynatrace environment; the name is your choice
     given struct EnvironmentTable with transport: Transport {
-        /// SaaS: `https://ENV.live.dynatrace.com`; Managed: `https://HOST/e/ENV`; ActiveGate: `https://HOST:9999/e/ENV`.
+        /// SaaS: `https://ENV.live.dynatrace.com`; Managed: `https://HOST/e/ENV`; ActiveGate: `https://HOST:9999/e/ENV`; a Managed cluster:
+        /// `https://HOST`.
         url: EnvironmentUrl = Shown "\"https://abc12345.live.dynatrace.com\"",
-        /// Tokens API; v1 is deprecated and meant for servers that have nothing newer.
+        /// Tokens API; v1 is deprecated and meant for servers that have nothing newer; cluster is that of a Managed cluster, whose tokens have
+        /// `kind = "cluster"`.
         api: OneOf<Api> = Default "\"v2\"",
         /// PEM file, added to the system's roots; Managed and ActiveGate often use a private CA.
         ca_file: Authorities = Default "\"\"",
@@ -153,7 +155,8 @@ table! {
         account: Text = Example "\"main\"",
         /// Id of the environment, in the resource of its platform tokens; default: as `url` shows it.
         environment_id: EnvironmentId = Example "\"abc12345\"",
-        /// Where platform tokens are tried; default for SaaS: the address of its web interface.
+        /// Where platform tokens are used: to try them, or to manage ActiveGate tokens with one; default for SaaS: the address of its web
+        /// interface.
         apps_url: Origin = Example "\"https://abc12345.apps.dynatrace.com\"",
     }
 }
@@ -161,7 +164,8 @@ table! {
 table! {
     /// The environment's management token: where it is in Vault
     ///
-    /// Also list it as a `[[secret]]`, and it is rotated like any other. May be absent where only platform tokens are rotated.
+    /// Also list it as a `[[secret]]`, and it is rotated like any other. May be absent where only platform tokens are rotated. Where only
+    /// ActiveGate tokens are, it may be a platform token.
     given struct ManagementToken {
         /// Path below the mount, without `data/`.
         path: VaultPath = Shown "\"dynatrace/master\"",
@@ -235,17 +239,21 @@ table! {
         /// Action if the old token is still used at the end of its grace: hold extends the grace, warn disables it.
         still_used: OneOf<StillUsed> = Default "\"hold\"",
         /// Lifetime of a new token: inherit (the old token's), never, or a length such as `90d`. Platform tokens always expire: a length must
-        /// exceed the gap of the schedule, `max_grace`, `quarantine` and `settle` together.
+        /// exceed the gap of the schedule, `max_grace`, `quarantine` and `settle` together. ActiveGate tokens live two years at most.
         lifetime: TokenLifetime = Default "\"inherit\"",
-        /// Kind of token.
+        /// Kind of token: of an environment, of an account, of an ActiveGate, or of a Managed cluster.
         kind: OneOf<TokenKind> = Default "\"api\"",
         /// Platform tokens: proof that a new token works before it is stored. auto takes the first call that its scopes allow; listed asks for
         /// no more than that it is listed as ordered; or environment, documents, workflows, settings, permissions, user, or a call such as
         /// `GET /platform/document/v1/documents`.
         verify: Trial = Default "\"auto\"",
+        /// ActiveGate tokens: action if the old token is still used at the end of `max_grace`: leave it until it is unused or expires, and
+        /// report it; or delete it. They cannot be disabled, and a deletion is final.
+        at_max_grace: OneOf<AtMaxGrace> = Default "\"leave\"",
         /// Rights of the token; default: those of the token that is replaced. A difference is shown, and the next rotation applies it.
         scopes: Several<Scope> = Example "[\"metrics.ingest\", \"logs.ingest\"]",
-        /// Create the first token, with `scopes`, where nothing ever was: no secret at the path, or no such field in it.
+        /// Create the first token, with `scopes`, where nothing ever was: no secret at the path, or no such field in it. An ActiveGate token has
+        /// no `scopes`.
         create: Flag = Default "false",
         /// Action for a due time that was missed by more than a minute: run once, or skip it.
         missed: OneOf<Missed> = Default "\"run\"",
@@ -372,9 +380,7 @@ pub enum Method {
 pub enum TokenKind {
     Api,
     Platform,
-    /// Reserved.
     ActiveGate,
-    /// Reserved.
     Cluster,
 }
 
@@ -412,7 +418,8 @@ words! {
         "jwt" = Method::Jwt, "cert" = Method::Cert
     }
     TokenKind { "api" = TokenKind::Api, "platform" = TokenKind::Platform, "activegate" = TokenKind::ActiveGate, "cluster" = TokenKind::Cluster }
-    Api { "v2" = Api::V2, "v1" = Api::V1 }
+    Api { "v2" = Api::V2, "v1" = Api::V1, "cluster" = Api::Cluster }
+    AtMaxGrace { "leave" = AtMaxGrace::Leave, "delete" = AtMaxGrace::Delete }
     StillUsed { "hold" = StillUsed::Hold, "warn" = StillUsed::Warn }
     Missed { "run" = Missed::Run, "skip" = Missed::Skip }
     RouteEvent { "condition" = RouteEvent::Condition, "rotated" = RouteEvent::Rotated }

@@ -59,7 +59,7 @@ pub fn dynatrace(text: &str) -> Result<EnvironmentUrl, String> {
     };
     if api.starts_with("/api/cluster") {
         return Err(
-            "is the API of a cluster, which has no tokens of an environment; write https://HOST/e/ENVIRONMENT"
+            "is the API of a cluster, which has no tokens of an environment; write https://HOST/e/ENVIRONMENT, or https://HOST and api = \"cluster\""
                 .into(),
         );
     }

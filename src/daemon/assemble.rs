@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 
 use crate::bounded_file;
 use crate::config::{self, Settings};
-pub use crate::dynatrace::OwnerLoad;
 use crate::dynatrace::{self, Account, Dynatrace, OAuthClient, Trials, unusable_client};
+pub use crate::dynatrace::{ActiveGates, OwnerLoad};
 use crate::http::BuildError;
 pub use crate::http::ServerClock;
 use crate::notify::{self, Webhook};
@@ -132,7 +132,12 @@ pub fn assemble(settings: &Settings) -> Result<Wired, AssembleError> {
     let mut issuers = BTreeMap::new();
     for (name, environment) in &settings.environments {
         if let Some(auth) = &environment.auth {
-            let issuer = dynatrace::Issuer::Environment(api_tokens(environment, auth, &store)?);
+            let client = api_tokens(environment, auth, &store)?;
+            if let Some(place) = environment.active_gates() {
+                let gates = dynatrace::Issuer::ActiveGates(active_gates(environment, &client)?);
+                issuers.insert(place.service, Arc::new(Shared::new(gates)));
+            }
+            let issuer = dynatrace::Issuer::Environment(client);
             issuers.insert(name.clone(), Arc::new(Shared::new(issuer)));
         }
     }
@@ -161,6 +166,17 @@ fn api_tokens(
         async move { management_token(&store, &at, &name).await }
     };
     Dynatrace::new(client, management_token).map_err(|error| {
+        AssembleError::Issuer(format!("environment {}", client.name), error.to_string())
+    })
+}
+
+fn active_gates(
+    settings: &config::Environment,
+    environment: &Dynatrace,
+) -> Result<ActiveGates, AssembleError> {
+    let client = &settings.client;
+    let gates = ActiveGates::of(environment, settings.apps_url.as_ref(), &client.http);
+    gates.map_err(|error| {
         AssembleError::Issuer(format!("environment {}", client.name), error.to_string())
     })
 }
@@ -328,10 +344,15 @@ impl Wired {
 
     /// The management token of an environment, as the environment tells. `Unauthorized` = also when it lacks a right: then nothing can be
     /// done for any secret of the environment.
-    /// None = an account, which has an OAuth client in its place, and that is accepted.
+    /// None = an account, which has an OAuth client in its place, or ActiveGate tokens, which any token may manage that has the right: it is
+    /// accepted.
     pub async fn management_token(&self, service: &str) -> Result<Option<TokenInfo>, CallError> {
         let environment = match self.issuer(service)?.inner() {
             dynatrace::Issuer::Environment(environment) => environment,
+            dynatrace::Issuer::ActiveGates(gates) => {
+                gates.check_access().await?;
+                return Ok(None);
+            }
             dynatrace::Issuer::Account(account) => {
                 account.check_client().await?;
                 return Ok(None);

@@ -15,6 +15,7 @@ use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
 use rotation::pause::Pause;
+use rotation::plan::Kind;
 use rotation::ports::{Journal, JournalRead, TokenIssuer};
 use rotation::record::{Record, Trigger};
 use rotation::request::{
@@ -25,7 +26,7 @@ use rotation::retry;
 use rotation::runner::Ended;
 use rotation::token::{TokenId, TokenInfo};
 
-use super::assemble::{self, AssembleError};
+use super::assemble::{self, AssembleError, Issuer};
 use super::claim_age;
 use super::job::{self, Office, Start};
 use super::journal_index;
@@ -293,7 +294,32 @@ impl<'a> Foreground<'a> {
         environment: &str,
         token: &TokenId,
     ) -> Result<TokenInfo, CallError> {
-        self.office.wired.issuer(environment)?.look_up(token).await
+        self.issuer_of(environment, token)?.look_up(token).await
+    }
+
+    /// What issued this token of an environment, as its id shows.
+    fn issuer_of(&self, environment: &str, token: &TokenId) -> Result<&Arc<Issuer>, CallError> {
+        let settings = &self.settings;
+        let service =
+            settings
+                .environments
+                .get(environment)
+                .and_then(|it| match Kind::of_id(token)? {
+                    Kind::ActiveGate => Some(it.active_gates()?.service),
+                    Kind::Platform => {
+                        let account = settings.accounts.get(it.account.as_ref()?)?;
+                        Some(account.client.service())
+                    }
+                    Kind::Api | Kind::Cluster => None,
+                });
+        let service = service.unwrap_or_else(|| environment.to_owned());
+        self.office.wired.issuer(&service)
+    }
+
+    /// A token of this kind can be disabled.
+    pub fn can_disable(&self, environment: &str, token: &TokenId) -> bool {
+        let issuer = self.issuer_of(environment, token);
+        issuer.is_ok_and(|issuer| issuer.capabilities().disable)
     }
 
     /// The token is in use for managing tokens.
@@ -309,7 +335,7 @@ impl<'a> Foreground<'a> {
         token: &TokenId,
         delete: bool,
     ) -> Result<(), CallError> {
-        let issuer = self.office.wired.issuer(environment)?;
+        let issuer = self.issuer_of(environment, token)?;
         if issuer.capabilities().disable {
             issuer.set_enabled(token, false).await?;
         }

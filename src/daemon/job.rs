@@ -55,7 +55,7 @@ impl Office {
     /// Nothing is known yet, and nothing asked.
     pub fn new(wired: Wired, settings: &Settings) -> Self {
         let counters = Arc::<Counters>::default();
-        let issuers = settings.issuers();
+        let issuers = settings.issuers_in_use();
         let names = issuers.iter().map(|issuer| &issuer.service);
         let services = Services::new(names, counters.clone());
         Office {

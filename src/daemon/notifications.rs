@@ -303,7 +303,7 @@ impl Daemon {
 
     /// Gives the channels the open errors.
     pub(super) fn notify_people(&self) {
-        let settings = |name: &str| self.roster.get(name)?.settings.as_ref();
+        let settings = |name: &str| self.roster.get(name)?.settings.as_deref();
         self.notifications
             .show(&self.office.conditions, &self.instance, settings);
     }

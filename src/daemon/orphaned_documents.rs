@@ -163,12 +163,17 @@ pub(super) fn issuer_at(settings: &Settings, url: &str) -> Option<IssuerPlace> {
     issuers.into_iter().find(|issuer| issuer.base_url == url)
 }
 
-/// The environment that a document without a secret belongs to: the issuer itself, or one of the account's, that of the document if it is there.
+/// The environment that a document without a secret belongs to: the issuer itself, the one whose ActiveGate tokens it issues, or one of the
+/// account's, that of the document if it is there.
 pub(super) fn environment_of(settings: &Settings, issuer: &IssuerPlace, named: &str) -> String {
     if settings.environments.contains_key(&issuer.service) {
         return issuer.service.clone();
     }
     let mut environments = settings.environments.iter().filter(|(_, it)| {
+        let gates = it.active_gates();
+        if gates.is_some_and(|gates| gates.service == issuer.service) {
+            return true;
+        }
         let account = it
             .account
             .as_ref()

@@ -171,7 +171,7 @@ impl Daemon {
         if let Some(wired) = wired {
             let former = std::mem::replace(&mut self.office.wired, wired);
             self.former.push(former);
-            let issuers = settings.issuers();
+            let issuers = settings.issuers_in_use();
             let names = issuers.iter().map(|issuer| &issuer.service);
             self.office.services.set_environments(names.clone());
             // What is under way still asks the old ones.

@@ -29,6 +29,9 @@ const SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// make another one in working hours.
 const LEAST_LEFT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
+/// Whether an issuer is used is found out again after this: that takes a look at all secrets.
+const UNUSED: Duration = Duration::from_secs(5);
+
 /// The sweeps of one environment.
 pub(super) struct Sweep {
     next: Instant,
@@ -118,22 +121,35 @@ impl Daemon {
         }
         let names: Vec<String> = self.office.wired.issuers.keys().cloned().collect();
         for environment in names {
-            if !self.is_compared(&environment) {
+            let now = Instant::now();
+            let next = self.sweeps.entry(environment.clone()).or_default().next;
+            if next > now || !self.office.services.can_start(&environment) {
                 continue;
             }
-            let sweep = self.sweeps.entry(environment.clone()).or_default();
-            if sweep.next <= Instant::now() && self.office.services.can_start(&environment) {
-                self.sweep(environment);
+            match (
+                self.is_compared(&environment),
+                self.sweeps.get_mut(&environment),
+            ) {
+                (true, _) => self.sweep(environment),
+                (false, Some(sweep)) => sweep.next = now + UNUSED,
+                (false, None) => {}
             }
         }
     }
 
-    /// Nothing is known of an account that no secret uses, and nothing is asked of it.
+    /// Nothing is known of an issuer that no secret uses, and nothing is asked of it. An environment issues API tokens unless its management
+    /// token is there for other kinds alone.
     pub(super) fn is_compared(&self, service: &str) -> bool {
-        let issuer = self.office.wired.issuers.get(service);
-        let is_account = issuer.is_some_and(|issuer| issuer.inner().account().is_some());
-        let mut entries = self.roster.values();
-        !is_account || entries.any(|entry| entry.plan.service == service)
+        let used = |service: &str| {
+            let mut entries = self.roster.values();
+            entries.any(|entry| entry.plan.service == service)
+        };
+        let Some(environment) = self.settings.environments.get(service) else {
+            return used(service);
+        };
+        let gates = environment.active_gates();
+        let has_others = gates.is_some_and(|gates| used(&gates.service));
+        used(service) || self.settings.is_in_use(service) && !has_others
     }
 
     /// All environments are compared soon.

@@ -192,7 +192,9 @@ fn steps(
         None => "the end of its grace",
     };
     let quarantine = "the end of its quarantine";
+    let can_disable = settings.is_none_or(|it| it.plan.coordinates.kind.can_be_disabled());
     match entry.state {
+        RetiringState::Grace if !can_disable => vec![(at, What::Delete, grace)],
         RetiringState::Grace | RetiringState::Disabling => {
             let disable = (at, What::Disable, grace);
             let delete = settings.map(|settings| {

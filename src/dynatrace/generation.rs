@@ -1,4 +1,4 @@
-//! What differs between the generations of the tokens API: the calls and the shapes of the answers. Pure.
+//! What differs between the generations of the tokens API, of an environment or of a cluster: the calls and the shapes of the answers. Pure.
 
 use super::answer::Answer;
 use super::call::Call;
@@ -17,7 +17,12 @@ pub(super) trait Generation: Sync {
     /// The scope that a call of this kind needs.
     fn scope_for(&self, reads: bool) -> &'static str;
 
-    /// Look up by value; every valid token may ask. Answered by [`Generation::read_info`].
+    /// Every valid token may look itself up. Otherwise only the management token may look anything up.
+    fn proves_itself(&self) -> bool {
+        true
+    }
+
+    /// Look up by value. Answered by [`Generation::read_info`].
     fn look_up_value(&self, value: &TokenValue) -> Call;
 
     /// Look up by id. Answered by [`Generation::read_info`].

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Account, Dynatrace};
+use super::{Account, ActiveGates, Dynatrace};
 use crate::http::ServerClock;
 use rotation::capabilities::Capabilities;
 use rotation::error::CallError;
@@ -14,6 +14,8 @@ use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue, Trial
 pub enum Issuer {
     /// API tokens of an environment.
     Environment(Dynatrace),
+    /// ActiveGate tokens of an environment.
+    ActiveGates(ActiveGates),
     /// Platform tokens of an account.
     Account(Account),
 }
@@ -23,17 +25,26 @@ macro_rules! each {
     ($issuer:expr, $one:ident => $call:expr) => {
         match $issuer {
             Issuer::Environment($one) => $call,
+            Issuer::ActiveGates($one) => $call,
             Issuer::Account($one) => $call,
         }
     };
 }
 
 impl Issuer {
-    /// The environment, if the management token of one is used.
+    /// The environment, if it issues API tokens.
     pub fn environment(&self) -> Option<&Dynatrace> {
         match self {
             Issuer::Environment(environment) => Some(environment),
-            Issuer::Account(_) => None,
+            Issuer::ActiveGates(_) | Issuer::Account(_) => None,
+        }
+    }
+
+    /// The ActiveGate tokens of an environment, if it issues these.
+    pub fn active_gates(&self) -> Option<&ActiveGates> {
+        match self {
+            Issuer::ActiveGates(gates) => Some(gates),
+            Issuer::Environment(_) | Issuer::Account(_) => None,
         }
     }
 
@@ -41,7 +52,7 @@ impl Issuer {
     pub fn account(&self) -> Option<&Account> {
         match self {
             Issuer::Account(account) => Some(account),
-            Issuer::Environment(_) => None,
+            Issuer::Environment(_) | Issuer::ActiveGates(_) => None,
         }
     }
 
@@ -57,6 +68,7 @@ impl Issuer {
     pub async fn list(&self, also: impl Fn(&TokenId) -> bool) -> Result<Vec<TokenInfo>, CallError> {
         match self {
             Issuer::Environment(environment) => environment.list(also).await,
+            Issuer::ActiveGates(gates) => gates.list(also).await,
             Issuer::Account(account) => account.list_marked().await,
         }
     }
@@ -68,6 +80,7 @@ impl Issuer {
     pub async fn inventory(&self) -> Result<Vec<TokenInfo>, CallError> {
         match self {
             Issuer::Environment(environment) => environment.inventory().await,
+            Issuer::ActiveGates(gates) => gates.list(|_| true).await,
             Issuer::Account(account) => account.list_marked().await,
         }
     }
@@ -87,7 +100,7 @@ impl Issuer {
                 environment.set_enabled_and_name(id, enabled, name).await
             }
             (_, None) => self.set_enabled(id, enabled).await,
-            (Issuer::Account(account), Some(name)) => account.rename(id, name).await,
+            (_, Some(name)) => self.rename(id, name).await,
         }
     }
 
@@ -95,6 +108,7 @@ impl Issuer {
     pub fn forget_credential(&self) {
         match self {
             Issuer::Environment(environment) => environment.forget_management_token(),
+            Issuer::ActiveGates(gates) => gates.forget_management_token(),
             Issuer::Account(account) => account.forget_client(),
         }
     }

@@ -1,4 +1,4 @@
-//! Dynatrace environments: [`TokenIssuer`] over the classic tokens APIs, v2 and v1.
+//! Dynatrace environments: [`TokenIssuer`] over the classic tokens APIs, v2 and v1, and that of a Managed cluster.
 //!
 //! A [`Dynatrace`] is one environment; all jobs share it, so that they share its connections and its management token. It never
 //! repeats a call whose outcome is unknown, and it waits for nothing: what to do after a failure is the caller's business, told by
@@ -8,8 +8,10 @@
 //! status and a body mean), `credential` (the management token: cached, read again when refused), `generation` with `v2` and `v1`
 //! (paths and shapes, pure), and the small helpers `form`, `when`, `wait`, `redact`.
 //!
-//! `platform` has the platform tokens of an account: another host, OAuth in place of a management token. [`Issuer`] is any of them.
+//! `active_gate` has the ActiveGate tokens of an environment, `platform` the platform tokens of an account: another host, OAuth in place of a
+//! management token. [`Issuer`] is any of them.
 
+mod active_gate;
 mod answer;
 mod call;
 mod credential;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
+pub use active_gate::ActiveGates;
 use answer::Answer;
 use call::{Call, Effect, Via, Wire};
 use credential::Credential;
@@ -46,7 +49,7 @@ pub use platform::{
     Account, AccountOptions, OAuthClient, OwnerLoad, SCOPES as ACCOUNT_SCOPES, TRIAL_WORDS, Trials,
     unusable_client,
 };
-pub use scopes::SCOPES;
+pub use scopes::{CLUSTER_SCOPES, SCOPES};
 pub use url::BaseUrl;
 
 use crate::http::{self, BuildError};
@@ -69,12 +72,15 @@ pub enum Api {
     V1,
     /// `/api/v2/apiTokens`
     V2,
+    /// `/api/cluster/v2/tokens` of a Managed cluster, which is no environment.
+    Cluster,
 }
 
 impl Api {
     fn generation(self) -> &'static dyn Generation {
         match self {
-            Api::V1 => &v1::V1,
+            Api::V1 => &v1::ENVIRONMENT,
+            Api::Cluster => &v1::CLUSTER,
             Api::V2 => &v2::V2,
         }
     }
@@ -174,8 +180,8 @@ impl Dynatrace {
         self.read_info(&answer, answer.sent_as().as_ref())
     }
 
-    /// The token that this value is, as it is told with the value itself over a separate connection. Both APIs let every valid token look
-    /// itself up, so no scope is needed.
+    /// The token that this value is, as it is told with the value itself over a separate connection. The APIs of an environment let every
+    /// valid token look itself up, so no scope is needed.
     ///
     /// # Errors
     /// `Gone` = the value is not (yet) accepted.
@@ -289,11 +295,16 @@ impl Dynatrace {
     /// Sends what `call` makes of the management token. If the token is refused, it is read again, once, and the call is repeated
     /// if it has changed: a refusal says that nothing happened, so that is safe for every call.
     async fn manage(&self, call: impl Fn(&TokenValue) -> Call) -> Result<Answer, CallError> {
+        self.manage_via(Via::Pool, call).await
+    }
+
+    async fn manage_via(
+        &self,
+        via: Via,
+        call: impl Fn(&TokenValue) -> Call,
+    ) -> Result<Answer, CallError> {
         let held = self.credential.get().await?;
-        let answer = self
-            .wire
-            .send(&call(&held.value), &held.value, Via::Pool)
-            .await?;
+        let answer = self.wire.send(&call(&held.value), &held.value, via).await?;
         let refused = match answer.status {
             401 | 403 => true,
             400 => answer.effect == Effect::Change,
@@ -303,11 +314,7 @@ impl Dynatrace {
             return Ok(answer);
         }
         match self.credential.renew(&held).await? {
-            Some(newer) => {
-                self.wire
-                    .send(&call(&newer.value), &newer.value, Via::Pool)
-                    .await
-            }
+            Some(newer) => self.wire.send(&call(&newer.value), &newer.value, via).await,
             None => Ok(answer),
         }
     }
@@ -351,6 +358,19 @@ impl Dynatrace {
         )
     }
 
+    /// The token that this value is, as the environment tells the management token.
+    async fn look_up_for_manager(
+        &self,
+        value: &TokenValue,
+        via: Via,
+    ) -> Result<TokenInfo, CallError> {
+        self.check_value(value)?;
+        let call = |_: &TokenValue| self.generation.look_up_value(value);
+        let answer = self.manage_via(via, call).await?;
+        self.unless_closed(&answer).await?;
+        self.read_info(&answer, value.id().as_ref())
+    }
+
     fn check_value(&self, value: &TokenValue) -> Result<(), CallError> {
         match flaw(value) {
             None => Ok(()),
@@ -376,12 +396,7 @@ impl TokenIssuer for Dynatrace {
     }
 
     async fn look_up_value(&self, value: &TokenValue) -> Result<TokenInfo, CallError> {
-        self.check_value(value)?;
-        let answer = self
-            .manage(|_| self.generation.look_up_value(value))
-            .await?;
-        self.unless_closed(&answer).await?;
-        self.read_info(&answer, value.id().as_ref())
+        self.look_up_for_manager(value, Via::Pool).await
     }
 
     async fn look_up(&self, id: &TokenId) -> Result<TokenInfo, CallError> {
@@ -420,7 +435,10 @@ impl TokenIssuer for Dynatrace {
         _: Option<&TokenValue>,
         _: TrialOptions<'_>,
     ) -> Result<Trial, CallError> {
-        let token = self.look_up_itself(value).await?;
+        let token = match self.generation.proves_itself() {
+            true => self.look_up_itself(value).await?,
+            false => self.look_up_for_manager(value, Via::Second).await?,
+        };
         Ok(Trial {
             token,
             proven: true,

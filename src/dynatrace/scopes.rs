@@ -97,13 +97,33 @@ pub const SCOPES: &[&str] = &[
     "unifiedAnalysis.read",
 ];
 
+/// The scopes of a token of a Managed cluster, from the documentation of the cluster API.
+pub const CLUSTER_SCOPES: &[&str] = &[
+    "ClusterTokenManagement",
+    "ControlManagement",
+    "DiagnosticExport",
+    "EnvironmentTokenManagement",
+    "ExternalSyntheticIntegration",
+    "Nodekeeper",
+    "ReadSyntheticData",
+    "ServiceProviderAPI",
+    "UnattendedInstall",
+    "activeGateTokenManagement.create",
+    "activeGateTokenManagement.read",
+    "activeGateTokenManagement.write",
+    "apiTokens.read",
+    "apiTokens.write",
+    "settings.read",
+    "settings.write",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_list_is_in_order_and_names_the_rights_that_are_never_given() {
-        assert!(SCOPES.is_sorted());
+        assert!(SCOPES.is_sorted() && CLUSTER_SCOPES.is_sorted());
         for managing in ["apiTokens.write", "TenantTokenManagement"] {
             assert!(SCOPES.contains(&managing));
         }

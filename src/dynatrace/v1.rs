@@ -1,5 +1,6 @@
 //! Tokens API v1: `/api/v1/tokens`, deprecated since Dynatrace 1.242 and still there. It is the API of the opaque tokens from
-//! before the dotted format; ids are then UUIDs which only a look-up tells.
+//! before the dotted format; ids are then UUIDs which only a look-up tells. The tokens of a Managed cluster have the same shapes below
+//! `/api/cluster/v2/tokens`; there every call needs the right to manage tokens, a look-up of the own value included.
 //!
 //! Two traps: a create answers with the value alone, and an `expiresIn` without a unit counts milliseconds.
 
@@ -21,10 +22,26 @@ use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue, Trait
 /// There are no pages, only a limit (the API allows a million): this many ids and names stay below the bound of a listing.
 const LIMIT: usize = 100_000;
 
-const PATH: [&str; 3] = ["api", "v1", "tokens"];
+/// API v1 of an environment or of a cluster.
+pub(super) struct V1 {
+    path: &'static [&'static str],
+    /// The scope that manages tokens; the only one that is needed.
+    scopes: &'static [&'static str; 1],
+    /// Every valid token may look itself up.
+    proves_itself: bool,
+}
 
-/// API v1.
-pub(super) struct V1;
+pub(super) const ENVIRONMENT: V1 = V1 {
+    path: &["api", "v1", "tokens"],
+    scopes: &["TenantTokenManagement"],
+    proves_itself: true,
+};
+
+pub(super) const CLUSTER: V1 = V1 {
+    path: &["api", "cluster", "v2", "tokens"],
+    scopes: &["ClusterTokenManagement"],
+    proves_itself: false,
+};
 
 /// A token as v1 tells it (`TokenMetadata`). The schema says that times are numbers, its worked examples show texts.
 #[derive(Deserialize)]
@@ -73,14 +90,11 @@ impl TokenMetadata {
     }
 }
 
-fn one(id: &TokenId, what: &str, effect: Effect, method: Method) -> Call {
-    let [a, b, c] = PATH;
-    Call::new(
-        format!("{what} token {id}"),
-        effect,
-        method,
-        &[a, b, c, id.as_str()],
-    )
+impl V1 {
+    fn one(&self, id: &TokenId, what: &str, effect: Effect, method: Method) -> Call {
+        let path = [self.path, &[id.as_str()]].concat();
+        Call::new(format!("{what} token {id}"), effect, method, &path)
+    }
 }
 
 /// Whole seconds, at least one: nothing may become "now".
@@ -94,20 +108,23 @@ impl Generation for V1 {
     }
 
     fn needed_scopes(&self) -> &'static [&'static str] {
-        &["TenantTokenManagement"]
+        self.scopes
     }
 
     fn scope_for(&self, _reads: bool) -> &'static str {
-        "TenantTokenManagement"
+        self.scopes[0]
+    }
+
+    fn proves_itself(&self) -> bool {
+        self.proves_itself
     }
 
     fn look_up_value(&self, value: &TokenValue) -> Call {
-        let [a, b, c] = PATH;
-        Call::look_up(value, &[a, b, c, "lookup"])
+        Call::look_up(value, &[self.path, &["lookup"]].concat())
     }
 
     fn look_up(&self, id: &TokenId) -> Call {
-        one(id, "look up", Effect::Read, Method::GET)
+        self.one(id, "look up", Effect::Read, Method::GET)
     }
 
     fn mint(&self, order: &MintRequest) -> Result<Call, &'static str> {
@@ -121,30 +138,32 @@ impl Generation for V1 {
             }
             (None, None) => {}
         }
-        Ok(Call::new("create a token", Effect::Mint, Method::POST, &PATH).body(&body))
+        Ok(Call::new("create a token", Effect::Mint, Method::POST, self.path).body(&body))
     }
 
     fn set_enabled(&self, id: &TokenId, enabled: bool) -> Call {
         let what = if enabled { "enable" } else { "disable" };
-        one(id, what, Effect::Change, Method::PUT).body(&json!({ "revoked": !enabled }))
+        self.one(id, what, Effect::Change, Method::PUT)
+            .body(&json!({ "revoked": !enabled }))
     }
 
     fn rename(&self, id: &TokenId, name: &str) -> Call {
-        one(id, "rename", Effect::Change, Method::PUT).body(&json!({ "name": name }))
+        self.one(id, "rename", Effect::Change, Method::PUT)
+            .body(&json!({ "name": name }))
     }
 
     fn set_enabled_and_name(&self, id: &TokenId, enabled: bool, name: &str) -> Call {
         let what = if enabled { "enable" } else { "disable" };
         let body = json!({ "revoked": !enabled, "name": name });
-        one(id, what, Effect::Change, Method::PUT).body(&body)
+        self.one(id, what, Effect::Change, Method::PUT).body(&body)
     }
 
     fn delete(&self, id: &TokenId) -> Call {
-        one(id, "delete", Effect::Change, Method::DELETE)
+        self.one(id, "delete", Effect::Change, Method::DELETE)
     }
 
     fn list(&self, _key: Option<&str>) -> Call {
-        Call::new("list its tokens", Effect::List, Method::GET, &PATH)
+        Call::new("list its tokens", Effect::List, Method::GET, self.path)
             .query("limit", LIMIT.to_string())
     }
 

@@ -75,6 +75,7 @@ pub fn status() -> Status {
         id: id("OLD"),
         state: RetiringState::Grace,
         due: now() + HOUR,
+        cannot_be_disabled: false,
         held_since: Some(now() - HOUR * 2),
         used_from: Some("192.0.2.7".to_owned()),
         problems: vec![],

@@ -302,8 +302,12 @@ impl<'a> Known<'a> {
             }
             if let Some(since) = entry.usage.held_since {
                 let from = entry.usage.used_from.as_deref();
+                let end = match record.coordinates.kind.can_be_disabled() {
+                    true => "stays enabled; at `max_grace` it is disabled",
+                    false => "stays; at `max_grace` it is left or deleted, as `at_max_grace` says",
+                };
                 let message = format!(
-                    "{} is still in use (last from {}), so it stays enabled; at `max_grace` it is disabled",
+                    "{} is still in use (last from {}), so it {end}",
                     entry.id,
                     from.unwrap_or("an unknown address")
                 );
@@ -333,7 +337,7 @@ impl<'a> Known<'a> {
         let message = format!(
             "{} should have been {} since {since:.0} and is not after {attempts} attempts: {error}",
             entry.id,
-            next_step(&entry.state)
+            next_step(&entry.state, record.coordinates.kind.can_be_disabled())
         );
         let condition = Condition::new(EventName::RetirementBlocked, message, since)
             .reason("overdue")

@@ -195,6 +195,9 @@ pub struct Retiring {
     pub state: RetiringState,
     /// When the next step is due.
     pub due: Timestamp,
+    /// Its grace is followed by its deletion.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cannot_be_disabled: bool,
     /// It is still used, so its grace is extended since then.
     pub held_since: Option<Timestamp>,
     /// Who still uses it.
@@ -211,6 +214,7 @@ impl Retiring {
             id: entry.id.clone(),
             state: entry.state.clone(),
             due: entry.due,
+            cannot_be_disabled: !record.coordinates.kind.can_be_disabled(),
             held_since: entry.usage.held_since,
             used_from: entry.usage.used_from.clone(),
             problems: entry.problems(&record.name),
@@ -220,12 +224,13 @@ impl Retiring {
 
     /// What is next, for people: `disabled`, `deleted`.
     pub fn next_step(&self) -> &'static str {
-        next_step(&self.state)
+        next_step(&self.state, !self.cannot_be_disabled)
     }
 }
 
-pub(super) fn next_step(state: &RetiringState) -> &'static str {
+pub(super) fn next_step(state: &RetiringState, can_be_disabled: bool) -> &'static str {
     match state {
+        RetiringState::Grace if !can_be_disabled => "deleted",
         RetiringState::Grace | RetiringState::Disabling => "disabled",
         RetiringState::Quarantine | RetiringState::Deleting => "deleted",
         RetiringState::Newer(_) => "retired further",

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod causes;
+mod kinds;
 mod many;
 mod network;
 mod refused;

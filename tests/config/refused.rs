@@ -350,13 +350,6 @@ fn refuses_with_whole(vault: &str, rest: &str, messages: &[&str]) {
 }
 
 #[test]
-fn what_later_versions_will_know() {
-    let kind = "this kind of token is reserved for a later version; \"api\" and \"platform\" can be rotated";
-    refuses_in_secret("kind = «\"activegate\"", kind);
-    refuses_in_secret("kind = «\"cluster\"", kind);
-}
-
-#[test]
 fn notify() {
     let refuses = refuses_table;
     refuses(

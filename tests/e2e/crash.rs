@@ -101,6 +101,30 @@ async fn p1_to_p5_hold_after_a_crash_at_every_step_of_a_platform_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_to_p5_hold_after_a_crash_at_every_step_of_an_active_gate_token() {
+    all(Life::ActiveGate, 30, other_kind).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_to_p5_hold_after_a_crash_at_every_step_of_a_cluster_token() {
+    all(Life::Cluster, 40, other_kind).await;
+}
+
+/// A crash at every step, and another replica after a write.
+fn other_kind(step: &Step) -> Vec<(Moment, Fate)> {
+    let mut cases = vec![
+        (Moment::Before, Fate::Restarted),
+        (Moment::Unanswered, Fate::Restarted),
+    ];
+    if step.writes {
+        cases.push((Moment::Late, Fate::Restarted));
+        cases.push((Moment::Unanswered, Fate::Replaced));
+        cases.push((Moment::Before, Fate::Frozen));
+    }
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p6_another_replica_finishes_what_a_dead_or_frozen_one_began() {
     all(Life::Token, 30, |step| {
         let moments = [Moment::Before, Moment::Unanswered].into_iter();

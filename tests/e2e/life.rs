@@ -30,6 +30,10 @@ pub enum Life {
     Undo,
     /// As `Token`, of a platform token that is due.
     Platform,
+    /// As `Platform`, of an ActiveGate token: it is deleted when its grace is over.
+    ActiveGate,
+    /// As `Token`, of a token of a Managed cluster.
+    Cluster,
     /// Nothing is at the path, and a daemon creates the first token.
     Creation,
 }
@@ -80,7 +84,9 @@ impl Life {
             Life::Token => aged(site, tag).await,
             Life::Management => aged_management(site, tag).await,
             Life::Undo => replaced(site, tag).await,
-            Life::Platform => due_platform(site, tag).await,
+            Life::Platform => due(Kind::Platform, site, tag).await,
+            Life::ActiveGate => due(Kind::ActiveGate, site, tag).await,
+            Life::Cluster => aged_of(Kind::Cluster, site, tag).await,
             Life::Creation => vacant(site, tag).await,
         }
     }
@@ -88,8 +94,8 @@ impl Life {
     /// Starts the process whose calls are recorded and disturbed.
     pub fn begin(self, world: &World, name: &str) -> Daemon {
         match self {
-            Life::Token | Life::Management | Life::Platform | Life::Creation => world.start(name),
             Life::Undo => world.start_command(name, &["undo", &world.secrets[0]]),
+            _ => world.start(name),
         }
     }
 
@@ -101,10 +107,10 @@ impl Life {
     /// How often the value of the secret may have been replaced in the end.
     pub fn replacements(self) -> RangeInclusive<usize> {
         match self {
-            Life::Token | Life::Management | Life::Platform => 1..=1,
             Life::Creation => 0..=0,
             // Once before; and once more by the undo, or not at all.
             Life::Undo => 1..=2,
+            _ => 1..=1,
         }
     }
 
@@ -114,9 +120,10 @@ impl Life {
         let issued = world.issuer.issued();
         // What was seeded, and how many tokens stay.
         let (seeded, stay) = match self {
-            Life::Token => (3, 2),
+            Life::Token | Life::Cluster => (3, 2),
             Life::Management => (2, 1),
             Life::Platform => (1, 1),
+            Life::ActiveGate => (2, 1),
             Life::Creation => {
                 let there = world
                     .root
@@ -195,12 +202,14 @@ fn hurried(world: &mut World) {
     }
 }
 
-/// A world of one platform token that is known and due now, and not again for a year.
-async fn due_platform(site: &Arc<Site>, tag: &str) -> World {
-    let mut world = World::of(Kind::Platform, Arc::clone(site), tag, 1).await;
+/// A world of one token of this kind that is known and due now, and not again for a year.
+async fn due(kind: Kind, site: &Arc<Site>, tag: &str) -> World {
+    let mut world = World::of(kind, Arc::clone(site), tag, 1).await;
     hurried(&mut world);
-    world.set("account.main.settle", "1s");
-    world.set("account.main.timeout", "4s");
+    if kind == Kind::Platform {
+        world.set("account.main.settle", "1s");
+        world.set("account.main.timeout", "4s");
+    }
     let mut daemon = world.start("before");
     until("the token to be known", async || {
         world.record(0).await["current"].is_object()
@@ -231,11 +240,15 @@ async fn age(world: &World, seed: Seed) {
 
 /// A world of one secret whose token is so old that it is replaced at once, by its expiry, and not again.
 pub async fn aged(site: &Arc<Site>, tag: &str) -> World {
-    let mut world = World::on(Arc::clone(site), tag, 1).await;
+    aged_of(Kind::Api, site, tag).await
+}
+
+async fn aged_of(kind: Kind, site: &Arc<Site>, tag: &str) -> World {
+    let mut world = World::of(kind, Arc::clone(site), tag, 1).await;
     hurried(&mut world);
     let first = world.dynatrace.token_by_value(&world.value(0).await);
     world.dynatrace.delete(&first.expect("the first token").id);
-    let seed = Seed::new("aged").scopes(&["metrics.read", "logs.ingest"]);
+    let seed = Seed::new("aged").scopes(world.issuer.scopes());
     age(&world, seed).await;
     world
 }

@@ -1,9 +1,11 @@
 //! End to end: a real OpenBao as a child process. One test binary, so that it is linked once.
 
+mod active_gate;
 mod announce;
 mod audit;
 mod check;
 mod cluster;
+mod cluster_tokens;
 mod commands;
 
 mod crash;

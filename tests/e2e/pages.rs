@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use simulator::{Dynatrace, Options, Seed, Simulator};
+use simulator::{Dynatrace, EnvironmentOptions, Options, Seed, Simulator};
 use tempfile::TempDir;
 
 use crate::openbao::{self, Api, OpenBao};
@@ -47,9 +47,18 @@ struct Reader {
 
 impl Reader {
     async fn new() -> Reader {
+        Reader::of(EnvironmentOptions::default()).await
+    }
+
+    /// One whose environment, or cluster, is this.
+    async fn of(environment: EnvironmentOptions) -> Reader {
         let vault = OpenBao::dev().await;
         let root = vault.root();
-        let simulator = Simulator::start(Options::default()).await;
+        let options = Options {
+            environments: vec![environment],
+            ..Options::default()
+        };
+        let simulator = Simulator::start(options).await;
         let simulator = simulator.expect("the simulator");
         let dynatrace = simulator.dynatrace();
         let mut values = vec![];
@@ -94,11 +103,26 @@ impl Reader {
     /// Follows a page to its end; everything it prints.
     async fn follows(&self, page: &str) -> String {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page));
-        let script = script(&text.expect(page));
+        let management = Seed::management("management");
+        self.types(page, &text.expect(page), management).await
+    }
+
+    /// The same of one section of it, where a management token like this is to be typed in. The environment is the first that it names.
+    async fn follows_section(&self, page: &str, heading: &str, management: Seed) -> String {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page));
+        let text = text.expect(page);
+        let begin = format!("\n## {heading}\n");
+        let (_, section) = text.split_once(&begin).expect("the section");
+        let section = section.split("\n## ").next().unwrap_or_default();
+        self.types(page, section, management).await
+    }
+
+    async fn types(&self, page: &str, text: &str, management: Seed) -> String {
+        let script = script(text);
         assert!(script.contains("dtrotate "), "{page} has no command");
         let at = |name: &str| self.folder.path().join(name);
         fs::write(at("script"), script).expect("the script");
-        let management = self.dynatrace.seed(Seed::management("management")).value;
+        let management = self.dynatrace.seed(management).value;
         fs::write(at("typed"), management).expect("what is typed");
         let path = format!("{}:/usr/bin:/bin", at("bin").display());
         let typed = fs::File::open(at("typed")).expect("what is typed");
@@ -111,7 +135,7 @@ impl Reader {
             .env("HOME", self.folder.path())
             .env("VAULT_ADDR", &self.address)
             .env("VAULT_TOKEN", &self.token)
-            .env("DTROTATE_DYNATRACE__PROD__URL", self.dynatrace.url())
+            .env(address_of(text), self.dynatrace.url())
             .env("DTROTATE_OPS__LISTEN", "")
             .stdin(Stdio::from(typed));
         let output = tokio::task::spawn_blocking(move || command.output()).await;
@@ -120,6 +144,12 @@ impl Reader {
         let printed = String::from_utf8(printed).expect("text");
         assert!(output.status.success(), "{page}: {printed}");
         printed
+    }
+
+    /// The token in a secret.
+    async fn token(&self, path: &str) -> String {
+        let secret = self.root.secret("secret", path).await.expect(path);
+        secret.data["token"].as_str().expect("text").to_owned()
     }
 
     /// The value in Vault now.
@@ -134,6 +164,14 @@ impl Reader {
         let now = self.value().await;
         assert_ne!(now, self.first);
         assert!(self.dynatrace.is_valid(&now));
+    }
+}
+
+/// The variable that replaces the address of the environment.
+fn address_of(text: &str) -> &'static str {
+    match text.contains("[dynatrace.cluster]") {
+        true => "DTROTATE_DYNATRACE__CLUSTER__URL",
+        false => "DTROTATE_DYNATRACE__PROD__URL",
     }
 }
 
@@ -204,4 +242,44 @@ fn only_blocks_of_commands_that_are_not_marked_are_run() {
     let page =
         "```sh\na\n```\n<!-- tried: x -->\n```sh\nb\n```\n\n  ```sh\n  c\n  ```\n```\nd\n```\n";
     assert_eq!(script(page), "a\n  c\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn activegate_tokens_are_set_up_from_nothing() {
+    let reader = Reader::new().await;
+    let manager = Seed::active_gate_management("activegate-manager");
+    let page = "docs/token-kinds.md";
+    let printed = reader
+        .follows_section(page, "ActiveGate tokens", manager)
+        .await;
+    let value = fs::read_to_string(reader.folder.path().join("activegate.token"));
+    let value = value.expect("the token");
+    assert_eq!(value.trim(), reader.token("dynatrace/activegate").await);
+    assert!(reader.dynatrace.is_valid(value.trim()));
+    let made = reader.dynatrace.active_gate_tokens();
+    assert!(
+        made[0].name.starts_with("activegates [dtrotate:"),
+        "{}",
+        made[0].name
+    );
+    assert!(printed.contains("rotate"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cluster_tokens_are_set_up_from_nothing_and_the_management_token_rotates_itself() {
+    let reader = Reader::of(EnvironmentOptions::cluster()).await;
+    let manager = Seed::cluster_management("cluster-master");
+    let page = "docs/token-kinds.md";
+    let printed = reader
+        .follows_section(page, "Cluster tokens", manager)
+        .await;
+    assert_eq!(printed.matches(": rotated\n").count(), 2, "{printed}");
+    for path in ["dynatrace/cluster-automation", "dynatrace/cluster-master"] {
+        let value = reader.token(path).await;
+        let token = reader.dynatrace.token_by_value(&value).expect(path);
+        assert!(
+            token.enabled && token.name.contains(" [dtrotate:"),
+            "{path}"
+        );
+    }
 }

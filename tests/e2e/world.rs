@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use simulator::{Dynatrace, Gate, Options, Seed, Simulator};
+use simulator::{Dynatrace, EnvironmentOptions, Gate, Options, Simulator};
 use tempfile::TempDir;
 
 pub use issuer::Issuer;
@@ -40,6 +40,9 @@ pub const CLIENT_SCOPES: [&str; 2] = [
 pub enum Kind {
     Api,
     Platform,
+    /// The first tokens are made by dtrotate: whose a value is that a person made, nothing can prove.
+    ActiveGate,
+    Cluster,
 }
 
 fn issuer(kind: Kind, simulator: &Simulator) -> Issuer {
@@ -50,6 +53,8 @@ fn issuer(kind: Kind, simulator: &Simulator) -> Issuer {
             account,
             environment,
         },
+        (Kind::ActiveGate, _) => Issuer::ActiveGate(environment),
+        (Kind::Cluster, _) => Issuer::Cluster(environment),
         _ => Issuer::Api(environment),
     }
 }
@@ -127,7 +132,11 @@ impl World {
             format!("{tag}/")
         };
         let options = Options {
-            account: (kind == Kind::Platform).then(|| ACCOUNT.to_owned()),
+            account: matches!(kind, Kind::Platform | Kind::ActiveGate).then(|| ACCOUNT.to_owned()),
+            environments: vec![match kind {
+                Kind::Cluster => EnvironmentOptions::cluster(),
+                _ => EnvironmentOptions::default(),
+            }],
             ..Options::default()
         };
         let simulator = Simulator::start(options).await.expect("the simulator");
@@ -156,8 +165,10 @@ impl World {
         world.config = world.first_config();
         world.save();
         let master = match &world.issuer {
-            Issuer::Api(environment) => {
-                let master = environment.seed(Seed::management("management"));
+            Issuer::Api(environment)
+            | Issuer::ActiveGate(environment)
+            | Issuer::Cluster(environment) => {
+                let master = environment.seed(world.issuer.management());
                 json!({ "token": master.value })
             }
             Issuer::Platform { account, .. } => {
@@ -166,7 +177,7 @@ impl World {
             }
         };
         world.root.put("secret", &world.master, master).await;
-        for number in 0..secrets {
+        for number in (0..secrets).filter(|_| kind != Kind::ActiveGate) {
             let value = world.issuer.seed(number);
             world.put(number, &value).await;
         }
@@ -228,6 +239,22 @@ listen = ""
                 "[defaults]\n",
                 "[defaults]\nkind = \"platform\"\nlifetime = \"400d\"\n",
             );
+        }
+        let first = |line: &str| format!("[defaults]\n{line}\n");
+        match &self.issuer {
+            Issuer::Api(_) | Issuer::Platform { .. } => {}
+            Issuer::ActiveGate(environment) => {
+                let apps = environment.apps_url().expect("an account");
+                let kind = first("kind = \"activegate\"\ncreate = true");
+                text = text.replace("[defaults]\n", &kind);
+                let apps = format!("[dynatrace.prod]\napps_url = \"{apps}\"\n");
+                text = text.replace("[dynatrace.prod]\n", &apps);
+            }
+            Issuer::Cluster(_) => {
+                text = text.replace("[defaults]\n", &first("kind = \"cluster\""));
+                let api = "[dynatrace.prod]\napi = \"cluster\"\n";
+                text = text.replace("[dynatrace.prod]\n", api);
+            }
         }
         for path in &self.secrets {
             text += &format!("[[secret]]\npath = \"{path}\"\n");
@@ -332,7 +359,10 @@ listen = ""
     pub async fn assert_valid(&self) {
         for (number, path) in self.secrets.iter().enumerate() {
             let secret = self.root.secret("secret", path).await.expect("the secret");
-            assert_eq!(secret.data["note"], note(number), "P4: {path}");
+            // A secret that dtrotate made has no field of somebody else.
+            if !matches!(self.issuer, Issuer::ActiveGate(_)) {
+                assert_eq!(secret.data["note"], note(number), "P4: {path}");
+            }
             let value = secret.data["token"].as_str().expect("a value");
             let valid = self.issuer.is_valid(value);
             assert!(valid, "P1: {path} holds a dead token");
@@ -343,16 +373,16 @@ listen = ""
     pub fn tokens(&self) -> usize {
         let all = self.issuer.tokens().len();
         match self.issuer {
-            Issuer::Api(_) => all - 1,
-            Issuer::Platform { .. } => all,
+            Issuer::Api(_) | Issuer::Cluster(_) => all - 1,
+            Issuer::Platform { .. } | Issuer::ActiveGate(_) => all,
         }
     }
 
     /// How long an effect may take to become visible.
     pub fn settle(&self) -> Duration {
         match self.issuer {
-            Issuer::Api(_) => self.seconds("dynatrace.prod.settle"),
             Issuer::Platform { .. } => self.seconds("account.main.settle"),
+            _ => self.seconds("dynatrace.prod.settle"),
         }
     }
 

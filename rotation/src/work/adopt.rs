@@ -13,7 +13,7 @@ use crate::observe::{SecretState, secret_state};
 use crate::ownership::MAX_JUMP;
 use crate::record::{Claim, Current, Reason, Record, Trigger, Work};
 use crate::request::{Goal, RotationRequest};
-use crate::token::{TokenId, TokenInfo};
+use crate::token::{TokenId, TokenInfo, in_brackets};
 use crate::transition;
 use crate::view::Fact;
 
@@ -87,9 +87,9 @@ pub fn named(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
     };
     if cx.request.dry_run {
         return Ok(Step::finish(RunResult::DryRun(format!(
-            "{}: would record {id} ({}) as the current token",
+            "{}: would record {id}{} as the current token",
             cx.plan().name,
-            info.scopes.join(", ")
+            in_brackets(&info.scopes)
         ))));
     }
     record_secret(cx)?;
@@ -170,6 +170,12 @@ pub fn reconcile(cx: &Context<'_>, rotating: bool) -> Decision<()> {
     let change = match secret_state(cx)? {
         SecretState::UncommittedStore(info) => commit_uncommitted_store(cx, &info, version),
         SecretState::Foreign(info) if !rotating => accept_foreign(cx, &info, version),
+        // A rotation reports it as well; the next one may be due in a month.
+        SecretState::Blocked(reason, message)
+            if !rotating && reason.keeps_from_taking_over() && !is_stuck_by(cx, &reason) =>
+        {
+            return Err(failure::stuck(cx, reason, &message));
+        }
         SecretState::Revoked(_) if !cx.is_claimed() && cx.record.revoking.is_none() => {
             return Err(replace_revoked());
         }
@@ -188,6 +194,11 @@ pub fn reconcile(cx: &Context<'_>, rotating: bool) -> Decision<()> {
         _ => return Ok(()),
     };
     Err(change.into())
+}
+
+fn is_stuck_by(cx: &Context<'_>, reason: &Reason) -> bool {
+    let stuck = cx.record.stuck();
+    stuck.is_some_and(|failure| failure.reason == *reason)
 }
 
 /// Someone put a revoked token back: it is replaced at once.

@@ -107,6 +107,7 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
                 let end = backstop.at.max(transition::another_grace(cx));
                 cx.write_entry(id, |entry| entry.due = end)
             }
+            _ if backstop::has_ended(cx, &info) => ended_unproven(cx, id),
             _ => unproven(cx, id, &why),
         }
         .into());
@@ -124,8 +125,10 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         }
         RetiringState::Grace | RetiringState::Disabling if is_live => end_grace(cx, entry, &info),
         // Whoever disabled it: it stays so for the quarantine.
-        RetiringState::Grace => cx.write(|record| transition::quarantine(cx, record, id)),
-        RetiringState::Disabling => disabled(cx, id),
+        RetiringState::Grace if can_disable => {
+            cx.write(|record| transition::quarantine(cx, record, id))
+        }
+        RetiringState::Disabling if can_disable => disabled(cx, id),
         RetiringState::Quarantine if is_live && can_disable => {
             let message = format!("{id} was enabled again by someone; its grace begins again");
             let report = Report::new(EventName::RetirementRestarted, message).token(id);
@@ -133,9 +136,10 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         }
         // Its deletion failed before: without a quarantine its use is asked again.
         RetiringState::Deleting if is_live && !can_disable => end_grace(cx, entry, &info),
-        RetiringState::Quarantine | RetiringState::Deleting => {
-            claim_end(cx, id, RetiringState::Deleting, |_| {})
-        }
+        RetiringState::Grace
+        | RetiringState::Disabling
+        | RetiringState::Quarantine
+        | RetiringState::Deleting => claim_end(cx, id, RetiringState::Deleting, |_| {}),
         // Not workable, so never chosen.
         RetiringState::Newer(_) => return Ok(Step::done()),
     };
@@ -158,7 +162,7 @@ fn hold(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Change> 
         )),
         (false, Some(end)) => Some((
             end,
-            format!("it is not disabled before the end of the blackout at {end:.0}"),
+            format!("it is not ended before the end of the blackout at {end:.0}"),
         )),
         (false, None) => None,
     };
@@ -215,19 +219,20 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
     let from = used_from(info);
     let quiet = used_until(cx, entry, info);
     // A consumer will notice. Reported once, however often the call is tried; the entry shows it.
-    let is_cut_off = quiet.is_some();
+    let is_cut_off = quiet.is_some() && entry.revoked.is_none();
+    let (next, how, cure) = match cx.env().capabilities.disable {
+        true => {
+            let undo = format!(", or run `dtrotate undo {}`", cx.plan().name);
+            (RetiringState::Disabling, "disabled", undo)
+        }
+        false => (RetiringState::Deleting, "deleted", String::new()),
+    };
     let report = (is_cut_off && entry.usage.cut_off_at.is_none()).then(|| {
         let message = format!(
-            "{id} is being disabled although it is still in use (last from {from}): that consumer has not picked up the new value. Restart it, or \
-             run `dtrotate undo {}`",
-            cx.plan().name
+            "{id} is being {how} although it is still in use (last from {from}): that consumer has not picked up the new value. Restart it{cure}"
         );
         Report::new(EventName::ConsumerCutOff, message).token(id)
     });
-    let next = match cx.env().capabilities.disable {
-        true => RetiringState::Disabling,
-        false => RetiringState::Deleting,
-    };
     let backstop = backstop::with_disable(cx, entry, info);
     let claim = claim_end(cx, id, next, |entry| {
         if backstop.is_some() {
@@ -391,6 +396,14 @@ pub fn gone(cx: &Context<'_>, id: &TokenId, how: &str) -> Change {
         then
     };
     write.report(report).then(then)
+}
+
+/// It cannot be proven to be ours, and is dead in any case.
+fn ended_unproven(cx: &Context<'_>, id: &TokenId) -> Change {
+    let message = format!("resolved: {id} has expired, so there is nothing left to end");
+    let report = Report::new(EventName::RetirementBlocked, message).token(id);
+    let write = cx.write(|record| record.retiring.retain(|entry| entry.id != *id));
+    write.report(report.at(Level::Info))
 }
 
 /// It is examined again: an answer may have been wrong, or a person gives the token its name back.

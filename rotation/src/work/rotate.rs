@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::policy;
 use crate::reading::read_token;
 use crate::record::{Attempt, Current, Reason, Record, Trigger};
-use crate::token::{MintRequest, TokenId, manages_tokens};
+use crate::token::{MintRequest, TokenId, in_brackets, manages_tokens};
 use crate::transition;
 use crate::view::Lookup;
 
@@ -167,7 +167,7 @@ fn write_attempt(cx: &Context<'_>, old: Option<Current>, old_known: bool) -> Dec
     let lifetime = match &old {
         Some(old) => policy::lifetime(plan, expiry, old, cx.now.wall)
             .map_err(|message| failure::stuck(cx, Reason::LifetimeTooShort, &message))?,
-        None => policy::first_lifetime(plan),
+        None => policy::first_lifetime(plan, expiry),
     };
     let secret = cx.view.secret(cx.record)?;
     let mut record = cx.draft();
@@ -303,7 +303,7 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
     let new = cx.record.current.is_none();
     let text = match state {
         SecretState::Current(info) | SecretState::Foreign(info) | SecretState::Revoked(info) => {
-            let current = format!("{} ({})", info.id, info.scopes.join(", "));
+            let current = format!("{}{}", info.id, in_brackets(&info.scopes));
             let old = Current::recorded(info, 0, cx.record);
             let expiry = cx.env().capabilities.expiry;
             let unfit = policy::lifetime(cx.plan(), expiry, &old, cx.now.wall);
@@ -320,7 +320,7 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
         }
         SecretState::Vacant => {
             let scopes = cx.plan().desired.scopes.as_deref().unwrap_or_default();
-            format!("would create the first token ({})", scopes.join(", "))
+            format!("would create the first token{}", in_brackets(scopes))
         }
         SecretState::Missing(_) => {
             "would replace the recorded token, which Dynatrace no longer knows".to_owned()

@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 
 use crate::backstop;
 use crate::candidate::{Candidate, Discard, RESEND};
+use crate::capabilities::Proof;
 use crate::command::{Command, RunResult, SecretSnapshot, Source, TokenAction};
 use crate::context::{AfterWrite, Change, Context, Decision, Step};
 use crate::event::{EventName, Report};
@@ -283,7 +284,8 @@ fn commit_rotation(
     if let Some(current) = &mut record.current {
         let lifetime = candidate.ordered.as_ref().and_then(|order| order.lifetime);
         current.lifetime = lifetime.and_then(|life| SignedDuration::try_from(life).ok());
-        current.unproven = !candidate.proven;
+        let is_tried = cx.env().capabilities.proof != Proof::Listed;
+        current.unproven = is_tried && !candidate.proven;
     }
     let mut message = format!("{} holds {}", record.coordinates, info.id);
     let mut ended = None;
@@ -297,7 +299,10 @@ fn commit_rotation(
             if let Some(entry) = record.retiring(former) {
                 message += &match &entry.revoked {
                     Some(_) => format!("; {former} is ended at once"),
-                    None => format!("; {former} stays enabled until {:.0}", entry.due),
+                    None if cx.env().capabilities.disable => {
+                        format!("; {former} stays enabled until {:.0}", entry.due)
+                    }
+                    None => format!("; {former} is kept until {:.0}", entry.due),
                 };
             }
         } else {

@@ -1,7 +1,7 @@
 //! The scenarios of answers that belong to others, documents and names that were edited, versions that were pruned, and kinds of tokens that
 //! can do less.
 
-use rotation::capabilities::{Absence, Capabilities, Expiry};
+use rotation::capabilities::{Absence, Capabilities, Expiry, Proof};
 
 use super::scenario::{BASE, NONE, Scenario};
 use super::world::{Budget, Edit, Intervention};
@@ -30,9 +30,17 @@ const REDATED: Capabilities = Capabilities {
     rename: false,
     redate: true,
     read_by_id: false,
-    look_up_proves: false,
+    proof: Proof::Probe,
     absence: Absence::Listing,
     expiry: Expiry::Required,
+    ..Capabilities::API
+};
+
+/// A kind that cannot be disabled, and whose values nothing proves: its first token is recorded by a person's command.
+const UNPROVABLE: Capabilities = Capabilities {
+    disable: false,
+    rename: false,
+    proof: Proof::Listed,
     ..Capabilities::API
 };
 
@@ -294,6 +302,15 @@ pub fn scenarios() -> Vec<Scenario> {
                 "re-dated: a late effect",
                 "re-dated: retirement, and a person",
                 "re-dated: undo",
+            ],
+        ),
+        (
+            UNPROVABLE,
+            [
+                "unprovable: a daemon that dies",
+                "unprovable: a late effect",
+                "unprovable: retirement, and a person",
+                "unprovable: undo",
             ],
         ),
     ];

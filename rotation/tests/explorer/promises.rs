@@ -93,6 +93,14 @@ fn rest_problem(setting: &Setting, world: &World) -> Option<String> {
     if record.claim.is_some() {
         return Some("P2: a claim is left".into());
     }
+    if human
+        && record
+            .stuck()
+            .is_some_and(|failure| failure.reason == Reason::TokenUnproven)
+    {
+        // A person put a value there that nothing proves, and has not named its token yet: nothing is ended meanwhile.
+        return None;
+    }
     // A secret that a person deleted cannot be fenced: what is left waits for them.
     if readable && !record.open.is_empty() {
         return Some("P2: an attempt stays open".into());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use rotation::capabilities::{Absence, Capabilities, Expiry};
+use rotation::capabilities::{Absence, Capabilities, Expiry, Proof};
 use rotation::command::{Command, Outcome, RunResult, TokenAction};
 use rotation::error::ErrorKind;
 use rotation::event::EventName;
@@ -40,20 +40,36 @@ const LEAST: Capabilities = Capabilities {
     absence: Absence::Listing,
     ..Capabilities::API
 };
-const KINDS: [Capabilities; 5] = [Capabilities::API, NO_DISABLE, NO_READ_BY_ID, LISTED, LEAST];
+/// What ActiveGate tokens can do: read by id, created and deleted, and no call shows whose a value is.
+pub const UNPROVABLE: Capabilities = Capabilities {
+    disable: false,
+    rename: false,
+    proof: Proof::Listed,
+    expiry: Expiry::AtMost(Duration::from_secs(90_000)),
+    ..Capabilities::API
+};
+const KINDS: [Capabilities; 6] = [
+    Capabilities::API,
+    NO_DISABLE,
+    NO_READ_BY_ID,
+    LISTED,
+    LEAST,
+    UNPROVABLE,
+];
 
-fn of(kind: Capabilities, mut request: RunRequest) -> RunRequest {
+pub fn of(kind: Capabilities, mut request: RunRequest) -> RunRequest {
     request.env.capabilities = kind;
     request
 }
 
 /// No command that this kind cannot do.
-fn within(kind: Capabilities, ended: &Ended) {
+pub fn within(kind: Capabilities, ended: &Ended) {
     for command in &ended.commands {
         let possible = match command {
             Command::LookUp(_) => kind.read_by_id,
             Command::Change(TokenAction::Disable | TokenAction::Enable, _) => kind.disable,
             Command::Change(TokenAction::Rename(_), _) => kind.rename,
+            Command::TryValue | Command::LookUpVersion(_) => kind.proof != Proof::Listed,
             _ => true,
         };
         assert!(possible, "{kind:?}: {command:?}");
@@ -63,7 +79,7 @@ fn within(kind: Capabilities, ended: &Ended) {
     }
 }
 
-fn in_grace(due: i64) -> Record {
+pub fn in_grace(due: i64) -> Record {
     let mut before = record();
     let mut old = retiring(&minted("OLD", 2), RetiringState::Grace, 0, due);
     old.origin = rotation::record::Origin::Version(1);
@@ -107,7 +123,7 @@ fn p3_every_kind_retires_after_its_grace() {
 /// Where a token cannot be disabled, its use is asked for immediately before it is deleted.
 #[test]
 fn k2_a_token_in_use_that_cannot_be_disabled_is_held_like_any_other() {
-    for kind in [NO_DISABLE, LEAST] {
+    for kind in [NO_DISABLE, LEAST, UNPROVABLE] {
         let mut world = World::new(in_grace(100));
         let used = |at_second| TokenInfo {
             last_used: Some(at(at_second)),
@@ -308,7 +324,7 @@ const REDATED: Capabilities = Capabilities {
     rename: false,
     redate: true,
     read_by_id: false,
-    look_up_proves: false,
+    proof: Proof::Probe,
     absence: Absence::Listing,
     expiry: Expiry::Required,
     ..Capabilities::API

@@ -17,6 +17,7 @@ mod revoke;
 mod rights;
 mod switched_off;
 mod undo;
+mod unprovable;
 mod usage;
 mod watermark;
 mod world;

@@ -39,6 +39,11 @@ fn revoke(revocation: Revocation) -> RunRequest {
     request
 }
 
+/// A command that revokes this token.
+pub fn revoking(token: &str) -> RunRequest {
+    revoke(order(token))
+}
+
 fn in_grace() -> Record {
     let mut before = record();
     before.retiring = vec![retiring(&minted("OLD", 2), RetiringState::Grace, -10, 900)];

@@ -5,6 +5,7 @@
 //! it may end is the Vault token that it logged in for.
 
 mod accounts;
+mod active_gates;
 mod bounds;
 mod secrets;
 mod services;
@@ -122,8 +123,9 @@ impl Inspector<'_> {
         let denied = self.rights(&engines, findings).await;
         self.discoveries(findings).await;
         let limits = self.limits(&engines, findings).await;
-        let managers = self.environments(findings).await;
+        let mut managers = self.environments(findings).await;
         let accounts = self.accounts(findings).await;
+        let active_gates = self.active_gates(&accounts, &mut managers, findings).await;
         self.notify_token(findings).await;
         let around = secrets::Around {
             engines,
@@ -131,6 +133,7 @@ impl Inspector<'_> {
             limits,
             managers,
             accounts,
+            active_gates,
         };
         self.secrets(&around, findings, progress).await;
         for (name, clock) in self.wired.clocks() {

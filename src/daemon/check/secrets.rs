@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::clock;
 use crate::config::SecretSettings;
-use rotation::capabilities::Expiry;
+use rotation::capabilities::{Expiry, Proof};
 use rotation::command::{SecretSnapshot, ValueRef};
 use rotation::error::{CallError, ErrorKind};
 use rotation::marker::{Epoch, Marker};
@@ -18,7 +18,7 @@ use rotation::ports::{
     TrialOptions,
 };
 use rotation::record::Current;
-use rotation::token::{TokenId, TokenInfo, TokenValue};
+use rotation::token::{TokenId, TokenInfo, TokenValue, in_brackets};
 
 use super::super::assemble::{self, Engine, KeyVersions, VersionLimits};
 use super::super::journal_retention::expiring;
@@ -38,6 +38,8 @@ pub(super) struct Around {
     pub(super) managers: BTreeMap<String, TokenInfo>,
     /// The platform tokens of the accounts that can be used, by account.
     pub(super) accounts: BTreeMap<String, Vec<TokenInfo>>,
+    /// The issuers of ActiveGate tokens that can be used.
+    pub(super) active_gates: BTreeSet<String>,
 }
 
 /// One secret, looked at.
@@ -110,7 +112,10 @@ impl Inspector<'_> {
         let stands = format!("version {version} of {}/{}", place.mount, place.path);
         let service = &secret.plan.service;
         let manager = around.managers.get(service);
-        if manager.is_none() && !around.accounts.contains_key(service) {
+        let is_usable = manager.is_some()
+            || around.accounts.contains_key(service)
+            || around.active_gates.contains(service);
+        if !is_usable {
             looked.add(
                 Grade::Ok,
                 format!("{stands} holds a value; it was not looked up, see {service}"),
@@ -123,9 +128,9 @@ impl Inspector<'_> {
         match issuer.look_up_value(&value).await {
             Ok(info) => {
                 let capabilities = issuer.capabilities();
-                let current = match capabilities.look_up_proves {
-                    true => Current::new(&info, 0, &nobody()),
-                    false => self.recorded(secret, &info).await,
+                let current = match capabilities.proof {
+                    Proof::Itself => Current::new(&info, 0, &nobody()),
+                    Proof::Probe | Proof::Listed => self.recorded(secret, &info).await,
                 };
                 judge(
                     &mut looked,
@@ -135,13 +140,17 @@ impl Inspector<'_> {
                     capabilities.expiry,
                     manager,
                 );
-                if !capabilities.look_up_proves {
-                    let options = TrialOptions {
-                        environment: &place.environment,
-                        by: &secret.plan.verify,
-                    };
-                    let tried = issuer.prove_value(&value, options).await;
-                    trial(&mut looked, &info, &current, tried);
+                match capabilities.proof {
+                    Proof::Itself => {}
+                    Proof::Probe => {
+                        let options = TrialOptions {
+                            environment: &place.environment,
+                            by: &secret.plan.verify,
+                        };
+                        let tried = issuer.prove_value(&value, options).await;
+                        trial(&mut looked, &info, &current, tried);
+                    }
+                    Proof::Listed => unproven(&mut looked, &info, &current),
                 }
                 looked.token = Some(info);
             }
@@ -207,10 +216,13 @@ impl Inspector<'_> {
         };
         if plan.desired.create && seen.is_vacant() {
             let scopes = plan.desired.scopes.as_deref().unwrap_or_default();
+            let rights = match scopes.is_empty() {
+                true => String::new(),
+                false => format!(" with the rights {}", scopes.join(", ")),
+            };
             let text = format!(
-                "there is nothing at {} yet; the daemon creates the first token with the rights {}",
-                plan.coordinates,
-                scopes.join(", ")
+                "there is nothing at {} yet; the daemon creates the first token{rights}",
+                plan.coordinates
             );
             looked.add(Grade::Ok, text);
             return None;
@@ -324,13 +336,10 @@ fn judge(
         return looked.add(Grade::Error, message);
     }
     let owner = info.owner.as_deref().unwrap_or("an unknown owner");
-    let scopes = info.scopes.join(", ");
+    let scopes = in_brackets(&info.scopes);
     looked.add(
         Grade::Ok,
-        format!(
-            "{stands} holds {id} of {owner} ({scopes}); it {}",
-            ends(info)
-        ),
+        format!("{stands} holds {id} of {owner}{scopes}; it {}", ends(info)),
     );
     let (base, _) = Marker::split(&info.name);
     if let Some(drift) = policy::drift(&plan.desired, &info.scopes, &base) {
@@ -343,7 +352,7 @@ fn judge(
             Grade::Warn,
             format!("{id} has expired, so consumers are locked out until the next rotation; run `dtrotate rotate {}`", plan.name),
         ),
-        None if plan.lifetime == Lifetime::Inherit => looked.add(
+        None if plan.lifetime == Lifetime::Inherit && expiry == Expiry::Optional => looked.add(
             Grade::Warn,
             format!(
                 "{id} never expires, and neither will its successors; set `lifetime` to a length such as \"90d\", or to \"never\" if that is \
@@ -371,6 +380,19 @@ fn nobody() -> Epoch {
         installation: String::new(),
         secret: String::new(),
     }
+}
+
+/// Nothing can prove the value: a token that a person made is taken over by name.
+fn unproven(looked: &mut Looked<'_>, info: &TokenInfo, current: &Current) {
+    if current.marked || current.named {
+        return;
+    }
+    let (id, name) = (&info.id, &looked.secret.plan.name);
+    let text = format!(
+        "no call can show that the value is the token {id} whose id it shows. If it is, run `dtrotate adopt {name} --token {id}`; or remove it and set \
+         `create = true`, and dtrotate makes the first one"
+    );
+    looked.add(Grade::Warn, text);
 }
 
 /// Whether the value of a token that is listed works, as far as a call with it can show.

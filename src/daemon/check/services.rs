@@ -284,7 +284,9 @@ impl Inspector<'_> {
     ) -> BTreeMap<String, TokenInfo> {
         let mut managers = BTreeMap::new();
         let environments = self.settings.environments.iter();
-        let managed = environments.filter(|(_, environment)| environment.auth.is_some());
+        let managed = environments.filter(|(name, environment)| {
+            environment.auth.is_some() && self.settings.is_in_use(name)
+        });
         for (name, _) in managed {
             match self.wired.management_token(name).await {
                 Ok(None) => {}

@@ -23,7 +23,7 @@ use super::form::{flaw, is_plain};
 use crate::clock;
 use crate::http::{self, BuildError, ServerClock};
 use api::Api;
-use rotation::capabilities::{Absence, Capabilities, Expiry};
+use rotation::capabilities::{Absence, Capabilities, Expiry, Proof};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::ports::{TokenIssuer, TrialOptions};
 use rotation::token::{MintRequest, Minted, TokenId, TokenInfo, TokenValue, Trial};
@@ -299,7 +299,7 @@ impl TokenIssuer for Account {
             rename: false,
             redate: true,
             read_by_id: false,
-            look_up_proves: false,
+            proof: Proof::Probe,
             absence: Absence::Listing,
             expiry: Expiry::Required,
             // Disabling is said to take five minutes; how long a new token takes is not documented.

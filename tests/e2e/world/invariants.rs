@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use simulator::{Change, TokenChange};
 
-use super::{World, note};
+use super::{Issuer, World, note};
 
 /// A value of a secret, from one version on until something else took its place.
 #[derive(Debug)]
@@ -156,6 +156,15 @@ impl World {
                     }
                     Change::Enabled => disabled = None,
                     Change::Redated { to } => expires = to,
+                    // What cannot be disabled has no quarantine.
+                    Change::Deleted if ours && matches!(self.issuer, Issuer::ActiveGate(_)) => {
+                        if earlier(ended, grace, change.at) {
+                            broken.push(format!(
+                                "P3: {id} of secret {number} was deleted at {}, its grace began at {ended}",
+                                change.at
+                            ));
+                        }
+                    }
                     Change::Deleted if ours => match disabled {
                         Some(since) if !earlier(since, quarantine, change.at) => {}
                         _ if has_ended(expires, change.at) => {}

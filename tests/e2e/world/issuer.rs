@@ -1,11 +1,15 @@
 //! Whose tokens the secrets of a world hold: the same questions and faults for every kind of token.
 
 use simulator::{
-    Account, Call, Dynatrace, Fault, Operation, PlatformSeed, Rule, Seed, TokenChange,
+    Account, ActiveGate, Call, Dynatrace, Fault, Operation, PlatformSeed, Rule, Seed, TokenChange,
 };
 
 /// The scopes of the tokens that a world begins with: one of them lets a platform token show that it works.
 const PLATFORM_SCOPES: [&str; 2] = ["storage:metrics:write", "app-engine:apps:run"];
+
+/// Those of an API token, and of a token of a cluster.
+const API_SCOPES: [&str; 2] = ["metrics.read", "logs.ingest"];
+const CLUSTER_SCOPES: [&str; 2] = ["ControlManagement", "Nodekeeper"];
 
 /// What issues the tokens of a world's secrets.
 #[derive(Clone)]
@@ -18,6 +22,10 @@ pub enum Issuer {
         environment: Dynatrace,
         owner: String,
     },
+    /// ActiveGate tokens of an environment.
+    ActiveGate(Dynatrace),
+    /// Tokens of a Managed cluster.
+    Cluster(Dynatrace),
 }
 
 /// A token, whatever its kind.
@@ -33,8 +41,15 @@ impl Issuer {
         let name = format!("job {number}");
         match self {
             Issuer::Api(environment) => {
-                let seed = Seed::new(&name).scopes(&["metrics.read", "logs.ingest"]);
-                environment.seed(seed).value
+                environment.seed(Seed::new(&name).scopes(&API_SCOPES)).value
+            }
+            Issuer::Cluster(cluster) => {
+                cluster.seed(Seed::new(&name).scopes(&CLUSTER_SCOPES)).value
+            }
+            Issuer::ActiveGate(environment) => {
+                let kind = Some("CLUSTER".to_owned());
+                let gate = ActiveGate { kind, seed: true };
+                environment.seed_active_gate(Seed::new(&name), gate).value
             }
             Issuer::Platform { account, owner, .. } => {
                 let seed = PlatformSeed::new(&name, owner);
@@ -44,27 +59,53 @@ impl Issuer {
         }
     }
 
+    /// The scopes of a token that a person made, where the kind has any.
+    pub fn scopes(&self) -> &'static [&'static str] {
+        match self {
+            Issuer::Api(_) => &API_SCOPES,
+            Issuer::Cluster(_) => &CLUSTER_SCOPES,
+            Issuer::Platform { .. } => &PLATFORM_SCOPES,
+            Issuer::ActiveGate(_) => &[],
+        }
+    }
+
+    /// A token that manages those of the secrets.
+    pub fn management(&self) -> Seed {
+        match self {
+            Issuer::Api(_) | Issuer::Platform { .. } => Seed::management("management"),
+            Issuer::ActiveGate(_) => Seed::active_gate_management("management"),
+            Issuer::Cluster(_) => Seed::cluster_management("management"),
+        }
+    }
+
     /// Every value there ever was.
     pub fn issued(&self) -> Vec<String> {
         match self {
-            Issuer::Api(environment) => environment.issued(),
+            Issuer::Api(environment)
+            | Issuer::ActiveGate(environment)
+            | Issuer::Cluster(environment) => environment.issued(),
             Issuer::Platform { account, .. } => account.issued(),
         }
     }
 
     pub fn history(&self) -> Vec<TokenChange> {
         match self {
-            Issuer::Api(environment) => environment.history(),
+            Issuer::Api(environment) | Issuer::Cluster(environment) => environment.history(),
+            Issuer::ActiveGate(environment) => environment.active_gate_history(),
             Issuer::Platform { account, .. } => account.history(),
         }
     }
 
-    /// The tokens that exist, the management token among them.
+    /// The tokens of this kind that exist, the management token among them if it is one.
     pub fn tokens(&self) -> Vec<Seen> {
         let seen = |id, name, enabled| Seen { id, name, enabled };
         match self {
-            Issuer::Api(environment) => {
+            Issuer::Api(environment) | Issuer::Cluster(environment) => {
                 let all = environment.tokens().into_iter();
+                all.map(|it| seen(it.id, it.name, it.enabled)).collect()
+            }
+            Issuer::ActiveGate(environment) => {
+                let all = environment.active_gate_tokens().into_iter();
                 all.map(|it| seen(it.id, it.name, it.enabled)).collect()
             }
             Issuer::Platform { account, .. } => {
@@ -80,7 +121,9 @@ impl Issuer {
 
     pub fn is_valid(&self, value: &str) -> bool {
         match self {
-            Issuer::Api(environment) => environment.is_valid(value),
+            Issuer::Api(environment)
+            | Issuer::ActiveGate(environment)
+            | Issuer::Cluster(environment) => environment.is_valid(value),
             Issuer::Platform { account, .. } => account.is_valid(value),
         }
     }
@@ -88,7 +131,9 @@ impl Issuer {
     /// What was asked of the environment, and of the account.
     pub fn calls(&self) -> Vec<Call> {
         match self {
-            Issuer::Api(environment) => environment.calls(),
+            Issuer::Api(environment)
+            | Issuer::ActiveGate(environment)
+            | Issuer::Cluster(environment) => environment.calls(),
             Issuer::Platform {
                 account,
                 environment,
@@ -99,7 +144,9 @@ impl Issuer {
 
     pub fn reset_calls(&self) {
         match self {
-            Issuer::Api(environment) => environment.reset_calls(),
+            Issuer::Api(environment)
+            | Issuer::ActiveGate(environment)
+            | Issuer::Cluster(environment) => environment.reset_calls(),
             Issuer::Platform {
                 account,
                 environment,
@@ -114,7 +161,9 @@ impl Issuer {
     /// Puts a rule into force where calls with this path go.
     pub fn fault(&self, path: &str, rule: Rule) -> Fault {
         match self {
-            Issuer::Api(environment) => environment.fault(rule),
+            Issuer::Api(environment)
+            | Issuer::ActiveGate(environment)
+            | Issuer::Cluster(environment) => environment.fault(rule),
             Issuer::Platform { account, .. } if is_of_the_account(path) => account.fault(rule),
             Issuer::Platform { environment, .. } => environment.fault(rule),
         }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use rotation::capabilities::Proof;
 use rotation::command::{SecretSnapshot, TokenAction, ValueRef};
 use rotation::marker::{Epoch, Marker};
 use rotation::record::{Record, RetiringState, Work};
@@ -211,8 +212,12 @@ impl World {
             world.create("report [dtrotate:i.o.1]", Rights::Ordinary, false);
             world.create("dashboard", Rights::Different, false);
         }
+        if setting.capabilities.proof == Proof::Listed {
+            world.actors[0].role = Role::Adopt;
+        }
         world.begin(setting, 0, None, false, false);
         world.run_to_end(setting, 0);
+        world.actors[0].role = Role::Daemon;
         world.actors[0].known = None;
         world.budget = budget;
         world

@@ -14,7 +14,7 @@ use rotation::request::{
 
 use super::super::cached::Cached;
 use super::super::mutation::{Mutation, only_open};
-use super::{Fault, Setting, World, due, epoch, id_of};
+use super::{FIRST, Fault, Setting, World, due, epoch, id_of};
 
 /// More steps than any run needs that is left alone.
 const STEPS: usize = 400;
@@ -37,6 +37,8 @@ pub enum Role {
     Undo,
     /// A command that revokes the token that is the current one then.
     Revoke,
+    /// A command that records the first token.
+    Adopt,
 }
 
 /// A process.
@@ -130,6 +132,7 @@ impl World {
             id,
             goal: match (who.role, serve) {
                 (Role::Undo, _) => Goal::Undo(None),
+                (Role::Adopt, _) => Goal::Adopt(id_of(FIRST)),
                 (Role::Revoke, _) => Goal::Revoke(RevokeRequest {
                     revocation: Revocation {
                         token: revoked,

@@ -1,5 +1,6 @@
 //! What each command does at the services, and their answers.
 
+use rotation::capabilities::Proof;
 use rotation::command::{Command, Outcome, SecretSnapshot, Source, TokenAction};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::request::JournalSnapshot;
@@ -12,7 +13,12 @@ use super::{Fault, Setting, World, id_of, number_of, value};
 impl World {
     /// What making sure of a value says: without a proof by look-up, the value must work.
     fn prove(&self, setting: &Setting, token: u8) -> Result<TokenInfo, CallError> {
-        match setting.capabilities.look_up_proves || self.works(token) {
+        let proven = match setting.capabilities.proof {
+            Proof::Itself => true,
+            Proof::Probe => self.works(token),
+            Proof::Listed => false,
+        };
+        match proven {
             true => self.look_up(token),
             false => Err(error(Service::Dynatrace, ErrorKind::Refused)),
         }
@@ -62,7 +68,9 @@ impl World {
             }
             Command::LookUpValue => Outcome::Value(match (swapped, self.actors[actor].read) {
                 (Some(other), Some(_)) => Ok(self.info(other)),
-                (None, Some(read)) if !read.forged || !setting.capabilities.look_up_proves => {
+                (None, Some(read))
+                    if !read.forged || setting.capabilities.proof != Proof::Itself =>
+                {
                     self.look_up(read.token)
                 }
                 (None, Some(_)) => Err(error(Service::Dynatrace, ErrorKind::Gone)),
@@ -108,7 +116,7 @@ impl World {
                     }
                     .map(|token| Trial {
                         token,
-                        proven: true,
+                        proven: setting.capabilities.proof != Proof::Listed,
                     }),
                 )
             }
@@ -173,8 +181,11 @@ fn beyond(setting: &Setting, command: &Command) -> Option<&'static str> {
         Command::Change(TokenAction::Redate(_), _) if !can.redate => {
             Some("a kind that cannot be re-dated was re-dated")
         }
-        Command::TryValue if can.look_up_proves => {
+        Command::TryValue if can.proof == Proof::Itself => {
             Some("a value that proves itself by a look-up was tried")
+        }
+        Command::TryValue | Command::LookUpVersion(_) if can.proof == Proof::Listed => {
+            Some("a value that nothing proves was tried")
         }
         Command::Change(TokenAction::Rename(_), _) if !can.rename => {
             Some("a kind that cannot be renamed was renamed")
