@@ -21,7 +21,7 @@ fn notice(secret: Option<&str>) -> Notice {
     }
 }
 
-fn post(notice: &Notice, phase: Phase) -> Option<Value> {
+fn single(notice: &Notice, phase: Phase) -> Option<Value> {
     render::post(&[notice], phase)
 }
 
@@ -109,7 +109,7 @@ fn an_event_opens_a_problem_and_holds_nothing_that_changes() {
 
 #[test]
 fn a_post_tells_beginning_and_end_and_cannot_shout() {
-    let post = post(&notice(Some("ci")), Phase::Begins).unwrap();
+    let post = single(&notice(Some("ci")), Phase::Begins).unwrap();
     let text = post["text"].as_str().unwrap();
     assert!(text.contains("rotation_stuck of ci (prod): it was &lt;disabled&gt; &amp; more"));
     assert!(text.contains("web-1") && text.contains("What to do: "));
@@ -118,8 +118,8 @@ fn a_post_tells_beginning_and_end_and_cannot_shout() {
         (&"begins".into(), &"ci".into())
     );
     assert_eq!(post["message"], "it was <disabled> & more");
-    assert_eq!(post(&notice(Some("ci")), Phase::Lasts), None);
-    let over = post(&notice(Some("ci")), Phase::Over).unwrap();
+    assert_eq!(single(&notice(Some("ci")), Phase::Lasts), None);
+    let over = single(&notice(Some("ci")), Phase::Over).unwrap();
     assert_eq!(over["state"], "over");
     assert!(over["text"].as_str().unwrap().contains("resolved"));
 }
@@ -131,7 +131,7 @@ fn p5_nothing_from_outside_acts_on_a_reader_of_a_notification() {
     hostile.instance = "web\u{9b}".to_owned();
     let sent = [
         render::event(&hostile, Phase::Begins),
-        post(&hostile, Phase::Begins),
+        single(&hostile, Phase::Begins),
     ];
     for sent in sent {
         let sent = sent.unwrap().to_string();
