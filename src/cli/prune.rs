@@ -69,10 +69,17 @@ type Outcomes = BTreeMap<TokenId, Outcome>;
 pub(super) fn prune(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
     let settings = rotate::start(arguments)?;
     let services = audit::services(&settings, options.environment.as_deref());
-    let services = services.map_err(|sentence| {
+    let mut services = services.map_err(|sentence| {
         output::complain(&sentence);
         Exit::Usage
     })?;
+    services.retain(|service| settings.may_prune(service));
+    if services.is_empty() {
+        output::complain(
+            "nothing can be pruned there: ActiveGate tokens cannot be disabled, and a cluster's list has tokens that the cluster made for itself",
+        );
+        return Err(Exit::Usage);
+    }
     let output = Output::start().map_err(|error| super::cannot_start(&error))?;
     let exit = super::block_on(async {
         let pruner = open(&settings).await?;

@@ -39,6 +39,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use context::did_you_mean;
 pub use discovery::{Discovery, rediscovered};

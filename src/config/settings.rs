@@ -131,6 +131,13 @@ impl Settings {
         self.issues(service) || own.is_none_or(|gates| !self.issues(&gates.service))
     }
 
+    /// Tokens of this issuer may be pruned: those of an environment or account, which can be disabled and which people made.
+    pub fn may_prune(&self, service: &str) -> bool {
+        let environment = self.environments.get(service);
+        let mut accounts = self.accounts.values().map(Account::issuer);
+        environment.is_some_and(|it| !it.is_cluster()) || accounts.any(|it| it.service == service)
+    }
+
     /// A secret, or a folder in which secrets are found, has tokens of this issuer.
     pub fn issues(&self, service: &str) -> bool {
         let mut folders = self.discoveries.iter();

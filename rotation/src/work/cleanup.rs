@@ -291,8 +291,13 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<()> {
         reports.push(transition::went_back(cx, &mut draft, highest));
     }
     for token in copies {
-        draft.leave_alone(&token.id);
-        reports.push(copy_report(token));
+        // Since the listing another replica may have deleted a token of this secret that the document knew.
+        let is_there = |found: &TokenInfo| found.name == token.name;
+        let read = read_token(cx, &token.id)?;
+        if read.is_ok_and(|read| read.found().is_some_and(is_there)) {
+            draft.leave_alone(&token.id);
+            reports.push(copy_report(token));
+        }
     }
     for token in ours.into_iter().filter(|token| held != Some(&token.id)) {
         transition::put_into_grace(cx, &mut draft, Leaving::marked(token, version));

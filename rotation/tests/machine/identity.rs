@@ -235,6 +235,19 @@ fn swept(tokens: &[TokenInfo]) -> (World, Ended) {
     (world, ended)
 }
 
+/// An adopted token was renamed, retired and deleted by another replica, and this one has a listing from before.
+#[test]
+fn p8_a_token_that_is_gone_since_the_listing_is_not_taken_for_a_copy() {
+    let mut world = World::new(record());
+    world.tokens.remove(&id("OLD"));
+    world.add(minted("ADOPTED", 0));
+    let request = sweep(&world, 0);
+    world.tokens.remove(&id("ADOPTED"));
+    let ended = world.run_at(0, request);
+    assert_eq!(ended.reports.len(), 0, "{:?}", ended.reports);
+    assert_eq!(world.document().attempts.left_alone, []);
+}
+
 #[test]
 fn a4_a_number_at_the_end_of_its_range_or_far_above_is_nobodys_and_changes_no_counter() {
     for n in [u64::MAX, u64::MAX - 1, 3 + 100_001] {

@@ -156,20 +156,14 @@ impl World {
                     }
                     Change::Enabled => disabled = None,
                     Change::Redated { to } => expires = to,
-                    // What cannot be disabled has no quarantine.
-                    Change::Deleted if ours && matches!(self.issuer, Issuer::ActiveGate(_)) => {
-                        if earlier(ended, grace, change.at) {
-                            broken.push(format!(
-                                "P3: {id} of secret {number} was deleted at {}, its grace began at {ended}",
-                                change.at
-                            ));
-                        }
-                    }
                     Change::Deleted if ours => match disabled {
+                        // What cannot be disabled has no quarantine.
+                        None if matches!(self.issuer, Issuer::ActiveGate(_))
+                            && !earlier(ended, grace, change.at) => {}
                         Some(since) if !earlier(since, quarantine, change.at) => {}
                         _ if has_ended(expires, change.at) => {}
                         since => broken.push(format!(
-                            "P3: {id} of secret {number} was deleted at {}, disabled since {since:?}",
+                            "P3: {id} of secret {number} was deleted at {}, disabled since {since:?}; its grace began at {ended}",
                             change.at
                         )),
                     },
