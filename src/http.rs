@@ -173,6 +173,11 @@ pub struct Skew {
 pub struct ServerClock(Arc<Mutex<Option<Skew>>>);
 
 impl ServerClock {
+    /// Both are of one service.
+    pub fn is(&self, other: &ServerClock) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The latest observation.
     pub fn skew(&self) -> Option<Skew> {
         *self.0.lock().unwrap_or_else(|e| e.into_inner())

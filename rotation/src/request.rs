@@ -47,6 +47,8 @@ pub struct Holder {
     pub user: Option<String>,
     /// A daemon: a claim under its own name is its predecessor's, and it retries what failed. A command has no predecessor and retries nothing.
     pub is_daemon: bool,
+    /// One pass, which ends automatically: other replicas do not reckon with it.
+    pub is_pass: bool,
 }
 
 impl Holder {
@@ -55,7 +57,7 @@ impl Holder {
         Writer {
             instance: self.instance.clone(),
             boot: self.boot.clone(),
-            daemon: self.is_daemon,
+            daemon: self.is_daemon && !self.is_pass,
             at,
         }
     }

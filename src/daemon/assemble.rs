@@ -333,11 +333,19 @@ impl Wired {
         self.vault.clock()
     }
 
-    /// The clocks of the servers, by name.
+    /// The clocks of the servers, by name. Issuers may share one.
     pub fn clocks(&self) -> Vec<(String, ServerClock)> {
         let mut clocks = vec![("Vault".to_owned(), self.vault.clock().clone())];
         for (name, issuer) in &self.issuers {
-            clocks.push((format!("Dynatrace {name}"), issuer.inner().clock().clone()));
+            let clock = issuer.inner().clock();
+            match clocks.iter_mut().find(|(_, known)| known.is(clock)) {
+                // The environment's name is enough.
+                Some((known, _)) if known.len() > name.len() => {
+                    *known = format!("Dynatrace {name}")
+                }
+                Some(_) => {}
+                None => clocks.push((format!("Dynatrace {name}"), clock.clone())),
+            }
         }
         clocks
     }

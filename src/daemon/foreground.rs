@@ -92,6 +92,7 @@ impl<'a> Foreground<'a> {
             began: clock::now(),
             user: person(&office, dry_run).await,
             is_daemon: false,
+            is_pass: false,
         };
         Ok(Foreground {
             settings,

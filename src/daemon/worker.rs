@@ -248,6 +248,7 @@ impl Daemon {
             began: self.began,
             user: None,
             is_daemon: true,
+            is_pass: self.pass.is_some(),
         }
     }
 

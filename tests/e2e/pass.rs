@@ -74,7 +74,7 @@ async fn a_pass_serves_what_was_missed_since_the_last_one_and_retires_what_is_du
 async fn p6_passes_and_a_daemon_side_by_side_serve_each_due_time_once() {
     let mut world = due(3).await;
     world.set("defaults.schedule", "*/5 * * * * *");
-    let _daemon = world.start("daemon");
+    let daemon = world.start("daemon");
     for _ in 0..3 {
         let (one, other) = tokio::join!(world.command(PASS), world.command(PASS));
         assert_eq!((one.0, other.0), (Some(0), Some(0)));
@@ -85,6 +85,7 @@ async fn p6_passes_and_a_daemon_side_by_side_serve_each_due_time_once() {
         served.dedup();
         assert_eq!(served.len(), all, "{served:?}");
     }
+    drop(daemon);
     settled_by_passes(&mut world).await;
 }
 

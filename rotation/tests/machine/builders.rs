@@ -200,6 +200,7 @@ pub fn request(goal: Goal) -> RunRequest {
             boot: "b".into(),
             began: at(0),
             is_daemon: true,
+            is_pass: false,
         },
         id: "run".into(),
         goal,

@@ -513,3 +513,15 @@ fn k15_only_a_claim_from_before_this_process_began_is_a_predecessors() {
     );
     assert_eq!(waits.mints(), 0);
 }
+
+#[test]
+fn a_pass_does_not_write_as_a_daemon_that_others_reckon_with() {
+    for is_pass in [false, true] {
+        let mut world = World::new(record());
+        let mut rotate = request(by_schedule(-1));
+        rotate.holder.is_pass = is_pass;
+        world.run_at(0, rotate);
+        let writer = world.document().writer.as_ref().expect("who wrote it");
+        assert_eq!(writer.daemon, !is_pass);
+    }
+}

@@ -128,6 +128,7 @@ impl World {
                 boot: String::new(),
                 began: jiff::Timestamp::UNIX_EPOCH,
                 is_daemon: who.role == Role::Daemon,
+                is_pass: false,
             },
             id,
             goal: match (who.role, serve) {
