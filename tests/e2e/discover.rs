@@ -135,6 +135,13 @@ async fn what_holds_a_token_of_the_environment_is_rotated_as_if_it_were_written_
     let daemon = world.start("e2e");
     known(&world, &with_new).await;
 
+    until("the new one to be adopted", async || {
+        let (_, json) = world.command(&["status", "--json"]).await;
+        let status: Value = serde_json::from_str(&json).expect("JSON");
+        let mut secrets = status["secrets"].as_array().expect("secrets").iter();
+        secrets.any(|it| it["name"] == "dynatrace/apps/new" && !it["current"].is_null())
+    })
+    .await;
     // One that is gone is released after two listings; a token that retires there is finished first.
     world
         .root
