@@ -333,18 +333,18 @@ impl Wired {
         self.vault.clock()
     }
 
-    /// The clocks of the servers, by name. Issuers may share one.
+    /// The clocks of the servers, by name. The issuer of ActiveGate tokens may share that of its environment.
     pub fn clocks(&self) -> Vec<(String, ServerClock)> {
         let mut clocks = vec![("Vault".to_owned(), self.vault.clock().clone())];
-        for (name, issuer) in &self.issuers {
+        let is_of_gates =
+            |issuer: &dynatrace::Issuer| matches!(issuer, dynatrace::Issuer::ActiveGates(_));
+        let mut issuers: Vec<_> = self.issuers.iter().collect();
+        // The environments first: their names are enough.
+        issuers.sort_by_key(|(_, issuer)| is_of_gates(issuer.inner()));
+        for (name, issuer) in issuers {
             let clock = issuer.inner().clock();
-            match clocks.iter_mut().find(|(_, known)| known.is(clock)) {
-                // The environment's name is enough.
-                Some((known, _)) if known.len() > name.len() => {
-                    *known = format!("Dynatrace {name}")
-                }
-                Some(_) => {}
-                None => clocks.push((format!("Dynatrace {name}"), clock.clone())),
+            if !clocks.iter().any(|(_, known)| known.is(clock)) {
+                clocks.push((format!("Dynatrace {name}"), clock.clone()));
             }
         }
         clocks

@@ -126,13 +126,10 @@ impl Daemon {
             if next > now || !self.office.services.can_start(&environment) {
                 continue;
             }
-            match (
-                self.is_compared(&environment),
-                self.sweeps.get_mut(&environment),
-            ) {
-                (true, _) => self.sweep(environment),
-                (false, Some(sweep)) => sweep.next = now + UNUSED,
-                (false, None) => {}
+            if self.is_compared(&environment) {
+                self.sweep(environment);
+            } else {
+                self.sweeps.entry(environment).or_default().next = now + UNUSED;
             }
         }
     }

@@ -515,7 +515,7 @@ fn k15_only_a_claim_from_before_this_process_began_is_a_predecessors() {
 }
 
 #[test]
-fn a_pass_does_not_write_as_a_daemon_that_others_reckon_with() {
+fn a_pass_is_not_recorded_as_a_daemon() {
     for is_pass in [false, true] {
         let mut world = World::new(record());
         let mut rotate = request(by_schedule(-1));
