@@ -47,7 +47,7 @@ pub struct Holder {
     pub user: Option<String>,
     /// A daemon: a claim under its own name is its predecessor's, and it retries what failed. A command has no predecessor and retries nothing.
     pub is_daemon: bool,
-    /// One pass (`run --once`), which ends by itself: daemons do not count it among the replicas.
+    /// One pass (`run --once`), which ends automatically: daemons do not count it among the replicas.
     pub is_pass: bool,
 }
 
