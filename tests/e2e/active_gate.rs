@@ -139,6 +139,7 @@ async fn p3_a_token_in_use_is_held_and_then_left_and_reported_until_it_is_unused
     used_now(&world, &old);
     let daemon = world.start("e2e");
     until("it to be held", async || {
+        used_now(&world, &old);
         daemon.events("retirement_held") > 0
     })
     .await;
@@ -148,9 +149,12 @@ async fn p3_a_token_in_use_is_held_and_then_left_and_reported_until_it_is_unused
     })
     .await;
     assert!(deletions(&world).is_empty());
-    used_now(&world, &old);
-    let (_, status) = world.command(&["status"]).await;
-    assert!(flat(&status).contains("still in use"), "{status}");
+    until("status to name it", async || {
+        used_now(&world, &old);
+        let (_, status) = world.command(&["status"]).await;
+        flat(&status).contains("still in use")
+    })
+    .await;
     until("it to be deleted", async || there(&world, &old).is_none()).await;
     drop(daemon);
     world.assert_holds().await;
