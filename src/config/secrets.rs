@@ -357,7 +357,7 @@ impl<'a> Secrets<'a> {
         if grace < USUAL_RESTART {
             let place = options.grace.given().map_or(place, |given| &given.place);
             self.context.warn(format!(
-                "{}: an ActiveGate reads its token when it starts, and its old token is deleted for good after a grace of {}; choose the time in                  which every ActiveGate is restarted, such as grace = \"7d\"",
+                "{}: an ActiveGate reads its token when it starts, and its old token is deleted for good after a grace of {}; choose the time in which every ActiveGate is restarted, such as grace = \"7d\"",
                 self.context.spot(place),
                 duration::show(grace)
             ));
@@ -536,8 +536,14 @@ impl<'a> Secrets<'a> {
         self.check_mount(mount, path, place);
     }
 
-    /// Finds a path that repeats the mount, as the addresses of Vault's API and `vault kv` do.
+    /// Finds a path that is meant as a pattern, or that repeats the mount, as the addresses of Vault's API and `vault kv` do.
     fn check_mount(&self, mount: &str, path: &str, place: &Place) {
+        if path.contains('*') {
+            self.context.warn(format!(
+                "{}: the path \"{path}\" has a \"*\" in it, which stands for itself; to rotate every secret below a folder, set discover",
+                self.context.spot(place)
+            ));
+        }
         let below = path.strip_prefix(mount);
         let Some(below) = below.and_then(|rest| rest.strip_prefix('/')) else {
             return;
