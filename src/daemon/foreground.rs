@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
@@ -30,10 +30,9 @@ use super::assemble::{self, AssembleError, Issuer};
 use super::claim_age;
 use super::job::{self, Office, Start};
 use super::journal_index;
+use super::snapshots::Snapshots;
 use super::sweep;
 
-/// Documents that are read at the same time.
-const READS: usize = 16;
 /// A leaked token should be dead within this; so long what may pass is tried again.
 const REVOKE_FOR: Duration = Duration::from_secs(60);
 /// At most this lies between two tries.
@@ -159,31 +158,12 @@ impl<'a> Foreground<'a> {
         self.one(secret, Goal::Unrevoke(token)).await
     }
 
-    /// The documents of all configured secrets; those that cannot be read are left out, since a leak does not wait for them.
-    pub async fn documents(&self) -> Result<Documents<'a>, CallError> {
-        let ledger = &self.office.wired.ledger;
-        let reads = self.settings.secrets.iter().map(async |secret| {
-            let read = ledger.read(&secret.plan.name).await?;
-            Ok::<_, CallError>((secret, read))
-        });
-        let read: Vec<_> = stream::iter(reads).buffered(READS).try_collect().await?;
-        let known = read.into_iter().filter_map(|(secret, read)| match read {
-            JournalRead::Present { record, .. } if record.closed_at.is_none() => {
-                Some((&**secret, record))
-            }
-            _ => None,
-        });
-        Ok(Documents {
-            known: known.collect(),
-        })
-    }
-
-    /// The token that a secret holds in Vault now; none = no value that is a token of its environment.
-    pub async fn held_in_vault(
-        &self,
-        secret: &SecretSettings,
-    ) -> Result<Option<TokenId>, CallError> {
-        journal_index::value(&self.office.wired, &secret.plan).await
+    /// What is known of all configured secrets.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn snapshots(&self) -> Result<Snapshots<'a>, CallError> {
+        Snapshots::read(&self.office.wired, self.settings).await
     }
 
     /// Ends tokens at once, each for the secret that it is a token of; a secret that holds its token gets another one first. A token that
@@ -191,7 +171,7 @@ impl<'a> Foreground<'a> {
     pub async fn revoke(
         &self,
         tokens: Vec<(&'a SecretSettings, RevokeRequest)>,
-        documents: &Documents<'a>,
+        known: &Snapshots<'a>,
         mut done: impl FnMut(Finished<'a>),
     ) {
         let secrets: Vec<_> = tokens.iter().map(|(secret, _)| *secret).collect();
@@ -200,7 +180,7 @@ impl<'a> Foreground<'a> {
             .into_iter()
             .map(|(secret, request)| (secret.plan.name.as_str(), request))
             .collect();
-        let held = documents.current_tokens();
+        let held = known.current_tokens();
         let mut waiting: Vec<Finished<'a>> = vec![];
         let runs = self.concurrently(secrets, |secret| {
             self.revoke_one(secret, &requests[secret.plan.name.as_str()], held.clone())
@@ -591,49 +571,6 @@ impl<'a> Foreground<'a> {
     /// Gives back what the command logged in for.
     pub async fn close(self) {
         self.office.wired.log_out().await;
-    }
-}
-
-/// The documents of the configured secrets.
-pub struct Documents<'a> {
-    known: Vec<(&'a SecretSettings, Box<Record>)>,
-}
-
-impl<'a> Documents<'a> {
-    /// The secrets that know this token, each with its document; those whose current token it is come first.
-    pub fn with_token(&self, token: &TokenId) -> Vec<(&'a SecretSettings, &Record)> {
-        let of = |wanted: fn(&Record, &TokenId) -> bool| {
-            let known = self.known.iter();
-            known.filter(move |(_, record)| wanted(record, token))
-        };
-        let retires = |record: &Record, token: &TokenId| {
-            !record.is_current(token)
-                && (record.retiring(token).is_some() || record.is_revoked(token))
-        };
-        let all = of(Record::is_current).chain(of(retires));
-        all.map(|(secret, record)| (*secret, &**record)).collect()
-    }
-
-    /// The document of this secret.
-    pub fn of(&self, name: &str) -> Option<&Record> {
-        let known = self
-            .known
-            .iter()
-            .find(|(secret, _)| secret.plan.name == name);
-        known.map(|(_, record)| &**record)
-    }
-
-    fn current_tokens(&self) -> Arc<CurrentTokens> {
-        let mut index = CurrentTokens::default();
-        for (secret, record) in &self.known {
-            if let Some(id) = record.current_id() {
-                index
-                    .entry(id.clone())
-                    .or_default()
-                    .push(secret.plan.name.clone());
-            }
-        }
-        Arc::new(index)
     }
 }
 
