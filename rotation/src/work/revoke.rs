@@ -10,7 +10,7 @@ use crate::failure;
 use crate::observe::{Position, SecretState, fence_base, position, secret_state};
 use crate::ownership;
 use crate::reading::{Absent, absence, read_token};
-use crate::record::{Retiring, RetiringState, Revocation, Work};
+use crate::record::{Invalid, Retiring, RetiringState, Revocation, Work};
 use crate::request::{Goal, RevokeRequest};
 use crate::token::TokenId;
 use crate::transition;
@@ -84,7 +84,7 @@ pub fn next(cx: &Context<'_>, revocation: &Revocation) -> Decision<()> {
     }
     let Some(entry) = cx.record.retiring(id) else {
         return Err(match cx.record.is_current(id) {
-            true => retire_current(cx).into(),
+            true => retire_current(cx, revocation).into(),
             false => unknown(cx, id),
         });
     };
@@ -110,11 +110,21 @@ fn is_value(cx: &Context<'_>, id: &TokenId) -> Decision<bool> {
 }
 
 /// The recorded token is not the value, or is ended without a replacement: it retires first.
-fn retire_current(cx: &Context<'_>) -> Change {
+fn retire_current(cx: &Context<'_>, revocation: &Revocation) -> Change {
     let version = cx.view.known_secret().map_or(0, |secret| secret.version());
+    let since = cx.now.wall;
+    let message = format!(
+        "{} in {} was revoked by {} without a replacement; consumers are locked out until another token can be created",
+        revocation.token,
+        cx.place(),
+        revocation.by
+    );
     cx.write(|record| {
         transition::retire_current(cx, record, version.saturating_sub(1));
         transition::mark_revoked(record, cx.now);
+        if revocation.without_replacement {
+            record.health.invalid = Some(Invalid { since, message });
+        }
     })
 }
 

@@ -304,10 +304,15 @@ fn without_a_replacement_it_is_ended_although_the_secret_holds_it() {
     let ended = world.run_at(0, revoke(revocation));
     assert_eq!(effects(&ended), ["disable"]);
     assert_eq!(ended.events(), [EventName::TokenRevoked]);
+    assert!(
+        world.document().health.invalid.is_some(),
+        "P8: consumers are locked out"
+    );
     // Whoever can mint again replaces it.
     let ended = world.run_at(10, settle());
     assert_eq!(effects(&ended), ["mint", "store"]);
     assert!(world.document().is_current(&id("NEW1")));
+    assert!(world.document().health.invalid.is_none());
     assert!(!world.token("CUR").enabled);
 }
 
