@@ -83,6 +83,26 @@ fn no_file_uses_a_phrase_that_has_a_plain_one() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// A line break that was lost from a long text leaves its indentation in the middle of a sentence.
+#[test]
+fn no_sentence_has_a_gap() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names = vec![];
+    for folder in ["src", "rotation/src"] {
+        files(root, &root.join(folder), &mut names);
+    }
+    let mut problems = vec![];
+    for name in names {
+        let text = fs::read_to_string(root.join(&name)).expect("a text");
+        for line in text.lines().map(str::trim) {
+            if line.contains('"') && line.contains(&" ".repeat(16)) {
+                problems.push(format!("{name}: {line}"));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
 #[test]
 fn a_phrase_is_found_in_any_case_and_not_within_a_word() {
     assert_eq!(lines_with("a\nIt Goes On", "goes on"), [(2, "It Goes On")]);

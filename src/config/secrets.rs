@@ -357,7 +357,8 @@ impl<'a> Secrets<'a> {
         if grace < USUAL_RESTART {
             let place = options.grace.given().map_or(place, |given| &given.place);
             self.context.warn(format!(
-                "{}: an ActiveGate reads its token when it starts, and its old token is deleted for good after a grace of {}; choose the time in                  which every ActiveGate is restarted, such as grace = \"7d\"",
+                "{}: an ActiveGate reads its token when it starts, and its old token is deleted for good after a grace of {}; choose the time in \
+                      which every ActiveGate is restarted, such as grace = \"7d\"",
                 self.context.spot(place),
                 duration::show(grace)
             ));
