@@ -48,6 +48,8 @@ pub struct Context {
     unknown_variables: RefCell<Vec<Place>>,
     /// A file could not be read, so that what seems to be missing may be in it.
     incomplete: Cell<bool>,
+    /// What can be read of a file with a syntax error is used.
+    pub keeps_the_rest: bool,
 }
 
 impl Context {

@@ -133,8 +133,14 @@ impl<'a> Registry<'a> {
     }
 }
 
-/// Finds a path that repeats the mount, as the addresses of Vault's API and `vault kv` do.
+/// Finds a path that is meant as a pattern, or that repeats the mount, as the addresses of Vault's API and `vault kv` do.
 pub(super) fn check_mount(mount: &str, path: &str, place: &Place, context: &Context) {
+    if path.contains('*') {
+        context.warn(format!(
+            "{}: the path \"{path}\" has a \"*\" in it, which stands for itself; to rotate every secret below a folder, set discover",
+            context.spot(place)
+        ));
+    }
     let below = path.strip_prefix(mount);
     let Some(below) = below.and_then(|rest| rest.strip_prefix('/')) else {
         return;

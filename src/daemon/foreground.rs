@@ -1,7 +1,6 @@
 //! Commands that act on secrets: in the foreground, under the same claims as a daemon, several secrets at the same time. What is due for
 //! retirement when a rotation has ended is retired as well, because there may be no daemon that would do it.
 
-pub mod documents;
 pub mod named_token;
 pub mod revoke;
 pub mod rotate;
@@ -11,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
@@ -30,11 +29,9 @@ use super::assemble::{self, AssembleError};
 use super::claim_age;
 use super::job::{self, Office, Start};
 use super::journal_index;
+use super::snapshots::Snapshots;
 use super::sweep;
-use documents::Documents;
 
-/// Documents that are read at the same time.
-const READS: usize = 16;
 /// The runs of one command: its clients, and its name in claims.
 pub struct Foreground<'a> {
     settings: &'a Settings,
@@ -111,31 +108,12 @@ impl<'a> Foreground<'a> {
         self.one(secret, Goal::Unrevoke(token)).await
     }
 
-    /// The documents of all configured secrets; those that cannot be read are left out, since a leak does not wait for them.
-    pub async fn documents(&self) -> Result<Documents<'a>, CallError> {
-        let ledger = &self.office.wired.ledger;
-        let reads = self.settings.secrets.iter().map(async |secret| {
-            let read = ledger.read(&secret.plan.name).await?;
-            Ok::<_, CallError>((secret, read))
-        });
-        let read: Vec<_> = stream::iter(reads).buffered(READS).try_collect().await?;
-        let known = read.into_iter().filter_map(|(secret, read)| match read {
-            JournalRead::Present { record, .. } if record.closed_at.is_none() => {
-                Some((&**secret, record))
-            }
-            _ => None,
-        });
-        Ok(Documents {
-            known: known.collect(),
-        })
-    }
-
-    /// The token that a secret holds in Vault now; none = no value that is a token of its environment.
-    pub async fn held_in_vault(
-        &self,
-        secret: &SecretSettings,
-    ) -> Result<Option<TokenId>, CallError> {
-        journal_index::value(&self.office.wired, &secret.plan).await
+    /// What is known of all configured secrets.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn snapshots(&self) -> Result<Snapshots<'a>, CallError> {
+        Snapshots::read(&self.office.wired, self.settings).await
     }
 
     /// Drops a retiring token of a secret from its journal document; the token is left as it is.

@@ -512,7 +512,8 @@ async fn what_is_used_or_put_into_a_secret_after_the_plan_was_made_is_left_alone
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn platform_tokens_are_deleted_by_a_second_command() {
-    let world = World::of(Kind::Platform, Site::new().await, "", 1).await;
+    let mut world = World::of(Kind::Platform, Site::new().await, "", 1).await;
+    world.set("ops.listen", crate::ops::free());
     let Issuer::Platform { account, owner, .. } = &world.issuer else {
         panic!("a world of platform tokens")
     };
@@ -522,9 +523,20 @@ async fn platform_tokens_are_deleted_by_a_second_command() {
     for id in [&pruned, &back] {
         assert!(account.touch(id, [10, 0, 0, 1].into(), days_ago(200)));
     }
+    let said = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, plan) = world.command(&UNUSED).await;
+    assert!(
+        said(&plan).contains("so the same command deletes them"),
+        "{plan}"
+    );
+    assert!(!plan.contains("running"), "no daemon deletes them: {plan}");
     let all = [&UNUSED[..], &["--yes"]].concat();
     let (code, text) = world.command(&all).await;
     assert_eq!(code, Some(0), "{text}");
+    assert!(
+        said(&text).contains("disabled; the same command deletes it after"),
+        "{text}"
+    );
     let is_enabled = |id: &str| account.token(id).map(|token| token.enabled);
     assert_eq!(
         (is_enabled(&pruned), is_enabled(&back)),
@@ -540,6 +552,12 @@ async fn platform_tokens_are_deleted_by_a_second_command() {
     })
     .await;
     assert_eq!(code, Some(0), "{text}");
+    // It is no error, but a person has to know it.
+    until("the warning", async || {
+        let (code, text) = world.command(&["status"]).await;
+        code == Some(0) && said(&text).contains("a warning 1 token of account")
+    })
+    .await;
     // No daemon deletes what bears no mark.
     let deleted = async || is_enabled(&pruned).is_none();
     assert!(!within(Duration::from_secs(4), deleted).await);

@@ -24,9 +24,8 @@ pub fn order(cx: &Context<'_>, request: &RevokeRequest) -> Decision<()> {
     }
     let wanted = &request.revocation;
     if cx.is_new {
-        return Err(Step::refuse(
-            "it was never recorded; run `dtrotate status` when a daemon has seen it",
-        ));
+        // What it holds is recorded first.
+        return may_begin(cx, request);
     }
     if cx.is_relocated() {
         return Err(Step::refuse(
@@ -46,15 +45,29 @@ pub fn order(cx: &Context<'_>, request: &RevokeRequest) -> Decision<()> {
             cx.plan().name
         ))),
         None => {
-            if let Some(why) = cx.held_back().filter(|_| !request.overrides) {
-                return Err(Step::refuse(format!(
-                    "{why}, or revoke it nevertheless with --yes"
-                )));
-            }
+            may_begin(cx, request)?;
             let write = cx.write(|record| record.revoking = Some(wanted.clone()));
             Err(write.into())
         }
     }
+}
+
+fn may_begin(cx: &Context<'_>, request: &RevokeRequest) -> Decision<()> {
+    match cx.held_back().filter(|_| !request.overrides) {
+        Some(why) => Err(Step::refuse(format!(
+            "{why}, or revoke it nevertheless with --yes"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// No process has seen the secret yet: its value is recorded, so that it can be replaced.
+pub fn record_first(cx: &Context<'_>) -> Decision<Step> {
+    adopt::record_secret(cx)?;
+    Ok(Step::refuse(format!(
+        "{} holds no token that could be revoked",
+        cx.place()
+    )))
 }
 
 fn orders_the_same(known: &Revocation, wanted: &Revocation) -> bool {

@@ -12,7 +12,7 @@ use rotation::runner::Ended;
 
 use futures_util::stream::StreamExt;
 
-use super::documents::Documents;
+use super::super::snapshots::Snapshots;
 use super::{Finished, Foreground, record};
 use crate::config::SecretSettings;
 
@@ -26,7 +26,7 @@ const REVOKE_PAUSE: Duration = Duration::from_secs(5);
 pub async fn revoke<'a>(
     foreground: &Foreground<'a>,
     tokens: Vec<(&'a SecretSettings, RevokeRequest)>,
-    documents: &Documents<'a>,
+    known: &Snapshots<'a>,
     mut done: impl FnMut(Finished<'a>),
 ) {
     let secrets: Vec<_> = tokens.iter().map(|(secret, _)| *secret).collect();
@@ -35,7 +35,7 @@ pub async fn revoke<'a>(
         .into_iter()
         .map(|(secret, request)| (secret.plan.name.as_str(), request))
         .collect();
-    let held = documents.current_tokens();
+    let held = known.current_tokens();
     let mut waiting: Vec<Finished<'a>> = vec![];
     let runs = foreground.concurrently(secrets, |secret| {
         revoke_one(

@@ -1,7 +1,7 @@
 //! The commands about tokens of no secret: the plan, its execution, and the way back. Each token is written to the document before it is touched, so
 //! that a daemon finishes what a killed command began.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -44,6 +44,8 @@ pub struct Plan {
     pub chosen: Vec<(Audited, String)>,
     /// What was disabled before, cannot be marked, and is deleted now.
     pub confirmed: Vec<Audited>,
+    /// The environments and accounts whose tokens bear no mark, so that a second command deletes them.
+    pub unmarked: BTreeSet<String>,
     /// How many tokens were asked for and are protected.
     pub protected: BTreeMap<Protection, usize>,
     /// What could not be read or listed.
@@ -91,9 +93,14 @@ impl<'a> Pruner<'a> {
             installation: audit.installation,
             chosen: vec![],
             confirmed: vec![],
+            unmarked: BTreeSet::new(),
             protected: BTreeMap::new(),
             incomplete: audit.incomplete,
         };
+        let unmarked = services
+            .iter()
+            .filter(|service| self.bears_no_mark(service));
+        plan.unmarked.extend(unmarked.cloned());
         for token in audit.tokens {
             if self.waits_for_confirmation(&token, plan.at) {
                 plan.confirmed.push(token);
@@ -111,10 +118,14 @@ impl<'a> Pruner<'a> {
     }
 
     fn waits_for_confirmation(&self, token: &Audited, now: Timestamp) -> bool {
-        let issuer = self.office.wired.issuer(&token.service);
-        let is_unmarked = issuer.is_ok_and(|issuer| !issuer.capabilities().rename);
         let due = token.pruned.as_ref().is_some_and(|it| it.until <= now);
-        token.relation == Relation::Pruned && is_unmarked && due && !token.info.enabled
+        let is_disabled = token.relation == Relation::Pruned && !token.info.enabled;
+        is_disabled && due && self.bears_no_mark(&token.service)
+    }
+
+    fn bears_no_mark(&self, service: &str) -> bool {
+        let issuer = self.office.wired.issuer(service);
+        issuer.is_ok_and(|issuer| !issuer.capabilities().rename)
     }
 
     /// Carries a plan out. Each outcome is handed to `done` as soon as it is known.
