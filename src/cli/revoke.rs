@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
-use crate::daemon::foreground::{Foreground, OpenError};
+use crate::daemon::foreground::named_token::NamedToken;
+use crate::daemon::foreground::{self, Foreground, OpenError};
 use crate::daemon::snapshots::{Snapshot, Snapshots};
 use crate::ops::humanize::exact;
 use crate::sanitize;
@@ -153,7 +154,9 @@ async fn end_known<'a>(
     json: bool,
 ) -> Result<Exit, Exit> {
     let results = Results::start(Task::Revoke, json, orders.len())?;
-    let work = async |done: &mut dyn FnMut(_)| foreground.revoke(orders, known, done).await;
+    let work = async |done: &mut dyn FnMut(_)| {
+        foreground::revoke::revoke(foreground, orders, known, done).await
+    };
     Ok(results.collect(foreground.listener(), work).await)
 }
 
@@ -223,20 +226,18 @@ async fn end_unknown(
         }
         Exit::of(&error)
     };
-    let info = foreground
-        .look_up(environment, token)
-        .await
-        .map_err(failed)?;
-    if foreground.manages(&info.id).await {
+    let named = NamedToken::new(foreground, environment, token).map_err(failed)?;
+    let info = named.look_up().await.map_err(failed)?;
+    if named.manages_tokens().await {
         output::complain(&format!(
             "{token} is in use as a management token and no secret rotates it: put another one into Vault first, or list it as a [[secret]]"
         ));
         return Err(Exit::Failed);
     }
     options.confirm(&describe(&info, environment))?;
-    let ended = foreground.end(environment, &info.id, options.delete).await;
+    let ended = named.end(options.delete).await;
     ended.map_err(failed)?;
-    let how = if options.delete || !foreground.can_disable(environment, &info.id) {
+    let how = if options.delete || !named.can_disable() {
         "deleted"
     } else {
         "disabled"

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use crate::daemon::discovery;
-use crate::daemon::foreground::{Finished, Foreground, OpenError};
+use crate::daemon::foreground::{self, Finished, Foreground, OpenError};
 use crate::ops::client::recheck;
 use rotation::error::CallError;
 
@@ -68,7 +68,7 @@ pub(super) fn rotate(arguments: &Arguments, options: &Options) -> Result<Exit, E
     }
     let results = Results::start(Task::Rotate, options.json, secrets.len())?;
     results.run(&settings, options.dry_run, async |foreground, done| {
-        foreground.rotate(secrets, confirmed, done).await;
+        foreground::rotate::rotate(foreground, secrets, confirmed, done).await;
     })
 }
 

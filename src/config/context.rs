@@ -122,6 +122,11 @@ impl Context {
         self.problems.borrow_mut().push(problem);
     }
 
+    /// Reports what is there twice.
+    pub fn twice(&self, place: &Place, message: impl AsRef<str>, first: &Place) {
+        self.problem(Problem::new(place, message).also(first, "first given here"));
+    }
+
     /// Adds a warning.
     /// One that comes word for word again (many secrets share a default) is given once.
     pub fn warn(&self, warning: String) {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtrotate::ops::client::ask;
+use dtrotate::ops::counters::Counters;
 use dtrotate::ops::listener::{Details, Listener};
-use dtrotate::ops::metrics::Counters;
 use dtrotate::ops::rotations::Rotation;
 use dtrotate::ops::secret::Secret;
 use dtrotate::ops::status::{JournalPlace, Status};

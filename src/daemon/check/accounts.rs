@@ -11,7 +11,7 @@ use rotation::size;
 use rotation::token::{TokenId, TokenInfo};
 
 use super::super::assemble::OwnerLoad;
-use super::services::grade;
+use super::words::grade;
 use super::{Findings, Grade, Inspector};
 
 impl Inspector<'_> {

@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::client::{ask, recheck};
+use super::super::counters::Counters;
 use super::super::fixture;
-use super::super::metrics::Counters;
 use super::super::rotations::Rotation;
 use super::super::secret::Secret;
 use super::super::status::Status;
