@@ -19,11 +19,11 @@ use super::problem::{Place, Placed, Problem};
 use super::rights::desired;
 use super::schedules::{Schedules, blackouts};
 use super::section::Section;
-use super::settings::{Account, Environment, IssuerPlace, SecretSettings};
+use super::settings::{Account, Environment, IssuerPlace, SecretSettings, SharedSettings};
 use super::table::{Given, Table};
 use super::tables::{Journal, SecretKeys, SecretOptions, TokenKind};
 use crate::labels::Labels;
-use rotation::plan::{Coordinates, Kind, Lifetime, Plan, Verification};
+use rotation::plan::{self, Kind, Lifetime, Plan, Terms, Verification};
 
 /// What the secrets need besides their own tables.
 pub(super) struct Others<'a> {
@@ -201,15 +201,15 @@ impl<'a> Secrets<'a> {
             let settings = || {
                 let (identity, environment, timing) = (identity?, environment?, timing.as_ref()?);
                 let jitter = options.jitter.value()?;
-                Some(SecretSettings {
-                    plan: Arc::new(self.plan(
-                        &options,
-                        &keys,
-                        identity,
-                        environment,
-                        issuer.clone()?,
-                        &path.place,
-                    )?),
+                let plan = self.plan(
+                    &options,
+                    &keys,
+                    identity,
+                    environment,
+                    issuer.clone()?,
+                    &path.place,
+                )?;
+                let shared = SharedSettings {
                     schedule: timing.schedule.clone(),
                     shortest_gap: timing.shortest_gap,
                     schedule_text: options.schedule.value()?,
@@ -226,7 +226,10 @@ impl<'a> Secrets<'a> {
                     labels: labels.clone(),
                     renamed_from: keys.renamed_from.value(),
                     is_discovered: is_folder,
-                    place: context.spot(&place),
+                };
+                Some(SecretSettings {
+                    plan: Arc::new(plan),
+                    shared: Arc::new(shared),
                 })
             };
             match (settings(), keys.discover.given()) {
@@ -280,7 +283,7 @@ impl<'a> Secrets<'a> {
     ) -> Option<Plan> {
         let manages_tokens = self.manages_tokens(&identity, environment, path)
             && matches!(kind, Kind::Api | Kind::Cluster);
-        Some(Plan {
+        let terms = Terms {
             desired: desired(
                 options,
                 keys,
@@ -289,15 +292,6 @@ impl<'a> Secrets<'a> {
                 self.context,
             ),
             manages_tokens,
-            name: identity.name,
-            coordinates: Coordinates {
-                mount: identity.mount,
-                path: identity.path,
-                fields: identity.fields,
-                environment: environment.client.name.clone(),
-                base_url: issuer.base_url,
-                kind,
-            },
             grace: options.grace.value()?,
             max_grace: options.max_grace.value()?,
             quarantine: options.quarantine.value()?,
@@ -309,6 +303,18 @@ impl<'a> Secrets<'a> {
             at_max_grace: options.at_max_grace.value()?,
             announces: false,
             service: issuer.service,
+        };
+        let place = plan::Place {
+            mount: identity.mount,
+            fields: identity.fields,
+            environment: environment.client.name.clone(),
+            base_url: issuer.base_url,
+            kind,
+        };
+        Some(Plan {
+            name: identity.name,
+            coordinates: place.at(identity.path),
+            terms: Arc::new(terms),
         })
     }
 

@@ -228,7 +228,7 @@ impl<'a> Foreground<'a> {
                 .is_none_or(|record| record.is_current(token));
             if !has_it {
                 let names = Arc::make_mut(&mut left).entry(token.clone()).or_default();
-                names.retain(|other| other != name);
+                names.retain(|other| **other != **name);
             }
         }
         for finished in waiting {
@@ -269,7 +269,7 @@ impl<'a> Foreground<'a> {
             let token = &request.revocation.token;
             let shared = held
                 .get(token)
-                .is_some_and(|names| names.iter().any(|name| *name != secret.plan.name));
+                .is_some_and(|names| names.iter().any(|name| **name != *secret.plan.name));
             let passes = match ended.result {
                 RunResult::Retry(ref error) => !matches!(
                     error.kind,
@@ -630,7 +630,7 @@ impl<'a> Documents<'a> {
                 index
                     .entry(id.clone())
                     .or_default()
-                    .push(secret.plan.name.clone());
+                    .push(secret.plan.name.as_str().into());
             }
         }
         Arc::new(index)
