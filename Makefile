@@ -32,7 +32,7 @@ ifneq ($(shell command -v cargo-nextest),)
 empty :=
 space := $(empty) $(empty)
 smoke := binary(=e2e) and test(/^($(subst $(space),|,$(SMOKE)))/)
-run_check := $(CARGO) nextest run $(ALL) -E 'not binary(=e2e) or $(smoke)'
+run_check := $(CARGO) nextest run $(ALL) -E 'not (binary(=e2e) or binary(=memory)) or $(smoke)'
 run_smoke := $(CARGO) nextest run $(ALL) -E '$(smoke)'
 run_test := $(CARGO) test $(ALL) --doc && $(CARGO) nextest run $(ALL)
 else

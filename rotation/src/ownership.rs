@@ -81,7 +81,7 @@ pub fn takes_a_trial(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> bo
 /// Another configured secret whose current token this is.
 pub fn other_holder<'a>(cx: &Context<'a>, id: &TokenId) -> Option<&'a str> {
     let holders = cx.env().current_tokens.get(id)?;
-    let other = holders.iter().find(|name| **name != cx.plan().name)?;
+    let other = holders.iter().find(|name| ***name != *cx.plan().name)?;
     Some(other)
 }
 

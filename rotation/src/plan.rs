@@ -1,6 +1,8 @@
 //! What to rotate and how: the validated settings of one secret, as plain data. The schedule is not part of it: when a secret is due is
 //! decided outside and passed to the machine as an instant.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -17,6 +19,13 @@ pub struct Plan {
     pub name: String,
     /// Where its value lives and which environment issues it.
     pub coordinates: Coordinates,
+    /// What many secrets have in common, once for all of them. Its fields are those of the plan.
+    pub terms: Arc<Terms>,
+}
+
+/// How secrets are rotated.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Terms {
     /// The old token stays enabled for this long after the switch.
     pub grace: Duration,
     /// The longest that `still_used = "hold"` may extend the grace to, counted from the switch.
@@ -43,6 +52,21 @@ pub struct Plan {
     pub announces: bool,
     /// The name of the service that issues its tokens, as the program knows it.
     pub service: String,
+}
+
+impl Deref for Plan {
+    type Target = Terms;
+
+    fn deref(&self) -> &Terms {
+        &self.terms
+    }
+}
+
+impl DerefMut for Plan {
+    /// To change them for this secret alone.
+    fn deref_mut(&mut self) -> &mut Terms {
+        Arc::make_mut(&mut self.terms)
+    }
 }
 
 impl Plan {
@@ -88,10 +112,18 @@ pub struct Desired {
 
 /// Where a secret's value lives and who issues it. A change of these makes the secret `moved`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Coordinates {
-    pub mount: String,
     /// Path below the mount.
     pub path: String,
+    /// What many secrets have in common, once for all of them. Its fields are those of the coordinates.
+    pub place: Arc<Place>,
+}
+
+/// Where secrets are, but for their paths.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub mount: String,
     /// The fields that hold the value, all written in one check-and-set; the first one is read. Never empty.
     pub fields: Vec<String>,
     /// The environment's name in the configuration.
@@ -99,6 +131,69 @@ pub struct Coordinates {
     /// The canonical URL of what issues its tokens, without a trailing slash: of the environment, or of the account.
     pub base_url: String,
     pub kind: Kind,
+}
+
+impl Deref for Coordinates {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl DerefMut for Coordinates {
+    /// To change them for this secret alone.
+    fn deref_mut(&mut self) -> &mut Place {
+        Arc::make_mut(&mut self.place)
+    }
+}
+
+/// Coordinates in a document.
+#[derive(Clone, Serialize, Deserialize)]
+struct Written {
+    mount: String,
+    path: String,
+    fields: Vec<String>,
+    environment: String,
+    base_url: String,
+    kind: Kind,
+}
+
+impl From<Written> for Coordinates {
+    fn from(written: Written) -> Self {
+        let place = Place {
+            mount: written.mount,
+            fields: written.fields,
+            environment: written.environment,
+            base_url: written.base_url,
+            kind: written.kind,
+        };
+        place.at(written.path)
+    }
+}
+
+impl From<Coordinates> for Written {
+    fn from(coordinates: Coordinates) -> Self {
+        let place = Arc::unwrap_or_clone(coordinates.place);
+        Written {
+            mount: place.mount,
+            path: coordinates.path,
+            fields: place.fields,
+            environment: place.environment,
+            base_url: place.base_url,
+            kind: place.kind,
+        }
+    }
+}
+
+impl Place {
+    /// A secret there.
+    pub fn at(self, path: impl Into<String>) -> Coordinates {
+        Coordinates {
+            path: path.into(),
+            place: Arc::new(self),
+        }
+    }
 }
 
 impl Coordinates {

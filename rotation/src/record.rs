@@ -3,6 +3,7 @@
 //! It is written by check-and-set only, and only by the holder of its claim (or to take or release one). Every table keeps the fields of
 //! a newer version.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +16,7 @@ use super::ledger::AttemptLedger;
 use super::marker::{Epoch, Marker, NameDigest};
 use super::pause::Pause;
 use super::plan::{
-    AtMaxGrace, Coordinates, Desired, Lifetime, Plan, RetirementPolicy, Verification,
+    AtMaxGrace, Coordinates, Desired, Lifetime, Plan, RetirementPolicy, Terms, Verification,
 };
 pub use super::reason::Reason;
 pub use super::retiring::{EntryFailure, EntryReason, Origin, Retiring, RetiringState};
@@ -278,12 +279,9 @@ impl Record {
     ) -> Plan {
         let policy = self.policy.clone().unwrap_or_default();
         let length = |signed| Duration::try_from(signed).unwrap_or_default();
-        Plan {
-            name: self.name.clone(),
-            coordinates: Coordinates {
-                environment: environment.to_owned(),
-                ..self.coordinates.clone()
-            },
+        let mut coordinates = self.coordinates.clone();
+        coordinates.environment = environment.to_owned();
+        let terms = Terms {
             grace: length(policy.grace),
             max_grace: length(policy.max_grace),
             quarantine: length(policy.quarantine),
@@ -297,6 +295,11 @@ impl Record {
             at_max_grace: AtMaxGrace::Leave,
             announces: false,
             service: service.to_owned(),
+        };
+        Plan {
+            name: self.name.clone(),
+            coordinates,
+            terms: Arc::new(terms),
         }
     }
 

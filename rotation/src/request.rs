@@ -214,7 +214,7 @@ pub struct Outage {
 }
 
 /// Current tokens, and the names of the secrets that hold them.
-pub type CurrentTokens = Index<TokenId, Vec<String>>;
+pub type CurrentTokens = Index<TokenId, Vec<Arc<str>>>;
 
 /// The identities of documents, and the secrets that have them.
 pub type Epochs = Index<Epoch, Vec<Arc<Plan>>>;

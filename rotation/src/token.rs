@@ -2,29 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 /// The public id of a token: `dt0c01.PUBLIC` for dotted tokens (everything before the second dot), a UUID for legacy ones.
 /// It may be logged and journaled.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TokenId(String);
+/// Cheap to clone: a daemon has the ids of thousands of tokens in several places.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "String")]
+pub struct TokenId(Arc<str>);
 
 impl TokenId {
     /// An id as an API returned it. A whole dotted token is cut to its public part, so that a value can never become an id.
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
-        match public_part(&text) {
-            Some(public) => TokenId(public.to_owned()),
-            None => TokenId(text),
-        }
+        TokenId(public_part(&text).unwrap_or(&text).into())
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for TokenId {
+    fn from(text: String) -> Self {
+        TokenId::new(text)
+    }
+}
+
+impl Serialize for TokenId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -59,7 +70,7 @@ impl TokenValue {
 
     /// The id that a dotted value shows; `None` for a legacy opaque one, whose id only a look-up returns.
     pub fn id(&self) -> Option<TokenId> {
-        public_part(&self.0).map(|public| TokenId(public.to_owned()))
+        public_part(&self.0).map(|public| TokenId(public.into()))
     }
 }
 

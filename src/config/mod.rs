@@ -53,7 +53,7 @@ pub use schema::schema;
 pub use section::variable;
 pub use settings::{
     Account, Environment, Field, IssuerPlace, Notify, NotifyDynatrace, NotifyRoute, NotifyWebhook,
-    OAuthPlace, SecretSettings, Settings,
+    OAuthPlace, SecretSettings, Settings, SharedSettings,
 };
 pub use table::{KeyDoc, Role, TableDoc};
 pub use tables::{Daemon, Journal, Limits, Log, LogFormat, Ops, is_repeated, tables};
@@ -158,6 +158,7 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
         Arc::make_mut(&mut secret.plan).announces = announces;
     };
     secrets.iter_mut().map(Arc::make_mut).for_each(announce);
+    settings::share(&mut secrets);
     for discovery in &mut discoveries {
         discovery.adjust(announce);
     }

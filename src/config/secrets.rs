@@ -19,11 +19,11 @@ use super::registry::{Identity, Registry, check_mount, refuse_double_fields};
 use super::rights::desired;
 use super::schedules::{Schedules, blackouts};
 use super::section::Section;
-use super::settings::{Account, Environment, IssuerPlace, SecretSettings};
+use super::settings::{Account, Environment, IssuerPlace, SecretSettings, SharedSettings};
 use super::table::Table;
 use super::tables::{Journal, SecretKeys, SecretOptions};
 use crate::labels::Labels;
-use rotation::plan::{Coordinates, Kind, Plan};
+use rotation::plan::{self, Kind, Plan, Terms};
 
 /// What the secrets need besides their own tables.
 pub(super) struct Others<'a> {
@@ -146,15 +146,15 @@ impl<'a> Secrets<'a> {
             let settings = || {
                 let (identity, environment, timing) = (identity?, environment?, timing.as_ref()?);
                 let jitter = options.jitter.value()?;
-                Some(SecretSettings {
-                    plan: Arc::new(self.plan(
-                        &options,
-                        &keys,
-                        identity,
-                        environment,
-                        issuer.clone()?,
-                        &path.place,
-                    )?),
+                let plan = self.plan(
+                    &options,
+                    &keys,
+                    identity,
+                    environment,
+                    issuer.clone()?,
+                    &path.place,
+                )?;
+                let shared = SharedSettings {
                     schedule: timing.schedule.clone(),
                     shortest_gap: timing.shortest_gap,
                     schedule_text: options.schedule.value()?,
@@ -171,7 +171,10 @@ impl<'a> Secrets<'a> {
                     labels: labels.clone(),
                     renamed_from: keys.renamed_from.value(),
                     is_discovered: is_folder,
-                    place: context.spot(&place),
+                };
+                Some(SecretSettings {
+                    plan: Arc::new(plan),
+                    shared: Arc::new(shared),
                 })
             };
             match (settings(), keys.discover.given()) {
@@ -225,7 +228,7 @@ impl<'a> Secrets<'a> {
     ) -> Option<Plan> {
         let manages_tokens = self.manages_tokens(&identity, environment, path)
             && matches!(kind, Kind::Api | Kind::Cluster);
-        Some(Plan {
+        let terms = Terms {
             desired: desired(
                 options,
                 keys,
@@ -234,15 +237,6 @@ impl<'a> Secrets<'a> {
                 self.context,
             ),
             manages_tokens,
-            name: identity.name,
-            coordinates: Coordinates {
-                mount: identity.mount,
-                path: identity.path,
-                fields: identity.fields,
-                environment: environment.client.name.clone(),
-                base_url: issuer.base_url,
-                kind,
-            },
             grace: options.grace.value()?,
             max_grace: options.max_grace.value()?,
             quarantine: options.quarantine.value()?,
@@ -254,6 +248,18 @@ impl<'a> Secrets<'a> {
             at_max_grace: options.at_max_grace.value()?,
             announces: false,
             service: issuer.service,
+        };
+        let place = plan::Place {
+            mount: identity.mount,
+            fields: identity.fields,
+            environment: environment.client.name.clone(),
+            base_url: issuer.base_url,
+            kind,
+        };
+        Some(Plan {
+            name: identity.name,
+            coordinates: place.at(identity.path),
+            terms: Arc::new(terms),
         })
     }
 

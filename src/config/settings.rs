@@ -1,7 +1,8 @@
 //! What a valid configuration says, as plain data with every default filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,12 +195,19 @@ pub struct Field {
     pub field: String,
 }
 
-/// One secret. Two are equal when nothing that matters to its rotation differs; labels and the place in the file do not.
+/// One secret. Two are equal when nothing that matters to its rotation differs; labels do not.
 #[derive(Clone)]
 pub struct SecretSettings {
     /// What the rotation itself needs to know.
     pub plan: Arc<Plan>,
-    /// When it is due, before jitter. Secrets with the same expression and zone share one.
+    /// What many secrets have in common, once for all of them. Its fields are those of the settings.
+    pub shared: Arc<SharedSettings>,
+}
+
+/// When and under which circumstances secrets are rotated.
+#[derive(Clone)]
+pub struct SharedSettings {
+    /// When they are due, before jitter. Those with the same expression and zone share one.
     pub schedule: Arc<Schedule>,
     /// The shortest gap of the schedule.
     pub shortest_gap: Duration,
@@ -219,25 +227,58 @@ pub struct SecretSettings {
     pub expiry_guard: bool,
     /// `false`: known, shown, and left alone.
     pub enabled: bool,
-    /// What people group it by.
+    /// What people group them by.
     pub labels: Labels,
-    /// The name it had before; its journal document is carried over.
+    /// The name that the secret had before; its journal document is carried over.
     pub renamed_from: Option<String>,
-    /// It was found by `discover`.
+    /// They were found by `discover`.
     pub is_discovered: bool,
-    /// `file:line`, for messages.
-    pub place: String,
+}
+
+impl Deref for SecretSettings {
+    type Target = SharedSettings;
+
+    fn deref(&self) -> &SharedSettings {
+        &self.shared
+    }
+}
+
+impl DerefMut for SecretSettings {
+    /// To change them for this secret alone.
+    fn deref_mut(&mut self) -> &mut SharedSettings {
+        Arc::make_mut(&mut self.shared)
+    }
+}
+
+impl SharedSettings {
+    /// The schedule and the name that the secret had before.
+    fn texts(&self) -> impl Hash + Eq + '_ {
+        (&self.schedule_text, &self.zone_name, &self.renamed_from)
+    }
+
+    /// Nothing at all differs.
+    fn is_same(&self, other: &SharedSettings) -> bool {
+        let key = |it: &SharedSettings| (it.catch_up_spread, it.is_discovered);
+        self.texts() == other.texts()
+            && self.switches() == other.switches()
+            && self.blackouts == other.blackouts
+            && self.labels == other.labels
+            && Arc::ptr_eq(&self.schedule, &other.schedule)
+            && key(self) == key(other)
+    }
+
+    fn switches(&self) -> impl Hash + Eq + use<> {
+        let missed = self.missed as u8;
+        (self.jitter, missed, self.expiry_guard, self.enabled)
+    }
 }
 
 impl PartialEq for SecretSettings {
     fn eq(&self, other: &Self) -> bool {
-        let key = |s: &Self| (s.jitter, s.missed, s.expiry_guard, s.enabled);
         self.plan == other.plan
-            && self.schedule_text == other.schedule_text
-            && self.zone_name == other.zone_name
+            && self.texts() == other.texts()
             && self.blackouts == other.blackouts
-            && self.renamed_from == other.renamed_from
-            && key(self) == key(other)
+            && self.switches() == other.switches()
     }
 }
 
@@ -246,15 +287,37 @@ impl SecretSettings {
     pub fn digest(&self) -> u32 {
         let mut hasher = DefaultHasher::new();
         self.plan.hash(&mut hasher);
-        (&self.schedule_text, &self.zone_name, &self.renamed_from).hash(&mut hasher);
-        let others = (
-            self.jitter,
-            self.missed as u8,
-            self.expiry_guard,
-            self.enabled,
-        );
-        others.hash(&mut hasher);
+        self.texts().hash(&mut hasher);
+        self.switches().hash(&mut hasher);
         (hasher.finish() >> 32) as u32
+    }
+}
+
+/// Lets secrets share what they have in common, however they came by it.
+pub(super) fn share(secrets: &mut [Arc<SecretSettings>]) {
+    let (mut terms, mut places) = (HashSet::new(), HashSet::new());
+    let mut shared: HashMap<u64, Vec<Arc<SharedSettings>>> = HashMap::new();
+    for secret in secrets.iter_mut().map(Arc::make_mut) {
+        let plan = Arc::make_mut(&mut secret.plan);
+        once(&mut terms, &mut plan.terms);
+        once(&mut places, &mut plan.coordinates.place);
+        let mut hasher = DefaultHasher::new();
+        let others = (&secret.labels, secret.is_discovered);
+        (secret.texts(), secret.switches(), others).hash(&mut hasher);
+        let alike = shared.entry(hasher.finish()).or_default();
+        let same = alike.iter().find(|it| it.is_same(&secret.shared));
+        match same.cloned() {
+            Some(same) => secret.shared = same,
+            None => alike.push(secret.shared.clone()),
+        }
+    }
+}
+
+/// Makes `one` the copy that was there first.
+fn once<T: Eq + Hash>(all: &mut HashSet<Arc<T>>, one: &mut Arc<T>) {
+    match all.get(one) {
+        Some(first) => *one = first.clone(),
+        None => drop(all.insert(one.clone())),
     }
 }
 

@@ -92,7 +92,7 @@ impl Daemon {
         let entry = self.roster.get(name);
         let entry = entry.filter(|entry| entry.settings.is_some());
         let record = entry.and_then(|entry| entry.record());
-        let announcement = record.and_then(|record| record.announcement.as_ref());
+        let announcement = record.as_ref().and_then(|it| it.announcement.as_ref());
         // A pass has no name of its own that would last, and there may be nobody else.
         let by = announcement.map(|it| it.by.as_str());
         let instance = match (&self.pass, by) {
@@ -118,7 +118,7 @@ impl Daemon {
     fn announce(&mut self, name: String, kind: &str) {
         let settings = self
             .roster
-            .get(&name)
+            .get(name.as_str())
             .and_then(|entry| entry.settings.as_ref());
         let pending = self.announcements.0.get(&name);
         let (Some(settings), Some(pending)) = (settings, pending) else {
@@ -160,7 +160,7 @@ impl Daemon {
         match delivery.failed {
             None => {
                 self.announcements.0.remove(name);
-                self.refresh(&format!("refresh {name}"), vec![name.to_owned()]);
+                self.refresh(&format!("refresh {name}"), vec![name.into()]);
             }
             Some(asked) => {
                 let wait = retry::wait(pending.failures, asked, fastrand::u64(..));

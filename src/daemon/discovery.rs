@@ -107,7 +107,7 @@ impl Daemon {
     ) -> BTreeSet<String> {
         let finders = self.settings.finders();
         let found: Vec<Arc<SecretSettings>> = records
-            .filter(|record| !self.roster.contains_key(&record.name))
+            .filter(|record| !self.roster.contains_key(record.name.as_str()))
             .filter_map(|record| rediscovered(&finders, &record.name, Some(&record.coordinates)))
             .collect();
         drop(finders);

@@ -69,7 +69,7 @@ impl GroupedListing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rotation::plan::{Coordinates, Kind};
+    use rotation::plan::{Kind, Place};
     use rotation::record::Current;
 
     fn epoch(secret: &str) -> Epoch {
@@ -96,14 +96,14 @@ mod tests {
     }
 
     fn record(secret: &str, current: &TokenInfo) -> Record {
-        let coordinates = Coordinates {
+        let coordinates = Place {
             mount: "secret".into(),
-            path: secret.into(),
             fields: vec!["token".into()],
             environment: "prod".into(),
             base_url: "https://a".into(),
             kind: Kind::Api,
-        };
+        }
+        .at(secret);
         let mut record = Record::blank(secret, epoch(secret), coordinates, Timestamp::UNIX_EPOCH);
         record.current = Some(Current::new(current, 1, &epoch(secret)));
         record

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use rotation::request::CurrentTokens;
 use rotation::token::TokenId;
 
+use super::queue::Key;
+
 /// What a secret holds: none = not known yet; then none = nothing.
 pub type Held = Option<Option<TokenId>>;
 
@@ -14,7 +16,7 @@ pub type Held = Option<Option<TokenId>>;
 #[derive(Default)]
 pub struct Holders {
     /// By secret: its environment's URL and what it holds.
-    secrets: HashMap<String, (Arc<str>, Held)>,
+    secrets: HashMap<Key, (Arc<str>, Held)>,
     index: CurrentTokens,
     /// How many secrets of an environment are not known yet, by its URL.
     unknown: BTreeMap<Arc<str>, usize>,
@@ -22,7 +24,7 @@ pub struct Holders {
 
 impl Holders {
     /// Notes what a secret of the environment at `base_url` holds.
-    pub fn set(&mut self, name: &str, base_url: &str, held: Option<Option<&TokenId>>) {
+    pub fn set(&mut self, name: &Key, base_url: &str, held: Option<Option<&TokenId>>) {
         let same = self.secrets.get(name).is_some_and(|(url, known)| {
             &**url == base_url && known.as_ref().map(Option::as_ref) == held
         });
@@ -38,14 +40,15 @@ impl Holders {
         match held {
             None => *unknown += 1,
             Some(None) => {}
-            Some(Some(id)) => self
-                .index
-                .entry(id.clone())
-                .or_default()
-                .push(name.to_owned()),
+            Some(Some(id)) => {
+                let names = self.index.entry(id.clone()).or_default();
+                // There is hardly ever another one.
+                names.reserve_exact(1);
+                names.push(name.clone());
+            }
         }
         let held = held.map(|held| held.cloned());
-        self.secrets.insert(name.to_owned(), (url, held));
+        self.secrets.insert(name.clone(), (url, held));
     }
 
     /// A secret is gone from the configuration.
@@ -61,7 +64,7 @@ impl Holders {
             }
             Some(None) => {}
             Some(Some(id)) => self.index.change(id, |names| {
-                names.retain(|other| other != name);
+                names.retain(|other| **other != *name);
                 !names.is_empty()
             }),
         }
@@ -87,17 +90,18 @@ mod tests {
 
     fn holders(of: &Holders, token: &str) -> Vec<String> {
         let index = of.index(URL).expect("all are known");
-        index.get(&id(token)).cloned().unwrap_or_default()
+        let names = index.get(&id(token)).cloned().unwrap_or_default();
+        names.iter().map(|name| name.to_string()).collect()
     }
 
     #[test]
     fn a_token_is_held_by_those_who_hold_it_now() {
         let mut all = Holders::default();
-        all.set("a", URL, Some(Some(&id("X"))));
-        all.set("b", URL, Some(Some(&id("X"))));
+        all.set(&"a".into(), URL, Some(Some(&id("X"))));
+        all.set(&"b".into(), URL, Some(Some(&id("X"))));
         assert_eq!(holders(&all, "X"), ["a", "b"]);
         let before = all.index(URL).unwrap();
-        all.set("a", URL, Some(Some(&id("Y"))));
+        all.set(&"a".into(), URL, Some(Some(&id("Y"))));
         assert_eq!(holders(&all, "X"), ["b"]);
         assert_eq!(holders(&all, "Y"), ["a"]);
         assert_eq!(before.get(&id("X")).unwrap().len(), 2, "a copy stays");
@@ -108,13 +112,13 @@ mod tests {
     #[test]
     fn nothing_is_said_of_an_environment_while_one_of_its_secrets_is_unknown() {
         let mut all = Holders::default();
-        all.set("a", URL, None);
-        all.set("b", "https://b", Some(None));
+        all.set(&"a".into(), URL, None);
+        all.set(&"b".into(), "https://b", Some(None));
         assert!(all.index(URL).is_none() && all.index("https://b").is_some());
-        all.set("a", "https://b", None);
+        all.set(&"a".into(), "https://b", None);
         assert!(all.index(URL).is_some() && all.index("https://b").is_none());
-        all.set("a", "https://b", Some(None));
-        all.set("a", "https://b", Some(None));
+        all.set(&"a".into(), "https://b", Some(None));
+        all.set(&"a".into(), "https://b", Some(None));
         assert!(all.index("https://b").is_some());
     }
 }

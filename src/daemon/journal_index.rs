@@ -33,7 +33,7 @@ pub(super) async fn held_tokens<'a>(
         let here = plans.filter(|plan| plan.coordinates.base_url == url);
         let reads = here.map(async |plan| {
             let id = held(wired, plan).await?;
-            Ok::<_, CallError>((id, plan.name.clone()))
+            Ok::<_, CallError>((id, plan.name.as_str().into()))
         });
         let held = stream::iter(reads).buffer_unordered(READS);
         let held: Result<Vec<_>, CallError> = held.try_collect().await;

@@ -10,7 +10,8 @@ use rotation::ports::{Journal, JournalRead};
 
 use super::background::Apply;
 use super::circuit_breaker::is_outage;
-use super::roster::Entry;
+use super::entry::Entry;
+use super::queue::Key;
 use super::{Daemon, status_cache};
 
 /// Documents that are read at the same time.
@@ -40,11 +41,11 @@ impl Daemon {
     ///
     /// One that is older than it was comes from a backup. Then all that is known of the journal is void, every secret is looked at as at the
     /// start, and nothing retires until that is done.
-    pub(super) fn refresh(&mut self, kind: &str, names: Vec<String>) {
-        let seen: Vec<(String, u64)> = names
+    pub(super) fn refresh(&mut self, kind: &str, names: Vec<Key>) {
+        let seen: Vec<(Key, u64)> = names
             .into_iter()
             .filter_map(|name| {
-                let seen = self.roster.get(&name)?.known.as_ref()?.cas;
+                let seen = self.roster.get(&name)?.known_version()?;
                 Some((name, seen))
             })
             .collect();
@@ -82,11 +83,8 @@ impl Daemon {
     /// Reads the document of one secret again, since a command has changed it.
     pub(super) fn recheck(&mut self, request: status_cache::Request) {
         let status_cache::Request { secret, done } = request;
-        let seen = self
-            .roster
-            .get(&secret)
-            .and_then(|entry| entry.known.as_ref());
-        let Some(seen) = seen.map(|known| known.cas) else {
+        let entry = self.roster.get(secret.as_str());
+        let Some(seen) = entry.and_then(|entry| entry.known_version()) else {
             return;
         };
         let (ledger, services) = (
@@ -97,7 +95,7 @@ impl Daemon {
             .begin(&format!("recheck {secret}"), async move {
                 let read = ledger.read(&secret).await;
                 services.called("", "journal", read.as_ref().err());
-                let read = read.ok().map(|read| (secret, seen, read));
+                let read = read.ok().map(|read| (secret.into(), seen, read));
                 Box::new(move |daemon: &mut Daemon| {
                     daemon.refreshed(read.into_iter().collect());
                     drop(done);
@@ -106,15 +104,14 @@ impl Daemon {
     }
 
     /// These documents were read; each had this version when it was last known.
-    fn refreshed(&mut self, read: Vec<(String, u64, JournalRead)>) {
+    fn refreshed(&mut self, read: Vec<(Key, u64, JournalRead)>) {
         let now = clock::now();
-        let is_changed =
-            |(_, seen, read): &(String, u64, JournalRead)| version(read) != Some(*seen);
+        let is_changed = |(_, seen, read): &(Key, u64, JournalRead)| version(read) != Some(*seen);
         let (changed, same): (Vec<_>, Vec<_>) = read.into_iter().partition(is_changed);
         for (name, ..) in same {
             if let Some(entry) = self.roster.get_mut(&name) {
-                entry.known_at = Some(now);
-                self.status_cache.read_again(&name, now);
+                entry.read_again(now);
+                self.show(&name);
             }
         }
         if changed.is_empty() {
@@ -122,7 +119,7 @@ impl Daemon {
         }
         let mut versions = changed.iter();
         if versions.any(|(_, seen, read)| version(read).is_some_and(|version| version < *seen)) {
-            let names: Vec<String> = self.roster.keys().cloned().collect();
+            let names: Vec<Key> = self.roster.keys().cloned().collect();
             for name in names {
                 if let Some(entry) = self.roster.get_mut(&name) {
                     entry.forget(now);
@@ -134,9 +131,7 @@ impl Daemon {
             let busy = self.queue.is_busy(&name);
             let entry = self.roster.get_mut(&name);
             // Not what a run of our own wrote meanwhile.
-            let same = |entry: &&mut Box<Entry>| {
-                !busy && entry.known.as_ref().is_some_and(|known| known.cas == seen)
-            };
+            let same = |entry: &&mut Entry| !busy && entry.known_version() == Some(seen);
             if let Some(entry) = entry.filter(same) {
                 let before = entry.stuck().cloned();
                 entry.learn(read, now);

@@ -8,6 +8,7 @@
 
 mod announcements;
 pub mod assemble;
+mod at_rest;
 pub mod audit;
 mod background;
 pub mod check;
@@ -16,6 +17,7 @@ mod claim_age;
 pub mod conditions;
 pub mod difference;
 pub mod discovery;
+mod entry;
 pub mod foreground;
 mod grouped_listing;
 mod histories;
@@ -36,7 +38,7 @@ mod queue;
 mod readiness;
 mod reload;
 mod replicas;
-pub mod roster;
+mod roster;
 pub mod services;
 pub mod shared_listing;
 mod shutdown;
@@ -65,7 +67,6 @@ use crate::clock;
 use crate::config::Settings;
 use crate::ops::condition::Condition;
 use crate::ops::listener::Listener;
-use crate::ops::secret::Secret;
 use crate::schedule::ticker::{GroupId, Groups, Ticker};
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
@@ -78,12 +79,13 @@ use assemble::Wired;
 use background::{Apply, Background};
 use conditions::{Conditions, Subject};
 use discovery::Discovered;
+use entry::Surroundings;
 use holders::Holders;
 use job::Office;
 use notifications::Notifications;
-use queue::Queue;
+use queue::{Key, Queue};
 use replicas::Replicas;
-use roster::{Roster, Surroundings};
+use roster::Roster;
 use signals::Signal;
 use slices::Slices;
 use status_cache::StatusCache;
@@ -152,7 +154,7 @@ struct Daemon {
     /// Every secret was looked at once since the start.
     looked_at_all: bool,
     /// The secret at which the search for one that was not ended last.
-    not_looked_at: String,
+    not_looked_at: Key,
     /// A server's clock disagreed at the last pulse.
     clocks_disagree: bool,
     /// The last pulse at which no clock disagreed, by this machine's clock.
@@ -164,10 +166,10 @@ struct Daemon {
     turns: mpsc::UnboundedReceiver<waits::Turn>,
     /// Runs that have waited and want a worker again.
     continuing: VecDeque<(String, oneshot::Sender<()>)>,
-    runs: JoinSet<(String, Ended)>,
-    running: HashMap<tokio::task::Id, String>,
+    runs: JoinSet<(Key, Ended)>,
+    running: HashMap<tokio::task::Id, Key>,
     ticker: Ticker,
-    groups: HashMap<GroupId, Vec<String>>,
+    groups: HashMap<GroupId, Vec<Key>>,
     /// The group of each expression and zone: it stays the same as long as the process lives.
     group_ids: HashMap<(String, String), GroupId>,
     background: Background,
@@ -228,11 +230,11 @@ impl Daemon {
             ask,
         ));
         let mut daemon = Daemon {
-            roster: Roster::new(),
+            roster: Roster::default(),
             holders: Holders::default(),
             epochs: None,
             looked_at_all: false,
-            not_looked_at: String::new(),
+            not_looked_at: "".into(),
             clocks_disagree: false,
             clocks_agreed_at: clock::now(),
             queue: Queue::new(settings.limits.concurrency),
@@ -341,7 +343,7 @@ impl Daemon {
         if self.next_patrol <= Instant::now() {
             self.next_patrol = Instant::now() + PATROL;
             let now = clock::now();
-            let names: Vec<String> = self.roster.keys().cloned().collect();
+            let names: Vec<Key> = self.roster.keys().cloned().collect();
             for name in names {
                 self.look(&name, now);
                 self.evaluate_when_due(&name, now);
@@ -349,11 +351,7 @@ impl Daemon {
             self.publish_sweeps();
             self.publish_pruning();
             // A person resolves it, most likely by a command.
-            let stuck = self
-                .roster
-                .iter()
-                .filter(|(_, entry)| entry.stuck().is_some());
-            let stuck = stuck.map(|(name, _)| name.clone()).collect();
+            let stuck = self.roster.names_where(|entry| entry.stuck().is_some());
             self.refresh("refresh what is stuck", stuck);
         }
         if self.installation.is_none() {
@@ -445,8 +443,9 @@ impl Daemon {
     /// if it can be.
     fn publish_after_run(&mut self, name: &str, came_to_rest: bool) {
         let record = self.roster.get(name).and_then(|entry| entry.record());
-        let last_success = record.and_then(|record| record.health.last_success);
-        let open_attempts = record.is_some_and(|record| !record.open.is_empty());
+        let last_success = record.as_ref().and_then(|it| it.health.last_success);
+        let open_attempts = record.as_ref().is_some_and(|it| !it.open.is_empty());
+        drop(record);
         let conditions = &self.office.conditions;
         conditions.resolve_incidents(name, |incident| {
             match EventName::from_word(&incident.kind) {
@@ -474,14 +473,24 @@ impl Daemon {
             instance: &self.instance,
             now: self.delays_count_until(service),
         };
-        let facts = entry.facts(name, &around);
+        let record = entry.record();
+        let facts = entry.facts(name, record.as_deref(), &around);
         let conditions = facts.conditions();
-        let secret = Secret::of(&facts, &conditions);
-        let next_evaluation = facts.next_evaluation();
-        self.status_cache.show(secret, entry.settings.clone());
-        set(&self.office.conditions, name, conditions);
+        let (state, next) = (facts.state(&conditions), facts.next_evaluation());
+        let now = around.now;
+        drop(record);
         if let Some(entry) = self.roster.get_mut(name) {
-            entry.next_evaluation = next_evaluation;
+            entry.evaluated(state, next, now);
+        }
+        self.roster.rest(name);
+        self.show(name);
+        set(&self.office.conditions, name, conditions);
+    }
+
+    /// Shows a secret to the outside as it is now.
+    fn show(&self, name: &str) {
+        if let Some((name, entry)) = self.roster.get_key_value(name) {
+            self.status_cache.show(name, entry);
         }
     }
 

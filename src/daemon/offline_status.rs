@@ -15,8 +15,9 @@ use rotation::ports::{Journal, JournalRead};
 use rotation::record::Record;
 
 use super::assemble;
+use super::entry::{Entry, Surroundings};
 use super::foreground::OpenError;
-use super::roster::{Entry, Roster, Surroundings};
+use super::roster::Roster;
 
 /// Documents read at the same time.
 const AT_ONCE: usize = 16;
@@ -50,7 +51,7 @@ pub async fn read(settings: &Settings, instance: &str) -> Result<Status, OpenErr
         .map(|secret| {
             let plan = secret.plan.clone();
             (
-                secret.plan.name.clone(),
+                secret.plan.name.as_str(),
                 Entry::new(plan, Some(secret.clone())),
             )
         })
@@ -82,17 +83,18 @@ pub async fn read(settings: &Settings, instance: &str) -> Result<Status, OpenErr
         instance,
         now,
     };
-    let configured = roster
-        .iter()
-        .map(|(name, entry)| entry.facts(name, &around));
-    let removed = removed
-        .iter()
-        .filter_map(|record| leftover(record, instance, now));
     let (mut conditions, mut secrets) = (vec![], vec![]);
-    for known in configured.chain(removed) {
+    let mut take = |known: Known<'_>| {
         let open = known.conditions();
-        secrets.push(Secret::of(&known, &open));
+        secrets.push(Secret::of(&known, known.state(&open)));
         conditions.extend(open);
+    };
+    for (name, entry) in roster.iter() {
+        let record = entry.record();
+        take(entry.facts(name, record.as_deref(), &around));
+    }
+    for record in &removed {
+        leftover(record, instance, now).map(&mut take);
     }
     secrets.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Status::new(now).with(conditions, secrets))
@@ -103,7 +105,7 @@ async fn read_all(
     ledger: &assemble::Ledger,
     roster: &Roster,
 ) -> Result<Vec<(String, JournalRead)>, CallError> {
-    let mut names: BTreeSet<String> = roster.keys().cloned().collect();
+    let mut names: BTreeSet<String> = roster.keys().map(|name| name.to_string()).collect();
     match ledger.list().await {
         Ok(listed) => names.extend(listed),
         // A person may be allowed to read documents and not to list them.

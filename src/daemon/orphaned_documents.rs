@@ -25,7 +25,7 @@ use super::Daemon;
 use super::assemble::Ledger;
 use super::background::Apply;
 use super::conditions::Subject;
-use super::roster::Entry;
+use super::entry::Entry;
 
 /// A document that another installation's configuration left behind is found within this.
 const SURVEY: Duration = Duration::from_secs(3600);
@@ -106,20 +106,20 @@ impl Daemon {
         // Those of a secret that was here before are found by its own runs.
         conditions.retain(|it| {
             let name = it.secret.as_ref();
-            !name.is_some_and(|name| self.roster.contains_key(name))
+            !name.is_some_and(|name| self.roster.contains_key(name.as_str()))
         });
         let records = found.leavers.iter().map(|(_, record)| record);
         let recalled = self.recall(records);
         for (known, record) in found.leavers {
-            if self.roster.contains_key(&record.name) || recalled.contains(&record.name) {
+            if self.roster.contains_key(record.name.as_str()) || recalled.contains(&record.name) {
                 continue;
             }
             match leaver_plan(&self.settings, &record) {
                 Some(plan) => {
                     self.tell_of_namesake(&record);
                     let mut entry = Entry::new(Arc::new(plan), None);
-                    entry.known = Some(known);
-                    self.roster.insert(record.name.clone(), entry);
+                    entry.adopt(known);
+                    self.roster.insert(record.name.as_str(), entry);
                     self.update(&record.name, clock::now());
                 }
                 None if record.is_finished() => {}

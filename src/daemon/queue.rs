@@ -15,25 +15,17 @@ pub type Key = Arc<str>;
 pub struct Queue {
     /// How many run at once in one environment.
     limit: usize,
-    keys: HashMap<Key, Place>,
+    /// When keys are to be ready.
+    delays: HashMap<Key, Timestamp>,
     delayed: BTreeSet<(Timestamp, Key)>,
+    busy: HashMap<Key, Stage>,
     environments: BTreeMap<Arc<str>, Lane>,
     /// The environment whose turn is next.
     turn: Arc<str>,
 }
 
-/// Where a key is.
-#[derive(Default)]
-struct Place {
-    /// When it is to be ready.
-    at: Option<Timestamp>,
-    stage: Stage,
-}
-
-#[derive(Default)]
+/// Where a key is that is ready or running.
 enum Stage {
-    #[default]
-    Idle,
     Ready {
         environment: Arc<str>,
     },
@@ -57,7 +49,8 @@ impl Queue {
     pub fn new(limit: usize) -> Self {
         Queue {
             limit,
-            keys: HashMap::new(),
+            delays: HashMap::new(),
+            busy: HashMap::new(),
             delayed: BTreeSet::new(),
             environments: BTreeMap::new(),
             turn: "".into(),
@@ -70,51 +63,38 @@ impl Queue {
     }
 
     /// The key is worked on as soon as there is a free worker of its environment; again, if it is being worked on.
-    pub fn add(&mut self, key: &str, environment: &str) {
-        let key = self.key(key);
-        self.undelay(&key);
-        let Some(place) = self.keys.get_mut(&key) else {
-            return;
-        };
-        match &mut place.stage {
-            Stage::Running { dirty, .. } => *dirty = true,
-            Stage::Ready { .. } => {}
-            Stage::Idle => {
-                let environment: Arc<str> = environment.into();
-                place.stage = Stage::Ready {
-                    environment: environment.clone(),
-                };
-                let lane = self.environments.entry(environment).or_default();
-                lane.ready.push_back(key);
+    pub fn add(&mut self, key: &Key, environment: &str) {
+        self.undelay(key);
+        match self.busy.get_mut(key) {
+            Some(Stage::Running { dirty, .. }) => *dirty = true,
+            Some(Stage::Ready { .. }) => {}
+            None => {
+                let known = self.environments.get_key_value(environment);
+                let environment: Arc<str> = known.map_or(environment.into(), |(it, _)| it.clone());
+                let lane = self.environments.entry(environment.clone()).or_default();
+                lane.ready.push_back(key.clone());
+                self.busy.insert(key.clone(), Stage::Ready { environment });
             }
         }
     }
 
     /// The key is ready at this time and at no other; none = never. A key that is ready or running is not concerned until it has run.
-    pub fn add_after(&mut self, key: &str, at: Option<Timestamp>) {
-        let key = self.key(key);
-        self.undelay(&key);
-        let Some(place) = self.keys.get_mut(&key) else {
-            return;
-        };
-        place.at = at;
+    pub fn add_after(&mut self, key: &Key, at: Option<Timestamp>) {
+        self.undelay(key);
         if let Some(at) = at {
-            self.delayed.insert((at, key));
+            self.delays.insert(key.clone(), at);
+            self.delayed.insert((at, key.clone()));
         }
     }
 
     /// Takes the keys whose time has come.
     pub fn take_due(&mut self, now: Timestamp) -> Vec<Key> {
         let mut due = vec![];
-        while let Some((at, _)) = self.delayed.first()
-            && *at <= now
+        while self.delayed.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, key)) = self.delayed.pop_first()
         {
-            if let Some((_, key)) = self.delayed.pop_first() {
-                if let Some(place) = self.keys.get_mut(&key) {
-                    place.at = None;
-                }
-                due.push(key);
-            }
+            self.delays.remove(&key);
+            due.push(key);
         }
         due
     }
@@ -139,31 +119,36 @@ impl Queue {
         let lane = self.environments.get_mut(&name)?;
         let key = lane.ready.pop_front()?;
         lane.running += 1;
-        self.keys.entry(key.clone()).or_default().stage = Stage::Running {
+        let running = Stage::Running {
             environment: name,
             dirty: false,
             waits: false,
         };
+        self.busy.insert(key.clone(), running);
         Some(key)
     }
 
     /// The work on a key has ended. `true` = something arrived meanwhile, and it should run again.
     pub fn done(&mut self, key: &str) -> bool {
-        let Some(place) = self.keys.get_mut(key) else {
-            return false;
-        };
-        let Stage::Running {
+        let Some(Stage::Running {
             environment,
             dirty,
             waits,
-        } = std::mem::take(&mut place.stage)
+        }) = self.busy.get(key)
         else {
             return false;
         };
-        if let Some(lane) = self.environments.get_mut(&environment)
+        if let Some(lane) = self.environments.get_mut(environment)
             && !waits
         {
             lane.running -= 1;
+        }
+        let dirty = *dirty;
+        self.busy.remove(key);
+        if self.busy.is_empty() {
+            // After a start or an outage all keys were in it.
+            self.busy = HashMap::new();
+            self.environments.clear();
         }
         dirty
     }
@@ -172,7 +157,7 @@ impl Queue {
     pub fn pause(&mut self, key: &str) {
         if let Some(Stage::Running {
             environment, waits, ..
-        }) = self.keys.get_mut(key).map(|place| &mut place.stage)
+        }) = self.busy.get_mut(key)
             && !*waits
             && let Some(lane) = self.environments.get_mut(environment)
         {
@@ -185,7 +170,7 @@ impl Queue {
     pub fn resume(&mut self, key: &str) -> bool {
         let Some(Stage::Running {
             environment, waits, ..
-        }) = self.keys.get_mut(key).map(|place| &mut place.stage)
+        }) = self.busy.get_mut(key)
         else {
             return true;
         };
@@ -208,49 +193,30 @@ impl Queue {
             }
         }
         for key in &taken {
-            if let Some(place) = self.keys.get_mut(key) {
-                place.stage = Stage::Idle;
-            }
+            self.busy.remove(key);
         }
         taken
     }
 
     /// The key is no more. What is running runs to its end.
     pub fn remove(&mut self, key: &str) {
-        let key = self.key(key);
-        self.undelay(&key);
-        match self.keys.get(&key).map(|place| &place.stage) {
-            Some(Stage::Running { .. }) => return,
-            Some(Stage::Ready { environment }) => {
-                if let Some(lane) = self.environments.get_mut(environment) {
-                    lane.ready.retain(|other| *other != key);
-                }
+        self.undelay(key);
+        if let Some(Stage::Ready { environment }) = self.busy.get(key) {
+            if let Some(lane) = self.environments.get_mut(environment) {
+                lane.ready.retain(|other| **other != *key);
             }
-            _ => {}
+            self.busy.remove(key);
         }
-        self.keys.remove(&key);
     }
 
     /// It is ready or running.
     pub fn is_busy(&self, key: &str) -> bool {
-        let place = self.keys.get(key);
-        place.is_some_and(|place| !matches!(place.stage, Stage::Idle))
+        self.busy.contains_key(key)
     }
 
-    /// The one copy of a key's text.
-    fn key(&mut self, key: &str) -> Key {
-        if let Some((known, _)) = self.keys.get_key_value(key) {
-            return known.clone();
-        }
-        let key: Key = key.into();
-        self.keys.insert(key.clone(), Place::default());
-        key
-    }
-
-    fn undelay(&mut self, key: &Key) {
-        let place = self.keys.get_mut(key);
-        if let Some(at) = place.and_then(|place| place.at.take()) {
-            self.delayed.remove(&(at, key.clone()));
+    fn undelay(&mut self, key: &str) {
+        if let Some((key, at)) = self.delays.remove_entry(key) {
+            self.delayed.remove(&(at, key));
         }
     }
 }
@@ -274,8 +240,8 @@ mod tests {
     #[test]
     fn a_key_is_ready_once_however_often_it_is_added() {
         let mut queue = Queue::new(8);
-        queue.add("a", "prod");
-        queue.add("a", "prod");
+        queue.add(&"a".into(), "prod");
+        queue.add(&"a".into(), "prod");
         assert_eq!(take(&mut queue).as_deref(), Some("a"));
         assert_eq!(take(&mut queue), None);
     }
@@ -283,9 +249,9 @@ mod tests {
     #[test]
     fn what_arrives_while_a_key_runs_is_not_lost_and_does_not_run_beside_it() {
         let mut queue = Queue::new(8);
-        queue.add("a", "prod");
+        queue.add(&"a".into(), "prod");
         take(&mut queue);
-        queue.add("a", "prod");
+        queue.add(&"a".into(), "prod");
         assert_eq!(take(&mut queue), None, "at most one run");
         assert!(queue.done("a"), "it is dirty");
         assert!(!queue.is_busy("a"));
@@ -295,18 +261,18 @@ mod tests {
     #[test]
     fn a_later_time_replaces_an_earlier_one_and_a_key_that_is_added_does_not_wait() {
         let mut queue = Queue::new(8);
-        queue.add_after("a", Some(at(10)));
-        queue.add_after("a", Some(at(20)));
-        queue.add_after("b", Some(at(30)));
+        queue.add_after(&"a".into(), Some(at(10)));
+        queue.add_after(&"a".into(), Some(at(20)));
+        queue.add_after(&"b".into(), Some(at(30)));
         assert_eq!(queue.next_due(), Some(at(20)));
         assert!(queue.take_due(at(19)).is_empty());
         assert_eq!(names(queue.take_due(at(30))), ["a", "b"]);
         assert_eq!(queue.next_due(), None);
-        queue.add_after("a", Some(at(40)));
-        queue.add("a", "prod");
+        queue.add_after(&"a".into(), Some(at(40)));
+        queue.add(&"a".into(), "prod");
         assert_eq!(queue.next_due(), None);
-        queue.add_after("b", Some(at(40)));
-        queue.add_after("b", None);
+        queue.add_after(&"b".into(), Some(at(40)));
+        queue.add_after(&"b".into(), None);
         assert_eq!(queue.next_due(), None);
     }
 
@@ -314,9 +280,9 @@ mod tests {
     fn one_environment_that_is_slow_or_down_starves_no_other() {
         let mut queue = Queue::new(2);
         for number in 0..10 {
-            queue.add(&format!("slow{number}"), "a");
+            queue.add(&format!("slow{number}").into(), "a");
         }
-        queue.add("quick", "b");
+        queue.add(&"quick".into(), "b");
         let first: Vec<Key> = std::iter::from_fn(|| take(&mut queue)).collect();
         assert_eq!(names(first), ["slow0", "quick", "slow1"]);
         queue.done("slow0");
@@ -328,7 +294,7 @@ mod tests {
     fn a_run_that_waits_gives_its_worker_back_and_gets_one_again() {
         let mut queue = Queue::new(1);
         for name in ["a", "b", "c"] {
-            queue.add(name, "prod");
+            queue.add(&name.into(), "prod");
         }
         assert_eq!(take(&mut queue).as_deref(), Some("a"));
         queue.pause("a");
@@ -350,12 +316,12 @@ mod tests {
     fn what_is_taken_back_can_be_added_again_and_what_is_removed_is_gone() {
         let mut queue = Queue::new(1);
         for name in ["a", "b", "c"] {
-            queue.add(name, "prod");
+            queue.add(&name.into(), "prod");
         }
-        queue.add("d", "test");
+        queue.add(&"d".into(), "test");
         take(&mut queue);
         assert_eq!(names(queue.take_ready(Some("prod"))), ["b", "c"]);
-        queue.add("b", "prod");
+        queue.add(&"b".into(), "prod");
         queue.remove("b");
         queue.remove("a");
         assert!(queue.is_busy("a"), "it runs to its end");

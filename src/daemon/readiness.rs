@@ -11,7 +11,7 @@ use rotation::event::EventName;
 use super::background::Apply;
 use super::circuit_breaker::Return;
 use super::conditions::Subject;
-use super::roster::Entry;
+use super::entry::Entry;
 use super::{Daemon, systemd};
 
 /// A start is ready after this at the latest: a unit must not fail because Vault is down.
@@ -84,8 +84,7 @@ impl Daemon {
             }
         }
         let here = |entry: &Entry| environment.is_none_or(|back| back == entry.plan.service);
-        let names = self.roster.iter().filter(|(_, entry)| here(entry));
-        let names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
+        let names = self.roster.names_where(here);
         self.queue.take_ready(environment);
         for name in names {
             self.plan(&name, now);

@@ -14,62 +14,65 @@ use rotation::event::{EventName, Level};
 use super::background::Background;
 use super::conditions::Subject;
 use super::difference::Difference;
+use super::entry::Entry;
 use super::offline_status::journal_place;
 use super::orphaned_documents::{environment_of, issuer_at};
 use super::prune::watch::Pruning;
-use super::roster::Entry;
+use super::queue::Key;
 use super::{Daemon, assemble, systemd};
 
 impl Daemon {
     /// Brings the roster in line with the settings; what did not change keeps its state.
     pub(super) fn enroll(&mut self) {
         let all = &self.settings;
-        let mut wanted: BTreeMap<String, _> = self
+        let mut wanted: BTreeMap<Key, _> = self
             .settings
             .secrets
             .iter()
-            .map(|secret| (secret.plan.name.clone(), secret.clone()))
+            .map(|secret| (Key::from(secret.plan.name.as_str()), secret.clone()))
             .collect();
         let labels = wanted
             .iter()
-            .map(|(name, secret)| (name.clone(), secret.labels.clone()));
+            .map(|(name, secret)| (name.to_string(), secret.labels.clone()));
         telemetry::set_labels(labels);
         let now = clock::now();
         self.queue.set_limit(self.settings.limits.concurrency);
         self.epochs = None;
-        self.roster.retain(|name, entry| match wanted.remove(name) {
-            Some(settings) => {
-                if entry.settings.as_ref() == Some(&settings) {
-                    // Labels are no reason for a run.
+        let known: Vec<Key> = self.roster.keys().cloned().collect();
+        for name in known {
+            let Some(entry) = self.roster.get_mut(&name) else {
+                continue;
+            };
+            match wanted.remove(&name) {
+                // Labels are no reason for a run.
+                Some(settings) if entry.settings.as_ref() == Some(&settings) => {
                     entry.settings = Some(settings);
-                } else {
-                    entry.change(settings, now);
                 }
-                true
-            }
-            None => {
-                // It is finished by its document, at the environment that has the URL now; without one the survey tells.
-                entry.settings = None;
-                entry.due = None;
-                let url = &entry.plan.coordinates.base_url;
-                let issuer = issuer_at(all, url);
-                let stays = issuer.is_some();
-                if let Some(issuer) = issuer {
+                Some(settings) => entry.change(settings, now),
+                None => {
+                    // It is finished by its document, at the environment that has the URL now; without one the survey tells.
+                    entry.settings = None;
+                    entry.due = None;
+                    let url = &entry.plan.coordinates.base_url;
+                    let issuer = issuer_at(all, url);
+                    let Some(issuer) = issuer else {
+                        self.roster.remove(&name);
+                        continue;
+                    };
                     let plan = Arc::make_mut(&mut entry.plan);
                     plan.coordinates.environment =
                         environment_of(all, &issuer, &plan.coordinates.environment);
                     plan.service = issuer.service;
+                    entry.hurry(now);
                 }
-                entry.hurry(now);
-                stays
             }
-        });
+        }
         for (name, settings) in wanted {
             let entry = Entry::new(settings.plan.clone(), Some(settings));
             self.roster.insert(name, entry);
         }
         let before = self.status_cache.names().into_iter();
-        let all: BTreeSet<String> = before.chain(self.roster.keys().cloned()).collect();
+        let all: BTreeSet<Key> = before.chain(self.roster.keys().cloned()).collect();
         for name in all {
             self.update(&name, now);
         }
@@ -79,7 +82,7 @@ impl Daemon {
     pub(super) async fn regroup(&mut self) -> anyhow::Result<()> {
         let mut groups = Groups::new();
         self.groups.clear();
-        for (name, entry) in &self.roster {
+        for (name, entry) in self.roster.iter() {
             let Some(settings) = &entry.settings else {
                 continue;
             };

@@ -1,586 +1,76 @@
-//! What the daemon keeps of each secret between two runs: its settings, its journal document as last known, and when it is next looked at.
-//! Nothing here is needed to be right: a restart begins with an empty roster and the journal.
+//! All secrets that the daemon knows. Nothing here is needed to be right: a restart begins with an empty roster and the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use super::at_rest::Models;
+use super::entry::Entry;
+use super::queue::Key;
 
-use crate::config::SecretSettings;
-use crate::ops::known::{Failing, Known, Unusable};
-use crate::schedule::due::{self, Due, Input, Next};
-use rotation::command::RunResult;
-use rotation::error::{CallError, ErrorKind, Service};
-use rotation::event::EventName;
-use rotation::pause::Pause;
-use rotation::plan::Plan;
-use rotation::ports::JournalRead;
-use rotation::record::{Reason, Record, Trigger};
-use rotation::request::{ClaimObservation, JournalSnapshot, Listing, RotationRequest};
-use rotation::retry;
-use rotation::token::TokenId;
-
-use super::values::KnownValue;
-
-/// A document that cannot be read is looked at again after this: somebody is mending it.
-const UNREADABLE: Duration = Duration::from_secs(60);
-
-/// One secret, or a document without one.
-pub struct Entry {
-    /// What to rotate and how.
-    pub plan: Arc<Plan>,
-    /// Its settings; none = it left the configuration, and only its retirements are finished.
-    pub settings: Option<Arc<SecretSettings>>,
-    /// Its journal document as last known.
-    pub known: Option<JournalSnapshot>,
-    /// When that was last read or written.
-    pub known_at: Option<Timestamp>,
-    /// The token that it held by the last document that was read, also while none is known; the outer none = none was ever read.
-    held: Option<Option<TokenId>>,
-    /// How long a foreign claim has stood.
-    pub watch: Option<ClaimObservation>,
-    /// The run that it waits for.
-    pub due: Option<Due>,
-    /// Why nothing is due, for `status`.
-    pub because: String,
-    /// It was looked at since the start.
-    pub looked: bool,
-    /// A sweep cast a doubt on its current token, or it may be stuck no more: the next run looks.
-    pub doubt: bool,
-    /// The next run reads the secret: while former tokens are on their way out, a person may put one of them back.
-    pub glance: bool,
-    /// What the run under way was to look at: recheck the token, reread the secret.
-    pub hinted: (bool, bool),
-    /// The sweep's picture, for the next run.
-    pub listing: Option<Listing>,
-    /// Since when it is switched on, if it was off before.
-    on_since: Option<Timestamp>,
-    /// When its last run began.
-    pub started: Option<Timestamp>,
-    /// When its settings changed since it was last looked at.
-    changed: Option<Timestamp>,
-    /// It was stuck, and its settings changed: try again.
-    nudged: bool,
-    /// The due time that was skipped last.
-    skipped: Option<Timestamp>,
-    /// Clean-up or retirement wants a look at this time.
-    wake: Option<Timestamp>,
-    /// No run before this.
-    not_before: Option<Timestamp>,
-    /// The due instant that failed and is tried again.
-    retrying: Option<Timestamp>,
-    tries: u32,
-    /// Why its document cannot be used.
-    unusable: Option<Unusable>,
-    /// Its runs fail without being able to record that.
-    failing: Option<Failing>,
-    /// When one of its conditions may open or end by the passing of time alone.
-    pub next_evaluation: Option<Timestamp>,
-    /// What is known of the latest version of the secret.
-    pub(super) value: KnownValue,
+/// All secrets by name. What is shown to the outside shares them until they change.
+#[derive(Default)]
+pub struct Roster {
+    entries: BTreeMap<Key, Arc<Entry>>,
+    models: Models,
+    /// What several secrets say of themselves, once.
+    sentences: HashSet<Arc<str>>,
 }
 
-/// What is around a secret when its conditions are computed.
-#[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
-    /// Since when its work can be done.
-    pub able_since: Timestamp,
-    /// It is in the queue, and other secrets of its environment are worked on.
-    pub progress: bool,
-    /// This process.
-    pub instance: &'a str,
-    /// Up to when a delay counts.
-    pub now: Timestamp,
-}
+impl Deref for Roster {
+    type Target = BTreeMap<Key, Arc<Entry>>;
 
-impl Entry {
-    /// A secret that was not looked at yet: it is looked at at once.
-    pub fn new(plan: Arc<Plan>, settings: Option<Arc<SecretSettings>>) -> Box<Self> {
-        Box::new(Entry {
-            plan,
-            settings,
-            known: None,
-            known_at: None,
-            held: None,
-            watch: None,
-            due: None,
-            because: "not looked at yet".into(),
-            looked: false,
-            doubt: false,
-            glance: false,
-            hinted: (false, false),
-            listing: None,
-            on_since: None,
-            started: None,
-            changed: None,
-            nudged: false,
-            skipped: None,
-            wake: None,
-            not_before: None,
-            retrying: None,
-            tries: 0,
-            unusable: None,
-            failing: None,
-            next_evaluation: None,
-            value: KnownValue::default(),
-        })
-    }
-
-    /// What is known of it, to compute its conditions and its state from.
-    pub fn facts<'a>(&'a self, name: &'a str, around: &Surroundings<'a>) -> Known<'a> {
-        // What is due later than now has nothing to do with the retry of a rotation that a command, or a sweep, had begun.
-        let due = self.due.as_ref();
-        let due = due.filter(|due| self.retrying.is_some() && due.at <= around.now);
-        let retry = due.map(|due| self.starts_at(due, around.now));
-        Known {
-            name,
-            coordinates: &self.plan.coordinates,
-            labels: self.settings.as_ref().map(|settings| &settings.labels),
-            desired: self
-                .settings
-                .as_ref()
-                .map(|settings| &settings.plan.desired),
-            zone: self.settings.as_ref().map(|it| it.zone_name.as_str()),
-            configured: self.settings.is_some(),
-            enabled: self.settings.as_ref().is_some_and(|it| it.enabled),
-            read: self.known.is_some(),
-            record: self.record(),
-            unusable: self.unusable.as_ref(),
-            failing: self.failing.as_ref(),
-            unserved_since: self
-                .input(around.now, around.able_since)
-                .and_then(|input| due::unserved_since(&input)),
-            progress: around.progress && self.failing.is_none(),
-            able_since: around.able_since,
-            next: self.due.as_ref().map(|due| due.at),
-            next_try: self.not_before.max(retry),
-            because: &self.because,
-            instance: around.instance,
-            as_of: self.known_at,
-            settings: self.settings.as_ref().map(|it| it.digest()),
-            now: around.now,
-        }
-    }
-
-    /// The document, if there is one.
-    pub fn record(&self) -> Option<&Record> {
-        self.known.as_ref()?.record.as_deref()
-    }
-
-    /// The token that is its current value, as far as it is known.
-    pub fn current(&self) -> Option<&TokenId> {
-        Some(&self.record()?.current.as_ref()?.id)
-    }
-
-    /// The pause that keeps anything of it from being begun.
-    fn paused(&self, now: Timestamp) -> Option<&Pause> {
-        let record = self.record().filter(|_| self.settings.is_some());
-        record.and_then(|record| record.paused(now))
-    }
-
-    /// Why only a person can resolve it; none = it continues automatically.
-    pub fn stuck(&self) -> Option<&Reason> {
-        let failure = self.record()?.health.failure.as_ref()?;
-        failure.retry_at.is_none().then_some(&failure.reason)
-    }
-
-    /// The token that it held when that was last known; the outer none = that was never known.
-    pub fn held(&self) -> Option<Option<&TokenId>> {
-        self.held.as_ref().map(Option::as_ref)
-    }
-
-    /// What it is due for was overtaken, or is not known.
-    pub fn stale(&self, now: Timestamp) -> bool {
-        self.due.is_none() || self.is_overtaken(now)
-    }
-
-    /// The next due time has come, which ends a retry.
-    fn is_overtaken(&self, now: Timestamp) -> bool {
-        let (Some(instant), Some(settings)) = (self.retrying, &self.settings) else {
-            return false;
-        };
-        let last = settings.schedule.previous_at_or_before(now);
-        last.is_some_and(|last| last > instant)
-    }
-
-    /// Takes note of what was read of its document, without a run.
-    pub fn learn(&mut self, read: JournalRead, now: Timestamp) {
-        self.know(None, now);
-        if !matches!(read, JournalRead::Unreadable { .. }) {
-            self.unusable = None;
-        }
-        match read {
-            JournalRead::Present { version, record } => {
-                let record = Some(record);
-                let cas = version;
-                self.know(Some(JournalSnapshot { cas, record }), now);
-            }
-            JournalRead::Absent { cas } => {
-                self.know(Some(JournalSnapshot { cas, record: None }), now);
-                self.because = "it has no journal document yet; a daemon creates it".to_owned();
-            }
-            JournalRead::Unreadable { why } => {
-                self.find_unusable(EventName::JournalUnreadable, why, now);
-            }
-        }
-        self.plan_next(now, now);
-    }
-
-    fn know(&mut self, known: Option<JournalSnapshot>, now: Timestamp) {
-        self.known = known;
-        if self.known.is_some() {
-            self.known_at = Some(now);
-            self.held = Some(self.current().cloned());
-        }
-    }
-
-    /// Recomputes when it is due; returns a due time that was just found to be skipped. Not for a run that waits for a retry: it keeps
-    /// its instant until the next due time.
-    pub fn plan_next(&mut self, now: Timestamp, able_since: Timestamp) -> Option<Timestamp> {
-        if self.is_overtaken(now) {
-            self.retrying = None;
-            self.not_before = None;
-        }
-        if let Some(pause) = self.paused(now) {
-            self.because = pause.to_string();
-            self.due = None;
-            self.retrying = None;
-            self.not_before = None;
-            return None;
-        }
-        if self.retrying.is_some() {
-            return None;
-        }
-        let Some(input) = self.input(now, able_since) else {
-            self.due = None;
-            return None;
-        };
-        let skipped = due::skipped(&input).filter(|_| self.skipped != due::skipped(&input));
-        let next = due::next_due(&input);
-        (self.due, self.because) = match next {
-            Next::Due(due) => {
-                let because = due.because.clone();
-                (Some(due), because)
-            }
-            Next::Never { because } => (None, because),
-        };
-        self.skipped = skipped.or(self.skipped);
-        skipped
-    }
-
-    /// What its due times depend on; none = nothing is ever due.
-    fn input(&self, now: Timestamp, able_since: Timestamp) -> Option<Input<'_>> {
-        let (settings, record) = (self.settings.as_ref()?, self.record()?);
-        let current = record.current.as_ref();
-        Some(Input {
-            secret: &self.plan.name,
-            enabled: settings.enabled && record.paused(now).is_none(),
-            schedule: &settings.schedule,
-            jitter: signed(settings.jitter),
-            blackouts: &settings.blackouts,
-            missed: settings.missed,
-            adopted_at: record
-                .adopted_at
-                .max(self.on_since.unwrap_or(record.adopted_at)),
-            last_due: record.last_due,
-            created: current.and_then(rotation::record::Current::began),
-            expires: current.and_then(|current| current.expires),
-            value_ends: self.value_ends(),
-            grace: signed(self.plan.grace),
-            expiry_guard: settings.expiry_guard,
-            able_since: able_since.max(record.resumed_at.unwrap_or(able_since)),
-            catch_up_spread: settings.catch_up_spread,
-            now,
-        })
-    }
-
-    /// Its document cannot be used; the first time is kept.
-    fn find_unusable(&mut self, event: EventName, mut why: String, now: Timestamp) {
-        if self.held.is_none() {
-            why += "; until it is known what this secret holds, no old token of its environment is retired";
-        }
-        let since = self.unusable.as_ref().map_or(now, |before| before.since);
-        self.unusable = Some(Unusable { event, why, since });
-    }
-
-    /// A run failed without being able to record that; it is retried later and later.
-    fn retry_after(&mut self, error: CallError, now: Timestamp) {
-        let wait = retry::wait(self.tries, error.retry_after, fastrand::u64(..));
-        self.tries += 1;
-        self.pause(wait, now);
-        // What it was to look at is still to be looked at.
-        self.doubt |= self.hinted.0;
-        self.glance |= self.hinted.1;
-        let before = self.failing.take();
-        self.failing = Some(Failing {
-            since: before.as_ref().map_or(now, |before| before.since),
-            attempts: before.map_or(0, |before| before.attempts) + 1,
-            error,
-        });
-    }
-
-    /// The next run comes after this time and not before.
-    fn pause(&mut self, wait: Duration, now: Timestamp) {
-        self.wake = Some(now.checked_add(wait).unwrap_or(now));
-        self.not_before = self.wake;
-    }
-
-    /// When it wants to be looked at next, without a tick of the engine: for a clean-up, a retry, an expiry, a missed run, or a due time
-    /// whose jitter is running.
-    pub fn alarm(&self, now: Timestamp) -> Option<Timestamp> {
-        let due = self.due.as_ref().filter(|due| {
-            // The engine reports a firing that lies ahead.
-            due.trigger != due::Trigger::Schedule || due.instant <= now
-        });
-        let pause = self.paused(now);
-        let resumed = pause.and_then(|pause| pause.until);
-        let due = due.filter(|_| pause.is_none());
-        let starts = due.map(|due| self.starts_at(due, now));
-        let nudged = self.nudged && pause.is_none();
-        let nudged = nudged.then(|| self.blackout_ends(now).unwrap_or(now));
-        let first = starts
-            .into_iter()
-            .chain(self.wake)
-            .chain(resumed)
-            .chain(nudged)
-            .min();
-        let first = if self.looked { first } else { Some(now) };
-        Some(first?.max(self.not_before.unwrap_or(Timestamp::MIN)))
-    }
-
-    /// When what is due starts; also a retry waits for the end of a blackout. The expiry guard knows itself what a blackout means to it.
-    fn starts_at(&self, due: &Due, now: Timestamp) -> Timestamp {
-        match self.blackout_ends(now) {
-            Some(end) if due.trigger != due::Trigger::Expiry => due.at.max(end),
-            _ => due.at,
-        }
-    }
-
-    /// The end of the blackout of now, if there is one.
-    pub fn blackout_ends(&self, now: Timestamp) -> Option<Timestamp> {
-        self.settings.as_ref()?.blackouts.end(now)
-    }
-
-    /// Clean-up, retirement or another look is due, whatever the schedule says.
-    pub fn is_woken(&self, now: Timestamp) -> bool {
-        self.wake.is_some_and(|wake| wake <= now)
-    }
-
-    /// The instant of the rotation that is due by its schedule or expiry, not for a retry.
-    pub fn due_rotation(&self, now: Timestamp) -> Option<Timestamp> {
-        let due = self.due.as_ref().filter(|due| due.at <= now)?;
-        let is_first_try = !self.nudged && self.retrying != Some(due.instant);
-        (is_first_try && self.settings.is_some()).then_some(due.instant)
-    }
-
-    /// The rotation that is wanted now, if one is.
-    pub fn wish(&mut self, now: Timestamp) -> Option<RotationRequest> {
-        if self.paused(now).is_some() {
-            return None;
-        }
-        let nudged = self.nudged && self.blackout_ends(now).is_none();
-        let settings = self.settings.as_ref()?;
-        if nudged && settings.enabled {
-            self.nudged = false;
-            return Some(RotationRequest {
-                due: None,
-                trigger: Trigger::Retry,
-                accept_recorded_rights: false,
-            });
-        }
-        let due = self.due.as_ref();
-        let due = due.filter(|due| self.starts_at(due, now) <= now)?;
-        let trigger = match due.trigger {
-            _ if self.retrying == Some(due.instant) => Trigger::Retry,
-            due::Trigger::Schedule => Trigger::Schedule,
-            due::Trigger::Missed => Trigger::Missed,
-            due::Trigger::Expiry => Trigger::Expiry,
-        };
-        // However many due times have passed meanwhile, one run serves them all.
-        let last = settings.schedule.previous_at_or_before(now);
-        Some(RotationRequest {
-            due: Some(last.map_or(due.instant, |last| last.max(due.instant))),
-            trigger,
-            accept_recorded_rights: false,
-        })
-    }
-
-    /// Takes note of how a run ended.
-    pub fn ended(&mut self, result: &RunResult, known: Option<JournalSnapshot>, now: Timestamp) {
-        self.looked = true;
-        self.know(known, now);
-        let failure = self
-            .record()
-            .and_then(|record| record.health.failure.as_ref());
-        let failure = failure.filter(|failure| failure.retry_at.is_none());
-        let changed = self.changed;
-        // The settings changed while it was under way: it did not see them.
-        let outdated = changed.is_some_and(|at| self.started.is_some_and(|began| began < at));
-        // What it found by the new settings is no reason to try again by them.
-        // A move is accepted by a command alone, and one that was taken back needs no rotation.
-        let failure = failure.filter(|failure| failure.reason != Reason::Moved);
-        let tried = |at| failure.is_some_and(|failure| outdated || failure.at < at);
-        self.nudged |= changed.is_some_and(tried);
-        self.changed = None;
-        self.wake = None;
-        self.not_before = None;
-        let unusable = matches!(
-            result,
-            RunResult::JournalUnreadable(_) | RunResult::JournalImplausible(_)
-        );
-        if !unusable && !matches!(result, RunResult::Retry(_)) {
-            self.unusable = None;
-        }
-        if !matches!(result, RunResult::Retry(_) | RunResult::InternalError(_)) {
-            self.failing = None;
-        }
-        let done = matches!(result, RunResult::Done { .. });
-        let in_order = self
-            .record()
-            .is_some_and(|record| done && record.health.invalid.is_none());
-        self.value_was_looked_at(in_order);
-        let instant = self.due.as_ref().map(|due| due.instant);
-        match result {
-            RunResult::Done { wake } => {
-                self.tries = 0;
-                self.retrying = None;
-                self.wake = *wake;
-                // The schedule changed, so nothing is due, but a recorded failure is still to be retried.
-                let failure = self
-                    .record()
-                    .and_then(|record| record.health.failure.as_ref());
-                let enabled = self.settings.as_ref().is_some_and(|it| it.enabled);
-                if let Some(at) = failure
-                    .and_then(|failure| failure.retry_at)
-                    .filter(|_| enabled)
-                {
-                    self.nudged = true;
-                    self.not_before = Some(at);
-                }
-            }
-            RunResult::ClaimedElsewhere {
-                recheck,
-                observation,
-                ..
-            } => {
-                self.watch = Some(*observation);
-                self.retrying = None;
-                // A little later, so that the claim has lapsed by then.
-                self.pause(*recheck + Duration::from_millis(50), now);
-            }
-            RunResult::Failed { retry_at, .. } => {
-                self.retrying = retry_at.and(instant);
-                self.wake = *retry_at;
-                self.not_before = *retry_at;
-                if retry_at.is_none() {
-                    // A refusal is asked again less and less often.
-                    let wait = retry::wait(self.tries, None, fastrand::u64(..));
-                    let calm = now.checked_add(wait).unwrap_or(now);
-                    self.tries += 1;
-                    self.wake = self.left_to_do(calm).map(|at| at.max(calm));
-                }
-            }
-            RunResult::Retry(error) => {
-                if error.kind == ErrorKind::Refused {
-                    // What may not be read has nothing that could be known.
-                    self.held.get_or_insert(None);
-                }
-                self.retrying =
-                    instant.filter(|_| self.due.as_ref().is_some_and(|due| due.at <= now));
-                self.retry_after(error.clone(), now);
-            }
-            RunResult::JournalUnreadable(why) => {
-                self.find_unusable(EventName::JournalUnreadable, why.clone(), now);
-                self.pause(UNREADABLE, now);
-            }
-            RunResult::JournalImplausible(why) => {
-                self.find_unusable(EventName::JournalImplausible, why.clone(), now);
-                self.pause(UNREADABLE, now);
-            }
-            RunResult::InternalError(why) => {
-                let error = CallError::new(Service::Vault, ErrorKind::Transient, why.as_str());
-                self.retry_after(error, now);
-            }
-            RunResult::DryRun(_) | RunResult::Refused(_) => {}
-        }
-        if outdated {
-            // The next run reads the document: what it decides by the new settings depends on that.
-            self.known = None;
-            self.hurry(now);
-        }
-    }
-
-    /// A stuck rotation keeps neither former tokens from retiring nor open attempts from being settled.
-    fn left_to_do(&self, soon: Timestamp) -> Option<Timestamp> {
-        let record = self.record()?;
-        let retiring = record.retiring.iter().filter(|entry| !entry.is_newer());
-        let retiring = retiring.map(|entry| entry.due);
-        retiring.chain(record.open.iter().map(|_| soon)).min()
-    }
-
-    /// It has other settings, so what made it stuck may be over.
-    pub fn change(&mut self, settings: Arc<SecretSettings>, now: Timestamp) {
-        if !self.plan.coordinates.same_place(&settings.plan.coordinates) {
-            // Another place holds another token.
-            self.held = None;
-        }
-        let was_off = self.settings.as_ref().is_some_and(|old| !old.enabled);
-        if was_off && settings.enabled {
-            // What passed while it was off was not to be served.
-            self.on_since = Some(now);
-        }
-        self.plan = settings.plan.clone();
-        self.settings = Some(settings);
-        self.changed = Some(now);
-        self.retrying = None;
-        self.due = None;
-        // A command or another replica may have found it stuck.
-        self.known = None;
-        self.hurry(now);
-    }
-
-    /// The journal is not what it was: this secret is looked at as at the start.
-    pub fn forget(&mut self, now: Timestamp) {
-        self.known = None;
-        self.held = None;
-        self.looked = false;
-        self.hurry(now);
-    }
-
-    /// It left the configuration, and nothing of it is left to be done.
-    pub fn is_finished(&self) -> bool {
-        let over = |known: &JournalSnapshot| match &known.record {
-            Some(record) => record.closed_at.is_some(),
-            None => true,
-        };
-        self.settings.is_none() && self.known.as_ref().is_some_and(over)
-    }
-
-    /// The next look may come at once, but no sooner than a retry may.
-    pub fn look_at(&mut self, now: Timestamp) {
-        self.wake = Some(now);
-    }
-
-    /// The same, with a look at the secret itself.
-    pub fn peek(&mut self, now: Timestamp) {
-        self.glance = true;
-        self.wake = Some(self.wake.map_or(now, |wake| wake.min(now)));
-    }
-
-    /// Vault or the environment is back, the sweep found something, or the configuration changed: no need to wait any longer.
-    pub fn hurry(&mut self, now: Timestamp) {
-        self.not_before = None;
-        self.wake = Some(now);
+    fn deref(&self) -> &Self::Target {
+        &self.entries
     }
 }
 
-/// All secrets by name. In boxes, since a tree has room to spare in each of its nodes.
-pub type Roster = BTreeMap<String, Box<Entry>>;
+impl Roster {
+    /// A secret, to change it.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
+        self.entries.get_mut(name).map(Arc::make_mut)
+    }
 
-fn signed(length: Duration) -> SignedDuration {
-    SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)
+    /// Another secret.
+    pub fn insert(&mut self, name: impl Into<Key>, entry: Entry) {
+        self.entries.insert(name.into(), Arc::new(entry));
+    }
+
+    /// A secret is gone.
+    pub fn remove(&mut self, name: &str) {
+        self.entries.remove(name);
+    }
+
+    /// The names of those for which this is so.
+    pub fn names_where(&self, is_so: impl Fn(&Entry) -> bool) -> Vec<Key> {
+        let wanted = self.entries.iter().filter(|(_, entry)| is_so(entry));
+        wanted.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// All that is known of a secret stays, and takes little memory.
+    pub fn rest(&mut self, name: &str) {
+        if self.sentences.len() > self.entries.len() {
+            self.sentences.retain(|one| Arc::strong_count(one) > 1);
+        }
+        let Some(entry) = self.entries.get_mut(name).map(Arc::make_mut) else {
+            return;
+        };
+        entry.rest(&mut self.models);
+        match self.sentences.get(&entry.because) {
+            Some(known) => entry.because = known.clone(),
+            None => drop(self.sentences.insert(entry.because.clone())),
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests;
+impl<N: Into<Key>> FromIterator<(N, Entry)> for Roster {
+    fn from_iter<I: IntoIterator<Item = (N, Entry)>>(all: I) -> Self {
+        let all = all.into_iter();
+        Roster {
+            entries: all
+                .map(|(name, entry)| (name.into(), Arc::new(entry)))
+                .collect(),
+            ..Roster::default()
+        }
+    }
+}

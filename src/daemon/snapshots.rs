@@ -111,7 +111,7 @@ impl<'a> Snapshots<'a> {
                 .chain(held.filter(|held| Some(*held) != recorded))
             {
                 let names = index.entry(id.clone()).or_default();
-                names.push(snapshot.secret.plan.name.clone());
+                names.push(snapshot.secret.plan.name.as_str().into());
             }
         }
         Arc::new(index)

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
-use crate::config::SecretSettings;
 use crate::ops::condition::Condition;
 use crate::ops::counters::Counters;
 use crate::ops::rotations::Rotation;
@@ -25,9 +24,11 @@ use rotation::request::after;
 
 use super::assemble::Ledger;
 use super::conditions::Conditions;
+use super::entry::Entry;
 use super::histories::Histories;
 use super::job::Office;
 use super::lock;
+use super::queue::Key;
 use super::services::Services;
 use super::upcoming::Future;
 
@@ -43,12 +44,6 @@ pub struct Request {
     pub(super) done: oneshot::Sender<()>,
 }
 
-/// A secret and what its times depend on.
-struct Shown {
-    secret: Arc<Secret>,
-    settings: Option<Arc<SecretSettings>>,
-}
-
 /// Shared by the main loop, which shows, and the listener, which looks.
 pub struct StatusCache {
     instance: String,
@@ -57,7 +52,7 @@ pub struct StatusCache {
     counters: Arc<Counters>,
     services: Arc<Services>,
     conditions: Arc<Conditions>,
-    secrets: Mutex<BTreeMap<String, Shown>>,
+    secrets: Mutex<BTreeMap<Key, Arc<Entry>>>,
     histories: Arc<Histories>,
     reload: Mutex<Reload>,
     journal: Mutex<JournalPlace>,
@@ -101,24 +96,15 @@ impl StatusCache {
         }
     }
 
-    /// Something about this secret changed. One that left the configuration has no settings.
-    pub fn show(&self, secret: Secret, settings: Option<Arc<SecretSettings>>) {
-        let name = secret.name.clone();
-        let secret = Arc::new(secret);
-        lock(&self.secrets).insert(name, Shown { secret, settings });
+    /// Something about this secret changed.
+    pub fn show(&self, name: &Key, entry: &Arc<Entry>) {
+        lock(&self.secrets).insert(name.clone(), entry.clone());
     }
 
     /// This secret is gone.
     pub fn remove(&self, name: &str) {
         lock(&self.secrets).remove(name);
         self.histories.forget(name);
-    }
-
-    /// The document of this secret was read and is as it was.
-    pub fn read_again(&self, name: &str, at: Timestamp) {
-        if let Some(shown) = lock(&self.secrets).get_mut(name) {
-            Arc::make_mut(&mut shown.secret).as_of = Some(at);
-        }
     }
 
     /// What the secrets of an environment wait for, with these conditions open.
@@ -135,7 +121,7 @@ impl StatusCache {
     }
 
     /// The names that are shown.
-    pub fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<Key> {
         lock(&self.secrets).keys().cloned().collect()
     }
 
@@ -177,14 +163,17 @@ impl Source for StatusCache {
     fn status(&self) -> Status {
         let readiness = self.readiness();
         let shown = lock(&self.secrets);
-        let shared: Vec<Arc<Secret>> = shown.values().map(|it| it.secret.clone()).collect();
+        let shared: Vec<(Key, Arc<Entry>)> = shown
+            .iter()
+            .map(|(name, entry)| (name.clone(), entry.clone()))
+            .collect();
         drop(shown);
         let now = clock::now();
         let conditions = self.conditions.all();
         let mut waits: BTreeMap<String, Option<String>> = BTreeMap::new();
         let mut secrets = Vec::with_capacity(shared.len());
-        for secret in shared {
-            let mut secret = Secret::clone(&secret);
+        for (name, entry) in shared {
+            let mut secret = entry.show(&name, &self.instance);
             let waits = waits
                 .entry(secret.environment.clone())
                 .or_insert_with(|| self.waits_for(&secret.environment, &conditions));
@@ -243,7 +232,7 @@ impl Source for StatusCache {
         let mut outlook = Outlook::default();
         for secret in secrets {
             let settings = shown
-                .get(&secret.name)
+                .get(secret.name.as_str())
                 .and_then(|it| it.settings.as_deref());
             outlook.add(future.of(secret, settings), now);
         }

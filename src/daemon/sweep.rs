@@ -229,28 +229,34 @@ impl Daemon {
     fn tokens_in_use(&self, environment: &str) -> BTreeSet<TokenId> {
         let all = self.roster.values();
         let entries = all.filter(|entry| entry.plan.service == environment);
-        entries
-            .filter_map(|entry| entry.current().cloned())
-            .collect()
+        entries.filter_map(|entry| entry.current()).collect()
     }
 
     /// Starts a run for every secret that the listing has something for.
     fn compare(&mut self, environment: &str, listing: &GroupedListing) {
         let now = clock::now();
         let mut found = vec![];
-        for (name, entry) in &mut self.roster {
-            let Some(record) = entry.known.as_ref().and_then(|known| known.record.as_ref()) else {
-                continue;
-            };
+        for (name, entry) in self.roster.iter() {
             if entry.plan.service != environment || self.queue.is_busy(name) {
                 continue;
             }
+            let Some(record) = entry.record() else {
+                continue;
+            };
             let doubt =
-                entry.settings.is_some() && token_suspect(record, listing.current(record), now);
-            let own = listing.of(record);
+                entry.settings.is_some() && token_suspect(&record, listing.current(&record), now);
+            let own = listing.of(&record);
             let leaves = !record.retiring.is_empty();
-            let work = doubt || listing_needs_work(record, &own.tokens);
-            if work {
+            let work = doubt || listing_needs_work(&record, &own.tokens);
+            if work || leaves {
+                found.push((name.clone(), work.then_some((doubt, own)), leaves));
+            }
+        }
+        for (name, work, leaves) in found {
+            let Some(entry) = self.roster.get_mut(&name) else {
+                continue;
+            };
+            if let Some((doubt, own)) = work {
                 entry.doubt = doubt;
                 entry.listing = Some(own);
                 entry.hurry(now);
@@ -258,11 +264,6 @@ impl Daemon {
             if leaves {
                 entry.peek(now);
             }
-            if work || leaves {
-                found.push(name.clone());
-            }
-        }
-        for name in found {
             self.rearm(&name, now);
         }
     }

@@ -20,8 +20,8 @@ use rotation::record::RetiringState;
 use rotation::request::after;
 
 use super::assemble;
+use super::entry::{Entry, Surroundings};
 use super::foreground::OpenError;
-use super::roster::{Entry, Surroundings};
 
 /// Documents read at the same time.
 const AT_ONCE: usize = 16;
@@ -63,15 +63,15 @@ pub async fn read(
 fn known(secret: &SecretSettings, read: JournalRead, now: Timestamp) -> Option<Secret> {
     let mut entry = Entry::new(secret.plan.clone(), Some(Arc::new(secret.clone())));
     entry.learn(read, now);
-    entry.record()?;
+    let record = entry.record()?;
     let around = Surroundings {
         able_since: now,
         progress: false,
         instance: "",
         now,
     };
-    let known = entry.facts(&secret.plan.name, &around);
-    Some(Secret::of(&known, &known.conditions()))
+    let known = entry.facts(&secret.plan.name, Some(&record), &around);
+    Some(Secret::of(&known, known.state(&known.conditions())))
 }
 
 /// The time from now to an end. Secrets with the same schedule share its firings.

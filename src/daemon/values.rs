@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use crate::clock;
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::SecretPath;
+use rotation::record::Record;
 
 use super::Daemon;
 use super::assemble::LatestVersion;
 use super::background::Apply;
-use super::roster::Entry;
+use super::entry::Entry;
 
 /// Each secret is looked at once in so many sweep intervals, and once in an hour at least.
 const SWEEPS: u32 = 6;
@@ -39,7 +40,7 @@ impl Daemon {
             let environment = coordinates.environment.clone();
             is_wanted.then(|| (name, environment, SecretPath::from(coordinates)))
         });
-        let places: Vec<(String, String, SecretPath)> = places.collect();
+        let places: Vec<_> = places.collect();
         if places.is_empty() {
             return;
         }
@@ -83,7 +84,7 @@ impl Daemon {
 }
 
 /// What is known of the latest version of a secret, beside its document.
-#[derive(Default)]
+#[derive(Clone, PartialEq)]
 pub struct KnownValue {
     /// The version that the next run looks at.
     looking_at: Option<u64>,
@@ -93,21 +94,30 @@ pub struct KnownValue {
     ends: Option<(u64, Timestamp)>,
 }
 
+impl KnownValue {
+    /// Nothing is known.
+    pub(super) const NOTHING: KnownValue = KnownValue {
+        looking_at: None,
+        is_right: None,
+        ends: None,
+    };
+}
+
 impl Entry {
     /// There is something to compare the value with, and what is wrong with it is not yet known.
     fn knows_its_value(&self) -> bool {
         let enabled = self.settings.as_ref().is_some_and(|it| it.enabled);
-        let record = self.record().filter(|record| {
+        let comparable = |record: &Record| {
             let here = record.coordinates.same_place(&self.plan.coordinates);
-            here && record.current.is_some() && record.health.invalid.is_none()
-        });
-        enabled && record.is_some_and(|record| record.claim.is_none())
+            let is_valid = record.current.is_some() && record.health.invalid.is_none();
+            here && is_valid && record.claim.is_none()
+        };
+        enabled && self.record().is_some_and(|record| comparable(&record))
     }
 
     /// Takes note of the latest version. `true` = a run has to look at it.
     fn note_latest(&mut self, latest: LatestVersion, now: Timestamp) -> bool {
-        let recorded = self.record().and_then(|record| record.current.as_ref());
-        let recorded = recorded.map(|current| current.version);
+        let recorded = self.recorded_version();
         let number = Some(latest.number);
         let is_there = latest.is_there && latest.ends.is_none_or(|ends| ends > now);
         let differs = !is_there || number != recorded && number != self.value.is_right;
@@ -125,9 +135,13 @@ impl Entry {
         self.value.is_right = looked_at.filter(|_| in_order).or(self.value.is_right);
     }
 
-    /// When Vault deletes the value, as far as that is known of the version that holds it.
-    pub(super) fn value_ends(&self) -> Option<Timestamp> {
-        let recorded = self.record()?.current.as_ref()?.version;
+    /// The version that holds the value by the document.
+    fn recorded_version(&self) -> Option<u64> {
+        Some(self.record()?.current.as_ref()?.version)
+    }
+
+    /// When Vault deletes the value, as far as that is known of the version that holds it; `recorded` = by the document.
+    pub(super) fn value_ends(&self, recorded: u64) -> Option<Timestamp> {
         let holds = |number: &u64| *number == recorded || Some(*number) == self.value.is_right;
         let (_, ends) = self.value.ends.filter(|(number, _)| holds(number))?;
         Some(ends)
@@ -135,6 +149,7 @@ impl Entry {
 
     /// Vault deletes the version that was looked at last, and the value is in another one by now.
     pub(super) fn value_may_end(&self) -> bool {
-        self.value.ends.is_some() && self.value_ends().is_none()
+        let ends = || self.value_ends(self.recorded_version()?);
+        self.value.ends.is_some() && ends().is_none()
     }
 }

@@ -1,6 +1,7 @@
 //! Who runs now: from a tick, an alarm or a change to a run, and what its end means for the next one. Never two runs of one secret, never
 //! more than the limit.
 
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,14 @@ use crate::telemetry::Line;
 use rotation::command::RunResult;
 use rotation::event::EventName;
 use rotation::marker::Epoch;
+use rotation::plan::Plan;
+use rotation::record::Record;
 use rotation::request::{Epochs, Goal, Hints, Holder, Known};
 use rotation::runner::Ended;
 
+use super::entry::Entry;
 use super::job::Start;
-use super::roster::Entry;
+use super::queue::Key;
 use super::{Daemon, PATROL, pass, sweep};
 
 impl Daemon {
@@ -54,29 +58,25 @@ impl Daemon {
 
     /// Queues a secret for the time at which it is next to be looked at.
     pub(super) fn rearm(&mut self, name: &str, now: Timestamp) {
-        let Some(entry) = self.roster.get(name) else {
+        let Some((key, entry)) = self.roster.get_key_value(name) else {
             self.replicas.forget(name);
             return self.queue.remove(name);
         };
         match entry.alarm(now) {
             Some(at) if at <= now => {
-                self.queue.add(name, &entry.plan.service);
+                self.queue.add(key, &entry.plan.service);
             }
-            later => self.queue.add_after(name, later),
+            later => self.queue.add_after(key, later),
         }
     }
 
     /// Looks at all these secrets without waiting any longer.
     pub(super) fn hurry(&mut self, wanted: impl Fn(&Entry) -> bool) {
         let now = clock::now();
-        let mut names = vec![];
-        for (name, entry) in &mut self.roster {
-            if wanted(entry) {
+        for name in self.roster.names_where(wanted) {
+            if let Some(entry) = self.roster.get_mut(&name) {
                 entry.hurry(now);
-                names.push(name.clone());
             }
-        }
-        for name in names {
             self.rearm(&name, now);
         }
     }
@@ -121,11 +121,11 @@ impl Daemon {
             .queue
             .take(|environment| services.can_start(environment))
         {
-            self.start(name.to_string());
+            self.start(name);
         }
     }
 
-    fn start(&mut self, name: String) {
+    fn start(&mut self, name: Key) {
         let now = clock::now();
         if let Some(turn) = self.wait_for_turn(&name, now) {
             self.queue.done(&name);
@@ -158,7 +158,10 @@ impl Daemon {
         }
         let plan = entry.plan.clone();
         // Another replica was to begin: the document says whether it did.
-        let known = entry.known.clone().filter(|_| !another_began);
+        let known = match another_began {
+            true => None,
+            false => entry.snapshot(),
+        };
         let enabled = entry
             .settings
             .as_ref()
@@ -214,10 +217,10 @@ impl Daemon {
 
     /// Notes which token a secret holds.
     pub(super) fn note_holder(&mut self, name: &str) {
-        match self.roster.get(name) {
-            Some(entry) if entry.settings.is_some() => {
+        match self.roster.get_key_value(name) {
+            Some((key, entry)) if entry.settings.is_some() => {
                 let base_url = &entry.plan.coordinates.base_url;
-                self.holders.set(name, base_url, entry.held());
+                self.holders.set(key, base_url, entry.held());
             }
             _ => self.holders.remove(name),
         }
@@ -232,8 +235,7 @@ impl Daemon {
             let mut index = Epochs::default();
             for entry in self.roster.values() {
                 if let Some(epoch) = identity(entry) {
-                    let plans = index.entry(epoch.clone()).or_default();
-                    plans.push(entry.plan.clone());
+                    note(&mut index, epoch, &entry.plan);
                 }
             }
             self.epochs = Some(Arc::new(index));
@@ -255,12 +257,12 @@ impl Daemon {
     /// Whether every secret was looked at since the start. The search begins where the last one ended, so that a start takes no time in
     /// proportion to the square of the secrets.
     fn was_all_looked_at(&mut self) -> bool {
-        let from = &self.not_looked_at;
-        let all = self.roster.range(from.clone()..);
-        let mut all = all.chain(self.roster.range(..from.clone()));
-        match all.find(|(_, entry)| !entry.looked) {
+        let from = &*self.not_looked_at;
+        let all = self.roster.range::<str, _>((Included(from), Unbounded));
+        let before = self.roster.range::<str, _>((Unbounded, Excluded(from)));
+        match all.chain(before).find(|(_, entry)| !entry.looked) {
             Some((name, _)) => {
-                self.not_looked_at.clone_from(name);
+                self.not_looked_at = name.clone();
                 false
             }
             None => true,
@@ -270,7 +272,7 @@ impl Daemon {
     /// A run ended.
     pub(super) fn collect(
         &mut self,
-        ended: Result<(tokio::task::Id, (String, Ended)), tokio::task::JoinError>,
+        ended: Result<(tokio::task::Id, (Key, Ended)), tokio::task::JoinError>,
     ) {
         let (name, ended) = match ended {
             Ok((id, ended)) => {
@@ -304,7 +306,7 @@ impl Daemon {
             return self.queue.remove(&name);
         };
         let first = !entry.looked;
-        let epoch_before = identity(entry).cloned();
+        let epoch_before = identity(entry);
         if let Some(pass) = &mut self.pass {
             pass.note_run(&name, &ended);
         }
@@ -316,19 +318,19 @@ impl Daemon {
         if !matches!(ended.result, RunResult::Retry(_)) {
             self.progress.insert(service, Instant::now());
         }
-        if let Some(epochs) = &mut self.epochs
-            && epoch_before.as_ref() != identity(entry)
-        {
-            let epochs = Arc::make_mut(epochs);
-            if let Some(former) = epoch_before {
-                epochs.change(former, |plans| {
-                    plans.retain(|plan| plan.name != name);
-                    !plans.is_empty()
-                });
-            }
-            if let Some(epoch) = identity(entry) {
-                let plans = epochs.entry(epoch.clone()).or_default();
-                plans.push(entry.plan.clone());
+        if let Some(epochs) = &mut self.epochs {
+            let epoch = identity(entry);
+            if epoch_before != epoch {
+                let epochs = Arc::make_mut(epochs);
+                if let Some(former) = epoch_before {
+                    epochs.change(former, |plans| {
+                        plans.retain(|plan| *plan.name != *name);
+                        !plans.is_empty()
+                    });
+                }
+                if let Some(epoch) = epoch {
+                    note(epochs, epoch, &entry.plan);
+                }
             }
         }
         if entry.is_finished() {
@@ -348,8 +350,9 @@ impl Daemon {
             self.looked_at_all = true;
             // Now it is known what every secret holds: what is due for retirement need not wait any longer.
             self.hurry(|entry| {
-                let record = entry.record();
-                record.is_some_and(|record| !record.retiring.is_empty() || !record.open.is_empty())
+                let leaves =
+                    |record: &Record| !record.retiring.is_empty() || !record.open.is_empty();
+                entry.record().is_some_and(|record| leaves(&record))
             });
             // A sweep compares only what is known.
             self.hurry_sweeps();
@@ -358,10 +361,18 @@ impl Daemon {
     }
 }
 
+/// Notes whose document has this identity.
+fn note(epochs: &mut Epochs, epoch: Epoch, plan: &Arc<Plan>) {
+    let plans = epochs.entry(epoch).or_default();
+    // There is hardly ever another one.
+    plans.reserve_exact(1);
+    plans.push(plan.clone());
+}
+
 /// The identity of the document of a secret.
-fn identity(entry: &Entry) -> Option<&Epoch> {
+fn identity(entry: &Entry) -> Option<Epoch> {
     let record = entry.record().filter(|record| record.closed_at.is_none());
-    record.map(|record| &record.epoch)
+    record.map(|record| record.epoch.clone())
 }
 
 #[cfg(test)]
@@ -426,7 +437,7 @@ schedule = "@daily"
     #[tokio::test]
     async fn a_panic_ends_one_run_which_is_tried_again() {
         let mut daemon = daemon().await;
-        daemon.queue.add("a", "prod");
+        daemon.queue.add(&"a".into(), "prod");
         assert_eq!(daemon.queue.take(|_| true).as_deref(), Some("a"));
         let handle = daemon.runs.spawn(async { panic!("a fault") });
         daemon.running.insert(handle.id(), "a".into());

@@ -438,7 +438,7 @@ impl<'a> Known<'a> {
     }
 
     /// How it is, with these conditions open.
-    pub(super) fn state(&self, conditions: &[Condition]) -> State {
+    pub fn state(&self, conditions: &[Condition]) -> State {
         let is = |event: EventName| {
             let mut conditions = conditions.iter();
             conditions.any(|condition| condition.kind == event.as_str())

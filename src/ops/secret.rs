@@ -10,7 +10,6 @@ use rotation::token::TokenId;
 
 use crate::labels::Labels;
 
-use super::condition::Condition;
 use super::known::Known;
 
 /// One secret.
@@ -262,8 +261,8 @@ pub struct Invalid {
 }
 
 impl Secret {
-    /// Puts together what is known, with what is open about it.
-    pub fn of(known: &Known<'_>, conditions: &[Condition]) -> Secret {
+    /// Puts together what is known, in the state that follows from its conditions.
+    pub fn of(known: &Known<'_>, state: State) -> Secret {
         let record = known.record;
         let failure = record.and_then(|record| record.health.failure.as_ref());
         let current = record.and_then(|record| record.current.as_ref());
@@ -275,7 +274,7 @@ impl Secret {
             environment: at.environment.clone(),
             labels: known.labels.cloned().unwrap_or_default(),
             place: format!("{}/{}#{}", at.mount, at.path, at.fields.join(",")),
-            state: known.state(conditions),
+            state,
             current: current.map(|current| Token {
                 id: current.id.clone(),
                 created: current.created,

@@ -9,7 +9,7 @@ use dtrotate::vault::{
 use reqwest::Method;
 use rotation::error::{CallError, ErrorKind};
 use rotation::marker::Epoch;
-use rotation::plan::{Coordinates, Kind};
+use rotation::plan::{Coordinates, Kind, Place};
 use rotation::ports::{Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore};
 use rotation::record::Record;
 use rotation::size;
@@ -364,14 +364,14 @@ async fn sealed_and_gone_are_transient_and_heal_by_themselves() {
 }
 
 fn coordinates() -> Coordinates {
-    Coordinates {
+    Place {
         mount: "secret".into(),
-        path: "dynatrace/app".into(),
         fields: vec!["token".into()],
         environment: "prod".into(),
         base_url: "https://abc12345.live.dynatrace.com".into(),
         kind: Kind::Api,
     }
+    .at("dynatrace/app")
 }
 
 fn record(name: &str) -> Record {

@@ -9,7 +9,7 @@ use rotation::capabilities::Capabilities;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::marker::{Epoch, Marker, NameDigest};
 use rotation::plan::{
-    AtMaxGrace, Coordinates, Desired, Kind, Lifetime, Plan, StillUsed, Verification,
+    AtMaxGrace, Desired, Kind, Lifetime, Place, Plan, StillUsed, Terms, Verification,
 };
 use rotation::record::{
     Attempt, Claim, Current, Failure, Origin, Reason, Record, Retiring, RetiringState, Trigger,
@@ -56,16 +56,7 @@ pub fn marked(base: &str, n: u64) -> String {
 }
 
 pub fn plan() -> Plan {
-    Plan {
-        name: "a".into(),
-        coordinates: Coordinates {
-            mount: "secret".into(),
-            path: "a".into(),
-            fields: vec!["token".into()],
-            environment: "prod".into(),
-            base_url: "https://e".into(),
-            kind: Kind::Api,
-        },
+    let terms = Terms {
         grace: Duration::from_secs(100),
         max_grace: Duration::from_secs(1000),
         quarantine: Duration::from_secs(200),
@@ -79,7 +70,27 @@ pub fn plan() -> Plan {
         at_max_grace: AtMaxGrace::Delete,
         announces: false,
         service: "prod".into(),
+    };
+    let coordinates = Place {
+        mount: "secret".into(),
+        fields: vec!["token".into()],
+        environment: "prod".into(),
+        base_url: "https://e".into(),
+        kind: Kind::Api,
     }
+    .at("a");
+    Plan {
+        name: "a".into(),
+        coordinates,
+        terms: Arc::new(terms),
+    }
+}
+
+/// The same plan with something else in it.
+pub fn plan_with(change: impl FnOnce(&mut Plan)) -> Plan {
+    let mut plan = plan();
+    change(&mut plan);
+    plan
 }
 
 /// A token that a person made.

@@ -9,13 +9,13 @@ use rotation::capabilities::{Absence, Capabilities, Expiry, Proof};
 use rotation::command::{Command, Outcome, RunResult, TokenAction};
 use rotation::error::ErrorKind;
 use rotation::event::EventName;
-use rotation::plan::{AtMaxGrace, Lifetime, Plan, StillUsed};
+use rotation::plan::{AtMaxGrace, Lifetime, StillUsed};
 use rotation::record::{Reason, Record, RetiringState};
 use rotation::request::{Goal, RunRequest};
 use rotation::token::{TokenId, TokenInfo, Traits};
 
 use crate::builders::{
-    abandoned_rotation, at, by_schedule, dynatrace, id, minted, plain, plan, record, request,
+    abandoned_rotation, at, by_schedule, dynatrace, id, minted, plain, plan_with, record, request,
     retiring, settle, value,
 };
 use crate::identity::sweep;
@@ -132,10 +132,7 @@ fn k2_a_token_in_use_that_cannot_be_disabled_is_held_like_any_other() {
         };
         let hold = || {
             let mut request = of(kind, settle());
-            request.plan = Arc::new(Plan {
-                still_used: StillUsed::Hold,
-                ..plan()
-            });
+            request.plan = Arc::new(plan_with(|plan| plan.still_used = StillUsed::Hold));
             request
         };
         world.add(used(90));
@@ -166,10 +163,7 @@ fn k2_use_is_asked_again_before_a_deletion_is_repeated() {
     });
     let hold = || {
         let mut request = of(NO_DISABLE, settle());
-        request.plan = Arc::new(Plan {
-            still_used: StillUsed::Hold,
-            ..plan()
-        });
+        request.plan = Arc::new(plan_with(|plan| plan.still_used = StillUsed::Hold));
         request
     };
     world.run_at(100, hold());
@@ -283,10 +277,7 @@ fn a17_a_token_that_was_seen_again_must_be_missed_twice_again() {
     });
     let hold = || {
         let mut request = of(LEAST, settle());
-        request.plan = Arc::new(Plan {
-            still_used: StillUsed::Hold,
-            ..plan()
-        });
+        request.plan = Arc::new(plan_with(|plan| plan.still_used = StillUsed::Hold));
         request
     };
     world.run_at(110, hold());
@@ -332,10 +323,9 @@ const REDATED: Capabilities = Capabilities {
 
 fn redated(goal: Goal) -> RunRequest {
     let mut request = of(REDATED, request(goal));
-    request.plan = Arc::new(Plan {
-        lifetime: Lifetime::For(Duration::from_secs(100_000)),
-        ..plan()
-    });
+    request.plan = Arc::new(plan_with(|plan| {
+        plan.lifetime = Lifetime::For(Duration::from_secs(100_000))
+    }));
     request
 }
 
@@ -589,10 +579,7 @@ fn a3_traits_are_cloned_and_compared() {
 fn the_life_that_was_minted_is_the_life_of_the_next_one() {
     let inherit = |goal| {
         let mut request = redated(goal);
-        request.plan = Arc::new(Plan {
-            lifetime: Lifetime::Inherit,
-            ..plan()
-        });
+        request.plan = Arc::new(plan_with(|plan| plan.lifetime = Lifetime::Inherit));
         request
     };
     let mut world = World::new(record());
@@ -609,12 +596,11 @@ fn k2_a_token_in_use_that_cannot_be_disabled_is_left_where_that_is_wanted() {
     let mut world = World::new(in_grace(100));
     let leave = || {
         let mut request = of(NO_DISABLE, settle());
-        request.plan = Arc::new(Plan {
-            still_used: StillUsed::Hold,
-            at_max_grace: AtMaxGrace::Leave,
-            announces: false,
-            ..plan()
-        });
+        request.plan = Arc::new(plan_with(|plan| {
+            plan.still_used = StillUsed::Hold;
+            plan.at_max_grace = AtMaxGrace::Leave;
+            plan.announces = false;
+        }));
         request
     };
     world.edit().retiring[0].due = at(1000);

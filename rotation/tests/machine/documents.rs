@@ -7,7 +7,6 @@ use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
 use rotation::machine::Run;
 use rotation::marker::{Epoch, NameDigest};
-use rotation::plan::Plan;
 use rotation::record::{
     Attempt, Claim, EntryFailure, EntryReason, Record, Retiring, RetiringState, Work,
 };
@@ -15,8 +14,8 @@ use rotation::request::{Clock, Epochs, Goal, RunRequest};
 use rotation::size;
 
 use crate::builders::{
-    at, by_command, by_schedule, epoch, id, marked, minted, now_at, plain, plan, record, request,
-    retiring, settle, vault,
+    at, by_command, by_schedule, epoch, id, marked, minted, now_at, plain, plan, plan_with, record,
+    request, retiring, settle, vault,
 };
 use crate::identity::sweep;
 use crate::world::{Ended, World};
@@ -522,10 +521,7 @@ fn k7_a_schedule_says_how_many_tokens_retire_at_one_time() {
         (StillUsed::Hold, 10, 121),
         (StillUsed::Hold, 86_400, 1),
     ] {
-        let plan = Plan {
-            still_used,
-            ..plan()
-        };
+        let plan = plan_with(|plan| plan.still_used = still_used);
         assert_eq!(size::retiring_at_once(&plan, seconds(gap)), most, "{gap}");
     }
 }
@@ -598,11 +594,10 @@ fn k7_fifty_retiring_tokens_of_many_scopes_stay_a_small_document() {
     for round in 0..50 {
         dues += 1;
         let mut request = request(by_schedule(dues));
-        request.plan = Arc::new(Plan {
-            grace: std::time::Duration::from_secs(1_000_000),
-            max_grace: std::time::Duration::from_secs(1_000_000),
-            ..plan()
-        });
+        request.plan = Arc::new(plan_with(|plan| {
+            plan.grace = std::time::Duration::from_secs(1_000_000);
+            plan.max_grace = std::time::Duration::from_secs(1_000_000);
+        }));
         let ended = world.run_at(dues + 1, request);
         assert_eq!(ended.events(), [EventName::RotationSucceeded], "{round}");
     }

@@ -7,15 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use rotation::command::{Command, Outcome, RunResult};
 use rotation::event::{EventName, Level};
-use rotation::plan::{Plan, RetirementPolicy};
+use rotation::plan::RetirementPolicy;
 use rotation::record::{Reason, Record, RetiringState, Trigger, Work};
 use rotation::request::{Clock, Goal, Outage, RunRequest};
 use rotation::token::TokenInfo;
 use rotation::token_suspect;
 
 use crate::builders::{
-    abandoned_rotation, at, by_command, by_schedule, epoch, id, minted, plain, plan, record,
-    request, retiring, settle, stuck, value,
+    abandoned_rotation, at, by_command, by_schedule, epoch, id, minted, plain, plan, plan_with,
+    record, request, retiring, settle, stuck, value,
 };
 use crate::world::{Ended, World};
 
@@ -451,10 +451,7 @@ fn p6_a_claim_is_renewed_before_a_call_that_has_an_effect() {
             .then(|| Outcome::Verified(Err(crate::builders::dynatrace(gone))))
     });
     let mut patient = request(by_schedule(-1));
-    patient.plan = Arc::new(Plan {
-        settle: Duration::from_secs(300),
-        ..plan()
-    });
+    patient.plan = Arc::new(plan_with(|plan| plan.settle = Duration::from_secs(300)));
     let ended = world.run_at(0, patient);
     let renewed = ended
         .written()

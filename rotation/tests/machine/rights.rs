@@ -2,7 +2,6 @@
 
 use rotation::command::{Command, RunResult};
 use rotation::event::EventName;
-use rotation::plan::Plan;
 use rotation::record::{Origin, Reason, RetiringState, Trigger};
 use rotation::request::{Goal, RotationRequest, RunRequest};
 use rotation::token::TokenInfo;
@@ -10,7 +9,7 @@ use rotation::token::TokenInfo;
 use std::sync::Arc;
 
 use crate::builders::{
-    by_command, by_schedule, id, minted, plain, plan, record, request, retiring,
+    by_command, by_schedule, id, minted, plain, plan_with, record, request, retiring,
 };
 use crate::world::{Ended, World};
 
@@ -61,10 +60,7 @@ fn k2_recorded_rights_to_manage_tokens_are_never_minted_into_an_ordinary_secret(
     // The management token's own secret.
     let mut world = recorded(&["apiTokens.write"]);
     let mut request = confirmed();
-    request.plan = Arc::new(Plan {
-        manages_tokens: true,
-        ..plan()
-    });
+    request.plan = Arc::new(plan_with(|plan| plan.manages_tokens = true));
     let ended = world.run_at(0, request);
     assert_eq!(minted_scopes(&ended), [["apiTokens.write"]]);
 }

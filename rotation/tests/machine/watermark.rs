@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rotation::command::{Command, TokenAction};
-use rotation::plan::Plan;
 use rotation::record::{Origin, RetiringState};
 use rotation::request::RunRequest;
 
 use crate::builders::{
-    at, by_schedule, id, minted, plan, record, request, retiring, settle, value,
+    at, by_schedule, id, minted, plan_with, record, request, retiring, settle, value,
 };
 use crate::world::{Ended, Version, World};
 
@@ -95,10 +94,7 @@ fn a6_pruned_versions_prove_nothing_until_max_grace_is_over() {
     world.versions.insert(1, Version::Pruned);
     let patient = || {
         let mut request = settle();
-        request.plan = Arc::new(Plan {
-            max_grace: Duration::from_secs(5000),
-            ..plan()
-        });
+        request.plan = Arc::new(plan_with(|plan| plan.max_grace = Duration::from_secs(5000)));
         request
     };
     let ended = world.run_at(0, patient());

@@ -68,7 +68,7 @@ pub async fn revoke<'a>(
             .is_none_or(|record| record.is_current(token));
         if !has_it {
             let names = Arc::make_mut(&mut left).entry(token.clone()).or_default();
-            names.retain(|other| other != name);
+            names.retain(|other| **other != **name);
         }
     }
     for finished in waiting {
@@ -107,7 +107,7 @@ async fn revoke_one(
         let token = &request.revocation.token;
         let shared = held
             .get(token)
-            .is_some_and(|names| names.iter().any(|name| *name != secret.plan.name));
+            .is_some_and(|names| names.iter().any(|name| **name != *secret.plan.name));
         let passes = match ended.result {
             RunResult::Retry(ref error) => !matches!(
                 error.kind,

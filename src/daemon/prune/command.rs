@@ -181,7 +181,7 @@ impl<'a> Pruner<'a> {
         let here = plans.filter(|plan| plan.service == service);
         let reads = here.map(async |plan| {
             let id = journal_index::value(&self.office.wired, plan).await?;
-            Ok::<_, CallError>((id, plan.name.clone()))
+            Ok::<_, CallError>((id, plan.name.as_str().into()))
         });
         let reads = stream::iter(reads).buffer_unordered(READS);
         let held: Vec<_> = reads.try_collect().await?;

@@ -183,7 +183,7 @@ impl Work<'_> {
             base_url: Some(&self.place.base_url),
             quarantine: self.quarantine,
             settle: self.place.settle,
-            holder: holder.map(String::as_str),
+            holder: holder.map(|name| &**name),
             is_management: management.contains(&token.id),
             confirmed: self.confirmed.contains(&token.id),
         }

@@ -1,7 +1,7 @@
 //! What is known of a secret, and the conditions and the state that follow from it.
 
 use rotation::marker::Epoch;
-use rotation::plan::Kind;
+use rotation::plan::{Kind, Place};
 use rotation::record::{
     Current, EntryFailure, EntryReason, Failure, Invalid, Origin, RetiringState, Revocation,
 };
@@ -17,14 +17,14 @@ fn at(minute: i64) -> Timestamp {
 }
 
 fn coordinates() -> Coordinates {
-    Coordinates {
+    Place {
         mount: "secret".into(),
-        path: "a".into(),
         fields: vec!["token".into()],
         environment: "prod".into(),
         base_url: "https://e".into(),
         kind: Kind::Api,
     }
+    .at("a")
 }
 
 fn record() -> Record {
@@ -97,7 +97,7 @@ fn known(record: &Record) -> Known<'_> {
 
 fn evaluate(known: &Known<'_>) -> (Vec<Condition>, Secret) {
     let conditions = known.conditions();
-    let secret = Secret::of(known, &conditions);
+    let secret = Secret::of(known, known.state(&conditions));
     (conditions, secret)
 }
 

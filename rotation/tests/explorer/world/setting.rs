@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rotation::capabilities::{Capabilities, Expiry};
 use rotation::plan::{
-    AtMaxGrace, Coordinates, Desired, Kind, Lifetime, Plan, StillUsed, Verification,
+    AtMaxGrace, Desired, Kind, Lifetime, Place, Plan, StillUsed, Terms, Verification,
 };
 use rotation::request::{CurrentTokens, Epochs, RunEnv};
 
@@ -72,7 +72,7 @@ impl Setting {
         let mut current_tokens = CurrentTokens::default();
         if scenario.strangers {
             let other = Arc::new(self::plan("other", false, false));
-            current_tokens.insert(id_of(OTHER_SECRETS), vec![other.name.clone()]);
+            current_tokens.insert(id_of(OTHER_SECRETS), vec![other.name.as_str().into()]);
             if !off.contains(&Mutation::EpochTwice) {
                 epochs.insert(other_epoch(), vec![other]);
             }
@@ -109,20 +109,11 @@ impl Setting {
 }
 
 fn plan(name: &str, manages_tokens: bool, create: bool) -> Plan {
-    Plan {
+    let terms = Terms {
         desired: Desired {
             scopes: create.then(|| vec!["metrics.read".into()]),
             create,
             ..Desired::default()
-        },
-        name: name.into(),
-        coordinates: Coordinates {
-            mount: "secret".into(),
-            path: name.into(),
-            fields: vec!["token".into()],
-            environment: "prod".into(),
-            base_url: "https://prod".into(),
-            kind: Kind::Api,
         },
         grace: TICK,
         max_grace: TICK * 8,
@@ -136,5 +127,18 @@ fn plan(name: &str, manages_tokens: bool, create: bool) -> Plan {
         at_max_grace: AtMaxGrace::Delete,
         announces: false,
         service: "prod".into(),
+    };
+    let coordinates = Place {
+        mount: "secret".into(),
+        fields: vec!["token".into()],
+        environment: "prod".into(),
+        base_url: "https://prod".into(),
+        kind: Kind::Api,
+    }
+    .at(name);
+    Plan {
+        name: name.into(),
+        coordinates,
+        terms: Arc::new(terms),
     }
 }

@@ -1,9 +1,10 @@
 use super::*;
+use crate::config::SharedSettings;
 use crate::schedule::calendar::{Cron, Schedule, zone};
 use crate::schedule::due::Missed;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::marker::Epoch;
-use rotation::plan::{Coordinates, Kind, Lifetime, StillUsed};
+use rotation::plan::{Kind, Lifetime, Place, StillUsed, Terms};
 use rotation::record::{Current, Failure, Reason};
 
 fn at(text: &str) -> Timestamp {
@@ -12,31 +13,29 @@ fn at(text: &str) -> Timestamp {
 
 fn settings(missed: Missed) -> SecretSettings {
     let cron = Cron::parse("0 3 * * *").unwrap();
-    SecretSettings {
-        plan: Arc::new(Plan {
-            name: "a".into(),
-            coordinates: Coordinates {
-                mount: "secret".into(),
-                path: "a".into(),
-                fields: vec!["token".into()],
-                environment: "prod".into(),
-                base_url: "https://e".into(),
-                kind: Kind::Api,
-            },
-            grace: Duration::from_secs(3600),
-            max_grace: Duration::from_secs(3600),
-            quarantine: Duration::from_secs(3600),
-            still_used: StillUsed::Hold,
-            lifetime: Lifetime::Inherit,
-            settle: Duration::from_secs(60),
-            claim_timeout: Duration::from_secs(60),
-            desired: Default::default(),
-            manages_tokens: false,
-            verify: Default::default(),
-            at_max_grace: Default::default(),
-            announces: false,
-            service: "prod".into(),
-        }),
+    let place = Place {
+        mount: "secret".into(),
+        fields: vec!["token".into()],
+        environment: "prod".into(),
+        base_url: "https://e".into(),
+        kind: Kind::Api,
+    };
+    let terms = Terms {
+        grace: Duration::from_secs(3600),
+        max_grace: Duration::from_secs(3600),
+        quarantine: Duration::from_secs(3600),
+        still_used: StillUsed::Hold,
+        lifetime: Lifetime::Inherit,
+        settle: Duration::from_secs(60),
+        claim_timeout: Duration::from_secs(60),
+        desired: Default::default(),
+        manages_tokens: false,
+        verify: Default::default(),
+        at_max_grace: Default::default(),
+        announces: false,
+        service: "prod".into(),
+    };
+    let shared = SharedSettings {
         schedule: Arc::new(Schedule::new(cron, zone("UTC").unwrap())),
         shortest_gap: Duration::from_secs(86_400),
         schedule_text: "0 3 * * *".into(),
@@ -50,7 +49,15 @@ fn settings(missed: Missed) -> SecretSettings {
         is_discovered: false,
         labels: crate::labels::Labels::default(),
         renamed_from: None,
-        place: String::new(),
+    };
+    let plan = Plan {
+        name: "a".into(),
+        coordinates: place.at("a"),
+        terms: Arc::new(terms),
+    };
+    SecretSettings {
+        plan: Arc::new(plan),
+        shared: Arc::new(shared),
     }
 }
 
@@ -69,7 +76,7 @@ fn known(change: impl FnOnce(&mut Record)) -> Option<JournalSnapshot> {
     })
 }
 
-fn entry(missed: Missed) -> Box<Entry> {
+fn entry(missed: Missed) -> Entry {
     let settings = settings(missed);
     let mut entry = Entry::new(settings.plan.clone(), Some(Arc::new(settings)));
     entry.ended(
@@ -136,7 +143,7 @@ fn a_run_that_makes_up_waits_its_turn_after_an_outage() {
     let mut entry = entry(Missed::Run);
     // Vault came back at nine.
     entry.plan_next(at("11T09:00"), at("11T09:00"));
-    let due = entry.due.clone().unwrap();
+    let due = entry.due.unwrap();
     assert_eq!(
         (due.instant, due.trigger),
         (at("11T03:00"), due::Trigger::Missed)
@@ -219,18 +226,19 @@ fn changed_settings_let_a_stuck_secret_try_again_once() {
 #[test]
 fn a_leaver_is_over_when_its_document_is_closed_or_gone() {
     let mut entry = entry(Missed::Run);
-    entry.known = known(|record| record.closed_at = Some(at("11T00:00")));
+    entry.set_document(known(|record| record.closed_at = Some(at("11T00:00"))).map(Document::from));
     assert!(!entry.is_finished(), "it is configured");
     entry.settings = None;
     assert!(entry.is_finished());
-    entry.known = known(|_| {});
+    entry.set_document(known(|_| {}).map(Document::from));
     assert!(!entry.is_finished());
-    entry.known = None;
+    entry.set_document(None);
     assert!(!entry.is_finished(), "nobody has looked");
-    entry.known = Some(JournalSnapshot {
+    let absent = JournalSnapshot {
         cas: 0,
         record: None,
-    });
+    };
+    entry.set_document(Some(absent.into()));
     assert!(entry.is_finished());
 }
 
