@@ -110,7 +110,7 @@ ops.listen = "{ops}"
                 });
                 rotated += usize::from(done);
             };
-            foreground.rotate(all, |_| false, count).await;
+            foreground::rotate::rotate(&foreground, all, |_| false, count).await;
             foreground.close().await;
             Outcome::Ok(())
         })?;

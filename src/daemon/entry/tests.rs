@@ -183,7 +183,8 @@ fn a_rotation_that_a_command_began_is_retried_at_its_time_and_not_when_the_next_
         instance: "i",
         now,
     };
-    let facts = entry.facts("a", &around);
+    let record = entry.record();
+    let facts = entry.facts("a", record.as_deref(), &around);
     assert_eq!(facts.next, Some(at("12T03:00")));
     assert_eq!(facts.next_try, Some(retry_at));
 }
