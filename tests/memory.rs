@@ -12,7 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dtrotate::config::{self, Settings};
-use dtrotate::daemon::{self, foreground::Foreground};
+use dtrotate::daemon::{
+    self,
+    foreground::{self, Foreground},
+};
 use serde_json::{Value, json};
 use simulator::{Options, Seed, Simulator};
 

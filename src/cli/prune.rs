@@ -130,7 +130,7 @@ async fn run(
             }
             outcomes.insert(token.info.id.clone(), outcome);
         };
-        if let Err(error) = pruner.carry_out(&plan, &selection, &mut done).await {
+        if let Err(error) = pruner.carry_out(&plan, &mut done).await {
             output::complain(&error.what);
             exit = exit.max(Exit::of(&error));
         }

@@ -30,12 +30,24 @@ impl ServerClock {
 
     /// Takes a `Date` of an answer asked for and received at these local times. A `Date` has whole seconds, cut off.
     pub(super) fn observe(&self, date: Timestamp, asked: Timestamp, seen: Timestamp) {
-        let earliest = asked.saturating_sub(SignedDuration::from_secs(1));
-        let ahead = match earliest {
-            Ok(earliest) if date < earliest => date.duration_since(earliest),
-            _ if date > seen => date.duration_since(seen),
-            _ => SignedDuration::ZERO,
-        };
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(Skew { ahead, seen });
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(skew(date, asked, seen));
     }
+
+    /// Takes a time that is in the content of such an answer, in whole seconds as well. The one that differs more counts.
+    pub fn observe_also(&self, date: Timestamp, asked: Timestamp, seen: Timestamp) {
+        let new = skew(date, asked, seen);
+        let mut known = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let kept = known.filter(|it| it.seen >= asked && it.ahead.abs() >= new.ahead.abs());
+        *known = kept.or(Some(new));
+    }
+}
+
+fn skew(date: Timestamp, asked: Timestamp, seen: Timestamp) -> Skew {
+    let earliest = asked.saturating_sub(SignedDuration::from_secs(1));
+    let ahead = match earliest {
+        Ok(earliest) if date < earliest => date.duration_since(earliest),
+        _ if date > seen => date.duration_since(seen),
+        _ => SignedDuration::ZERO,
+    };
+    Skew { ahead, seen }
 }

@@ -228,7 +228,7 @@ impl Source for Day {
             let at = |at: Timestamp, event| Upcoming {
                 at,
                 event,
-                secret: secret.name.clone(),
+                secret: Some(secret.name.clone()),
                 environment: secret.environment.clone(),
                 token: None,
                 because: String::new(),
