@@ -26,7 +26,11 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 const MOST: f64 = 2500.0;
 /// The daemon is measured with so many secrets: what it needs without any is in both, and is taken out.
 const FEW: usize = 400;
-const MANY: usize = 1000;
+const MANY: usize = 800;
+/// A daemon that was quiet for so long has settled what it found at its start.
+const SETTLED: Duration = Duration::from_secs(3);
+/// After this its idle connections are closed, too. How many there are does not depend on the secrets.
+const IDLE: Duration = Duration::from_secs(45);
 const LONG: Duration = Duration::from_secs(600);
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -85,7 +89,7 @@ ops.listen = "{ops}"
         };
         world.rotate(secrets)?;
         // It settles what follows a rotation, so that the daemon that is measured only reads.
-        world.with_daemon(|_| Ok(()))?;
+        world.with_daemon(SETTLED, |_| Ok(()))?;
         Ok(world)
     }
 
@@ -143,7 +147,11 @@ ops.listen = "{ops}"
     }
 
     /// Runs a daemon until it has nothing to do, hands it to `measure`, and ends it.
-    fn with_daemon<T>(&self, measure: impl FnOnce(&World) -> Outcome<T>) -> Outcome<T> {
+    fn with_daemon<T>(
+        &self,
+        at_rest: Duration,
+        measure: impl FnOnce(&World) -> Outcome<T>,
+    ) -> Outcome<T> {
         let settings = self.settings()?;
         let reload: daemon::Reload = Arc::new(|| Err("there is nothing to reload".to_owned()));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -163,11 +171,13 @@ ops.listen = "{ops}"
             thread::sleep(Duration::from_millis(20));
         }
         // Its second look at all secrets follows, and the first sweep. At rest it hardly sends anything.
-        let mut quiet = 0;
-        while quiet < 12 {
+        let mut quiet = Instant::now();
+        while quiet.elapsed() < at_rest {
             assert!(Instant::now() < deadline, "a daemon that is at rest");
             thread::sleep(Duration::from_millis(250));
-            quiet = if self.take_calls() <= 1 { quiet + 1 } else { 0 };
+            if self.take_calls() > 1 {
+                quiet = Instant::now();
+            }
         }
         let measured = measure(self)?;
         drop(stop);
@@ -202,7 +212,7 @@ fn heap(secrets: usize) -> Outcome<usize> {
         .testing()
         .trim_backtraces(Some(1))
         .build();
-    let at_rest = world.with_daemon(|_| Ok(allocated()))?;
+    let at_rest = world.with_daemon(IDLE, |_| Ok(allocated()))?;
     world.take_calls();
     Ok(at_rest.saturating_sub(allocated()))
 }
@@ -223,7 +233,7 @@ fn sites(secrets: usize, file: &Path) -> Outcome<BTreeMap<String, Site>> {
         .file_name(file)
         .trim_backtraces(Some(60))
         .build();
-    world.with_daemon(|_| {
+    world.with_daemon(IDLE, |_| {
         drop(profiler);
         Ok(())
     })?;

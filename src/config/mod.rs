@@ -30,6 +30,7 @@ mod schema;
 mod secrets;
 mod section;
 mod settings;
+mod sharing;
 mod table;
 mod tables;
 mod transport;
@@ -158,7 +159,7 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
         Arc::make_mut(&mut secret.plan).announces = announces;
     };
     secrets.iter_mut().map(Arc::make_mut).for_each(announce);
-    settings::share(&mut secrets);
+    sharing::share(&mut secrets);
     for discovery in &mut discoveries {
         discovery.adjust(announce);
     }

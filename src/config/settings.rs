@@ -1,6 +1,6 @@
 //! What a valid configuration says, as plain data with every default filled in.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
@@ -252,12 +252,12 @@ impl DerefMut for SecretSettings {
 
 impl SharedSettings {
     /// The schedule and the name that the secret had before.
-    fn texts(&self) -> impl Hash + Eq + '_ {
+    pub(super) fn texts(&self) -> impl Hash + Eq + '_ {
         (&self.schedule_text, &self.zone_name, &self.renamed_from)
     }
 
     /// Nothing at all differs.
-    fn is_same(&self, other: &SharedSettings) -> bool {
+    pub(super) fn is_same(&self, other: &SharedSettings) -> bool {
         let key = |it: &SharedSettings| (it.catch_up_spread, it.is_discovered);
         self.texts() == other.texts()
             && self.switches() == other.switches()
@@ -267,7 +267,7 @@ impl SharedSettings {
             && key(self) == key(other)
     }
 
-    fn switches(&self) -> impl Hash + Eq + use<> {
+    pub(super) fn switches(&self) -> impl Hash + Eq + use<> {
         let missed = self.missed as u8;
         (self.jitter, missed, self.expiry_guard, self.enabled)
     }
@@ -290,34 +290,6 @@ impl SecretSettings {
         self.texts().hash(&mut hasher);
         self.switches().hash(&mut hasher);
         (hasher.finish() >> 32) as u32
-    }
-}
-
-/// Lets secrets share what they have in common, however they came by it.
-pub(super) fn share(secrets: &mut [Arc<SecretSettings>]) {
-    let (mut terms, mut places) = (HashSet::new(), HashSet::new());
-    let mut shared: HashMap<u64, Vec<Arc<SharedSettings>>> = HashMap::new();
-    for secret in secrets.iter_mut().map(Arc::make_mut) {
-        let plan = Arc::make_mut(&mut secret.plan);
-        once(&mut terms, &mut plan.terms);
-        once(&mut places, &mut plan.coordinates.place);
-        let mut hasher = DefaultHasher::new();
-        let others = (&secret.labels, secret.is_discovered);
-        (secret.texts(), secret.switches(), others).hash(&mut hasher);
-        let alike = shared.entry(hasher.finish()).or_default();
-        let same = alike.iter().find(|it| it.is_same(&secret.shared));
-        match same.cloned() {
-            Some(same) => secret.shared = same,
-            None => alike.push(secret.shared.clone()),
-        }
-    }
-}
-
-/// Makes `one` the copy that was there first.
-fn once<T: Eq + Hash>(all: &mut HashSet<Arc<T>>, one: &mut Arc<T>) {
-    match all.get(one) {
-        Some(first) => *one = first.clone(),
-        None => drop(all.insert(one.clone())),
     }
 }
 

@@ -575,6 +575,25 @@ fn a_thousand_secrets_share_their_schedules() {
 }
 
 #[test]
+fn what_secrets_have_in_common_is_in_memory_once() {
+    let text = format!(
+        "{VAULT}{PROD}{SECRET}[[secret]]\npath = \"other\"\nschedule = \"@daily\"\n\
+         [[secret]]\npath = \"third\"\nschedule = \"@daily\"\ngrace = \"1h\"\n"
+    );
+    let settings = Files::new(&text).settings(&daemon());
+    let [first, other, third] = &settings.secrets[..] else {
+        panic!("three secrets");
+    };
+    assert!(Arc::ptr_eq(&first.shared, &other.shared));
+    assert!(Arc::ptr_eq(&first.plan.terms, &other.plan.terms));
+    assert!(Arc::ptr_eq(
+        &first.plan.coordinates.place,
+        &other.plan.coordinates.place
+    ));
+    assert!(!Arc::ptr_eq(&first.plan.terms, &third.plan.terms));
+}
+
+#[test]
 fn a_secret_is_the_same_when_only_its_line_moved() {
     let load = |text: String| Files::new(&text).settings(&daemon()).secrets.remove(0);
     let first = load(format!("{VAULT}{PROD}{SECRET}"));

@@ -1,11 +1,14 @@
+use std::time::Duration;
+
 use super::*;
 use crate::config::SharedSettings;
 use crate::schedule::calendar::{Cron, Schedule, zone};
 use crate::schedule::due::Missed;
+use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::marker::Epoch;
 use rotation::plan::{Kind, Lifetime, Place, StillUsed, Terms};
-use rotation::record::{Current, Failure, Reason};
+use rotation::record::{Current, Failure, Reason, Trigger};
 
 fn at(text: &str) -> Timestamp {
     format!("2027-01-{text}:00Z").parse().unwrap()
