@@ -32,7 +32,7 @@ ifneq ($(shell command -v cargo-nextest),)
 empty :=
 space := $(empty) $(empty)
 smoke := binary(=e2e) and test(/^($(subst $(space),|,$(SMOKE)))/)
-run_check := $(CARGO) nextest run $(ALL) -E 'not (binary(=e2e) or binary(=memory)) or $(smoke)'
+run_check := $(CARGO) nextest run $(ALL) -E 'not binary(=e2e) or $(smoke)'
 run_smoke := $(CARGO) nextest run $(ALL) -E '$(smoke)'
 run_test := $(CARGO) test $(ALL) --doc && $(CARGO) nextest run $(ALL)
 else
@@ -60,8 +60,9 @@ test-ops: tools ## the status page in Chromium and under axe-core, metrics and a
 	export BAO PROMTOOL CHROMIUM AXE; $(CARGO) test --locked --all-features --test tools -- page:: pictures:: prometheus::
 
 .PHONY: thorough
-thorough: tools ## every crash and every fault at every call of a life and of every command, where `make test` tries a choice; ten minutes of an account near its limit
+thorough: tools ## every crash and every fault at every call of a life and of every command, where `make test` tries a choice; ten minutes of an account near its limit; the heap of a secret
 	BAO="$$(scripts/openbao)"; export BAO; THOROUGH=1 RUST_TEST_THREADS=2 $(CARGO) test $(ALL) --test e2e -- --include-ignored --nocapture crash:: faults:: verbs:: account_soak::
+	$(CARGO) test $(ALL) --test memory -- --ignored --nocapture
 
 .PHONY: soak
 soak: tools ## random kills and faults on three replicas for SOAK_SECONDS (1800), with SOAK_SEED; prints the figures

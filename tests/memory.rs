@@ -1,6 +1,6 @@
 //! The heap that the daemon needs for a secret at rest. It counts bytes, not pages, so that the figure is the same on every machine.
 //!
-//! `MEMORY_SITES=40 cargo nextest run --all-features --test memory --no-capture` also prints where the bytes of a secret were allocated.
+//! `MEMORY_SITES=40 cargo test --all-features --test memory -- --ignored --nocapture` also prints where the bytes of a secret were allocated.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -313,6 +313,7 @@ fn print_sites(most: usize) -> Outcome<()> {
 }
 
 #[test]
+#[ignore = "it waits for minutes until a daemon is at rest; `make thorough` runs it"]
 #[expect(
     clippy::disallowed_methods,
     reason = "a person who looks for the places asks for them"

@@ -48,6 +48,7 @@ pub mod snapshots;
 pub mod status_cache;
 mod sweep;
 mod systemd;
+mod token_limits;
 pub mod upcoming;
 mod values;
 mod waits;
@@ -160,6 +161,8 @@ struct Daemon {
     /// The last pulse at which no clock disagreed, by this machine's clock.
     clocks_agreed_at: Timestamp,
     queue: Queue,
+    /// The secrets that get no token because their owner has as many as allowed.
+    without_room: BTreeSet<Key>,
     /// The other daemons on this journal.
     replicas: Replicas,
     /// What runs tell of their waits.
@@ -234,6 +237,7 @@ impl Daemon {
             holders: Holders::default(),
             epochs: None,
             looked_at_all: false,
+            without_room: BTreeSet::new(),
             not_looked_at: "".into(),
             clocks_disagree: false,
             clocks_agreed_at: clock::now(),

@@ -301,6 +301,7 @@ impl Daemon {
             }
         };
         let now = clock::now();
+        self.note_limit(&name, &ended);
         let dirty = self.queue.done(&name);
         let Some(entry) = self.roster.get_mut(&name) else {
             return self.queue.remove(&name);
@@ -316,7 +317,7 @@ impl Daemon {
         }
         let service = entry.plan.service.clone();
         if !matches!(ended.result, RunResult::Retry(_)) {
-            self.progress.insert(service, Instant::now());
+            self.progress.insert(service.clone(), Instant::now());
         }
         if let Some(epochs) = &mut self.epochs {
             let epoch = identity(entry);
@@ -346,6 +347,7 @@ impl Daemon {
         let came_to_rest = matches!(ended.result, RunResult::Done { .. });
         self.publish_after_run(&name, came_to_rest);
         self.rearm(&name, now);
+        self.use_room(&service, &ended.reports, now);
         if first && self.was_all_looked_at() {
             self.looked_at_all = true;
             // Now it is known what every secret holds: what is due for retirement need not wait any longer.
@@ -377,6 +379,12 @@ fn identity(entry: &Entry) -> Option<Epoch> {
 
 #[cfg(test)]
 mod tests {
+    use rotation::event::Report;
+    use rotation::reason::Reason;
+    use rotation::record::Failure;
+    use rotation::request::JournalSnapshot;
+    use rotation::token::TokenId;
+
     use super::*;
     use crate::config::{Options, load};
     use crate::schedule::ticker::{Groups, Ticker};
@@ -451,5 +459,54 @@ schedule = "@daily"
         assert!(daemon.running.is_empty());
         let open = daemon.office.conditions.all();
         assert_eq!(open[0].kind, "internal_error", "P8: it is shown");
+    }
+
+    #[tokio::test]
+    async fn a_deletion_lets_one_secret_without_room_try_again_at_once() {
+        let mut daemon = daemon().await;
+        let now = clock::now();
+        let later = now + jiff::SignedDuration::from_hours(1);
+        let place = daemon.roster["a"].plan.coordinates.clone();
+        let epoch = Epoch {
+            installation: "i".into(),
+            secret: "s".into(),
+        };
+        let mut record = Record::blank("a", epoch, place, now);
+        record.health.failure = Some(Failure {
+            reason: Reason::TokenLimitReached,
+            message: String::new(),
+            since: now,
+            at: now,
+            count: 9,
+            retry_at: Some(later),
+        });
+        let failed = |record: &Record| Ended {
+            result: RunResult::Failed {
+                reason: Reason::TokenLimitReached,
+                retry_at: Some(later),
+            },
+            journal: Some(JournalSnapshot {
+                cas: 1,
+                record: Some(Box::new(record.clone())),
+            }),
+            reports: vec![],
+        };
+        for name in ["a", "b"] {
+            let ended = failed(&record);
+            daemon.note_limit(&name.into(), &ended);
+            let entry = daemon.roster.get_mut(name).unwrap();
+            entry.ended(&ended.result, ended.journal, now);
+            assert!(entry.alarm(now).unwrap() > now, "{name} waits");
+        }
+        let deleted = Report::new(EventName::TokenDeleted, "gone").token(&TokenId::new("t"));
+        daemon.use_room("another", std::slice::from_ref(&deleted), now);
+        daemon.use_room("prod", &[], now);
+        assert_eq!(daemon.queue.take(|_| true), None);
+        daemon.use_room("prod", &[deleted], now);
+        assert_eq!(daemon.queue.take(|_| true).as_deref(), Some("a"));
+        assert_eq!(daemon.queue.take(|_| true), None, "there is room for one");
+        record.health.failure = None;
+        daemon.note_limit(&"b".into(), &failed(&record));
+        assert!(daemon.without_room.is_empty());
     }
 }

@@ -193,6 +193,34 @@ fn a_rotation_that_a_command_began_is_retried_at_its_time_and_not_when_the_next_
 }
 
 #[test]
+fn p6_a_retry_after_another_run_serves_the_due_time_that_failed() {
+    let failed = |record: &mut Record| {
+        record.health.failure = Some(Failure {
+            reason: Reason::TokenLimitReached,
+            message: String::new(),
+            since: at("11T03:00"),
+            at: at("11T03:00"),
+            count: 1,
+            retry_at: Some(at("11T03:10")),
+        });
+    };
+    let (start, now) = (at("01T00:00"), at("11T03:05"));
+    let mut entry = entry(Missed::Run);
+    entry.plan_next(at("11T03:00"), start);
+    let verdict = RunResult::Failed {
+        reason: Reason::TokenLimitReached,
+        retry_at: Some(at("11T03:10")),
+    };
+    entry.ended(&verdict, known(failed), at("11T03:00"));
+    // An old token was deleted meanwhile.
+    entry.ended(&RunResult::Done { wake: None }, known(failed), now);
+    entry.plan_next(now, start);
+    assert_eq!(entry.alarm(now), Some(at("11T03:10")));
+    let due = Some(at("11T03:00"));
+    assert_eq!(wished(&mut entry, "11T03:10"), Some((due, Trigger::Retry)));
+}
+
+#[test]
 fn changed_settings_let_a_stuck_secret_try_again_once() {
     let stuck = |record: &mut Record| {
         record.health.failure = Some(Failure {

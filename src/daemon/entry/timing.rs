@@ -156,15 +156,19 @@ impl Entry {
         }
         let nudged = self.nudged && self.blackout_ends(now).is_none();
         let settings = self.settings.as_ref()?;
+        let due = self.due;
+        // However many due times have passed meanwhile, one run serves them all.
+        let last = settings.schedule.previous_at_or_before(now);
+        let served = |instant| last.map_or(instant, |last| last.max(instant));
         if nudged && settings.enabled {
             self.nudged = false;
+            let instant = due.map(|due| due.instant).filter(|it| *it <= now);
             return Some(RotationRequest {
-                due: None,
+                due: instant.map(served),
                 trigger: Trigger::Retry,
                 accept_recorded_rights: false,
             });
         }
-        let due = self.due.as_ref();
         let due = due.filter(|due| self.starts_at(due, now) <= now)?;
         let trigger = match due.trigger {
             _ if self.retrying == Some(due.instant) => Trigger::Retry,
@@ -172,10 +176,8 @@ impl Entry {
             due::Trigger::Missed => Trigger::Missed,
             due::Trigger::Expiry => Trigger::Expiry,
         };
-        // However many due times have passed meanwhile, one run serves them all.
-        let last = settings.schedule.previous_at_or_before(now);
         Some(RotationRequest {
-            due: Some(last.map_or(due.instant, |last| last.max(due.instant))),
+            due: Some(served(due.instant)),
             trigger,
             accept_recorded_rights: false,
         })
