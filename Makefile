@@ -60,8 +60,8 @@ test-ops: tools ## the status page in Chromium and under axe-core, metrics and a
 	export BAO PROMTOOL CHROMIUM AXE; $(CARGO) test --locked --all-features --test tools -- page:: pictures:: prometheus::
 
 .PHONY: thorough
-thorough: tools ## every crash and every fault at every call of a life, where `make test` tries a choice
-	BAO="$$(scripts/openbao)"; export BAO; THOROUGH=1 RUST_TEST_THREADS=2 $(CARGO) test $(ALL) --test e2e -- --include-ignored --nocapture crash:: faults::
+thorough: tools ## every crash and every fault at every call of a life and of every command, where `make test` tries a choice; ten minutes of an account near its limit
+	BAO="$$(scripts/openbao)"; export BAO; THOROUGH=1 RUST_TEST_THREADS=2 $(CARGO) test $(ALL) --test e2e -- --include-ignored --nocapture crash:: faults:: verbs:: account_soak::
 
 .PHONY: soak
 soak: tools ## random kills and faults on three replicas for SOAK_SECONDS (1800), with SOAK_SEED; prints the figures

@@ -5,11 +5,10 @@
 //! Its failures say the one thing that matters afterwards: was the request certainly not sent, or may it have been?
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::HeaderValue;
 use reqwest::{Client, Method, RequestBuilder, Url};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -21,12 +20,16 @@ use crate::clock;
 mod explain;
 pub mod pacer;
 mod proxy;
+mod reply;
 mod resolver;
+mod server_clock;
 mod tls;
 
 use explain::Cause;
 pub use proxy::Proxy;
+pub use reply::Reply;
 use resolver::Resolver;
+pub use server_clock::{ServerClock, Skew};
 pub use tls::{CertificateFiles, ClientIdentity, Trust, certificates};
 
 /// The bound of an ordinary answer: far above any secret or token, far below what could hurt.
@@ -98,46 +101,6 @@ pub enum BuildError {
     Tls(String),
 }
 
-/// An answer, whole. It has no `Debug`: its body may hold secrets. The body's own buffer is wiped when dropped; the buffers of the
-/// layers below are not.
-pub struct Reply {
-    /// The status.
-    pub status: u16,
-    /// All headers.
-    pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Zeroizing<Vec<u8>>,
-    /// When the request was sent, by the local clock.
-    pub asked: Timestamp,
-}
-
-impl Reply {
-    /// A header's text.
-    pub fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The server's clock (`Date`, whole seconds).
-    pub fn date(&self) -> Option<Timestamp> {
-        http_date(self.header(&DATE)?)
-    }
-
-    /// `Retry-After`: seconds, or a date counted from the server's own clock.
-    pub fn retry_after(&self) -> Option<Duration> {
-        let text = self.header(&RETRY_AFTER)?.trim();
-        if let Ok(seconds) = text.parse::<u64>() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let from = self.date().unwrap_or(self.asked);
-        let wait = http_date(text)?.duration_since(from);
-        Some(Duration::try_from(wait).unwrap_or_default())
-    }
-}
-
-fn http_date(text: &str) -> Option<Timestamp> {
-    Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()
-}
-
 /// No complete answer came. The text is for people and holds no URL, header or body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -156,42 +119,6 @@ impl Failure {
     /// The connection failed, so another one may lead to a node that works.
     pub fn is_of_the_connection(&self) -> bool {
         !matches!(self, Failure::NoAnswer(_))
-    }
-}
-
-/// How far the clock of one server is from ours, from its last answer with a `Date`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skew {
-    /// Server minus local; zero when the `Date` lies between asking and the end of the answer.
-    pub ahead: SignedDuration,
-    /// When the answer came, by the local clock.
-    pub seen: Timestamp,
-}
-
-/// Keeps the latest [`Skew`] of one service. Cheap to clone; all clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct ServerClock(Arc<Mutex<Option<Skew>>>);
-
-impl ServerClock {
-    /// Both are of one service.
-    pub fn is(&self, other: &ServerClock) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// The latest observation.
-    pub fn skew(&self) -> Option<Skew> {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// Takes a `Date` of an answer asked for and received at these local times. A `Date` has whole seconds, cut off.
-    fn observe(&self, date: Timestamp, asked: Timestamp, seen: Timestamp) {
-        let earliest = asked.saturating_sub(SignedDuration::from_secs(1));
-        let ahead = match earliest {
-            Ok(earliest) if date < earliest => date.duration_since(earliest),
-            _ if date > seen => date.duration_since(seen),
-            _ => SignedDuration::ZERO,
-        };
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(Skew { ahead, seen });
     }
 }
 

@@ -83,6 +83,33 @@ fn no_file_uses_a_phrase_that_has_a_plain_one() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// A sentence of the code that was broken into lines without a `\` shows the indentation of the code to whoever reads it.
+fn has_gap(line: &str) -> bool {
+    let gap = " ".repeat(14);
+    let parts = line.trim().split_once(&gap);
+    parts.is_some_and(|(before, after)| {
+        let begins = after.trim_start().starts_with(char::is_alphabetic);
+        begins && before.ends_with(|last: char| last.is_alphanumeric() || last == ',')
+    })
+}
+
+#[test]
+fn no_sentence_has_a_gap_in_its_middle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names = vec![];
+    files(root, root, &mut names);
+    names.retain(|name| name.ends_with(".rs") && !name.contains("tests"));
+    let mut problems = vec![];
+    for name in names {
+        let text = fs::read_to_string(root.join(&name)).expect("a file of code");
+        let lines = text.lines().enumerate();
+        let gaps = lines.filter(|(_, line)| has_gap(line));
+        problems.extend(gaps.map(|(at, line)| format!("{name}:{}: {line}", at + 1)));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(has_gap(r#"    "in                 which""#) && !has_gap("                  a b"));
+}
+
 #[test]
 fn a_phrase_is_found_in_any_case_and_not_within_a_word() {
     assert_eq!(lines_with("a\nIt Goes On", "goes on"), [(2, "It Goes On")]);

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::command::{Outcome, Source, ValueRef};
+use super::capabilities::Proof;
+use super::command::{Command, Outcome, Source, ValueRef};
 use super::error::{CallError, ErrorKind, Result};
+use super::event::{EventName, Level, Report};
 use super::marker::Marker;
-use super::record::Reason;
+use super::record::{Current, Reason};
 use super::request::Now;
 use super::token::{TokenId, TokenInfo, Traits, Trial};
 
@@ -257,4 +259,51 @@ fn pause(tries: u32, asked: Option<Duration>) -> Duration {
     let own = Duration::from_millis(250 << tries.min(6)).min(Duration::from_secs(20));
     own.max(asked.unwrap_or_default())
         .min(Duration::from_secs(60))
+}
+
+/// What a call about the candidate found out, as a line of the log. `current` is the token that is current until then.
+pub fn report(
+    command: &Command,
+    outcome: &Outcome,
+    candidate: Option<&Candidate>,
+    proof: Proof,
+    current: Option<&Current>,
+) -> Option<Report> {
+    match (command, outcome) {
+        (Command::Verify(Source::Minted), Outcome::Verified(Ok(trial))) => {
+            Some(report_verified(trial, proof, current))
+        }
+        (_, Outcome::Stored(Ok(version))) => {
+            let id = candidate.and_then(|candidate| candidate.value.id.as_ref());
+            let message = format!("the new value is version {version}");
+            Some(Report::new(EventName::SecretStored, message).token(id))
+        }
+        _ => None,
+    }
+}
+
+fn report_verified(trial: &Trial, proof: Proof, current: Option<&Current>) -> Report {
+    let id = &trial.token.id;
+    let how = match (trial.proven, proof) {
+        (true, _) => "the new token works",
+        // No call proves more of this kind.
+        (false, Proof::Listed) => "the new token is there as ordered",
+        (false, _) => return report_unproven(id, current),
+    };
+    Report::new(EventName::TokenVerified, how).token(id)
+}
+
+/// A new token that is accepted although nothing proves that it works: one line where that is new.
+fn report_unproven(id: &TokenId, current: Option<&Current>) -> Report {
+    let message = format!(
+        "{id} is listed as ordered, but no call that it may make proves that its value works; it is accepted. To have new tokens of this \
+         secret proven, give them a right that a trial needs, or set `verify` (docs/token-kinds.md)"
+    );
+    let level = match current.is_some_and(|current| current.unproven) {
+        true => Level::Debug,
+        false => Level::Warn,
+    };
+    Report::new(EventName::TokenUnproven, message)
+        .token(id)
+        .at(level)
 }

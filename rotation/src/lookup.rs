@@ -63,3 +63,25 @@ pub fn unconfirmed(mut error: CallError) -> CallError {
     );
     error
 }
+
+/// What was read last. Where one answer is not enough, because it could belong to another request, it counts when a second one equals it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Reading<T> {
+    pub(super) last: T,
+    pub(super) repeated: bool,
+}
+
+impl<T: PartialEq> Reading<T> {
+    pub(super) fn after(former: Option<&Self>, last: T) -> Self {
+        let repeated = former.is_some_and(|former| former.last == last);
+        Reading { last, repeated }
+    }
+}
+
+impl Reading<Lookup> {
+    /// The look-up of a value. A token that was found counts when the value shows its id, or when a second look-up equals it.
+    pub(super) fn counted(&self, shown: Option<&TokenId>) -> Option<&Lookup> {
+        let counts = self.repeated || self.last == Lookup::NotFound || shown.is_some();
+        counts.then_some(&self.last)
+    }
+}

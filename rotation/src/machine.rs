@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::candidate::Candidate;
-use super::capabilities::Proof;
+use super::candidate::{self, Candidate};
 use super::command::{Command, Outcome, RunResult, SecretSnapshot, Source, ValueRef};
 use super::context::{AfterWrite, Change, Context, MintState, Progress, Step};
 use super::error::{CallError, ErrorKind};
@@ -15,7 +14,6 @@ use super::order;
 use super::plan::{Coordinates, Plan, RetirementPolicy};
 use super::record::{Record, Work};
 use super::request::{ClaimObservation, Goal, JournalSnapshot, Now, RunRequest};
-use super::token::TokenId;
 use super::transition;
 use super::view::{Effect, View};
 
@@ -130,9 +128,8 @@ impl Run {
                 Step::Do(command) => break command,
                 Step::Write(change) => break self.write(*change, now),
                 Step::Rotate(request) => {
-                    let request = Goal::Rotate(request);
                     let goal = &mut Arc::make_mut(&mut self.request).goal;
-                    let former = std::mem::replace(goal, request);
+                    let former = std::mem::replace(goal, Goal::Rotate(request));
                     self.started_with.get_or_insert(former);
                 }
             }
@@ -223,7 +220,15 @@ impl Run {
             Outcome::Written(written) => self.journal_written(written),
             Outcome::Minted(minted) => self.minted(minted, now),
             outcome => {
-                self.report(command, &outcome);
+                let record = self.journal().and_then(|known| known.record.as_deref());
+                let report = candidate::report(
+                    command,
+                    &outcome,
+                    self.progress.candidate.as_ref(),
+                    self.request.env.capabilities.proof,
+                    record.and_then(|record| record.current.as_ref()),
+                );
+                self.reports.extend(report);
                 if let Some(candidate) = &mut self.progress.candidate
                     && let Err(error) = candidate.learn(&outcome, now)
                 {
@@ -235,47 +240,6 @@ impl Run {
                 self.report_replaced(command);
             }
         }
-    }
-
-    fn report(&mut self, command: &Command, outcome: &Outcome) {
-        let report = match (command, outcome) {
-            (Command::Verify(Source::Minted), Outcome::Verified(Ok(trial))) => {
-                let id = &trial.token.id;
-                let how = match (trial.proven, self.request.env.capabilities.proof) {
-                    (true, _) => Some("the new token works"),
-                    // No call proves more of this kind.
-                    (false, Proof::Listed) => Some("the new token is there as ordered"),
-                    (false, _) => None,
-                };
-                let report = how.map(|how| Report::new(EventName::TokenVerified, how).token(id));
-                report.unwrap_or_else(|| self.report_unproven(id))
-            }
-            (_, Outcome::Stored(Ok(version))) => {
-                let candidate = self.progress.candidate.as_ref();
-                let id = candidate.and_then(|candidate| candidate.value.id.as_ref());
-                let message = format!("the new value is version {version}");
-                Report::new(EventName::SecretStored, message).token(id)
-            }
-            _ => return,
-        };
-        self.reports.push(report);
-    }
-
-    /// A new token that is accepted although nothing proves that it works: one line where that is new.
-    fn report_unproven(&self, id: &TokenId) -> Report {
-        let message = format!(
-            "{id} is listed as ordered, but no call that it may make proves that its value works; it is accepted. To have new tokens of this \
-             secret proven, give them a right that a trial needs, or set `verify` (docs/token-kinds.md)"
-        );
-        let record = self.journal().and_then(|known| known.record.as_deref());
-        let current = record.and_then(|record| record.current.as_ref());
-        let level = match current.is_some_and(|current| current.unproven) {
-            true => Level::Debug,
-            false => Level::Warn,
-        };
-        Report::new(EventName::TokenUnproven, message)
-            .token(id)
-            .at(level)
     }
 
     /// The version that a store replaced was read again.
@@ -337,7 +301,9 @@ impl Run {
                 }
                 self.journal_is_fresh = true;
                 let rejected = self.rejected.take();
-                let resend = rejected.as_ref().and_then(|it| rebase(it, &snapshot));
+                let resend = rejected
+                    .as_ref()
+                    .and_then(|(base, change)| transition::rebase(base, change, &snapshot));
                 if rejected.is_some() && resend.is_none() {
                     self.forget_all();
                 }
@@ -385,11 +351,8 @@ impl Run {
 
     /// The claim of this document is this run's.
     fn holds_claim(&self, known: &JournalSnapshot) -> bool {
-        let claim = known
-            .record
-            .as_ref()
-            .and_then(|record| record.claim.as_ref());
-        claim.is_some_and(|claim| claim.nonce == self.request.id)
+        let mut claims = known.record.iter().filter_map(|it| it.claim.as_ref());
+        claims.any(|claim| claim.nonce == self.request.id)
     }
 
     fn acknowledged(&mut self, version: u64, change: Change) {
@@ -434,20 +397,4 @@ impl Run {
             AfterWrite::Finish(result) => self.end = Some(result),
         }
     }
-}
-
-/// The rejected write once more, if only pause or announcement was changed by whoever wrote in between (rule A14).
-fn rebase(
-    (base, change): &(Arc<JournalSnapshot>, Arc<Change>),
-    found: &JournalSnapshot,
-) -> Option<Change> {
-    let record = transition::rebased(
-        base.record.as_deref()?,
-        &change.record,
-        found.record.as_deref()?,
-    )?;
-    Some(Change {
-        record,
-        ..Change::clone(change)
-    })
 }

@@ -75,6 +75,9 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
         let wake = Some(due.unwrap_or(cx.now.after(EXAMINE_AGAIN)));
         return Ok(Step::finish(RunResult::Done { wake }));
     }
+    if cx.is_new && matches!(request.goal, Goal::Revoke(_)) {
+        return revoke::record_first(cx);
+    }
     if cx.env().clock == Clock::Disagrees {
         return Ok(wait_for_clocks(cx));
     }

@@ -1,8 +1,8 @@
-//! Pruned tokens: tokens of no secret that a person had disabled and marked by `dtrotate prune`, and that are deleted after a quarantine. Here are the
-//! document that records them and the decision what is to be done with one now.
+//! Pruned tokens: tokens of no secret that a person had disabled and marked by `dtrotate prune`, and that are deleted after a quarantine. Here is the
+//! document that records them and the decision what is to be done with one now; `run` says what is called in which order.
 //!
-//! The document alone never ends a token. What is deleted bears the mark that was ordered for it and is still disabled, as read in the same run; where
-//! tokens cannot be renamed, a person confirms it by a second command.
+//! The document alone never ends a token, nor brings one back. What is deleted bears the mark that was ordered for it and is still disabled, as read in
+//! the same run; where tokens cannot be renamed, a person confirms it by a second command.
 
 use std::time::Duration;
 
@@ -14,11 +14,19 @@ use super::marker::{Epoch, Marker, NameDigest};
 use super::request::after;
 use super::token::{TokenId, TokenInfo, manages_tokens};
 
+mod command;
+mod order;
+mod run;
+
+pub use command::{PruneCommand, PruneOutcome, PruneResult};
+pub use order::PruneOrder;
+pub use run::{PruneGoal, PruneRun};
+
 /// What a mark has in the place of a secret's identity, which is hexadecimal and so never this.
 const PLACE: &str = "prune";
 
 /// The document of all pruned tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PruneRecord {
     pub tokens: Vec<PrunedToken>,
     /// Fields of a newer version, carried over unchanged.
@@ -27,7 +35,7 @@ pub struct PruneRecord {
 }
 
 /// A token that is disabled, or about to be, and is to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrunedToken {
     pub id: TokenId,
     /// The environment or account that issued it, and its URL: it is never ended at another one.
@@ -55,7 +63,7 @@ pub struct PrunedToken {
 }
 
 /// How far a token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrunedState {
     /// The call that disables and marks it is about to be sent, or was.
@@ -66,6 +74,27 @@ pub enum PrunedState {
     Deleting,
     /// The call that brings it back is about to be sent, or was.
     Restoring,
+}
+
+/// A change of the entry of one token. It applies only to the entry that the decision was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Edit {
+    /// There is no entry of this token yet.
+    Add(PrunedToken),
+    Replace {
+        from: PrunedToken,
+        to: Box<PrunedToken>,
+    },
+    Drop(PrunedToken),
+}
+
+/// What came of a change of the document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Edited {
+    /// `false` = another process changed the entry first, and the document is as it was.
+    pub applied: bool,
+    /// The entry of the token now.
+    pub entry: Option<PrunedToken>,
 }
 
 /// What is known around a token.
@@ -89,7 +118,7 @@ pub struct PruneContext<'a> {
 }
 
 /// What to do with a token now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PruneStep {
     /// Nothing before this time.
     Wait(Timestamp),
@@ -109,7 +138,7 @@ pub enum PruneStep {
 }
 
 /// Why a token leaves the document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PruneEnd {
     Deleted,
     /// Someone else deleted it, or it was purged.
@@ -119,6 +148,19 @@ pub enum PruneEnd {
     /// Someone enabled it again.
     TakenBack,
     Restored,
+}
+
+impl PruneContext<'_> {
+    /// Why a token is never ended, whoever asks.
+    fn protection(&self, info: &TokenInfo) -> Option<String> {
+        if let Some(holder) = self.holder {
+            return Some(format!("is the current token of {holder}"));
+        }
+        if self.is_management {
+            return Some("is in use as a management token".to_owned());
+        }
+        manages_tokens(&info.scopes).then(|| "has rights to manage tokens".to_owned())
+    }
 }
 
 /// The mark of a token that is pruned at this time.
@@ -144,28 +186,78 @@ impl PruneRecord {
     pub fn find(&self, id: &TokenId) -> Option<&PrunedToken> {
         self.tokens.iter().find(|token| token.id == *id)
     }
+}
 
-    /// The entry of this token, if it still is as it was when the decision about it was made.
-    pub fn unchanged(&mut self, seen: &PrunedToken) -> Option<&mut PrunedToken> {
-        self.tokens.iter_mut().find(|token| *token == seen)
+impl Edit {
+    fn id(&self) -> &TokenId {
+        match self {
+            Edit::Add(entry) | Edit::Drop(entry) | Edit::Replace { from: entry, .. } => &entry.id,
+        }
     }
 
-    /// Drops the entry of this token.
-    pub fn drop_entry(&mut self, id: &TokenId) {
-        self.tokens.retain(|token| token.id != *id);
+    fn replace(from: PrunedToken, to: PrunedToken) -> Edit {
+        let to = Box::new(to);
+        Edit::Replace { from, to }
+    }
+
+    /// Changes the document, if the entry is still as it was.
+    pub fn apply(&self, record: &mut PruneRecord) -> Edited {
+        let tokens = &mut record.tokens;
+        let at =
+            |tokens: &[PrunedToken], seen: &PrunedToken| tokens.iter().position(|it| it == seen);
+        let applied = match self {
+            Edit::Add(entry) => {
+                let is_new = tokens.iter().all(|token| token.id != entry.id);
+                tokens.extend(is_new.then(|| entry.clone()));
+                is_new
+            }
+            Edit::Replace { from, to } => match at(tokens, from) {
+                Some(place) => {
+                    tokens[place] = (**to).clone();
+                    true
+                }
+                None => false,
+            },
+            Edit::Drop(entry) => match at(tokens, entry) {
+                Some(place) => {
+                    tokens.remove(place);
+                    true
+                }
+                None => false,
+            },
+        };
+        Edited {
+            applied,
+            entry: record.find(self.id()).cloned(),
+        }
     }
 }
 
 impl PrunedToken {
-    pub fn enter(&mut self, state: PrunedState, now: Timestamp) {
-        self.state = state;
-        self.since = now;
+    /// The entry in this state, which begins now.
+    fn entered(&self, state: PrunedState, now: Timestamp) -> PrunedToken {
+        PrunedToken {
+            state,
+            since: now,
+            missing_since: None,
+            ..self.clone()
+        }
     }
 
-    /// When it may be deleted. The mark in its name has a word in it, so that no edit of the document shortens a quarantine.
+    /// It is of the same command.
+    fn is_of_order(&self, order: &PrunedToken) -> bool {
+        (&self.id, self.at, &self.digest) == (&order.id, order.at, &order.digest)
+    }
+
+    /// When it may be deleted. The mark in its name has a word in it, so that no edit of the document shortens a quarantine; a deletion that was begun has
+    /// no other end than its mark.
     pub fn deletion(&self, name: &str, installation: &str, quarantine: Duration) -> Timestamp {
         let marked = marked_at(name, installation).unwrap_or(self.at);
-        after(self.since.max(marked), quarantine)
+        let from = match self.state {
+            PrunedState::Deleting => marked,
+            _ => self.since.max(marked),
+        };
+        after(from, quarantine)
     }
 
     /// Its name is the one that was ordered.
@@ -200,7 +292,7 @@ impl PrunedToken {
             PrunedState::Restoring if self.is_restored(info, cx.installation) => {
                 PruneStep::Drop(PruneEnd::Restored)
             }
-            PrunedState::Restoring => wait.unwrap_or(PruneStep::Restore),
+            PrunedState::Restoring => wait.unwrap_or_else(|| self.next_of_restoring(info, cx)),
             PrunedState::Quarantine | PrunedState::Deleting => self.next_of_disabled(info, cx),
         }
     }
@@ -217,6 +309,18 @@ impl PrunedToken {
         }
     }
 
+    /// The document alone enables no token: one that someone else disabled stays as it is.
+    fn next_of_restoring(&self, info: &TokenInfo, cx: &PruneContext<'_>) -> PruneStep {
+        let proven = self.digest.is_some() && self.is_marked(info, cx.installation);
+        match proven {
+            true => PruneStep::Restore,
+            false => PruneStep::Block(format!(
+                "{} was to be enabled again by a command that was interrupted, and its name ({:?}) does not prove that dtrotate disabled it",
+                self.id, info.name
+            )),
+        }
+    }
+
     fn next_of_disabled(&self, info: &TokenInfo, cx: &PruneContext<'_>) -> PruneStep {
         if info.enabled {
             return PruneStep::Drop(PruneEnd::TakenBack);
@@ -224,40 +328,38 @@ impl PrunedToken {
         if let Some(why) = self.why_not(info, cx) {
             return PruneStep::Block(format!("{} {why}", self.id));
         }
+        // Also of a deletion that was begun: that it was is what the document says.
         let due = self.deletion(&info.name, cx.installation, cx.quarantine);
-        if self.state == PrunedState::Quarantine {
-            if cx.now < due {
-                return PruneStep::Wait(due);
-            }
-            if !cx.clock_agrees {
-                return PruneStep::Wait(cx.now + SignedDuration::from_mins(1));
-            }
-            if self.digest.is_none() && !cx.confirmed {
-                return PruneStep::Confirm;
-            }
+        if cx.now < due {
+            return PruneStep::Wait(due);
+        }
+        if !cx.clock_agrees {
+            return PruneStep::Wait(cx.now + SignedDuration::from_mins(1));
+        }
+        if self.digest.is_none() && !cx.confirmed {
+            return PruneStep::Confirm;
         }
         PruneStep::Delete
     }
 
     /// What protects it from being deleted, whatever the document says.
     fn why_not(&self, info: &TokenInfo, cx: &PruneContext<'_>) -> Option<String> {
-        if let Some(holder) = cx.holder {
-            return Some(format!("is the current token of {holder}"));
+        if let Some(why) = cx.protection(info) {
+            return Some(why);
         }
-        if cx.is_management {
-            return Some("is in use as a management token".to_owned());
-        }
-        if manages_tokens(&info.scopes) {
-            return Some("has rights to manage tokens".to_owned());
-        }
-        (!self.is_marked(info, cx.installation)).then(|| {
-            format!(
+        if !self.is_marked(info, cx.installation) {
+            return Some(format!(
                 "has another name than `dtrotate prune` gave it ({:?})",
                 info.name
-            )
-        })
+            ));
+        }
+        // A disabled token cannot be used: someone enabled it meanwhile, or used it while it was being disabled.
+        let ordered = marked_at(&info.name, cx.installation).unwrap_or(self.at);
+        let used = info.last_used.filter(|used| *used > ordered)?;
+        Some(format!("was used at {used:.0}, after it was pruned"))
     }
 
+    /// It has its former name and state; or a name that someone gave it.
     fn is_restored(&self, info: &TokenInfo, installation: &str) -> bool {
         let renamed = self.digest.is_none() || !self.is_marked(info, installation);
         renamed && info.enabled == self.enabled

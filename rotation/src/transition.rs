@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::announcement::{self, Announcement};
-use super::context::Context;
+use super::context::{Change, Context};
 use super::event::{EventName, Report};
 use super::marker::NameDigest;
 use super::plausibility::AHEAD;
@@ -14,7 +14,7 @@ use super::record::{
     Claim, Current, EntryFailure, EntryReason, Failure, Origin, Record, Retiring, RetiringState,
     Revert, Revoked,
 };
-use super::request::Now;
+use super::request::{JournalSnapshot, Now};
 use super::retiring::Usage;
 use super::size;
 use super::token::{TokenId, TokenInfo};
@@ -336,9 +336,22 @@ pub fn went_back(cx: &Context<'_>, record: &mut Record, seen: u64) -> Report {
     )
 }
 
+/// The rejected write once more, if only pause or announcement was changed by whoever wrote in between (rule A14).
+pub fn rebase(base: &JournalSnapshot, change: &Change, found: &JournalSnapshot) -> Option<Change> {
+    let record = rebased(
+        base.record.as_deref()?,
+        &change.record,
+        found.record.as_deref()?,
+    )?;
+    Some(Change {
+        record,
+        ..change.clone()
+    })
+}
+
 /// The document with which a write of a claim's holder is repeated: someone has paused or resumed the secret in between, or delivered its
 /// announcement, and changed nothing else. None = something else was changed.
-pub fn rebased(base: &Record, draft: &Record, found: &Record) -> Option<Record> {
+fn rebased(base: &Record, draft: &Record, found: &Record) -> Option<Record> {
     let with_notes_of_found = |record: &Record| Record {
         pause: found.pause.clone(),
         resumed_at: found.resumed_at,

@@ -6,7 +6,7 @@ use super::capabilities::Proof;
 use super::command::{Command, Outcome, SecretSnapshot, TokenAction, ValueRef};
 use super::error::{ErrorKind, Result};
 pub use super::lookup::Lookup;
-use super::lookup::{lookup, reads_disagree, unconfirmed};
+use super::lookup::{Reading, lookup, reads_disagree, unconfirmed};
 use super::record::Record;
 use super::request::Listing;
 use super::token::TokenId;
@@ -18,28 +18,6 @@ pub type Fact<T> = std::result::Result<T, Command>;
 const DISAGREEMENTS: u32 = 8;
 /// A run whose fences fail more often than this leaves the secret for later.
 const FENCES: u32 = 3;
-
-/// What was read last. Where one answer is not enough, because it could belong to another request, it counts when a second one equals it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Reading<T> {
-    last: T,
-    repeated: bool,
-}
-
-impl<T: PartialEq> Reading<T> {
-    fn after(former: Option<&Self>, last: T) -> Self {
-        let repeated = former.is_some_and(|former| former.last == last);
-        Reading { last, repeated }
-    }
-}
-
-impl Reading<Lookup> {
-    /// The look-up of a value. A token that was found counts when the value shows its id, or when a second look-up equals it.
-    fn counted(&self, shown: Option<&TokenId>) -> Option<&Lookup> {
-        let counts = self.repeated || self.last == Lookup::NotFound || shown.is_some();
-        counts.then_some(&self.last)
-    }
-}
 
 /// What is known. A fact that is not known is `None`; its accessor asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -64,14 +64,17 @@ impl FailOn {
 }
 
 pub(super) fn audit(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
-    let settings = arguments.load(false)?;
+    let mut settings = arguments.load(false)?;
     super::start_log(&settings, "error");
+    rotate::add_discovered(&mut settings)?;
+    let unknown = rotate::add_held(&mut settings)?;
     let services = services(&settings, options.environment.as_deref()).map_err(|sentence| {
         output::complain(&sentence);
         Exit::Usage
     })?;
     let read = super::block_on(audit::read(&settings, &services))?;
-    let audit = read.map_err(|error| rotate::complain(&error))?;
+    let mut audit = read.map_err(|error| rotate::complain(&error))?;
+    audit.incomplete.extend(unknown);
     let mut findings = audit.tokens.iter().flat_map(|token| &token.findings);
     let failed = match findings.any(|finding| options.fail_on.counts(finding.kind)) {
         true => Exit::Failed,

@@ -13,6 +13,7 @@ use crate::ops::upcoming::Upcoming;
 use crate::sanitize;
 use rotation::history::Event;
 
+use super::audit;
 use super::output::Output;
 use super::rotate::{self, choose};
 use super::selection::Selection;
@@ -69,7 +70,9 @@ pub(super) fn history(arguments: &Arguments, options: &Options) -> Result<Exit, 
 pub(super) fn upcoming(arguments: &Arguments, options: &UpcomingOptions) -> Result<Exit, Exit> {
     let settings = load(arguments)?;
     let secrets = choose(&options.selection, &settings.secrets)?;
-    let read = super::block_on(upcoming::read(&settings, secrets, options.within))?;
+    let services = pruned_services(&settings, &options.selection);
+    let read = upcoming::read(&settings, secrets, &services, options.within);
+    let read = super::block_on(read)?;
     let events = read.map_err(|error| rotate::complain(&error))?;
     let now = clock::now();
     let document = || json!({ "at": now, "events": events });
@@ -80,6 +83,14 @@ pub(super) fn upcoming(arguments: &Arguments, options: &UpcomingOptions) -> Resu
         lines,
         "nothing happens within that time",
     )
+}
+
+/// The environments and accounts whose pruned tokens are shown: such a token has neither a name of a secret nor labels.
+fn pruned_services(settings: &Settings, selection: &Selection) -> Vec<String> {
+    match selection.names.is_empty() && selection.labels.is_empty() {
+        true => audit::services(settings, selection.environment.as_deref()).unwrap_or_default(),
+        false => vec![],
+    }
 }
 
 fn load(arguments: &Arguments) -> Result<Settings, Exit> {
@@ -147,11 +158,12 @@ fn event_text(secret: &SecretSettings, event: &Event) -> String {
 }
 
 fn upcoming_text(one: &Upcoming, now: Timestamp) -> String {
+    let pruned = || format!("pruned token of {}", one.environment);
     let head = format!(
         "{}  {:<7} {} ({})",
         exact(one.at),
         one.event.as_str(),
-        one.secret,
+        one.secret.clone().unwrap_or_else(pruned),
         relative(one.at, now)
     );
     let token = one

@@ -401,7 +401,7 @@ pub fn of(command: &str) -> Manual {
         },
         "upcoming" => Manual {
             description: "Shows what will happen within some time, in order: rotations (50 for each secret at most), old tokens that are disabled \
-                          and deleted, tokens that expire, pauses that end. It is computed from the journal and the schedules.",
+                          and deleted, those of dtrotate prune included, tokens that expire, pauses that end. It is computed from the journal and the schedules.",
             examples: &[
                 ("dtrotate upcoming", "The next seven days."),
                 (

@@ -257,7 +257,8 @@ impl Outcome {
         let failure = entry.and_then(|entry| entry.failure.as_ref());
         let text = match failure {
             Some(failure) => format!("it is not ended yet: {}; a daemon continues", failure.message),
-            None => "it is not ended yet, because another secret holds it or its environment is not this one; see `token_shared` and run                      the command again for that secret"
+            None => "it is not ended yet, because another secret holds it or its environment is not this one; see `token_shared` and run \
+                      the command again for that secret"
                 .to_owned(),
         };
         self.with(Word::Failed, Exit::Failed, &text)

@@ -19,7 +19,7 @@ const LONGEST_REASON: usize = 300;
 
 /// Which secrets are meant.
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("secrets").args(["names", "environment", "all"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("secrets").args(["names", "environment", "labels", "all"]).required(true).multiple(true))]
 struct Targets {
     #[command(flatten)]
     selection: Selection,

@@ -13,6 +13,7 @@ use crate::ops::audit::Audited;
 use crate::ops::humanize::{count, exact, hanging, wrapped};
 use crate::ops::prune::Selection;
 use crate::sanitize;
+use rotation::error::CallError;
 use rotation::token::TokenId;
 
 use super::audit::{self, formats};
@@ -67,7 +68,7 @@ impl Options {
 type Outcomes = BTreeMap<TokenId, Outcome>;
 
 pub(super) fn prune(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
-    let settings = rotate::start(arguments)?;
+    let (settings, unknown) = rotate::start_for_tokens(arguments)?;
     let services = audit::services(&settings, options.environment.as_deref());
     let mut services = services.map_err(|sentence| {
         output::complain(&sentence);
@@ -83,7 +84,7 @@ pub(super) fn prune(arguments: &Arguments, options: &Options) -> Result<Exit, Ex
     let output = Output::start().map_err(|error| super::cannot_start(&error))?;
     let exit = super::block_on(async {
         let pruner = open(&settings).await?;
-        let exit = run(&pruner, options, &services, &settings, &output).await;
+        let exit = run(&pruner, options, &services, &settings, unknown, &output).await;
         pruner.close().await;
         exit
     })?;
@@ -102,11 +103,13 @@ async fn run(
     options: &Options,
     services: &[String],
     settings: &Settings,
+    unknown: Vec<CallError>,
     output: &Output,
 ) -> Result<Exit, Exit> {
     let selection = options.selection();
     let planned = pruner.plan(services, &selection).await;
-    let plan = planned.map_err(|error| rotate::complain(&OpenError::Journal(error)))?;
+    let mut plan = planned.map_err(|error| rotate::complain(&OpenError::Journal(error)))?;
+    plan.incomplete.extend(unknown);
     if !options.json {
         output.text(text_of(&plan, services));
     }
@@ -122,11 +125,12 @@ async fn run(
         let mut done = |token: &Audited, outcome: Outcome| {
             exit = exit.max(exit_of(&outcome));
             if !options.json {
-                output.text(hanging("  ", &sanitize::line(&sentence(token, &outcome))));
+                let line = sanitize::line(&sentence(token, &outcome, &plan));
+                output.text(hanging("  ", &line));
             }
             outcomes.insert(token.info.id.clone(), outcome);
         };
-        if let Err(error) = pruner.carry_out(&plan, &selection, &mut done).await {
+        if let Err(error) = pruner.carry_out(&plan, &mut done).await {
             output::complain(&error.what);
             exit = exit.max(Exit::of(&error));
         }
@@ -175,18 +179,11 @@ fn text_of(plan: &Plan, services: &[String]) -> String {
 
 /// What can be done now.
 fn end(plan: &Plan, outcomes: &Outcomes, options: &Options, settings: &Settings) -> String {
-    let quarantine = show_duration(settings.quarantine);
     if plan.chosen.is_empty() && plan.confirmed.is_empty() {
         return "nothing to prune\n".to_owned();
     }
     if !options.yes {
-        return wrapped(
-            &format!(
-                "Nothing was changed. With --yes these tokens are disabled and marked; a running daemon (or `dtrotate run --once`) deletes them \
-                 {quarantine} later."
-            ),
-            "",
-        );
+        return wrapped(&would(plan, &show_duration(settings.quarantine)), "");
     }
     let disabled = |outcome: &&Outcome| matches!(outcome, Outcome::Disabled(_));
     match outcomes.values().filter(disabled).count() {
@@ -201,9 +198,34 @@ fn end(plan: &Plan, outcomes: &Outcomes, options: &Options, settings: &Settings)
     }
 }
 
-fn sentence(token: &Audited, outcome: &Outcome) -> String {
+/// What the plan comes to when it is carried out.
+fn would(plan: &Plan, quarantine: &str) -> String {
+    let is_unmarked = |(token, _): &&(Audited, String)| plan.unmarked.contains(&token.service);
+    let unmarked = plan.chosen.iter().filter(is_unmarked).count();
+    let mut text = "Nothing was changed.".to_owned();
+    if unmarked < plan.chosen.len() {
+        text += &format!(
+            " With --yes these tokens are disabled and marked; a running daemon (or `dtrotate run --once`) deletes them {quarantine} later."
+        );
+    }
+    if unmarked > 0 {
+        text += &format!(
+            " With --yes platform tokens are disabled; they cannot be marked, so the same command deletes them, {quarantine} later."
+        );
+    }
+    if !plan.confirmed.is_empty() {
+        text += " With --yes what was disabled before is deleted.";
+    }
+    text
+}
+
+fn sentence(token: &Audited, outcome: &Outcome, plan: &Plan) -> String {
     let id = &token.info.id;
     match outcome {
+        Outcome::Disabled(until) if plan.unmarked.contains(&token.service) => format!(
+            "{id}: disabled; the same command deletes it after {}",
+            exact(*until)
+        ),
         Outcome::Disabled(until) => {
             format!("{id}: disabled, to be deleted after {}", exact(*until))
         }
@@ -244,7 +266,7 @@ fn document(plan: &Plan, outcomes: &Outcomes, exit: Exit) -> Value {
         value["because"] = because.into();
         value["action"] = action.into();
         value["result"] = result.into();
-        value["message"] = outcome.map(|outcome| sentence(token, outcome)).into();
+        value["message"] = outcome.map(|outcome| sentence(token, outcome, plan)).into();
         value["delete_after"] = until.map(|at| at.to_string()).into();
         value
     });

@@ -7,11 +7,13 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
-use crate::daemon::foreground::{Documents, Foreground, OpenError};
+use crate::daemon::foreground::named_token::NamedToken;
+use crate::daemon::foreground::{self, Foreground, OpenError};
+use crate::daemon::snapshots::{Snapshot, Snapshots};
 use crate::ops::humanize::exact;
 use crate::sanitize;
-use rotation::error::CallError;
-use rotation::record::{Record, Revocation};
+use rotation::error::{CallError, ErrorKind};
+use rotation::record::Revocation;
 use rotation::request::RevokeRequest;
 use rotation::token::{TokenId, TokenInfo};
 
@@ -81,21 +83,21 @@ fn order(by: &str, token: &TokenId) -> Revocation {
 }
 
 pub(super) fn revoke(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
-    let settings = rotate::start(arguments)?;
     let token = TokenId::new(&options.token);
+    let started = rotate::start_for_tokens(arguments);
+    let (settings, unlisted) = started.map_err(|exit| advise(exit, &token))?;
     super::block_on(async {
         let opened = Foreground::open(&settings, super::instance(), false).await;
         let foreground = opened.map_err(|error| cannot_open(&error, &token))?;
-        let read = foreground.documents().await;
-        let documents = read.map_err(|error| cannot_open(&OpenError::Journal(error), &token))?;
-        let exit = match documents.with_token(&token)[..] {
-            [] => end_unknown(&foreground, &settings, options, &token).await,
-            ref secrets => {
+        let read = foreground.snapshots().await;
+        let known = read.map_err(|error| cannot_open(&OpenError::Journal(error), &token))?;
+        let exit = match &known.with_token(&token)[..] {
+            [] => end_unknown(&foreground, &known, &unlisted, &settings, options, &token).await,
+            secrets => {
                 options.confirm(&question(&token, secrets))?;
-                let names: Vec<_> = secrets.iter().map(|(secret, _)| *secret).collect();
                 let request = options.request(foreground.user(), &token);
-                let orders = names.into_iter().map(|secret| (secret, request.clone()));
-                end_known(&foreground, &documents, orders.collect(), options.json).await
+                let orders = secrets.iter().map(|it| (it.secret, request.clone()));
+                end_known(&foreground, &known, orders.collect(), options.json).await
             }
         };
         foreground.close().await;
@@ -115,12 +117,14 @@ pub(super) fn rotate_compromised(
         let opened = Foreground::open(settings, super::instance(), false).await;
         let foreground = opened.map_err(|error| rotate::complain(&error))?;
         let journal = |error: CallError| rotate::complain(&OpenError::Journal(error));
-        let documents = foreground.documents().await.map_err(journal)?;
+        let known = foreground.snapshots().await.map_err(journal)?;
         let mut orders = vec![];
         for secret in secrets {
-            let held = foreground.held_in_vault(secret).await.map_err(journal)?;
-            let recorded = documents.of(&secret.plan.name).and_then(Record::current_id);
-            let Some(token) = held.as_ref().or(recorded) else {
+            let snapshot = known.of(&secret.plan.name);
+            if let Some(Err(error)) = snapshot.map(|it| &it.held) {
+                return Err(journal(error.clone()));
+            }
+            let Some(token) = snapshot.and_then(Snapshot::token) else {
                 output::complain(&format!(
                     "{}: there is no token to replace",
                     secret.plan.name
@@ -137,7 +141,7 @@ pub(super) fn rotate_compromised(
             };
             orders.push((secret, request));
         }
-        let exit = end_known(&foreground, &documents, orders, json).await;
+        let exit = end_known(&foreground, &known, orders, json).await;
         foreground.close().await;
         exit
     })?
@@ -145,31 +149,32 @@ pub(super) fn rotate_compromised(
 
 async fn end_known<'a>(
     foreground: &Foreground<'a>,
-    documents: &Documents<'a>,
+    known: &Snapshots<'a>,
     orders: Vec<(&'a SecretSettings, RevokeRequest)>,
     json: bool,
 ) -> Result<Exit, Exit> {
     let results = Results::start(Task::Revoke, json, orders.len())?;
-    let work = async |done: &mut dyn FnMut(_)| foreground.revoke(orders, documents, done).await;
+    let work = async |done: &mut dyn FnMut(_)| {
+        foreground::revoke::revoke(foreground, orders, known, done).await
+    };
     Ok(results.collect(foreground.listener(), work).await)
 }
 
 /// What is about to happen, to which secrets.
-fn question(token: &TokenId, secrets: &[(&SecretSettings, &Record)]) -> String {
+fn question(token: &TokenId, secrets: &[&Snapshot<'_>]) -> String {
     let now = clock::now();
-    let name = |(secret, record): &(&SecretSettings, &Record)| {
-        let name = &secret.plan.name;
-        match (secret.enabled, record.paused(now)) {
+    let name = |it: &&&Snapshot<'_>| {
+        let name = &it.secret.plan.name;
+        let pause = it.record.as_ref().and_then(|record| record.paused(now));
+        match (it.secret.enabled, pause) {
             (false, _) => format!("{name} (switched off)"),
             (true, Some(pause)) => format!("{name} ({pause})"),
             (true, None) => name.clone(),
         }
     };
-    let (current, retiring): (Vec<_>, Vec<_>) = secrets
-        .iter()
-        .partition(|(_, record)| record.is_current(token));
-    let list = |all: &[&(&SecretSettings, &Record)]| {
-        let names: BTreeSet<String> = all.iter().map(|it| name(it)).collect();
+    let (current, retiring): (Vec<_>, Vec<_>) = secrets.iter().partition(|it| it.holds(token));
+    let list = |all: &[&&Snapshot<'_>]| {
+        let names: BTreeSet<String> = all.iter().map(name).collect();
         names.into_iter().collect::<Vec<_>>().join(", ")
     };
     match current.is_empty() {
@@ -181,6 +186,8 @@ fn question(token: &TokenId, secrets: &[(&SecretSettings, &Record)]) -> String {
 /// No secret knows the token: it is ended where a person says.
 async fn end_unknown(
     foreground: &Foreground<'_>,
+    known: &Snapshots<'_>,
+    unlisted: &[CallError],
     settings: &Settings,
     options: &Options,
     token: &TokenId,
@@ -195,24 +202,42 @@ async fn end_unknown(
         output::complain(&format!("there is no environment {environment}"));
         return Err(Exit::Usage);
     }
+    let here = |secret: &SecretSettings| secret.plan.coordinates.environment == *environment;
+    let unread = known.unread().find(|(secret, _)| here(secret));
+    let doubt = match unread {
+        Some((secret, error)) => Some((secret.plan.name.as_str(), error)),
+        None => unlisted
+            .first()
+            .map(|error| ("a secret to discover", error)),
+    };
+    if let Some((who, error)) = doubt.filter(|_| !options.without_replacement) {
+        output::complain(&format!(
+            "nothing was changed, because it is not known whether {who} holds {token}: {}. With --without-replacement the token is ended nevertheless",
+            error.what
+        ));
+        return Err(Exit::of(error));
+    }
     let failed = |error: CallError| {
-        output::complain(&error.what);
+        match error.kind {
+            ErrorKind::Gone => output::complain(&format!(
+                "environment {environment} has no token {token}, so nothing was changed: it was deleted, or it belongs to another environment"
+            )),
+            _ => output::complain(&error.what),
+        }
         Exit::of(&error)
     };
-    let info = foreground
-        .look_up(environment, token)
-        .await
-        .map_err(failed)?;
-    if foreground.manages(&info.id).await {
+    let named = NamedToken::new(foreground, environment, token).map_err(failed)?;
+    let info = named.look_up().await.map_err(failed)?;
+    if named.manages_tokens().await {
         output::complain(&format!(
             "{token} is in use as a management token and no secret rotates it: put another one into Vault first, or list it as a [[secret]]"
         ));
         return Err(Exit::Failed);
     }
     options.confirm(&describe(&info, environment))?;
-    let ended = foreground.end(environment, &info.id, options.delete).await;
+    let ended = named.end(options.delete).await;
     ended.map_err(failed)?;
-    let how = if options.delete || !foreground.can_disable(environment, &info.id) {
+    let how = if options.delete || !named.can_disable() {
         "deleted"
     } else {
         "disabled"
@@ -245,7 +270,11 @@ fn describe(info: &TokenInfo, environment: &str) -> String {
 
 /// Nothing can be done from here: what a person does instead.
 fn cannot_open(error: &OpenError, token: &TokenId) -> Exit {
-    let exit = rotate::complain(error);
+    advise(rotate::complain(error), token)
+}
+
+/// What a person does instead while Vault cannot be reached.
+fn advise(exit: Exit, token: &TokenId) -> Exit {
     if exit == Exit::Unreachable {
         output::complain(&format!(
             "Nothing was changed. If it cannot wait, disable {token} in Dynatrace now (Access tokens, search for the id); its consumers are locked \

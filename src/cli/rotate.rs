@@ -9,8 +9,9 @@ use futures_util::{StreamExt, stream};
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use crate::daemon::discovery;
-use crate::daemon::foreground::{Finished, Foreground, OpenError};
+use crate::daemon::foreground::{self, Finished, Foreground, OpenError};
 use crate::ops::client::recheck;
+use rotation::error::CallError;
 
 use super::outcome::{Outcome, Task};
 use super::output::{self, Output};
@@ -47,7 +48,11 @@ pub(super) struct Options {
 }
 
 pub(super) fn rotate(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
-    let settings = start(arguments)?;
+    let mut settings = start(arguments)?;
+    if options.compromised {
+        // A leak does not wait for a folder that cannot be listed.
+        drop(add_held(&mut settings)?);
+    }
     let secrets = options.choose(&settings)?;
     options.confirm(secrets.len())?;
     let confirmed =
@@ -63,7 +68,7 @@ pub(super) fn rotate(arguments: &Arguments, options: &Options) -> Result<Exit, E
     }
     let results = Results::start(Task::Rotate, options.json, secrets.len())?;
     results.run(&settings, options.dry_run, async |foreground, done| {
-        foreground.rotate(secrets, confirmed, done).await;
+        foreground::rotate::rotate(foreground, secrets, confirmed, done).await;
     })
 }
 
@@ -137,6 +142,20 @@ pub(super) fn start(arguments: &Arguments) -> Result<Settings, Exit> {
     };
     super::start_log(&settings, level);
     Ok(settings)
+}
+
+/// The same for a command that judges or ends tokens: also what lies in a folder of `discover` and no daemon has taken up yet. The errors say
+/// which folders are not known.
+pub(super) fn start_for_tokens(arguments: &Arguments) -> Result<(Settings, Vec<CallError>), Exit> {
+    let mut settings = start(arguments)?;
+    let unknown = add_held(&mut settings)?;
+    Ok((settings, unknown))
+}
+
+/// Adds what the folders of `discover` hold in Vault.
+pub(super) fn add_held(settings: &mut Settings) -> Result<Vec<CallError>, Exit> {
+    let added = super::block_on(discovery::add_held(settings))?;
+    added.map_err(|error| complain(&error))
 }
 
 /// Adds what a daemon has discovered.

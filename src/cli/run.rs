@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::config::{self, Settings};
 use crate::daemon::{self, pass::PassResult};
+use crate::ops::humanize::count;
 use crate::telemetry::{self, Line};
 use rotation::event::{EventName, Level};
 
@@ -123,9 +124,9 @@ fn start(arguments: &Arguments, instance: &str) -> Result<Settings, Exit> {
     )
     .write();
     let message = format!(
-        "{} secrets from {} files",
-        settings.secrets.len(),
-        settings.files.len()
+        "{} from {}",
+        count(settings.secrets.len(), "secret"),
+        count(settings.files.len(), "file")
     );
     Line::new(EventName::ConfigLoaded, message).write();
     for warning in &settings.warnings {

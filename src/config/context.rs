@@ -48,6 +48,8 @@ pub struct Context {
     unknown_variables: RefCell<Vec<Place>>,
     /// A file could not be read, so that what seems to be missing may be in it.
     incomplete: Cell<bool>,
+    /// What can be read of a file with a syntax error is used.
+    pub keeps_the_rest: bool,
 }
 
 impl Context {
@@ -118,6 +120,11 @@ impl Context {
     /// Adds a problem. One that comes word for word at the same place again (many secrets share a default) is reported once.
     pub fn problem(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
+    }
+
+    /// Reports what is there twice.
+    pub fn twice(&self, place: &Place, message: impl AsRef<str>, first: &Place) {
+        self.problem(Problem::new(place, message).also(first, "first given here"));
     }
 
     /// Adds a warning.

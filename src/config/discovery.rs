@@ -77,6 +77,11 @@ impl Discovery {
         place.mount == other.mount && place.fields == other.fields && self.has(&other.path)
     }
 
+    /// The settings of what is found.
+    pub fn template(&self) -> &SecretSettings {
+        &self.template
+    }
+
     /// Changes the settings of what is found.
     pub fn adjust(&mut self, change: impl FnOnce(&mut SecretSettings)) {
         change(&mut self.template);

@@ -73,7 +73,7 @@ impl Value {
     }
 }
 
-/// Reads a file's text. `None` after a syntax error, which was reported.
+/// Reads a file's text. `None` after a syntax error, which was reported, unless the rest is wanted.
 pub fn read(name: String, text: &str, context: &Context) -> Option<Table> {
     let file = context.source(name, text);
     for (span, what) in redact::tokens(text) {
@@ -97,7 +97,7 @@ pub fn read(name: String, text: &str, context: &Context) -> Option<Table> {
         }
     }
     let table = || convert_table(table.get_ref(), Place::Whole(file), file);
-    errors.is_empty().then(table)
+    (errors.is_empty() || context.keeps_the_rest).then(table)
 }
 
 fn convert_table(table: &DeTable<'_>, place: Place, file: usize) -> Table {

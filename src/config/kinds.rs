@@ -153,7 +153,7 @@ kinds! {
     /// The name of a token.
     TokenName(KeyType::Text): String = |text, _| rights::token_name(text);
     /// A folder in Vault; a slash at its end is no part of it.
-    VaultFolder(KeyType::Text): String = |text: &str, _| validate::vault_path(text.strip_suffix('/').unwrap_or(text));
+    VaultFolder(KeyType::Text): String = |text, _| folder(text);
     /// A pattern for paths.
     PathPattern(KeyType::Text): glob::Pattern = |text, _| path_pattern(text);
     /// The lifetime of a new token.
@@ -240,6 +240,21 @@ fn verification(text: &str) -> Result<Verification, String> {
             ))
         }
     }
+}
+
+/// A folder, with or without the slash at its end.
+fn folder(text: &str) -> Result<String, String> {
+    let path = validate::vault_path(text.strip_suffix('/').unwrap_or(text))?;
+    let Some(at) = path.find(['*', '?', '[']) else {
+        return Ok(path);
+    };
+    let advice = match path[..at].rsplit_once('/') {
+        Some((folder, _)) => format!("write \"{folder}/\""),
+        None => "name a folder such as \"dynatrace/apps/\"".to_owned(),
+    };
+    Err(format!(
+        "is a pattern, and discover names a folder: every secret below it is found; {advice}, and leave secrets out with exclude"
+    ))
 }
 
 fn path_pattern(text: &str) -> Result<glob::Pattern, String> {

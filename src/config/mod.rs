@@ -13,6 +13,7 @@ mod discovery;
 mod duration;
 mod dynatrace;
 mod file;
+mod issuer;
 mod kinds;
 mod labels;
 mod lifecycle;
@@ -22,6 +23,7 @@ mod notify;
 mod paths;
 mod problem;
 mod redact;
+mod registry;
 mod rights;
 mod schedules;
 mod schema;
@@ -102,7 +104,8 @@ pub fn load(path: &Path, options: &Options) -> Result<Settings, Problems> {
 
 /// Where the daemon listens by this configuration, whatever else is wrong with it; none = it does not listen.
 pub fn listen(path: &Path, options: &Options) -> Option<SocketAddr> {
-    let context = Context::new(path, options);
+    let mut context = Context::new(path, options);
+    context.keeps_the_rest = true;
     let tree = read_tree(path, &context).1;
     Ops::read_all(Section::new("", &tree.top, &context).table("ops")).listen
 }
@@ -160,6 +163,13 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
     for discovery in &mut discoveries {
         discovery.adjust(announce);
     }
+    let rotated = secrets.iter().map(|secret| &**secret);
+    let found = discoveries.iter().map(discovery::Discovery::template);
+    notify::warn_of_unused(
+        &notify.routes,
+        &rotated.chain(found).collect::<Vec<_>>(),
+        context,
+    );
     top.finish();
     context.finish_variables(&names);
     Some(Settings {

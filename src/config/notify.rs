@@ -1,12 +1,14 @@
 //! `[notify]`: the channels for notifications. A channel is enabled by setting its file, which holds a credential.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::{Context, did_you_mean};
 use super::kinds::Words;
 use super::problem::{Placed, Problem};
 use super::section::Section;
-use super::settings::{Environment, Notify, NotifyDynatrace, NotifyRoute, NotifyWebhook};
+use super::settings::{
+    Environment, Notify, NotifyDynatrace, NotifyRoute, NotifyWebhook, SecretSettings,
+};
 use super::table::{Given, Table};
 use super::tables::{
     NotifyDynatraceTable, NotifyRouteTable, NotifyWebhookTable, RouteEvent, TokenKind, is_repeated,
@@ -175,6 +177,29 @@ fn route(
         rotated: events.contains(&RouteEvent::Rotated),
         webhook: checked(url, table.transport.allow_http.or_default(), http, context),
     })
+}
+
+/// A route whose labels no secret has gets nothing, most likely because one of them is misspelt.
+pub fn warn_of_unused(routes: &[NotifyRoute], secrets: &[&SecretSettings], context: &Context) {
+    let labelled = routes.iter().filter(|route| !route.labels.is_empty());
+    for route in labelled {
+        if secrets.iter().any(|it| it.labels.contain(&route.labels)) {
+            continue;
+        }
+        let wanted = route.labels.iter();
+        let wanted = wanted.map(|(name, value)| format!("{name}={value}"));
+        let wanted = wanted.collect::<Vec<_>>().join(" ");
+        let known = secrets.iter().flat_map(|it| it.labels.iter());
+        let known: BTreeSet<String> = known
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let meant = did_you_mean(&wanted, known.iter().map(String::as_str));
+        let meant = meant.map_or(String::new(), |meant| format!("; {meant}"));
+        context.warn(format!(
+            "[[notify.route]] number {}: no secret has the label {wanted}, so nothing is posted there{meant}",
+            route.title.trim_start_matches("route ")
+        ));
+    }
 }
 
 /// What `kind` of a route may be.

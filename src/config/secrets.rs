@@ -1,8 +1,7 @@
 //! `[[secret]]`: each with its defaults filled in, checked alone and against all others.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::SignedDuration;
 
@@ -10,20 +9,21 @@ use crate::schedule::due::CATCH_UP_SPREAD;
 
 use super::context::Context;
 use super::discovery::Discovery;
-use super::duration;
 use super::file;
+use super::issuer::{check_kind, issuer};
 use super::lifecycle::{check_lengths, check_rates};
 use super::merge::Tree;
 use super::paths;
 use super::problem::{Place, Placed, Problem};
+use super::registry::{Identity, Registry, check_mount, refuse_double_fields};
 use super::rights::desired;
 use super::schedules::{Schedules, blackouts};
 use super::section::Section;
 use super::settings::{Account, Environment, IssuerPlace, SecretSettings, SharedSettings};
-use super::table::{Given, Table};
-use super::tables::{Journal, SecretKeys, SecretOptions, TokenKind};
+use super::table::Table;
+use super::tables::{Journal, SecretKeys, SecretOptions};
 use crate::labels::Labels;
-use rotation::plan::{self, Kind, Lifetime, Plan, Terms, Verification};
+use rotation::plan::{self, Kind, Plan, Terms};
 
 /// What the secrets need besides their own tables.
 pub(super) struct Others<'a> {
@@ -46,11 +46,9 @@ pub(super) fn secrets(
 ) -> (Vec<Arc<SecretSettings>>, Vec<Discovery>) {
     let mut secrets = Secrets {
         context,
+        registry: Registry::new(others.journal, context),
         others,
         schedules: Schedules::default(),
-        by_name: HashMap::new(),
-        by_field: HashMap::new(),
-        renamed: Vec::new(),
         labels: HashSet::new(),
         discoveries: Vec::new(),
     };
@@ -67,7 +65,7 @@ pub(super) fn secrets(
         secrets.add(table, own_defaults.into_iter().chain(main).collect())
     });
     let valid = valid.collect();
-    secrets.check_former_names();
+    secrets.registry.finish();
     let folders = secrets.discoveries.into_iter();
     (valid, folders.map(|(discovery, _)| discovery).collect())
 }
@@ -76,69 +74,14 @@ struct Secrets<'a> {
     context: &'a Context,
     others: Others<'a>,
     schedules: Schedules,
-    by_name: HashMap<String, Place>,
-    by_field: HashMap<(String, String, String), Place>,
-    /// Former names with their places.
-    renamed: Vec<Placed<String>>,
+    registry: Registry<'a>,
     /// Each distinct set once: many secrets share one.
     labels: HashSet<Labels>,
     /// The folders, each with its place.
     discoveries: Vec<(Discovery, Place)>,
 }
 
-/// In this time an ActiveGate is restarted in the course of things.
-const USUAL_RESTART: Duration = Duration::from_secs(7 * 24 * 3600);
-const TWO_YEARS: Duration = Duration::from_secs(730 * 24 * 3600);
-
-/// Why this environment has no tokens of this kind.
-fn not_there(kind: TokenKind, environment: &Environment) -> Option<String> {
-    let name = &environment.client.name;
-    let tokens = match kind {
-        TokenKind::Api => "API tokens",
-        TokenKind::ActiveGate => "ActiveGate tokens",
-        TokenKind::Cluster => "cluster tokens",
-        TokenKind::Platform => "platform tokens",
-    };
-    match (kind, environment.is_cluster()) {
-        (TokenKind::Cluster, false) => Some(format!(
-            "{tokens} are those of a Managed cluster, and \"{name}\" is an environment; set api = \"cluster\" in [dynatrace.{name}], with the \
-             address of the cluster"
-        )),
-        (TokenKind::Cluster, true) => None,
-        (_, true) => Some(format!(
-            "\"{name}\" is a Managed cluster, which has no {tokens}; set kind = \"cluster\", or name an environment of it"
-        )),
-        (TokenKind::Platform, false) => None,
-        (_, false) if environment.auth.is_some() => None,
-        (TokenKind::Api, false) => Some(format!(
-            "the environment \"{name}\" has no management token, which {tokens} need: add [dynatrace.{name}.auth], or set kind = \"platform\""
-        )),
-        (_, false) => Some(format!(
-            "the environment \"{name}\" has no management token, which {tokens} need: add [dynatrace.{name}.auth]"
-        )),
-    }
-}
-
-/// Where one secret is in Vault, and its name.
-struct Identity {
-    name: String,
-    mount: String,
-    path: String,
-    fields: Vec<String>,
-}
-
 impl<'a> Secrets<'a> {
-    fn problem(&self, place: &Place, message: impl AsRef<str>) {
-        self.context.problem(Problem::new(place, message));
-    }
-
-    /// Reports what is there twice.
-    fn twice(&self, place: &Place, message: impl AsRef<str>, first: &Place) {
-        let problem = Problem::new(place, message);
-        self.context
-            .problem(problem.also(first, "first given here"));
-    }
-
     /// Adds the secrets of one `[[secret]]`, with the tables of defaults that it inherits from.
     fn add(
         &mut self,
@@ -160,8 +103,8 @@ impl<'a> Secrets<'a> {
         let place = section.place().clone();
         section.finish();
 
-        self.refuse_double_fields(&options);
-        self.renamed.extend(keys.renamed_from.given().cloned());
+        refuse_double_fields(&options, context);
+        self.registry.rename(&keys);
         let environment = self.environment(&options, &place);
         let timing = self.schedules.get(&options, context);
         check_lengths(&options, context);
@@ -173,29 +116,31 @@ impl<'a> Secrets<'a> {
             .map(|timing| blackouts(&options, timing, context));
         let labels = options.labels.value().unwrap_or_default();
         let labels = self.shared(labels);
-        let issuer = environment.and_then(|environment| self.issuer(&options, environment, &place));
-        if let (Some((kind, issuer)), Some(environment), Some(timing)) =
-            (&issuer, environment, &timing)
-        {
-            let gap = timing.shortest_gap;
-            match kind {
-                Kind::Platform => {
-                    self.check_platform(&options, environment, gap, issuer.settle, &place);
-                }
-                Kind::ActiveGate => self.check_active_gate(&options, gap, &place),
-                Kind::Api | Kind::Cluster => {}
-            }
+        let issuer = environment.and_then(|environment| {
+            issuer(&options, environment, self.others.accounts, &place, context)
+        });
+        if let (Some(issuer), Some(environment), Some(timing)) = (&issuer, environment, &timing) {
+            check_kind(
+                &options,
+                environment,
+                issuer,
+                timing.shortest_gap,
+                &place,
+                context,
+            );
         }
         let is_folder = keys.discover.is_present();
         let mut found = vec![];
         for path in &paths {
-            let identity = self.identify(&options, &keys, &path.value);
+            let identity = Identity::of(&options, &keys, self.others.defaults, &path.value);
             match &identity {
                 Some(identity) if !is_folder => {
-                    self.register(identity, &keys.name, &path.place);
+                    self.registry.register(identity, &keys, &path.place);
                     self.refuse_credential(identity, &path.place);
                 }
-                Some(identity) => self.check_mount(&identity.mount, &identity.path, &path.place),
+                Some(identity) => {
+                    check_mount(&identity.mount, &identity.path, &path.place, context)
+                }
                 None => {}
             }
             let settings = || {
@@ -256,7 +201,7 @@ impl<'a> Secrets<'a> {
         });
         if let Some((_, first)) = clash {
             let message = "two tables would discover the same secrets; make it one table, or name folders of which none is in another";
-            return self.twice(&folder.place, message, first);
+            return self.context.twice(&folder.place, message, first);
         }
         let defaults = self.others.defaults;
         let fields = |options: &SecretOptions| {
@@ -318,123 +263,6 @@ impl<'a> Secrets<'a> {
         })
     }
 
-    /// Who issues the secret's tokens.
-    fn issuer(
-        &self,
-        options: &SecretOptions,
-        environment: &Environment,
-        place: &Place,
-    ) -> Option<(Kind, IssuerPlace)> {
-        let given = options.kind.given();
-        let place = given.map_or(place, |kind| &kind.place);
-        let name = &environment.client.name;
-        let kind = options.kind.value()?;
-        if let Some(message) = not_there(kind, environment) {
-            self.problem(place, message);
-            return None;
-        }
-        match kind {
-            TokenKind::Api => Some((Kind::Api, environment.issuer())),
-            TokenKind::Cluster => Some((Kind::Cluster, environment.issuer())),
-            TokenKind::ActiveGate => Some((Kind::ActiveGate, environment.active_gates()?)),
-            TokenKind::Platform => {
-                let account = environment.account.as_ref();
-                let Some(account) = account else {
-                    let message = match self.others.accounts.len() {
-                        0 => "platform tokens are managed in an account: add a table such as [account.main]".to_owned(),
-                        _ => format!("there are several accounts; set account in [dynatrace.{name}]"),
-                    };
-                    self.problem(place, message);
-                    return None;
-                };
-                let account = self.others.accounts.get(account)?;
-                Some((Kind::Platform, account.issuer()))
-            }
-        }
-    }
-
-    /// What an ActiveGate token cannot do, and what is easily overlooked.
-    fn check_active_gate(&self, options: &SecretOptions, gap: Duration, place: &Place) {
-        if let Some(scopes) = options.scopes.given() {
-            let message = "ActiveGate tokens have no scopes; remove this";
-            self.problem(&scopes.place, message);
-        }
-        let grace = options.grace.value().unwrap_or_default();
-        if grace < USUAL_RESTART {
-            let place = options.grace.given().map_or(place, |given| &given.place);
-            self.context.warn(format!(
-                "{}: an ActiveGate reads its token when it starts, and its old token is deleted for good after a grace of {}; choose the time in                  which every ActiveGate is restarted, such as grace = \"7d\"",
-                self.context.spot(place),
-                duration::show(grace)
-            ));
-        }
-        let Some(lifetime) = options.lifetime.given() else {
-            return;
-        };
-        let Lifetime::For(length) = lifetime.value else {
-            return;
-        };
-        let needed = gap + options.max_grace.value().unwrap_or_default();
-        let message = if length > TWO_YEARS {
-            "ActiveGate tokens live two years at most".to_owned()
-        } else if length <= needed {
-            format!(
-                "lifetime ({}) must exceed gap + max_grace ({})",
-                duration::show(length),
-                duration::show(needed)
-            )
-        } else {
-            return;
-        };
-        self.problem(&lifetime.place, message);
-    }
-
-    /// What a platform token needs beside its account.
-    fn check_platform(
-        &self,
-        options: &SecretOptions,
-        environment: &Environment,
-        gap: Duration,
-        settle: Duration,
-        place: &Place,
-    ) {
-        let name = &environment.client.name;
-        if environment.environment_id.is_none() {
-            let message = format!(
-                "the id of the environment \"{name}\" does not show in its url; set environment_id in [dynatrace.{name}]"
-            );
-            self.problem(place, message);
-        }
-        let is_tried = options.verify.value() != Some(Verification::Listed);
-        if environment.apps_url.is_none() && is_tried {
-            let message = format!(
-                "where to try platform tokens of the environment \"{name}\" is not known; set apps_url in [dynatrace.{name}], or verify = \"listed\""
-            );
-            self.problem(place, message);
-        }
-        let Some(lifetime) = options.lifetime.given() else {
-            return;
-        };
-        let lengths = [options.max_grace.value(), options.quarantine.value()];
-        let needed = gap + settle + lengths.into_iter().flatten().sum::<Duration>();
-        match lifetime.value {
-            Lifetime::Never => {
-                let message =
-                    "platform tokens always expire; set lifetime to a length such as \"90d\"";
-                self.problem(&lifetime.place, message);
-            }
-            Lifetime::For(length) if length <= needed => {
-                let message = format!(
-                    "lifetime ({}) must exceed gap + max_grace + quarantine + settle ({})",
-                    duration::show(length),
-                    duration::show(needed)
-                );
-                self.problem(&lifetime.place, message);
-            }
-            _ => {}
-        }
-    }
-
     /// The credentials of an OAuth client are no token that can be rotated.
     fn refuse_credential(&self, identity: &Identity, path: &Place) {
         let is = |account: &&Account| {
@@ -449,7 +277,7 @@ impl<'a> Secrets<'a> {
                 "this is the OAuth client of the account \"{}\"; Dynatrace has no call that replaces one",
                 account.client.name
             );
-            self.problem(path, message);
+            self.context.problem(Problem::new(path, message));
         }
     }
 
@@ -460,104 +288,6 @@ impl<'a> Secrets<'a> {
         }
         self.labels.insert(labels.clone());
         labels
-    }
-
-    fn refuse_double_fields(&self, options: &SecretOptions) {
-        let mut seen = HashSet::new();
-        let fields = options.field.given();
-        for field in fields.iter().flat_map(|given| &given.value) {
-            if !seen.insert(&field.value) {
-                let message = format!("\"{}\" is listed twice", field.value);
-                self.problem(&field.place, message);
-            }
-        }
-    }
-
-    /// Where it is and what it is called: `name`, else the path, else `MOUNT/PATH#FIELD` when mount or field is not the default.
-    fn identify(&self, options: &SecretOptions, keys: &SecretKeys, path: &str) -> Option<Identity> {
-        let fields = |options: &SecretOptions| -> Option<Vec<String>> {
-            let fields = options.field.value()?.into_iter();
-            Some(fields.map(|field| field.value).collect())
-        };
-        let (mount, fields_here) = (options.mount.value()?, fields(options)?);
-        let defaults = self.others.defaults;
-        let usual = mount == defaults.mount.value()? && fields_here == fields(defaults)?;
-        let name = match keys.name.given() {
-            Some(name) => name.value.clone(),
-            None if keys.name.is_present() => return None,
-            None if usual => path.to_owned(),
-            None => format!("{mount}/{path}#{}", fields_here[0]),
-        };
-        Some(Identity {
-            name,
-            mount,
-            path: path.to_owned(),
-            fields: fields_here,
-        })
-    }
-
-    /// Refuses what another secret has already, and a path that cannot be right.
-    fn register(&mut self, identity: &Identity, name: &Given<String>, place: &Place) {
-        let Identity {
-            mount,
-            path,
-            fields,
-            name: called,
-        } = identity;
-        let mut taken = None;
-        for field in fields {
-            let key = (mount.clone(), path.clone(), field.clone());
-            match self.by_field.get(&key) {
-                // Its own, listed twice, is reported already.
-                Some(first) if first == place => {}
-                Some(first) => taken = taken.or(Some((first.clone(), field))),
-                None => drop(self.by_field.insert(key, place.clone())),
-            }
-        }
-        if let Some((first, field)) = taken {
-            let message =
-                format!("field \"{field}\" of {mount}/{path} is configured by two secrets");
-            return self.twice(place, message, &first);
-        }
-        let named = name.given().map_or(place, |name| &name.place);
-        match self.by_name.get(called) {
-            Some(first) => self.twice(
-                named,
-                format!("two secrets have the name \"{called}\"; give one of them another name"),
-                first,
-            ),
-            None => drop(self.by_name.insert(called.clone(), named.clone())),
-        }
-        let journal = self.others.journal;
-        let below = path.strip_prefix(&journal.path);
-        if *mount == journal.mount
-            && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        {
-            let message = format!(
-                "this path is inside the journal ({mount}/{}); choose another",
-                journal.path
-            );
-            self.problem(place, message);
-        }
-        self.check_mount(mount, path, place);
-    }
-
-    /// Finds a path that repeats the mount, as the addresses of Vault's API and `vault kv` do.
-    fn check_mount(&self, mount: &str, path: &str, place: &Place) {
-        let below = path.strip_prefix(mount);
-        let Some(below) = below.and_then(|rest| rest.strip_prefix('/')) else {
-            return;
-        };
-        match below.strip_prefix("data/") {
-            Some(below) => {
-                let message = format!("the path is below the mount \"{mount}\"; write \"{below}\"");
-                self.problem(place, message);
-            }
-            None => self.context.warn(format!(
-                "{}: the path \"{path}\" repeats the mount \"{mount}\"; unless there is such a folder, write \"{below}\"",
-                self.context.spot(place)
-            )),
-        }
     }
 
     /// The environment: named, or the only one; `None` also for one that has problems of its own.
@@ -577,7 +307,7 @@ impl<'a> Secrets<'a> {
                         "this secret names no environment, and there are several: {}",
                         several.join(", ")
                     );
-                    self.problem(place, message);
+                    self.context.problem(Problem::new(place, message));
                 }
                 return None;
             }
@@ -603,25 +333,8 @@ impl<'a> Secrets<'a> {
                 "this is the management token of the environment \"{}\", but the secret belongs to \"{}\"",
                 other.client.name, own.client.name
             );
-            self.problem(path, message);
+            self.context.problem(Problem::new(path, message));
         }
         is(&own)
-    }
-
-    /// The former names, when all names are known.
-    fn check_former_names(&self) {
-        let mut seen: HashMap<&str, &Place> = HashMap::new();
-        for former in &self.renamed {
-            if let Some(still) = self.by_name.get(&former.value) {
-                let message = format!("\"{}\" is still the name of a secret", former.value);
-                let problem = Problem::new(&former.place, message);
-                self.context
-                    .problem(problem.also(still, "it is given here"));
-            }
-            if let Some(first) = seen.insert(&former.value, &former.place) {
-                let message = format!("two secrets were renamed from \"{}\"", former.value);
-                self.twice(&former.place, message, first);
-            }
-        }
     }
 }

@@ -346,6 +346,10 @@ impl Wired {
             if !clocks.iter().any(|(_, known)| known.is(clock)) {
                 clocks.push((format!("Dynatrace {name}"), clock.clone()));
             }
+            if let Some(clock) = issuer.inner().sso_clock() {
+                let name = format!("the single sign-on of {name}");
+                clocks.push((name, clock.clone()));
+            }
         }
         clocks
     }

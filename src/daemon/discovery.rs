@@ -18,6 +18,7 @@ use rotation::event::EventName;
 use rotation::policy;
 use rotation::ports::{Journal, JournalRead, SecretPath, SecretRead, SecretStore, TokenIssuer};
 use rotation::record::Record;
+use rotation::token::{TokenId, TokenValue};
 
 use super::Daemon;
 use super::assemble::{self, Store, Wired};
@@ -302,20 +303,10 @@ async fn look(wired: &Wired, secrets: Vec<Arc<SecretSettings>>) -> Looked {
 /// The value bears the prefix of its kind, and the environment knows it as a token that can be rotated: enabled, nobody's personal one, and
 /// without rights to manage tokens. Nothing else is sent anywhere.
 async fn holds_token(wired: &Wired, secret: &SecretSettings) -> Result<bool, CallError> {
+    let Some((value, id)) = shown(wired, secret).await? else {
+        return Ok(false);
+    };
     let place = &secret.plan.coordinates;
-    let SecretRead::Present { data, .. } = wired.store.read(&SecretPath::from(place)).await? else {
-        return Ok(false);
-    };
-    let Some(value) = data.value(&place.fields[0]) else {
-        return Ok(false);
-    };
-    // A value without an id is an opaque one.
-    let Some(id) = value
-        .id()
-        .filter(|id| place.kind.mismatch(Some(id)).is_none())
-    else {
-        return Ok(false);
-    };
     if wired.management_token_ids(None).await.contains(&id) {
         return Ok(false);
     }
@@ -325,6 +316,66 @@ async fn holds_token(wired: &Wired, secret: &SecretSettings) -> Result<bool, Cal
         Err(error) if error.kind == ErrorKind::Gone => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// The value, with the id of a token of its kind that it shows. A value without an id is an opaque one.
+async fn shown(
+    wired: &Wired,
+    secret: &SecretSettings,
+) -> Result<Option<(TokenValue, TokenId)>, CallError> {
+    let place = &secret.plan.coordinates;
+    let read = wired.store.read(&SecretPath::from(place)).await?;
+    let SecretRead::Present { data, .. } = read else {
+        return Ok(None);
+    };
+    let value = data.value(&place.fields[0]);
+    Ok(value.and_then(|value| {
+        let id = value.id()?;
+        let fits = place.kind.mismatch(Some(&id)).is_none();
+        fits.then_some((value, id))
+    }))
+}
+
+/// Adds what the folders hold in Vault at this moment, for a command that judges or ends tokens: what no daemon has taken up yet is meant to be
+/// rotated all the same. Nothing is sent to Dynatrace. Returns why a folder is not known as a whole.
+///
+/// # Errors
+/// The clients cannot be built.
+pub async fn add_held(settings: &mut Settings) -> Result<Vec<CallError>, OpenError> {
+    if settings.discoveries.is_empty() {
+        return Ok(vec![]);
+    }
+    let wired = assemble::assemble(settings)?;
+    let (mut found, mut errors) = (vec![], vec![]);
+    for discovery in &settings.discoveries {
+        match held(settings, &wired, discovery).await {
+            Ok(mut held) => found.append(&mut held),
+            Err(error) => errors.push(error),
+        }
+    }
+    wired.log_out().await;
+    settings.secrets.extend(found);
+    Ok(errors)
+}
+
+async fn held(
+    settings: &Settings,
+    wired: &Wired,
+    discovery: &Discovery,
+) -> Result<Vec<Arc<SecretSettings>>, CallError> {
+    let listed = list_all(&wired.store, discovery).await?;
+    let known = settings.secrets.iter();
+    let known: BTreeSet<&str> = known.map(|secret| secret.plan.name.as_str()).collect();
+    let finder = settings.finder(discovery);
+    let new = listed.iter().filter_map(|path| finder.secret(path));
+    let new = new.filter(|secret| !known.contains(secret.plan.name.as_str()));
+    let new: Vec<Arc<SecretSettings>> = new.collect();
+    let reads = stream::iter(new).map(|secret| async {
+        let shows = shown(wired, &secret).await?.is_some();
+        Ok::<_, CallError>(shows.then_some(secret))
+    });
+    let read: Vec<Result<_, CallError>> = reads.buffered(AT_ONCE * 2).collect().await;
+    read.into_iter().filter_map(Result::transpose).collect()
 }
 
 /// Adds what a daemon has discovered, for a command: the open journal documents of secrets that a folder has.

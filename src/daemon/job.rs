@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::clock;
 use crate::config::Settings;
 use crate::ops::condition::Condition;
-use crate::ops::metrics::Counters;
+use crate::ops::counters::Counters;
 use crate::telemetry::Line;
 use rotation::error::CallError;
 use rotation::event::{EventName, Level, Report};

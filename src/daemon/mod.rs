@@ -44,6 +44,7 @@ pub mod shared_listing;
 mod shutdown;
 pub mod signals;
 mod slices;
+pub mod snapshots;
 pub mod status_cache;
 mod sweep;
 mod systemd;

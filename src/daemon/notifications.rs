@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use crate::config::{Notify, NotifyRoute, SecretSettings};
 use crate::labels::Labels;
 use crate::ops::condition::Condition;
-use crate::ops::metrics::Counters;
+use crate::ops::counters::Counters;
 use crate::{bounded_file, clock};
 use rotation::event::EventName;
 

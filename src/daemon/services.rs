@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::ops::condition::Condition;
-use crate::ops::metrics::Counters;
+use crate::ops::counters::Counters;
 use crate::ops::status;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::request;

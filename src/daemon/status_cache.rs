@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::ops::condition::Condition;
-use crate::ops::metrics::Counters;
+use crate::ops::counters::Counters;
 use crate::ops::rotations::Rotation;
 use crate::ops::secret::Secret;
 use crate::ops::status::{self, JournalPlace, Reload, Status};

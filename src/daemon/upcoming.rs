@@ -1,4 +1,5 @@
-//! What will happen to secrets, as journal and schedules say: rotations, the steps of retirements, expiries, ends of pauses. One rule for
+//! What will happen to secrets, as journal and schedules say: rotations, the steps of retirements, expiries, ends of pauses; and the deletions of
+//! pruned tokens. One rule for
 //! `dtrotate upcoming`, which reads the documents, and for the status page, which shows what the daemon knows.
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use crate::ops::upcoming::{Upcoming, What, sort};
 use crate::schedule::calendar::{Schedule, jitter};
 use rotation::error::CallError;
 use rotation::ports::{Journal, JournalRead};
+use rotation::prune::{PruneRecord, PrunedState, PrunedToken};
 use rotation::record::RetiringState;
 use rotation::request::after;
 
@@ -30,13 +32,14 @@ const ROTATIONS: usize = 50;
 /// So many firings of one schedule are computed.
 const FIRINGS: usize = 5_000;
 
-/// What happens to these secrets within this time from now, in order.
+/// What happens to these secrets, and to the pruned tokens of these environments and accounts, within this time from now, in order.
 ///
 /// # Errors
 /// The clients cannot be built, or the journal cannot be read.
 pub async fn read(
     settings: &Settings,
     secrets: Vec<&SecretSettings>,
+    services: &[String],
     within: Duration,
 ) -> Result<Vec<Upcoming>, OpenError> {
     let wired = assemble::assemble(settings)?;
@@ -46,6 +49,10 @@ pub async fn read(
     });
     let read = stream::iter(reads).buffered(AT_ONCE);
     let read: Result<Vec<_>, CallError> = read.try_collect().await;
+    let pruned = match services {
+        [] => Ok(PruneRecord::default()),
+        _ => wired.pruned.read().await,
+    };
     wired.log_out().await;
     let now = clock::now();
     let mut future = Future::new(now, after(now, within));
@@ -55,6 +62,10 @@ pub async fn read(
             all.extend(future.of(&known, Some(secret)));
         }
     }
+    let mut pruned = pruned?.tokens;
+    pruned.retain(|token| services.contains(&token.service));
+    let pruned = pruned.iter();
+    all.extend(pruned.filter_map(|token| future.of_pruned(token, settings.quarantine)));
     sort(&mut all);
     Ok(all)
 }
@@ -101,7 +112,7 @@ impl Future {
                 all.push(Upcoming {
                     at,
                     event,
-                    secret: secret.name.clone(),
+                    secret: Some(secret.name.clone()),
                     environment: secret.environment.clone(),
                     token,
                     because: because.to_owned(),
@@ -143,6 +154,26 @@ impl Future {
             add(expires, What::Expire, Some(current.id.clone()), because);
         }
         all
+    }
+
+    /// The deletion of a pruned token.
+    fn of_pruned(&self, token: &PrunedToken, quarantine: Duration) -> Option<Upcoming> {
+        if token.state == PrunedState::Restoring {
+            return None;
+        }
+        let at = token.deletion(&token.name, "", quarantine).max(self.now);
+        let until = match token.digest {
+            Some(_) => "the end of its quarantine",
+            None => "the end of its quarantine; `dtrotate prune` deletes it then",
+        };
+        (at <= self.end).then(|| Upcoming {
+            at,
+            event: What::Delete,
+            secret: None,
+            environment: token.service.clone(),
+            token: Some(token.id.clone()),
+            because: format!("{until} ({:?}, pruned by {})", token.name, token.by),
+        })
     }
 
     /// The rotations of the schedule after the next one. All that falls into a blackout comes at its end, once.

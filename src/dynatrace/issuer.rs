@@ -56,6 +56,14 @@ impl Issuer {
         }
     }
 
+    /// How far the clock of the single sign-on is from ours, where tokens are managed through one.
+    pub fn sso_clock(&self) -> Option<&ServerClock> {
+        match self {
+            Issuer::Account(account) => Some(account.sso_clock()),
+            Issuer::Environment(_) | Issuer::ActiveGates(_) => None,
+        }
+    }
+
     /// How far the service's clock is from ours.
     pub fn clock(&self) -> &ServerClock {
         each!(self, one => one.clock())

@@ -6,6 +6,8 @@ use std::time::Duration;
 use reqwest::Method;
 
 use super::fake::{Fake, endless, nobody, reply, with};
+use jiff::SignedDuration;
+
 use super::*;
 
 mod causes;

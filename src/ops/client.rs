@@ -1,12 +1,12 @@
 //! The client of a running daemon's listener, for commands on the same machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::http::request;
-use hyper::{Request, header};
+use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -16,6 +16,9 @@ use super::listener::{JOURNAL_HEADER, RECHECK_HEADER};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// An answer is at most this long: the status of some ten thousand secrets.
 const LONGEST: usize = 64 * 1024 * 1024;
+/// A daemon reads a document again once a second at most.
+const TOO_OFTEN_ENDS: Duration = Duration::from_millis(1500);
+const TOO_OFTEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a listener answered.
 pub struct Answer {
@@ -35,7 +38,8 @@ pub async fn ask(listen: SocketAddr, path: &str) -> Result<Answer, String> {
     send(listen, Request::get(path)).await
 }
 
-/// Asks the daemon that listens at `listen` to read a secret's journal document again.
+/// Asks the daemon that listens at `listen` to read a secret's journal document again. What it read less than a second ago may be older than the
+/// change, so it is asked again until it reads.
 ///
 /// # Errors
 /// As [`ask`].
@@ -43,7 +47,14 @@ pub async fn recheck(listen: SocketAddr, secret: &str) -> Result<Answer, String>
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("secret", secret);
     let path = format!("/recheck?{}", query.finish());
-    send(listen, Request::post(path).header(RECHECK_HEADER, "1")).await
+    let until = Instant::now() + TOO_OFTEN_ENDS;
+    loop {
+        let answer = send(listen, Request::post(&path).header(RECHECK_HEADER, "1")).await?;
+        if answer.status != StatusCode::TOO_MANY_REQUESTS.as_u16() || Instant::now() >= until {
+            return Ok(answer);
+        }
+        tokio::time::sleep(TOO_OFTEN_PAUSE).await;
+    }
 }
 
 async fn send(listen: SocketAddr, request: request::Builder) -> Result<Answer, String> {

@@ -199,7 +199,7 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         EventName::RetirementBlocked,
-        "an old token cannot be proven to be this secret's own, the call to retire it is refused, or (reason `overdue`) it is not done 5 minutes after it was due; or a token that `dtrotate prune` disabled cannot be deleted (a warning with reason `unconfirmed`: it waits for a second `dtrotate prune`)",
+        "an old token cannot be proven to be this secret's own, the call to retire it is refused, (reason `overdue`) it is not done 5 minutes after it was due, or (reason `revocation`) a person revoked it and it is alive a minute later; or a token that `dtrotate prune` disabled cannot be deleted (a warning with reason `unconfirmed`: it waits for a second `dtrotate prune`)",
         "the token is retired, or `dtrotate forget NAME --token ID`; of a pruned token, it is deleted, or `dtrotate undo --token ID`",
         NEEDS_HUMAN,
     ),

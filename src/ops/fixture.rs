@@ -202,7 +202,7 @@ pub fn outlook(secrets: &[Secret]) -> Outlook {
         let event = |at, event, token| Upcoming {
             at,
             event,
-            secret: secret.name.clone(),
+            secret: Some(secret.name.clone()),
             environment: secret.environment.clone(),
             token,
             because: secret.because.clone(),

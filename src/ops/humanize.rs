@@ -23,9 +23,21 @@ pub fn relative(at: Timestamp, now: Timestamp) -> String {
     let ahead = at.duration_since(now);
     match ahead.as_secs() {
         0 => "now".to_owned(),
-        1.. => format!("in {}", span(ahead)),
+        1.. => format!("in {}", span(nearest(ahead))),
         _ => format!("{} ago", span(ahead)),
     }
+}
+
+/// To the nearest of the unit in which it is shown: what comes in 23h 59m comes "in 24h".
+fn nearest(length: SignedDuration) -> SignedDuration {
+    let seconds = length.as_secs() + i64::from(length.subsec_nanos() > 0);
+    let unit = match seconds {
+        ..60 => 1,
+        60..3600 => 60,
+        3600..172_800 => 3600,
+        _ => 86_400,
+    };
+    SignedDuration::from_secs((seconds + unit / 2) / unit * unit)
 }
 
 /// The same for something that is due: what should have happened by now is `now`.
@@ -101,15 +113,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_told_in_their_largest_fitting_unit() {
+    fn lengths_are_shown_in_their_largest_fitting_unit() {
         let now = Timestamp::UNIX_EPOCH;
         let at = |seconds| now + SignedDuration::from_secs(seconds);
         for (seconds, words) in [
             (0, "now"),
             (59, "in 59s"),
             (60, "in 1m"),
-            (3599, "in 59m"),
-            (172_799, "in 47h"),
+            (3569, "in 59m"),
+            (3599, "in 1h"),
+            (86_399, "in 24h"),
+            (172_799, "in 2d"),
             (172_800, "in 2d"),
             (-90, "1m ago"),
         ] {

@@ -20,6 +20,8 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 /// The same while other work of the environment makes progress.
 pub const QUEUE_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 
+/// A leaked token should be dead within this.
+const REVOCATION: SignedDuration = SignedDuration::from_mins(1);
 /// A former value that is put back twice within this time is put back by something that will do it again.
 const REVERTS: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -144,6 +146,7 @@ impl<'a> Known<'a> {
         all.extend(self.rotation_fails(record));
         all.extend(self.overdue(record));
         all.extend(self.unannounced(record));
+        all.extend(self.revocation_waits(record));
         self.retirements(record, &mut all);
         all
     }
@@ -180,6 +183,38 @@ impl<'a> Known<'a> {
             Condition::new(EventName::SecretFailing, message, failing.since)
         };
         let condition = condition.tried(failing.attempts, &error.what, self.next_try);
+        Some(self.about_secret(condition))
+    }
+
+    /// A leaked token is alive although a person ordered its end.
+    fn revocation_waits(&self, record: &Record) -> Option<Condition> {
+        let order = record.revoking.as_ref()?;
+        if order.at.duration_until(self.now) < REVOCATION {
+            return None;
+        }
+        let entry = record.retiring(&order.token);
+        let entry = entry.and_then(|entry| Some(&entry.failure.as_ref()?.message));
+        let rotation = record
+            .health
+            .failure
+            .as_ref()
+            .map(|failure| &failure.message);
+        let run = self.failing.map(|failing| &failing.error.what);
+        let error = entry.or(rotation).or(run);
+        let error = error.map_or(
+            "another secret holds it, or a process is at work",
+            |error| error,
+        );
+        let id = &order.token;
+        let message = format!(
+            "{id} was revoked by {} at {:.0} and is not ended yet: {error}. Remove the cause; or `dtrotate revoke {id} --without-replacement` ends \
+             it now and locks its consumers out",
+            order.by, order.at
+        );
+        let condition = Condition::new(EventName::RetirementBlocked, message, order.at)
+            .reason("revocation")
+            .subject(id.as_str())
+            .error(error);
         Some(self.about_secret(condition))
     }
 
@@ -396,7 +431,9 @@ impl<'a> Known<'a> {
         let ends = reverts.and_then(|first| first.at.checked_add(REVERTS).ok());
         let announcement = record.and_then(|record| record.announcement.as_ref());
         let deadline = announcement.map(|it| it.until);
-        let ends = ends.into_iter().chain(deadline);
+        let order = record.and_then(|record| record.revoking.as_ref());
+        let revoked = order.and_then(|order| order.at.checked_add(REVOCATION).ok());
+        let ends = ends.into_iter().chain(deadline).chain(revoked);
         late.chain(ends.filter(|ends| *ends > self.now)).min()
     }
 

@@ -5,65 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::Source;
-use super::secret::{Secret, State};
-use super::status::{Daemon, ServiceState, Status};
-use rotation::error::{CallError, ErrorKind, Service};
+use super::counters::{BUCKETS, OUTCOMES};
+use super::exposition::{Metric, Picture, Series, counter, flag, gauge, seconds};
+use super::secret::State;
+use super::status::ServiceState;
 use rotation::event::{EventName, Level};
-
-/// Upper ends of the duration histogram, in seconds: a rotation is seven calls of some ten milliseconds, up to several of ten seconds.
-const BUCKETS: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-
-/// How a call to a service ended.
-const OUTCOMES: [&str; 8] = [
-    "ok",
-    "transient",
-    "refused",
-    "unauthorized",
-    "gone",
-    "conflict",
-    "unclear",
-    "rate_limited",
-];
-
-/// One metric.
-struct Metric {
-    name: &'static str,
-    kind: &'static str,
-    help: &'static str,
-    write: fn(&mut Series<'_>, &Picture<'_>),
-}
-
-const fn gauge(
-    name: &'static str,
-    help: &'static str,
-    write: fn(&mut Series<'_>, &Picture<'_>),
-) -> Metric {
-    Metric {
-        name,
-        kind: "gauge",
-        help,
-        write,
-    }
-}
-
-const fn counter(
-    name: &'static str,
-    help: &'static str,
-    write: fn(&mut Series<'_>, &Picture<'_>),
-) -> Metric {
-    Metric {
-        name,
-        kind: "counter",
-        help,
-        write,
-    }
-}
 
 /// Every metric.
 const METRICS: [Metric; 30] = [
@@ -320,110 +268,6 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     METRICS.iter().map(|metric| metric.name)
 }
 
-/// What was counted since the start.
-#[derive(Default)]
-pub struct Counters(Mutex<Counted>);
-
-#[derive(Default)]
-struct Counted {
-    /// By environment ("" = Vault) and outcome.
-    calls: BTreeMap<(String, usize), u64>,
-    /// By environment and outcome.
-    rotations: BTreeMap<(String, &'static str), u64>,
-    events: BTreeMap<&'static str, u64>,
-    /// By channel and outcome.
-    notifications: BTreeMap<(&'static str, &'static str), u64>,
-    buckets: [u64; BUCKETS.len()],
-    duration_sum: f64,
-    duration_count: u64,
-}
-
-impl Counters {
-    fn lock(&self) -> MutexGuard<'_, Counted> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// A call ended. `environment` does not matter for Vault.
-    pub fn called(&self, service: Service, environment: &str, error: Option<&CallError>) {
-        let name = match service {
-            Service::Vault => "",
-            Service::Dynatrace => environment,
-        };
-        let outcome = match error.map(|error| error.kind) {
-            None => 0,
-            Some(ErrorKind::Transient) => 1,
-            Some(ErrorKind::Refused) => 2,
-            Some(ErrorKind::Unauthorized) => 3,
-            Some(ErrorKind::Gone) => 4,
-            Some(ErrorKind::Conflict) => 5,
-            Some(ErrorKind::Unclear) => 6,
-            Some(ErrorKind::RateLimited) => 7,
-            Some(ErrorKind::Exhausted | ErrorKind::Closed) => 2,
-        };
-        *self
-            .lock()
-            .calls
-            .entry((name.to_owned(), outcome))
-            .or_default() += 1;
-    }
-
-    /// An attempt to tell people ended.
-    pub fn notified(&self, channel: &'static str, ok: bool) {
-        let outcome = if ok { "succeeded" } else { "failed" };
-        let mut counted = self.lock();
-        *counted.notifications.entry((channel, outcome)).or_default() += 1;
-    }
-
-    /// Something happened to a secret; `took` is how long a rotation that succeeded took.
-    pub fn event(&self, event: EventName, level: Level, environment: &str, took: Duration) {
-        let mut counted = self.lock();
-        if level > Level::Debug {
-            *counted.events.entry(event.as_str()).or_default() += 1;
-        }
-        let outcome = match event {
-            EventName::RotationSucceeded => "succeeded",
-            EventName::RotationFailed => "failed",
-            EventName::RotationStuck => "stuck",
-            _ => return,
-        };
-        *counted
-            .rotations
-            .entry((environment.to_owned(), outcome))
-            .or_default() += 1;
-        if event == EventName::RotationSucceeded {
-            let seconds = took.as_secs_f64();
-            counted.duration_sum += seconds;
-            counted.duration_count += 1;
-            for (bucket, end) in counted.buckets.iter_mut().zip(BUCKETS) {
-                *bucket += u64::from(seconds <= end);
-            }
-        }
-    }
-}
-
-/// What a scrape is made of.
-struct Picture<'a> {
-    status: Status,
-    counted: MutexGuard<'a, Counted>,
-    idle: Duration,
-    log_lines_dropped: u64,
-}
-
-impl Picture<'_> {
-    fn daemon(&self, value: impl Fn(&Daemon) -> f64) -> Option<f64> {
-        self.status.daemon.as_ref().map(value)
-    }
-
-    /// The environments that there are, and those of which something was counted.
-    fn environments<'a>(&'a self, counted: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
-        let services = self.status.services.iter();
-        let known = services.filter_map(|service| service.environment.as_deref());
-        known
-            .chain(counted.filter(|name| !name.is_empty()))
-            .collect()
-    }
-}
-
 /// The whole page for a scrape.
 pub fn render(source: &dyn Source) -> String {
     let picture = Picture {
@@ -448,52 +292,6 @@ pub fn render(source: &dyn Source) -> String {
         write(&mut series, &picture);
     }
     text
-}
-
-/// The series of one metric.
-struct Series<'a> {
-    text: &'a mut String,
-    name: &'static str,
-}
-
-impl Series<'_> {
-    fn add(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
-        self.text.push_str(self.name);
-        self.text.push_str(suffix);
-        for (number, (name, value)) in labels.iter().enumerate() {
-            let value = value
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n");
-            let _ = write!(
-                self.text,
-                "{}{name}=\"{value}\"",
-                if number == 0 { '{' } else { ',' }
-            );
-        }
-        let end = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.text, "{end} {value}");
-    }
-
-    /// The only value of a metric without labels.
-    fn one(&mut self, value: Option<f64>) {
-        if let Some(value) = value {
-            self.add("", &[], value);
-        }
-    }
-
-    /// One value for each secret that has one.
-    fn each(&mut self, picture: &Picture<'_>, value: impl Fn(&Secret) -> Option<f64>) {
-        for secret in &picture.status.secrets {
-            if let Some(value) = value(secret) {
-                let labels = [
-                    ("secret", &*secret.name),
-                    ("environment", &*secret.environment),
-                ];
-                self.add("", &labels, value);
-            }
-        }
-    }
 }
 
 fn up(series: &mut Series<'_>, picture: &Picture<'_>, vault: bool) {
@@ -593,14 +391,6 @@ fn conditions(series: &mut Series<'_>, picture: &Picture<'_>) {
     }
 }
 
-fn flag(is: bool) -> f64 {
-    f64::from(u8::from(is))
-}
-
-fn seconds(at: Timestamp) -> f64 {
-    at.as_millisecond() as f64 / 1000.0
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -611,6 +401,12 @@ mod tests {
     use super::super::rotations::Rotation;
     use super::super::secret::Secret;
     use super::super::upcoming::Outlook;
+    use std::time::Duration;
+
+    use rotation::error::{CallError, ErrorKind, Service};
+
+    use super::super::counters::Counters;
+    use super::super::status::Status;
     use super::*;
 
     struct Sample(Counters);

@@ -7,6 +7,8 @@
 pub mod audit;
 pub mod client;
 pub mod condition;
+pub mod counters;
+mod exposition;
 #[cfg(test)]
 mod fixture;
 pub mod humanize;
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use metrics::Counters;
+use counters::Counters;
 use rotations::Rotation;
 use secret::Secret;
 use status::{JournalPlace, Status};

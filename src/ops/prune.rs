@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::audit::{Audited, Relation};
 use super::humanize::{relative, span};
-use rotation::token::{TokenInfo, manages_tokens};
+use rotation::token::manages_tokens;
 
 /// The tokens that a person asked for: those for which everything here holds.
 #[derive(Clone, Debug)]
@@ -72,38 +72,6 @@ impl Selection {
         match self.protection(token, now) {
             Some(protection) => Choice::Protected(protection),
             None => Choice::Chosen(because),
-        }
-    }
-
-    /// Why a token that was chosen is left alone after all, as it was read again.
-    ///
-    /// # Errors
-    /// Half a sentence about the token.
-    pub fn still_chosen(
-        &self,
-        chosen: &Audited,
-        info: &TokenInfo,
-        now: Timestamp,
-    ) -> Result<(), String> {
-        let before = &chosen.info;
-        if info.last_used > before.last_used {
-            return Err("was used after the plan was made".to_owned());
-        }
-        let facts = |info: &TokenInfo| {
-            let TokenInfo { name, owner, .. } = info.clone();
-            (name, owner, info.enabled, info.personal, info.expires)
-        };
-        if facts(info) != facts(before) {
-            return Err("was changed after the plan was made".to_owned());
-        }
-        let again = Audited {
-            info: info.clone(),
-            ..chosen.clone()
-        };
-        match self.choose(&again, now) {
-            Choice::Chosen(_) => Ok(()),
-            Choice::Protected(protection) => Err(protection.description().to_owned()),
-            Choice::Other => Err("is no longer as the plan says".to_owned()),
         }
     }
 
@@ -261,25 +229,5 @@ mod tests {
             ..unused()
         };
         assert!(matches!(meant.choose(&token, NOW), Choice::Chosen(_)));
-    }
-
-    #[test]
-    fn what_changed_after_the_plan_was_made_is_left_alone() {
-        let token = old();
-        let again = |change: fn(&mut TokenInfo)| {
-            let mut info = token.info.clone();
-            change(&mut info);
-            unused().still_chosen(&token, &info, NOW)
-        };
-        assert_eq!(again(|_| {}), Ok(()));
-        for change in [
-            (|info| info.last_used = Some(NOW)) as fn(&mut TokenInfo),
-            |info| info.name = "renamed".into(),
-            |info| info.enabled = false,
-            |info| info.owner = None,
-            |info| info.scopes.push("apiTokens.write".into()),
-        ] {
-            assert!(again(change).is_err());
-        }
     }
 }

@@ -9,7 +9,7 @@ use crate::sanitize;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::condition::Condition;
+use super::condition::{Condition, Severity};
 use super::secret::{Secret, State};
 
 /// The layout of the JSON. A reader ignores fields it does not know; a field that changes its meaning raises this.
@@ -299,6 +299,12 @@ impl Status {
         let here = |name: &str| self.secrets.iter().any(|secret| secret.name == name);
         let general = move |trouble: &&Trouble| !trouble.secret.as_deref().is_some_and(here);
         self.troubles.iter().filter(general)
+    }
+
+    /// Warnings about no secret.
+    pub fn general_warnings(&self) -> impl Iterator<Item = &Condition> {
+        let warnings = self.conditions.iter();
+        warnings.filter(|it| it.severity == Severity::Warning && it.secret.is_none())
     }
 
     /// The troubles of one secret.

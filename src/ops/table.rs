@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use super::condition::Condition;
 use super::humanize::{WIDTH, count, exact, moment, relative, span, width, wrapped};
 use super::secret::{Mood, Secret, State};
 use super::status::{ServiceState, Status, Trouble};
@@ -57,6 +58,10 @@ pub fn overview(status: &Status, paint: Paint, all: bool) -> String {
     for trouble in status.general_troubles() {
         text.push('\n');
         text += &trouble_card(trouble, status.at, paint);
+    }
+    for warning in status.general_warnings() {
+        text.push('\n');
+        text += &warning_card(warning, status.at, paint);
     }
     let (cards, rows): (Vec<&Secret>, Vec<&Secret>) =
         status.worst_first().into_iter().partition(|secret| {
@@ -180,6 +185,14 @@ fn trouble_card(trouble: &Trouble, now: Timestamp, paint: Paint) -> String {
     format!("{}\n{}", paint.bad(&title), wrapped(&trouble.message, "  "))
 }
 
+/// What needs no human now, and is seen nowhere else.
+fn warning_card(warning: &Condition, now: Timestamp, paint: Paint) -> String {
+    let since = span(now.duration_since(warning.since));
+    let title = format!("{} for {since}, a warning", warning.kind);
+    let text = format!("{}. {}", warning.message, warning.what_to_do);
+    format!("{}\n{}", paint.uneasy(&title), wrapped(&text, "  "))
+}
+
 /// A row for each secret. A long name is shortened in its middle.
 fn table(secrets: &[&Secret], now: Timestamp, paint: Paint) -> String {
     let head = ["SECRET", "ENVIRONMENT", "STATE", "LAST", "NEXT", "OLD"].map(str::to_owned);
@@ -246,6 +259,9 @@ fn shortened(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rotation::event::EventName;
+    use rotation::retiring::Problem;
+
     use super::super::fixture;
     use super::*;
 
@@ -280,6 +296,45 @@ mod tests {
         assert!(!text.contains('\x1b'), "colours in a pipe");
         let coloured = overview(&status, Paint(true), false);
         assert!(coloured.contains("\x1b[1;31m"));
+    }
+
+    #[test]
+    fn p8_a_retirement_that_is_blocked_is_not_announced() {
+        let mut status = fixture::status();
+        let mut held = status.secrets.iter_mut().filter(|it| it.is_held());
+        let entry = &mut held.next().expect("a secret").retiring[0];
+        entry.problems = vec![Problem {
+            event: "retirement_blocked".to_owned(),
+            message: "nothing proves it".to_owned(),
+            since: status.at,
+        }];
+        let text = cards(&status.only(|it| it.is_held()), Paint(false));
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(", tried again "), "{text}");
+        assert!(
+            !text.contains(", disabled ") && text.contains("; nothing proves it"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn p8_a_warning_about_no_secret_is_shown() {
+        let mut status = fixture::status();
+        let message = "3 tokens of account main can be deleted now";
+        let mut warning = Condition::new(EventName::RetirementBlocked, message, status.at);
+        warning.what_to_do = "Run it again.".to_owned();
+        status
+            .conditions
+            .push(warning.environment("account main").warning());
+        let text = overview(&status, Paint(false), false);
+        assert!(
+            text.contains("\nretirement_blocked for 0s, a warning\n  3 tokens of account main can be deleted now. Run it again.\n"),
+            "{text}"
+        );
+        assert!(
+            text.starts_with("6 secrets, 2 things need a human\n"),
+            "it needs no human: {text}"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What will happen to secrets, as plain data, and how much of it in each hour.
+//! What will happen to secrets and to pruned tokens, as plain data, and how much of it in each hour.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,8 @@ const FIRST: usize = 8;
 pub struct Upcoming {
     pub at: Timestamp,
     pub event: What,
-    pub secret: String,
+    /// None = a token of no secret, which `dtrotate prune` disabled.
+    pub secret: Option<String>,
     pub environment: String,
     /// The token that is disabled or deleted, expires or is replaced.
     pub token: Option<TokenId>,

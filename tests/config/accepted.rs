@@ -118,6 +118,8 @@ fn routes_of_all_files_match_by_label_environment_and_kind() {
     let settings = files.settings(&daemon());
     let routes = &settings.notify.routes;
     assert_eq!(routes.len(), 3, "one without a file is off");
+    let unused = "[[notify.route]] number 3: no secret has the label team=search, so nothing is posted there";
+    assert_eq!(settings.warnings, [unused]);
     let secret = &settings.secrets[0];
     assert!(secret.plan.announces);
     let told: Vec<bool> = routes.iter().map(|route| route.announces(secret)).collect();

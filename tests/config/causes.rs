@@ -60,6 +60,13 @@ fn a_path_as_the_api_or_the_command_of_vault_has_it() {
         ],
     );
     says(
+        &warning(
+            &with_secret(&format!("path = \"apps/*\"\n{schedule}")),
+            &daemon(),
+        ),
+        ["main.toml:10", "stands for itself", "set discover"],
+    );
+    says(
         &problem(
             &with_secret(&format!("path = \"a\u{200b}b\"\n{schedule}")),
             &daemon(),

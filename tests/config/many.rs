@@ -191,6 +191,11 @@ fn p7_folders_that_cannot_be_meant_are_refused() {
         "\"/apps/\" begins or ends with \"/\"; write \"apps\"",
     );
     refuses(
+        &secret("discover = «\"apps/team/*\""),
+        "\"apps/team/*\" is a pattern, and discover names a folder: every secret below it is found; write \"apps/team/\", and leave secrets out with \
+         exclude",
+    );
+    refuses(
         &secret("discover = \"apps\"\nexclude = «\"a/**b\""),
         "\"a/**b\" is not a valid pattern: recursive wildcards must form a single path component",
     );

@@ -224,3 +224,55 @@ async fn a_folder_of_platform_tokens_takes_values_of_its_kind_alone() {
     assert!(!world.dynatrace.calls().iter().any(looked_up));
     assert_eq!(world.errors(), Vec::<Value>::new());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_a_token_in_a_folder_is_known_whether_a_daemon_has_found_it_or_not() {
+    let world = folder_world().await;
+    let current = async |name: &str| {
+        let path = format!("dynatrace/apps/{name}");
+        let secret = world.root.secret("secret", &path).await;
+        let data = secret.expect("the secret").data;
+        let value = data["token"].as_str().expect("a value");
+        value.rsplit_once('.').expect("a dotted value").0.to_owned()
+    };
+    let audited = async |id: &str| {
+        let (_, text) = world.command(&["audit", "--json"]).await;
+        let audit: Value = serde_json::from_str(&text).expect("a document");
+        assert_eq!(audit["incomplete"], json!([]), "{text}");
+        let mut tokens = audit["tokens"].as_array().expect("tokens").iter();
+        let token = tokens.find(|token| token["token_id"] == id);
+        let token = token.expect("the token").clone();
+        (token["relation"].clone(), token["findings"].clone())
+    };
+    let managed = (json!("current"), json!([]));
+    let (a, b) = (current("a").await, current("team/b").await);
+    let opaque = current("elsewhere").await;
+    assert_eq!(audited(&a).await, managed, "before");
+    let owner = world.dynatrace.token(&a).expect("a token").owner;
+    let prune = ["prune", "--owner", &owner, "--min-age", "0s", "--json"];
+    let planned = async || {
+        let (code, text) = world.command(&prune).await;
+        assert_eq!(code, Some(0), "{text}");
+        text
+    };
+    let plan = planned().await;
+    assert!(!plan.contains(&a) && !plan.contains(&b), "{plan}");
+    // A leaked one is replaced first.
+    let leaked = ["revoke", &b, "--environment", "prod", "--yes"];
+    let (code, text) = world.command(&leaked).await;
+    assert_eq!(code, Some(0), "{text}");
+    let next = current("team/b").await;
+    let is_alive = |id: &str| world.dynatrace.token(id).is_some_and(|token| token.enabled);
+    assert!(next != b && is_alive(&next) && !is_alive(&b), "{text}");
+    let daemon = world.start("e2e");
+    ready(&world).await;
+    until("they are found", async || {
+        daemon.events("secret_adopted") >= 3
+    })
+    .await;
+    assert_eq!(audited(&a).await, managed, "after");
+    assert_eq!(audited(&next).await, managed, "after");
+    let plan = planned().await;
+    assert!(!plan.contains(&a) && !plan.contains(&next), "{plan}");
+    assert!(!plan.contains(&opaque), "it is of another environment");
+}

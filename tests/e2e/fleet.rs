@@ -79,6 +79,16 @@ async fn labels_select_and_are_shown_everywhere() {
     let (code, text) = world.command(&["rotate", "--label", "team=checkout"]).await;
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains(&a) && text.contains(&b) && !text.contains(&c));
+    for command in ["pause", "resume", "history", "upcoming"] {
+        let (code, text, stderr) = world
+            .command_and_stderr(&[command, "--label", "team=checkout"])
+            .await;
+        assert_eq!(code, Some(0), "{command}: {text}{stderr}");
+        assert!(!text.contains(&c), "{command}: {text}");
+        // What is to come may be nothing within a week.
+        let both = text.contains(&a) && text.contains(&b);
+        assert!(both || command == "upcoming", "{command}: {text}");
+    }
     for (arguments, sentence) in [
         (
             &["rotate", "--label", "team=chekout"][..],

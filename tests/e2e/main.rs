@@ -1,5 +1,6 @@
 //! End to end: a real OpenBao as a child process. One test binary, so that it is linked once.
 
+mod account_soak;
 mod active_gate;
 mod announce;
 mod audit;
@@ -47,4 +48,5 @@ mod values;
 mod vault_client;
 mod vault_login;
 mod vault_policy;
+mod verbs;
 mod world;

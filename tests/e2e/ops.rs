@@ -9,7 +9,7 @@ use simulator::{Action, Operation, Rule, Seed};
 use crate::world::{LONG, World, note, now, until};
 
 /// An address that is free now.
-fn free() -> String {
+pub fn free() -> String {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     socket.local_addr().expect("its address").to_string()
 }
@@ -420,18 +420,20 @@ async fn k4_status_and_health_believe_no_daemon_of_another_configuration() {
 
     // Broken on disk: the daemon that runs is shown, and that a restart would fail is said.
     let whole = std::fs::read_to_string(world.config_file()).expect("the configuration");
-    std::fs::write(world.config_file(), format!("{whole}\n[nonsense]\n")).expect("the file");
-    let (code, text, said) = world.command_and_stderr(&["status"]).await;
-    assert_eq!(code, Some(0), "{text}{said}");
-    assert!(
-        text.starts_with("2 secrets, nothing needs a human"),
-        "{text}"
-    );
-    assert!(
-        said.contains("not valid") && said.contains("nonsense"),
-        "{said}"
-    );
-    assert_eq!(world.command(&["health"]).await.0, Some(0));
+    for (edit, about) in [
+        ("[nonsense]\n", "nonsense"),
+        ("this line is no TOML\n", "not TOML"),
+    ] {
+        std::fs::write(world.config_file(), format!("{whole}\n{edit}")).expect("the file");
+        let (code, text, said) = world.command_and_stderr(&["status"]).await;
+        assert_eq!(code, Some(0), "{text}{said}");
+        assert!(
+            text.starts_with("2 secrets, nothing needs a human"),
+            "{text}"
+        );
+        assert!(said.contains("not valid") && said.contains(about), "{said}");
+        assert_eq!(world.command(&["health"]).await.0, Some(0), "{edit}");
+    }
 
     world.set("journal.path", "another/journal");
     let (_, _, said) = world.command_and_stderr(&["status"]).await;

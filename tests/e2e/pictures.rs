@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtrotate::ops::client::ask;
+use dtrotate::ops::counters::Counters;
 use dtrotate::ops::listener::{Details, Listener};
-use dtrotate::ops::metrics::Counters;
 use dtrotate::ops::rotations::Rotation;
 use dtrotate::ops::secret::Secret;
 use dtrotate::ops::status::{JournalPlace, Status};
@@ -228,7 +228,7 @@ impl Source for Day {
             let at = |at: Timestamp, event| Upcoming {
                 at,
                 event,
-                secret: secret.name.clone(),
+                secret: Some(secret.name.clone()),
                 environment: secret.environment.clone(),
                 token: None,
                 because: String::new(),

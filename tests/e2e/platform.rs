@@ -416,3 +416,28 @@ async fn p8_the_end_of_the_classic_api_is_one_condition_of_the_environment() {
         drop(daemon);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p3_an_access_token_of_another_time_is_evidence_of_a_clock_that_is_wrong() {
+    let world = world(1).await;
+    account(&world).configure(|settings| settings.access_token_life = Duration::from_secs(3));
+    // The `Date` of every answer is right, and only the access token says otherwise.
+    let hour = SignedDuration::from_hours(1);
+    world.simulator.set_clock_offset(hour);
+    world.simulator.set_date_offset(-hour);
+    let daemon = world.start("e2e");
+    until("the disagreement", async || {
+        daemon.events("clock_skew") == 1
+    })
+    .await;
+    let lines = daemon.lines();
+    let line = lines.iter().find(|line| line["event"] == "clock_skew");
+    let message = line.expect("the line")["message"].to_string();
+    assert!(
+        message.contains("the single sign-on of account main"),
+        "{message}"
+    );
+    world.simulator.set_clock_offset(SignedDuration::ZERO);
+    world.simulator.set_date_offset(SignedDuration::ZERO);
+    until("the end of it", async || daemon.events("clock_skew") == 2).await;
+}

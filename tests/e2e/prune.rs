@@ -155,6 +155,27 @@ async fn tokens_are_shown_then_disabled_and_marked_and_deleted_after_the_quarant
         (&audited["relation"], &audited["findings"]),
         (&json!("pruned"), &json!([]))
     );
+    // Its deletion is shown, unless secrets are selected by name.
+    let upcoming = async |more: &[&str]| {
+        let (code, text) = world
+            .command(&[&["upcoming", "--json"], more].concat())
+            .await;
+        assert_eq!(code, Some(0), "{text}");
+        let document: Value = serde_json::from_str(&text).expect("a document");
+        let events = document["events"].as_array().cloned().unwrap_or_default();
+        let about = |event: &Value| event["token"] == json!(pruned);
+        events.into_iter().find(about)
+    };
+    for more in [&[][..], &["--environment", "prod"]] {
+        let deletion = upcoming(more).await.expect("its deletion");
+        assert_eq!(
+            (&deletion["event"], &deletion["secret"]),
+            (&json!("delete"), &Value::Null)
+        );
+    }
+    assert_eq!(upcoming(&[&world.secrets[0]]).await, None);
+    let (_, text) = world.command(&["upcoming"]).await;
+    assert!(text.contains("delete  pruned token of prod"), "{text}");
     // A second command finds nothing to do.
     let again = carry_out(&world).await;
     assert_eq!(
@@ -242,6 +263,8 @@ async fn p9_only_what_bears_the_mark_and_is_still_disabled_is_deleted_whatever_a
         .id;
     let managed = world.current_id(0).await;
     assert!(world.dynatrace.rename(&managed, &mark) && world.dynatrace.disable(&managed));
+    // Someone disabled it because it leaked: the document says that it is to be enabled again.
+    let leaked = world.dynatrace.seed(Seed::new("leaked").disabled()).id;
     edit(&world, |content| {
         let tokens = content["tokens"].as_array_mut().expect("tokens");
         let control = tokens.iter().find(|it| it["name"] == "control").cloned();
@@ -253,6 +276,12 @@ async fn p9_only_what_bears_the_mark_and_is_still_disabled_is_deleted_whatever_a
             entry["since"] = json!("2020-01-01T00:00:00Z");
             tokens.push(entry);
         }
+        let mut entry = control;
+        entry["id"] = json!(leaked);
+        entry["name"] = json!("leaked");
+        entry["state"] = json!("restoring");
+        entry["since"] = json!("2020-01-01T00:00:00Z");
+        tokens.push(entry);
     })
     .await;
     let daemon = ready(&world, "e2e").await;
@@ -270,7 +299,7 @@ async fn p9_only_what_bears_the_mark_and_is_still_disabled_is_deleted_whatever_a
             };
             lines.iter().any(about)
         };
-        [&edited, &stranger, &foreign, &managed]
+        [&edited, &stranger, &foreign, &managed, &leaked]
             .iter()
             .all(|id| blocked(id))
     })
@@ -279,6 +308,7 @@ async fn p9_only_what_bears_the_mark_and_is_still_disabled_is_deleted_whatever_a
         token(&world, id);
     }
     assert!(token(&world, &enabled).enabled, "P4");
+    assert!(!token(&world, &leaked).enabled, "P4");
     let ids: Vec<Value> = entries(&world)
         .await
         .iter()
@@ -512,7 +542,8 @@ async fn what_is_used_or_put_into_a_secret_after_the_plan_was_made_is_left_alone
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn platform_tokens_are_deleted_by_a_second_command() {
-    let world = World::of(Kind::Platform, Site::new().await, "", 1).await;
+    let mut world = World::of(Kind::Platform, Site::new().await, "", 1).await;
+    world.set("ops.listen", crate::ops::free());
     let Issuer::Platform { account, owner, .. } = &world.issuer else {
         panic!("a world of platform tokens")
     };
@@ -522,9 +553,20 @@ async fn platform_tokens_are_deleted_by_a_second_command() {
     for id in [&pruned, &back] {
         assert!(account.touch(id, [10, 0, 0, 1].into(), days_ago(200)));
     }
+    let said = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, plan) = world.command(&UNUSED).await;
+    assert!(
+        said(&plan).contains("so the same command deletes them"),
+        "{plan}"
+    );
+    assert!(!plan.contains("running"), "no daemon deletes them: {plan}");
     let all = [&UNUSED[..], &["--yes"]].concat();
     let (code, text) = world.command(&all).await;
     assert_eq!(code, Some(0), "{text}");
+    assert!(
+        said(&text).contains("disabled; the same command deletes it after"),
+        "{text}"
+    );
     let is_enabled = |id: &str| account.token(id).map(|token| token.enabled);
     assert_eq!(
         (is_enabled(&pruned), is_enabled(&back)),
@@ -540,6 +582,12 @@ async fn platform_tokens_are_deleted_by_a_second_command() {
     })
     .await;
     assert_eq!(code, Some(0), "{text}");
+    // It is no error, but a person has to know it.
+    until("the warning", async || {
+        let (code, text) = world.command(&["status"]).await;
+        code == Some(0) && said(&text).contains("a warning 1 token of account")
+    })
+    .await;
     // No daemon deletes what bears no mark.
     let deleted = async || is_enabled(&pruned).is_none();
     assert!(!within(Duration::from_secs(4), deleted).await);

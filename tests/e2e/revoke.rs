@@ -144,6 +144,57 @@ async fn a_token_that_several_secrets_hold_is_ended_when_each_has_another_one() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_a_token_that_only_vault_shows_is_replaced_before_it_is_ended() {
+    let world = patient(3).await;
+    // No process has recorded it yet.
+    let leaked = world.current_id(0).await;
+    let (code, text) = world.command(&["revoke", &leaked, "--yes"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_dead(&world, &leaked).await;
+    // A person put another token there, and its secret has not been looked at since; of the other one there is no document at all.
+    let theirs = world.dynatrace.seed(Seed::new("by hand"));
+    world.put(0, &theirs.value).await;
+    world.put(1, &theirs.value).await;
+    let named = ["revoke", &theirs.id, "--environment", "prod", "--yes"];
+    let (code, text) = world.command(&named).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(&world.secrets[0]) && text.contains(&world.secrets[1]));
+    assert_dead(&world, &theirs.id).await;
+    // The same for the secrets that are named.
+    let shared = world.value(1).await;
+    world.put(2, &shared).await;
+    let leaked = world.current_id(2).await;
+    let (first, second) = (world.secrets[1].clone(), world.secrets[2].clone());
+    let both = ["rotate", &first, &second, "--compromised"];
+    let (code, text) = world.command(&both).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_dead(&world, &leaked).await;
+    // Where a value cannot be read, a token of no secret is left alone, unless a person says otherwise.
+    world.put(1, "{\"token\": \"x\"}").await;
+    let unknown = world.dynatrace.seed(Seed::new("dashboard")).id;
+    let named = ["revoke", &unknown, "--environment", "prod", "--yes"];
+    let (code, _, log) = world.command_and_stderr(&named).await;
+    assert_eq!(code, Some(1), "{log}");
+    assert!(
+        log.contains(&first) && log.contains("--without-replacement"),
+        "{log}"
+    );
+    let is_alive = |id: &str| world.dynatrace.token(id).is_some_and(|token| token.enabled);
+    assert!(is_alive(&unknown));
+    let nevertheless = [&named[..], &["--without-replacement"]].concat();
+    assert_eq!(world.command(&nevertheless).await.0, Some(0));
+    assert!(!is_alive(&unknown));
+    world.put(1, &world.value(0).await).await;
+    let nowhere = ["revoke", "dt0c01.NOWHERE", "--environment", "prod", "--yes"];
+    let (code, _, log) = world.command_and_stderr(&nowhere).await;
+    assert_eq!(code, Some(1), "{log}");
+    assert!(
+        log.contains("environment prod has no token dt0c01.NOWHERE"),
+        "{log}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_a_pause_and_a_switch_do_not_keep_it() {
     let mut world = patient(1).await;
     let leaked = world.current_id(0).await;

@@ -126,6 +126,21 @@ impl World {
 
     /// The same with tokens of this kind.
     pub async fn of(kind: Kind, site: Arc<Site>, tag: &str, secrets: usize) -> World {
+        let environment = match kind {
+            Kind::Cluster => EnvironmentOptions::cluster(),
+            _ => EnvironmentOptions::default(),
+        };
+        World::with(kind, vec![environment], site, tag, secrets).await
+    }
+
+    /// The same beside several environments, the first of which the configuration has.
+    pub async fn with(
+        kind: Kind,
+        environments: Vec<EnvironmentOptions>,
+        site: Arc<Site>,
+        tag: &str,
+        secrets: usize,
+    ) -> World {
         let tag = if tag.is_empty() {
             String::new()
         } else {
@@ -133,10 +148,7 @@ impl World {
         };
         let options = Options {
             account: matches!(kind, Kind::Platform | Kind::ActiveGate).then(|| ACCOUNT.to_owned()),
-            environments: vec![match kind {
-                Kind::Cluster => EnvironmentOptions::cluster(),
-                _ => EnvironmentOptions::default(),
-            }],
+            environments,
             ..Options::default()
         };
         let simulator = Simulator::start(options).await.expect("the simulator");
@@ -355,6 +367,16 @@ listen = ""
         true
     }
 
+    /// A rotation failed and is tried again.
+    pub async fn is_retrying(&self) -> bool {
+        for number in 0..self.secrets.len() {
+            if !self.record(number).await["failure"]["retry_at"].is_null() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Every value in Vault works now, and nobody else's field was touched.
     pub async fn assert_valid(&self) {
         for (number, path) in self.secrets.iter().enumerate() {
@@ -403,8 +425,18 @@ listen = ""
 
     /// Starts a command that runs beside the test, such as one that is to be killed.
     pub fn start_command(&self, name: &str, arguments: &[&str]) -> Daemon {
+        self.start_command_with(name, arguments, &[])
+    }
+
+    /// The same with more variables.
+    pub fn start_command_with(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Daemon {
         let mut program = self.program();
-        program.args(arguments);
+        program.args(arguments).envs(variables.iter().copied());
         self.spawn(name, program)
     }
 

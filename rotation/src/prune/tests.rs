@@ -1,3 +1,5 @@
+use jiff::SignedDuration;
+
 use super::super::token::Traits;
 use super::*;
 
@@ -83,8 +85,38 @@ fn p3_a_token_is_deleted_after_its_quarantine_and_not_before() {
 fn p3_no_edit_of_the_document_shortens_the_quarantine() {
     let mut token = token();
     (token.at, token.since) = (day(1), day(1));
-    let cx = on(day(101));
-    assert_eq!(next(&token, &disabled(), &cx), PruneStep::Wait(day(107)));
+    for state in [PrunedState::Quarantine, PrunedState::Deleting] {
+        token.state = state;
+        let step = next(&token, &disabled(), &on(day(101)));
+        assert_eq!(step, PruneStep::Wait(day(107)), "{state:?}");
+    }
+}
+
+#[test]
+fn p4_a_token_that_was_used_after_it_was_pruned_is_left_alone() {
+    let mut used = disabled();
+    used.last_used = Some(day(99));
+    assert_eq!(next(&token(), &used, &on(day(200))), PruneStep::Delete);
+    used.last_used = Some(day(101));
+    let step = next(&token(), &used, &on(day(200)));
+    assert!(
+        matches!(&step, PruneStep::Block(why) if why.contains("was used")),
+        "{step:?}"
+    );
+}
+
+#[test]
+fn p9_a_document_enables_no_token_that_someone_else_disabled() {
+    let mut entry = token();
+    entry.state = PrunedState::Restoring;
+    let mut theirs = disabled();
+    theirs.name = "job".into();
+    let step = next(&entry, &theirs, &on(day(200)));
+    assert!(matches!(step, PruneStep::Block(_)), "{step:?}");
+    // Without marks nothing proves it.
+    entry.digest = None;
+    let step = next(&entry, &theirs, &on(day(200)));
+    assert!(matches!(step, PruneStep::Block(_)), "{step:?}");
 }
 
 #[test]
@@ -202,8 +234,12 @@ fn where_tokens_cannot_be_renamed_a_person_confirms_the_deletion() {
     assert_eq!(next(&token, &info, &cx), PruneStep::Delete);
     cx.now = day(106);
     assert_eq!(next(&token, &info, &cx), PruneStep::Wait(day(107)));
-    info.name = "another".into();
+    // That a deletion was begun is what the document says: it is confirmed again.
+    token.state = PrunedState::Deleting;
+    cx.confirmed = false;
     cx.now = day(107);
+    assert_eq!(next(&token, &info, &cx), PruneStep::Confirm);
+    info.name = "another".into();
     assert!(matches!(next(&token, &info, &cx), PruneStep::Block(_)));
 }
 
@@ -212,4 +248,31 @@ fn a_document_keeps_what_a_newer_version_wrote() {
     let text = r#"{"tokens":[],"later":1}"#;
     let record: PruneRecord = serde_json::from_str(text).unwrap();
     assert_eq!(serde_json::to_string(&record).unwrap(), text);
+}
+
+#[test]
+fn what_changed_after_the_plan_was_made_is_left_alone() {
+    let mut planned = disabled();
+    (planned.name, planned.enabled) = ("job".into(), true);
+    planned.last_used = Some(day(2));
+    let order = PruneOrder {
+        planned: planned.clone(),
+        service: "prod".into(),
+        base_url: URL.into(),
+        by: "ada".into(),
+        name_limit: Some(100),
+    };
+    assert_eq!(order.changed(&planned), None);
+    for change in [
+        (|info| info.last_used = Some(day(3))) as fn(&mut TokenInfo),
+        |info| info.name = "renamed".into(),
+        |info| info.enabled = false,
+        |info| info.owner = None,
+        |info| info.personal = true,
+        |info| info.scopes.push("apiTokens.write".into()),
+    ] {
+        let mut now = planned.clone();
+        change(&mut now);
+        assert!(order.changed(&now).is_some());
+    }
 }

@@ -11,3 +11,4 @@ pub mod revoke;
 pub mod rotate;
 pub mod store;
 pub mod undo;
+mod usage;

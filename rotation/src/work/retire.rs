@@ -1,8 +1,6 @@
 //! Retirement: disable at the end of the grace, delete at the end of the quarantine. Each under its own claim, each with a fresh read of
 //! the secret and of the token before, and of the secret again after a disable. A token that cannot be proven to be ours is left alone.
 
-use jiff::{SignedDuration, Timestamp};
-
 use crate::backstop;
 use crate::command::{Command, TokenAction};
 use crate::context::{AfterWrite, Change, Context, Decision, Step};
@@ -11,17 +9,14 @@ use crate::event::{EventName, Level, Report};
 use crate::failure;
 use crate::observe::{Position, fence_base, position};
 use crate::ownership;
-use crate::plan::{AtMaxGrace, StillUsed};
 use crate::reading::{Absent, absence, read_token};
 use crate::record::{EntryReason, Retiring, RetiringState, Work};
-use crate::request::after;
 use crate::revoked;
 use crate::token::{TokenId, TokenInfo};
 use crate::transition;
 use crate::view::Lookup;
 
-/// What was seen so close to a trial may be the trial: the call takes a while, and clocks differ.
-const TRIAL: SignedDuration = SignedDuration::from_mins(1);
+use super::usage::{hold, is_trial, used_from, used_until};
 
 /// The next step of a retirement that is due, unless the time is not to be trusted.
 pub fn next(cx: &Context<'_>) -> Decision<()> {
@@ -146,74 +141,6 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
     Ok(change.into())
 }
 
-/// A token that is still used stays as it is for now.
-fn hold(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Change> {
-    let id = &entry.id;
-    let from = used_from(info);
-    let quiet = used_until(cx, entry, info)?;
-    let last = after(entry.since, cx.plan().max_grace);
-    let extends = cx.plan().still_used != StillUsed::Warn && last > cx.now.wall;
-    let held = match (extends, cx.env().blackout_until) {
-        (true, _) => Some((
-            quiet.min(last),
-            format!(
-                "its grace is extended until it has been unused for `grace`, at most until {last:.0}"
-            ),
-        )),
-        (false, Some(end)) => Some((
-            end,
-            format!("it is not ended before the end of the blackout at {end:.0}"),
-        )),
-        (false, None) => None,
-    };
-    if let Some((due, how)) = held {
-        // Reported once; the entry shows it while it lasts.
-        let report = entry.usage.held_since.is_none().then(|| {
-            let message = format!("{id} is still in use (last from {from}); {how}");
-            Report::new(EventName::RetirementHeld, message).token(id)
-        });
-        let write = cx.write_entry(id, |entry| {
-            entry.due = due;
-            entry.usage.held_since.get_or_insert(cx.now.wall);
-            entry.usage.used_from.clone_from(&info.last_used_ip);
-        });
-        return Some(write.reports(report));
-    }
-    let is_left = !cx.env().capabilities.disable && cx.plan().at_max_grace == AtMaxGrace::Leave;
-    is_left.then(|| leave(cx, entry, info, quiet))
-}
-
-/// A token that cannot be disabled, and whose deletion cannot be undone, is left while it is used, and reported.
-fn leave(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo, quiet: Timestamp) -> Change {
-    let id = &entry.id;
-    let end = match info.expires {
-        Some(end) => format!("until it expires at {end:.0}"),
-        None => "although it never expires".to_owned(),
-    };
-    let message = format!(
-        "{id} is still in use (last from {}) and cannot be disabled, so it is left {end}. Make its consumers read the new value; it is deleted when it \
-         has been unused for `grace`",
-        used_from(info)
-    );
-    let mut report = Report::new(EventName::RetirementBlocked, message.clone()).token(id);
-    let write = cx.write_entry(id, |entry| {
-        entry.usage.held_since = None;
-        if transition::fail_entry(entry, EntryReason::StillUsed, &message, quiet, cx.now) {
-            report.level = Level::Debug;
-        }
-    });
-    write.report(report)
-}
-
-fn used_from(info: &TokenInfo) -> &str {
-    info.last_used_ip.as_deref().unwrap_or("an unknown address")
-}
-
-/// When it will have been unused for a grace, if it is not yet.
-fn used_until(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Timestamp> {
-    quiet_at(cx, entry, info).filter(|quiet| *quiet > cx.now.wall)
-}
-
 fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
     let id = &entry.id;
     let from = used_from(info);
@@ -244,19 +171,6 @@ fn end_grace(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Change {
         }
     });
     claim.reports(report)
-}
-
-/// When it will have been unused for a grace; none = it was not used after its successor was stored. The last use is coarse, so the first
-/// moment of a grace does not count.
-fn quiet_at(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Timestamp> {
-    let used = info.last_used.filter(|used| *used > entry.since)?;
-    (!is_trial(entry, used)).then(|| after(used, cx.plan().grace))
-}
-
-/// What happened at `at` can be dtrotate's own trial of the value.
-fn is_trial(entry: &Retiring, at: Timestamp) -> bool {
-    let tried = entry.usage.tried_at;
-    tried.is_some_and(|tried| tried.duration_until(at).abs() < TRIAL)
 }
 
 /// The claim to disable or to delete a token that was just proven.

@@ -10,7 +10,7 @@ use crate::failure;
 use crate::observe::{Position, SecretState, fence_base, position, secret_state};
 use crate::ownership;
 use crate::reading::{Absent, absence, read_token};
-use crate::record::{Retiring, RetiringState, Revocation, Work};
+use crate::record::{Invalid, Retiring, RetiringState, Revocation, Work};
 use crate::request::{Goal, RevokeRequest};
 use crate::token::TokenId;
 use crate::transition;
@@ -24,9 +24,8 @@ pub fn order(cx: &Context<'_>, request: &RevokeRequest) -> Decision<()> {
     }
     let wanted = &request.revocation;
     if cx.is_new {
-        return Err(Step::refuse(
-            "it was never recorded; run `dtrotate status` when a daemon has seen it",
-        ));
+        // What it holds is recorded first.
+        return may_begin(cx, request);
     }
     if cx.is_relocated() {
         return Err(Step::refuse(
@@ -46,15 +45,29 @@ pub fn order(cx: &Context<'_>, request: &RevokeRequest) -> Decision<()> {
             cx.plan().name
         ))),
         None => {
-            if let Some(why) = cx.held_back().filter(|_| !request.overrides) {
-                return Err(Step::refuse(format!(
-                    "{why}, or revoke it nevertheless with --yes"
-                )));
-            }
+            may_begin(cx, request)?;
             let write = cx.write(|record| record.revoking = Some(wanted.clone()));
             Err(write.into())
         }
     }
+}
+
+fn may_begin(cx: &Context<'_>, request: &RevokeRequest) -> Decision<()> {
+    match cx.held_back().filter(|_| !request.overrides) {
+        Some(why) => Err(Step::refuse(format!(
+            "{why}, or revoke it nevertheless with --yes"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// No process has seen the secret yet: its value is recorded, so that it can be replaced.
+pub fn record_first(cx: &Context<'_>) -> Decision<Step> {
+    adopt::record_secret(cx)?;
+    Ok(Step::refuse(format!(
+        "{} holds no token that could be revoked",
+        cx.place()
+    )))
 }
 
 fn orders_the_same(known: &Revocation, wanted: &Revocation) -> bool {
@@ -71,7 +84,7 @@ pub fn next(cx: &Context<'_>, revocation: &Revocation) -> Decision<()> {
     }
     let Some(entry) = cx.record.retiring(id) else {
         return Err(match cx.record.is_current(id) {
-            true => retire_current(cx).into(),
+            true => retire_current(cx, revocation).into(),
             false => unknown(cx, id),
         });
     };
@@ -97,11 +110,21 @@ fn is_value(cx: &Context<'_>, id: &TokenId) -> Decision<bool> {
 }
 
 /// The recorded token is not the value, or is ended without a replacement: it retires first.
-fn retire_current(cx: &Context<'_>) -> Change {
+fn retire_current(cx: &Context<'_>, revocation: &Revocation) -> Change {
     let version = cx.view.known_secret().map_or(0, |secret| secret.version());
+    let since = cx.now.wall;
+    let message = format!(
+        "{} in {} was revoked by {} without a replacement; consumers are locked out until another token can be created",
+        revocation.token,
+        cx.place(),
+        revocation.by
+    );
     cx.write(|record| {
         transition::retire_current(cx, record, version.saturating_sub(1));
         transition::mark_revoked(record, cx.now);
+        if revocation.without_replacement {
+            record.health.invalid = Some(Invalid { since, message });
+        }
     })
 }
 

@@ -9,9 +9,11 @@
 //! `make test` runs every scenario with a small budget, `make explore` with the full one.
 
 mod cached;
+mod case;
 mod hostile;
 mod mutation;
 mod promises;
+mod prune;
 mod rules;
 mod scenario;
 mod scenarios;
@@ -22,10 +24,11 @@ mod world;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use self::case::Case;
 use self::mutation::Mutation;
 use self::scenario::Scenario;
-use self::search::{Found, explore};
-use self::world::Setting;
+use self::search::{Found, Searchable, explore};
+use self::world::World;
 
 /// Most of a search is copies of states: with the allocator of the program it takes a third less time.
 #[global_allocator]
@@ -51,9 +54,9 @@ fn all() -> Vec<Scenario> {
 }
 
 /// Searches one after the other on each core.
-fn search<T: Sync>(
+fn search<W: Searchable, T: Sync>(
     work: &[T],
-    of: impl Fn(&T) -> (Scenario, &'static [Mutation]) + Sync,
+    of: impl Fn(&T) -> W::Case + Sync,
     done: impl Fn(&T, Found) + Sync,
 ) {
     let next = AtomicUsize::new(0);
@@ -62,9 +65,7 @@ fn search<T: Sync>(
         for _ in 0..cores {
             scope.spawn(|| {
                 while let Some(one) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (scenario, off) = of(one);
-                    let setting = Setting::new(&scenario, off);
-                    done(one, explore(&scenario, &setting, LIMIT));
+                    done(one, explore::<W>(&of(one), LIMIT));
                 }
             });
         }
@@ -82,10 +83,32 @@ fn every_state_of_every_scenario_keeps_the_promises() {
     if full {
         work.extend(scenarios.into_iter().map(|scenario| (scenario, "full")));
     }
+    let of = |(scenario, _): &(Scenario, _)| Case::new(scenario.clone(), &[]);
+    let name = |(scenario, budget): &(Scenario, &'static str)| (scenario.name, *budget);
+    assert_kept::<World, _>(&work, of, name);
+}
+
+#[test]
+fn a_rule_that_is_switched_off_shows() {
+    let only = asked("EXPLORE_ONLY");
+    let mut work = rules::rules();
+    work.retain(|(off, _)| format!("{off:?}").contains(&only));
+    let of = |(off, name): &(&'static [Mutation], &str)| {
+        let scenario = all().into_iter().find(|one| one.name == *name);
+        Case::new(scenario.expect("a scenario of that name").small(), off)
+    };
+    assert_shown::<World, _>(&work, of, |(off, name)| format!("{off:?} in {name:?}"));
+}
+
+/// Each of these keeps the promises in every state. `name` = its name, and "small" if it must be searched to the end.
+fn assert_kept<W: Searchable, T: Sync>(
+    work: &[T],
+    of: impl Fn(&T) -> W::Case + Sync,
+    name: impl Fn(&T) -> (&'static str, &'static str) + Sync,
+) {
     let failures = Mutex::new(vec![]);
-    let of = |(scenario, _): &(Scenario, _)| (scenario.clone(), &[][..]);
-    search(&work, of, |(scenario, budget), found| {
-        let (name, states) = (scenario.name, found.states);
+    search::<W, _>(work, of, |one, found| {
+        let ((name, budget), states) = (name(one), found.states);
         match found.cut {
             Some(steps) => {
                 println!("{name:<50} {budget:<5} {states:>9} states, all within {steps} steps")
@@ -94,7 +117,7 @@ fn every_state_of_every_scenario_keeps_the_promises() {
         }
         let wrong = match found.violation {
             Some((wrong, trace)) => format!("{name}: {wrong}\n  {}", trace.join("\n  ")),
-            None if found.cut.is_some() && *budget == "small" => format!("{name}: too much"),
+            None if found.cut.is_some() && budget == "small" => format!("{name}: too much"),
             None => return,
         };
         failures.lock().expect("no panic").push(wrong);
@@ -103,26 +126,22 @@ fn every_state_of_every_scenario_keeps_the_promises() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-#[test]
-fn a_rule_that_is_switched_off_shows() {
-    let only = asked("EXPLORE_ONLY");
-    let mut work = rules::rules();
-    work.retain(|(off, _)| format!("{off:?}").contains(&only));
+/// Each of these, in which a rule is switched off, has a violation.
+fn assert_shown<W: Searchable, T: Sync>(
+    work: &[T],
+    of: impl Fn(&T) -> W::Case + Sync,
+    name: impl Fn(&T) -> String + Sync,
+) {
     let silent = Mutex::new(vec![]);
-    let of = |(off, name): &(&'static [Mutation], &str)| {
-        let scenario = all().into_iter().find(|one| one.name == *name);
-        (scenario.expect("a scenario of that name").small(), *off)
-    };
-    search(&work, of, |(off, name), found| match found.violation {
+    search::<W, _>(work, of, |one, found| match found.violation {
         Some((wrong, trace)) => {
             let steps = trace.len() - 1;
             // What it looks like at rest would fill pages.
             let wrong = wrong.split(": tick").next().unwrap_or_default();
-            println!("{off:?} in {name:?}: {wrong}, after {steps} steps");
+            println!("{}: {wrong}, after {steps} steps", name(one));
         }
         None => {
-            let states = found.states;
-            let text = format!("{off:?} in {name:?}: {states} states");
+            let text = format!("{}: {} states", name(one), found.states);
             silent.lock().expect("no panic").push(text);
         }
     });

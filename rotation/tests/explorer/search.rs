@@ -1,12 +1,40 @@
 //! Breadth first through all states, so that the first violation found has a shortest trace.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 
 use super::cached::mark;
-use super::promises::{come_to_rest, describe, violation};
-use super::scenario::Scenario;
-use super::successors::successors;
-use super::world::{Setting, World};
+
+/// A small world whose states are searched.
+pub trait Searchable: Clone + Hash {
+    /// What does not change during a search.
+    type Case;
+
+    /// The state that everything begins with.
+    fn root(case: &Self::Case) -> Self;
+
+    /// Everything that can happen next.
+    fn successors(&self, case: &Self::Case, visit: Visit<'_, Self>);
+
+    /// What is wrong in this state.
+    fn violation(&self, case: &Self::Case) -> Option<String>;
+
+    /// Nobody is at work.
+    fn is_idle(&self) -> bool;
+
+    /// What is wrong once the world is left alone. `fresh` = a state was not seen here before.
+    fn wrong_at_rest(
+        &self,
+        case: &Self::Case,
+        fresh: &mut dyn FnMut(&Self) -> bool,
+    ) -> Option<String>;
+
+    /// The state as text.
+    fn describe(&self) -> String;
+}
+
+/// What happens, as text if asked for, and the state after it.
+pub type Visit<'a, W> = &'a mut dyn FnMut(&dyn Fn() -> String, W);
 
 /// What a search found.
 #[derive(Debug)]
@@ -26,8 +54,8 @@ struct Step {
 }
 
 /// Visits every state, or the first `limit` of them.
-pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
-    let root = World::new(setting, scenario);
+pub fn explore<W: Searchable>(case: &W::Case, limit: usize) -> Found {
+    let root = W::root(case);
     let mut seen = HashSet::from([mark(&root)]);
     let mut rested = HashSet::new();
     let mut steps = vec![Step { from: 0, nth: 0 }];
@@ -36,12 +64,12 @@ pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
     while !layer.is_empty() {
         let mut next = vec![];
         for (number, world) in layer {
-            let mut wrong = violation(scenario, &world);
-            if wrong.is_none() && world.actors.iter().all(|actor| actor.run.is_none()) {
-                wrong = come_to_rest(setting, &world, &mut |world| rested.insert(mark(world)));
+            let mut wrong = world.violation(case);
+            if wrong.is_none() && world.is_idle() {
+                wrong = world.wrong_at_rest(case, &mut |world| rested.insert(mark(world)));
             }
             if let Some(wrong) = wrong {
-                let trace = retrace(scenario, setting, &root, &steps, number);
+                let trace = retrace(case, &root, &steps, number);
                 return Found {
                     states: seen.len(),
                     cut: None,
@@ -49,7 +77,7 @@ pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
                 };
             }
             let mut nth = 0;
-            successors(scenario, setting, &world, &mut |_, successor| {
+            world.successors(case, &mut |_, successor: W| {
                 if seen.insert(mark(&successor)) {
                     steps.push(Step { from: number, nth });
                     next.push(((steps.len() - 1) as u32, successor));
@@ -75,10 +103,9 @@ pub fn explore(scenario: &Scenario, setting: &Setting, limit: usize) -> Found {
 }
 
 /// Walks the way again and says what happens.
-fn retrace(
-    scenario: &Scenario,
-    setting: &Setting,
-    root: &World,
+fn retrace<W: Searchable>(
+    case: &W::Case,
+    root: &W,
     steps: &[Step],
     mut number: u32,
 ) -> Vec<String> {
@@ -93,7 +120,7 @@ fn retrace(
     for nth in way.into_iter().rev() {
         let mut at = 0;
         let mut chosen = None;
-        successors(scenario, setting, &world, &mut |label, successor| {
+        world.successors(case, &mut |label, successor: W| {
             if at == nth {
                 chosen = Some((label(), successor));
             }
@@ -103,6 +130,6 @@ fn retrace(
         trace.push(label);
         world = successor;
     }
-    trace.push(format!("then: {}", describe(&world)));
+    trace.push(format!("then: {}", world.describe()));
     trace
 }

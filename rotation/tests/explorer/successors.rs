@@ -3,10 +3,10 @@
 use rotation::command::Command;
 
 use super::scenario::Scenario;
+use super::search;
 use super::world::{Fault, Role, Setting, World};
 
-/// What happens, as text if asked for, and the state after it.
-pub type Visit<'a> = &'a mut dyn FnMut(&dyn Fn() -> String, World);
+type Visit<'a> = search::Visit<'a, World>;
 
 /// Everything that can happen next.
 pub fn successors(scenario: &Scenario, setting: &Setting, world: &World, visit: Visit<'_>) {

@@ -304,10 +304,15 @@ fn without_a_replacement_it_is_ended_although_the_secret_holds_it() {
     let ended = world.run_at(0, revoke(revocation));
     assert_eq!(effects(&ended), ["disable"]);
     assert_eq!(ended.events(), [EventName::TokenRevoked]);
+    assert!(
+        world.document().health.invalid.is_some(),
+        "P8: consumers are locked out"
+    );
     // Whoever can mint again replaces it.
     let ended = world.run_at(10, settle());
     assert_eq!(effects(&ended), ["mint", "store"]);
     assert!(world.document().is_current(&id("NEW1")));
+    assert!(world.document().health.invalid.is_none());
     assert!(!world.token("CUR").enabled);
 }
 
@@ -339,4 +344,47 @@ fn a_secret_that_was_deleted_in_vault_is_no_reason_to_let_it_live() {
     let ended = world.run_at(0, revoke(order("CUR")));
     assert_eq!(effects(&ended), ["disable"]);
     assert_eq!(ended.events(), [EventName::TokenRevoked]);
+}
+
+#[test]
+fn p1_a_secret_that_nobody_has_recorded_is_recorded_before_its_token_is_revoked() {
+    let mut world = World::new(record());
+    world.add(plain("CUR", "by hand"));
+    world.journal = None;
+    let ended = world.run_at(0, revoking("CUR"));
+    let done = effects(&ended);
+    let at = |what: &str| done.iter().position(|it| *it == what);
+    assert!(
+        at("store").is_some() && at("store") < at("disable"),
+        "{done:?}"
+    );
+    assert_eq!(
+        ended.events(),
+        [
+            EventName::SecretAdopted,
+            EventName::RotationSucceeded,
+            EventName::TokenRevoked
+        ]
+    );
+    assert!(world.document().is_current(&id("NEW1")));
+    assert!(world.entry("CUR").revoked.is_some());
+}
+
+#[test]
+fn a_secret_that_nobody_has_recorded_and_that_is_switched_off_is_asked_about() {
+    let mut world = World::new(record());
+    world.add(plain("CUR", "by hand"));
+    world.journal = None;
+    let mut request = revoking("CUR");
+    request.env.enabled = false;
+    if let Goal::Revoke(revocation) = &mut request.goal {
+        revocation.overrides = false;
+    }
+    let ended = world.run_at(0, request);
+    assert!(
+        matches!(ended.result, RunResult::Refused(_)),
+        "{:?}",
+        ended.result
+    );
+    assert_eq!((effects(&ended).len(), world.journal.is_none()), (0, true));
 }

@@ -11,7 +11,7 @@ use rotation::size;
 use rotation::token::{TokenId, TokenInfo};
 
 use super::super::assemble::OwnerLoad;
-use super::services::grade;
+use super::words::grade;
 use super::{Findings, Grade, Inspector};
 
 impl Inspector<'_> {
@@ -89,7 +89,7 @@ impl Inspector<'_> {
             let text = format!(
                 "the owner {owner} has {}; its {} secrets need up to {needs} at one time, the one that is being made included, and {others} are of \
                  others",
-                load.describe(limit),
+                load.describe(limit, 0),
                 secrets.len()
             );
             if needs + others <= limit {

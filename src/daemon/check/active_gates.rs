@@ -6,7 +6,7 @@ use crate::config::Environment;
 use rotation::token::{TokenId, TokenInfo};
 
 use super::super::assemble::ActiveGates;
-use super::services::grade;
+use super::words::grade;
 use super::{Findings, Grade, Inspector};
 
 impl Inspector<'_> {

@@ -12,7 +12,8 @@ use rotation::size;
 use rotation::token::TokenInfo;
 
 use super::Grade;
-use super::services::{at, rough_time};
+use super::services::at;
+use super::words::rough_time;
 
 /// A secret that keeps fewer versions is worth a warning in any case: two rotations and a few changes by hand must fit.
 const LEAST_VERSIONS: u64 = 5;

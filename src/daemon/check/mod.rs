@@ -7,8 +7,11 @@
 mod accounts;
 mod active_gates;
 mod bounds;
+mod looked;
+mod managers;
 mod secrets;
 mod services;
+mod words;
 
 use std::collections::BTreeMap;
 

@@ -7,23 +7,23 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::clock;
 use crate::config::SecretSettings;
-use rotation::capabilities::{Expiry, Proof};
+use rotation::capabilities::Proof;
 use rotation::command::{SecretSnapshot, ValueRef};
-use rotation::error::{CallError, ErrorKind};
-use rotation::marker::{Epoch, Marker};
-use rotation::plan::Lifetime;
+use rotation::error::ErrorKind;
+use rotation::marker::Epoch;
 use rotation::policy;
 use rotation::ports::{
-    Journal, JournalRead, SecretData, SecretPath, SecretRead, SecretStore, TokenIssuer,
-    TrialOptions,
+    Journal, JournalRead, SecretPath, SecretRead, SecretStore, TokenIssuer, TrialOptions,
 };
 use rotation::record::Current;
-use rotation::token::{TokenId, TokenInfo, TokenValue, in_brackets};
+use rotation::token::{TokenId, TokenInfo, TokenValue};
 
-use super::super::assemble::{self, Engine, KeyVersions, VersionLimits};
+use super::super::assemble::{self, Engine, VersionLimits};
 use super::super::journal_retention::expiring;
 use super::bounds::{self, Kept};
-use super::services::{Engines, at, ends, grade};
+use super::looked::{Looked, judge, other_fields, trial, unproven};
+use super::services::{Engines, at};
+use super::words::grade;
 use super::{Findings, Grade, Inspector};
 
 /// What is known before the secrets are looked at.
@@ -40,21 +40,6 @@ pub(super) struct Around {
     pub(super) accounts: BTreeMap<String, Vec<TokenInfo>>,
     /// The issuers of ActiveGate tokens that can be used.
     pub(super) active_gates: BTreeSet<String>,
-}
-
-/// One secret, looked at.
-struct Looked<'a> {
-    secret: &'a SecretSettings,
-    findings: Findings,
-    token: Option<TokenInfo>,
-    /// What Vault says of its journal document.
-    document: Result<Option<KeyVersions>, CallError>,
-}
-
-impl Looked<'_> {
-    fn add(&mut self, grade: Grade, text: impl Into<String>) {
-        self.findings.add(grade, &self.secret.plan.name, text);
-    }
 }
 
 impl Inspector<'_> {
@@ -298,127 +283,12 @@ impl Around {
     }
 }
 
-/// Further fields of the secret that hold something else than the first one.
-fn other_fields(looked: &mut Looked<'_>, data: &SecretData, value: &TokenValue) {
-    let fields = &looked.secret.plan.coordinates.fields;
-    let others: Vec<&str> = fields[1..]
-        .iter()
-        .filter(|field| data.value(field).is_some_and(|other| other != *value))
-        .map(String::as_str)
-        .collect();
-    if !others.is_empty() {
-        let text = format!(
-            "{} holds another value than {}; a rotation puts the new token into both, and the other one is not retired. Make a secret of \
-             its own for a field with a token of its own",
-            others.join(", "),
-            fields[0]
-        );
-        looked.add(Grade::Warn, text);
-    }
-}
-
-/// What there is to say of a token that Dynatrace knows.
-fn judge(
-    looked: &mut Looked<'_>,
-    stands: &str,
-    info: &TokenInfo,
-    current: &Current,
-    expiry: Expiry,
-    manager: Option<&TokenInfo>,
-) {
-    let plan = &looked.secret.plan;
-    let now = clock::now();
-    let id = &info.id;
-    if let Some((_, message)) = policy::unfit(info, &plan.coordinates, plan.manages_tokens) {
-        return looked.add(Grade::Error, message);
-    }
-    if let Err(message) = policy::lifetime(plan, expiry, current, now) {
-        return looked.add(Grade::Error, message);
-    }
-    let owner = info.owner.as_deref().unwrap_or("an unknown owner");
-    let scopes = in_brackets(&info.scopes);
-    looked.add(
-        Grade::Ok,
-        format!("{stands} holds {id} of {owner}{scopes}; it {}", ends(info)),
-    );
-    let (base, _) = Marker::split(&info.name);
-    if let Some(drift) = policy::drift(&plan.desired, &info.scopes, &base) {
-        let text =
-            format!("{id} differs from the configuration: {drift}; the next rotation applies it");
-        looked.add(Grade::Warn, text);
-    }
-    match info.expires {
-        Some(at) if at <= now => looked.add(
-            Grade::Warn,
-            format!("{id} has expired, so consumers are locked out until the next rotation; run `dtrotate rotate {}`", plan.name),
-        ),
-        None if plan.lifetime == Lifetime::Inherit && expiry == Expiry::Optional => looked.add(
-            Grade::Warn,
-            format!(
-                "{id} never expires, and neither will its successors; set `lifetime` to a length such as \"90d\", or to \"never\" if that is \
-                 meant"
-            ),
-        ),
-        _ => {}
-    }
-    if let (Some(owner), Some(new)) = (&info.owner, manager.and_then(|it| it.owner.as_ref()))
-        && owner != new
-    {
-        looked.add(
-            Grade::Warn,
-            format!(
-                "{id} belongs to {owner}, and its successor will belong to {new}, the owner of the management token; make sure that nothing \
-                 depends on the owner"
-            ),
-        );
-    }
-}
-
 /// The identity of no secret.
 fn nobody() -> Epoch {
     Epoch {
         installation: String::new(),
         secret: String::new(),
     }
-}
-
-/// Nothing can prove the value: a token that a person made is taken over by name.
-fn unproven(looked: &mut Looked<'_>, info: &TokenInfo, current: &Current) {
-    if current.marked || current.named {
-        return;
-    }
-    let (id, name) = (&info.id, &looked.secret.plan.name);
-    let text = format!(
-        "no call can show that the value is the token {id} whose id it shows. If it is, run `dtrotate adopt {name} --token {id}`; or remove it and set \
-         `create = true`, and dtrotate makes the first one"
-    );
-    looked.add(Grade::Warn, text);
-}
-
-/// Whether the value of a token that is listed works, as far as a call with it can show.
-fn trial(
-    looked: &mut Looked<'_>,
-    info: &TokenInfo,
-    current: &Current,
-    tried: Result<TokenInfo, CallError>,
-) {
-    let (id, name) = (&info.id, &looked.secret.plan.name);
-    let text = match tried {
-        Ok(_) => return looked.add(Grade::Ok, format!("the value of {id} works")),
-        Err(error) if error.kind != ErrorKind::Refused => {
-            return looked.add(grade(&error), error.what);
-        }
-        Err(_) if current.version == 0 && current.marked => format!(
-            "nothing that {id} may call proves that its value works, so new tokens are accepted when they are listed as ordered; give it the scope \
-             app-engine:apps:run, or choose the trial with `verify`"
-        ),
-        Err(error) => format!(
-            "nothing proves that the value is the token {id} whose id it shows: {}. If it is, run `dtrotate adopt {name} --token {id}`, or choose the \
-             trial with `verify`",
-            error.what
-        ),
-    };
-    looked.add(Grade::Warn, text);
 }
 
 /// Tokens that stand in more than one place.

@@ -1,23 +1,16 @@
-//! Vault, its mounts and rights, the journal, and the environments with their management tokens.
+//! Vault, its mounts and rights, the journal, and the token of notifications.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
-
-use crate::clock;
 use crate::config::SecretSettings;
-use rotation::error::{CallError, ErrorKind};
+use rotation::error::ErrorKind;
 use rotation::ports::SecretPath;
-use rotation::token::TokenInfo;
 
 use super::super::assemble::{self, Engine, Right, VersionLimits};
 use super::super::discovery;
+use super::words::{grade, rough, title};
 use super::{Findings, Grade, Inspector};
-
-/// A management token that ends sooner is worth a warning: long enough to replace it without haste.
-const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 const VAULT: &str = "Vault";
 
@@ -277,30 +270,6 @@ impl Inspector<'_> {
         }
     }
 
-    /// Proves every management token; tells of those that work.
-    pub(super) async fn environments(
-        &self,
-        findings: &mut Findings,
-    ) -> BTreeMap<String, TokenInfo> {
-        let mut managers = BTreeMap::new();
-        let environments = self.settings.environments.iter();
-        let managed = environments.filter(|(name, environment)| {
-            environment.auth.is_some() && self.settings.is_in_use(name)
-        });
-        for (name, _) in managed {
-            match self.wired.management_token(name).await {
-                Ok(None) => {}
-                Ok(Some(info)) => {
-                    self.manager(name, &info, findings);
-                    self.manager_value(name, findings).await;
-                    managers.insert(name.clone(), info);
-                }
-                Err(error) => findings.add(grade(&error), &title(name), error.what),
-            }
-        }
-        managers
-    }
-
     /// Proves the token of `[notify.dynatrace]`: every token may look itself up, which opens no problem.
     pub(super) async fn notify_token(&self, findings: &mut Findings) {
         let Some(notify) = &self.settings.notify.dynatrace else {
@@ -331,128 +300,9 @@ impl Inspector<'_> {
             Err(error) => findings.add(grade(&error), about, error.what),
         }
     }
-
-    fn manager_rotates(&self, environment: &str) -> bool {
-        self.enabled().any(|secret| {
-            secret.plan.manages_tokens && secret.plan.coordinates.environment == environment
-        })
-    }
-
-    /// Vault may delete the management token's value automatically.
-    async fn manager_value(&self, name: &str, findings: &mut Findings) {
-        let Some(auth) = &self.settings.environments[name].auth else {
-            return;
-        };
-        let place = SecretPath {
-            mount: auth.mount.clone(),
-            path: auth.path.clone(),
-        };
-        // What cannot be read was reported with the token, and the end of a secret's value is reported with the secret.
-        if !self.manager_rotates(name)
-            && let Ok(Some(ends)) = self.wired.store.ends(&place).await
-        {
-            let text = format!(
-                "Vault will delete the management token's value in {}/{} at {} (delete_version_after), and then nothing works in this \
-                 environment; set delete_version_after of the secret and the mount to 0s and write the value again",
-                place.mount,
-                place.path,
-                rough_time(ends)
-            );
-            findings.add(Grade::Warn, &title(name), text);
-        }
-    }
-
-    fn manager(&self, name: &str, info: &TokenInfo, findings: &mut Findings) {
-        let about = title(name);
-        let id = &info.id;
-        let rotates = self.manager_rotates(name);
-        let missing = match self.wired.issuer(name) {
-            Ok(issuer) => match issuer.inner().environment() {
-                Some(environment) => environment.lacks(info),
-                None => vec![],
-            },
-            Err(error) => return findings.add(grade(&error), &about, error.what),
-        };
-        let owner = info.owner.as_deref().unwrap_or("an unknown owner");
-        let known = format!("the management token {id} of {owner}");
-        if missing.is_empty() {
-            let scopes = info.scopes.join(", ");
-            let text = format!("{known} has {scopes}; it {}", ends(info));
-            findings.add(Grade::Ok, &about, text);
-        } else {
-            let text = format!(
-                "{known} lacks the scope {}; give it the scope in Dynatrace",
-                missing.join(" and ")
-            );
-            findings.add(Grade::Error, &about, text);
-        }
-        let itself = "list it as a [[secret]], so that it is rotated in time";
-        if info.personal {
-            let text = format!(
-                "{known} is a personal access token, which can delete only tokens of its owner and ends with the account; use an API \
-                 token"
-            );
-            findings.add(Grade::Warn, &about, text);
-        }
-        match info.expires {
-            _ if rotates => {}
-            None => findings.add(
-                Grade::Warn,
-                &about,
-                format!("{known} never expires; {itself}, with a `lifetime`"),
-            ),
-            Some(at) if left(at) < SOON => findings.add(
-                Grade::Warn,
-                &about,
-                format!(
-                    "{known} ends in {}; replace it, or {itself}",
-                    rough(left(at))
-                ),
-            ),
-            Some(_) => {}
-        }
-    }
 }
 
 /// Where a secret stands.
 pub(super) fn at(secret: &SecretSettings) -> SecretPath {
     SecretPath::from(&secret.plan.coordinates)
-}
-
-/// What a failed call means here.
-pub(super) fn grade(error: &CallError) -> Grade {
-    match error.kind {
-        ErrorKind::Transient | ErrorKind::RateLimited | ErrorKind::Unclear => Grade::Unreachable,
-        _ => Grade::Error,
-    }
-}
-
-fn title(environment: &str) -> String {
-    format!("environment {environment}")
-}
-
-fn left(at: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(clock::now())).unwrap_or_default()
-}
-
-/// When a token ends, for a sentence.
-pub(super) fn ends(info: &TokenInfo) -> String {
-    match info.expires {
-        None => "never expires".to_owned(),
-        Some(at) => format!("ends on {}", rough_time(at)),
-    }
-}
-
-/// A time for a sentence, to the minute.
-pub(super) fn rough_time(at: Timestamp) -> String {
-    at.strftime("%F %R UTC").to_string()
-}
-
-/// A length of time for a sentence: days, or hours below two days, or seconds below two hours.
-fn rough(length: Duration) -> String {
-    match length.as_secs() {
-        seconds if seconds < 2 * 3600 => format!("{seconds} s"),
-        seconds if seconds < 48 * 3600 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86400),
-    }
 }

@@ -159,6 +159,40 @@ fn a_run_that_makes_up_waits_its_turn_after_an_outage() {
 }
 
 #[test]
+fn a_rotation_that_a_command_began_is_retried_at_its_time_and_not_when_the_next_one_is_due() {
+    let (now, retry_at) = (at("11T04:00"), at("11T04:01"));
+    let failed = |record: &mut Record| {
+        record.health.failure = Some(Failure {
+            reason: Reason::Unavailable,
+            message: String::new(),
+            since: now,
+            at: now,
+            count: 1,
+            retry_at: Some(retry_at),
+        });
+        record.last_due = Some(at("11T03:00"));
+    };
+    let mut entry = entry(Missed::Run);
+    entry.ended(&RunResult::Done { wake: None }, known(failed), now);
+    entry.plan_next(now, now);
+    let verdict = RunResult::Failed {
+        reason: Reason::Unavailable,
+        retry_at: Some(retry_at),
+    };
+    entry.ended(&verdict, known(failed), now);
+    let around = Surroundings {
+        able_since: now,
+        progress: false,
+        instance: "i",
+        now,
+    };
+    let record = entry.record();
+    let facts = entry.facts("a", record.as_deref(), &around);
+    assert_eq!(facts.next, Some(at("12T03:00")));
+    assert_eq!(facts.next_try, Some(retry_at));
+}
+
+#[test]
 fn changed_settings_let_a_stuck_secret_try_again_once() {
     let stuck = |record: &mut Record| {
         record.health.failure = Some(Failure {

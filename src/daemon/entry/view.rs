@@ -31,7 +31,9 @@ impl Entry {
         record: Option<&'a Record>,
         around: &Surroundings<'a>,
     ) -> Known<'a> {
-        let due = self.due.as_ref().filter(|_| self.retrying.is_some());
+        // What is due later than now has nothing to do with the retry of a rotation that a command, or a sweep, had begun.
+        let due = self.due.as_ref();
+        let due = due.filter(|due| self.retrying.is_some() && due.at <= around.now);
         let retry = due.map(|due| self.starts_at(due, around.now));
         Known {
             name,

@@ -1,27 +1,26 @@
 //! The commands about tokens of no secret: the plan, its execution, and the way back. Each token is written to the document before it is touched, so
 //! that a daemon finishes what a killed command began.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
-use crate::clock;
 use crate::config::{IssuerPlace, Settings};
 use crate::ops::audit::{Audited, Relation};
 use crate::ops::prune::{Choice, Protection, Selection};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::ports::TokenIssuer;
-use rotation::prune::{PrunedState, PrunedToken};
-use rotation::request::{self, CurrentTokens, after};
-use rotation::token::{TokenId, TokenInfo};
+use rotation::prune::{PruneResult, PruneRun};
+use rotation::request::{self, CurrentTokens};
+use rotation::token::TokenId;
 
 use super::super::assemble;
 use super::super::foreground::OpenError;
 use super::super::job::Office;
 use super::super::{audit, journal_index, sweep};
 use super::disable::{self, Disabling};
-use super::round::{former_name, look_up};
+use super::drive::{Driver, Stop};
 
 pub use super::disable::Outcome;
 
@@ -44,6 +43,8 @@ pub struct Plan {
     pub chosen: Vec<(Audited, String)>,
     /// What was disabled before, cannot be marked, and is deleted now.
     pub confirmed: Vec<Audited>,
+    /// The environments and accounts whose tokens bear no mark, so that a second command deletes them.
+    pub unmarked: BTreeSet<String>,
     /// How many tokens were asked for and are protected.
     pub protected: BTreeMap<Protection, usize>,
     /// What could not be read or listed.
@@ -91,9 +92,14 @@ impl<'a> Pruner<'a> {
             installation: audit.installation,
             chosen: vec![],
             confirmed: vec![],
+            unmarked: BTreeSet::new(),
             protected: BTreeMap::new(),
             incomplete: audit.incomplete,
         };
+        let unmarked = services
+            .iter()
+            .filter(|service| self.bears_no_mark(service));
+        plan.unmarked.extend(unmarked.cloned());
         for token in audit.tokens {
             if self.waits_for_confirmation(&token, plan.at) {
                 plan.confirmed.push(token);
@@ -111,10 +117,14 @@ impl<'a> Pruner<'a> {
     }
 
     fn waits_for_confirmation(&self, token: &Audited, now: Timestamp) -> bool {
-        let issuer = self.office.wired.issuer(&token.service);
-        let is_unmarked = issuer.is_ok_and(|issuer| !issuer.capabilities().rename);
         let due = token.pruned.as_ref().is_some_and(|it| it.until <= now);
-        token.relation == Relation::Pruned && is_unmarked && due && !token.info.enabled
+        let is_disabled = token.relation == Relation::Pruned && !token.info.enabled;
+        is_disabled && due && self.bears_no_mark(&token.service)
+    }
+
+    fn bears_no_mark(&self, service: &str) -> bool {
+        let issuer = self.office.wired.issuer(service);
+        issuer.is_ok_and(|issuer| !issuer.capabilities().rename)
     }
 
     /// Carries a plan out. Each outcome is handed to `done` as soon as it is known.
@@ -124,7 +134,6 @@ impl<'a> Pruner<'a> {
     pub async fn carry_out(
         &self,
         plan: &Plan,
-        selection: &Selection,
         done: &mut dyn FnMut(&Audited, Outcome),
     ) -> Result<(), CallError> {
         let installation = self.office.wired.ledger.installation().await?;
@@ -144,15 +153,10 @@ impl<'a> Pruner<'a> {
                 );
                 return Err(CallError::new(Service::Dynatrace, ErrorKind::Refused, what));
             }
+            let held = self.held(service).await?;
             let work = Disabling {
-                office: &self.office,
-                quarantine: self.settings.quarantine,
+                driver: self.driver(&place, &installation, &held)?,
                 by: &self.by,
-                place: &place,
-                issuer: self.office.wired.issuer(service)?,
-                installation: &installation,
-                held: self.held(service).await?,
-                selection,
             };
             for batch in chosen.chunks(disable::BATCH) {
                 work.disable(batch, done).await?;
@@ -183,38 +187,33 @@ impl<'a> Pruner<'a> {
         Ok(index)
     }
 
-    /// Brings a pruned token back: enabled, if it was, and with its name.
-    pub async fn restore(&self, id: &TokenId, dry_run: bool) -> Restored {
-        let found = self.find(id).await;
-        let (token, place, info) = match found {
-            Ok(Ok(found)) => found,
-            Ok(Err(why)) => return Restored::Refused(why),
-            Err(error) => return Restored::Failed(error),
-        };
-        let done = Restored::Done {
-            name: token.name.clone(),
-            enabled: token.enabled,
-        };
-        if dry_run {
-            return done;
-        }
-        match self.enable(&token, &place, &info).await {
-            Ok(true) => done,
-            Ok(false) => Restored::Refused(format!(
-                "another process is working on {id}; run the command again"
-            )),
-            Err(error) => Restored::Failed(error),
-        }
+    fn driver<'d>(
+        &'d self,
+        place: &'d IssuerPlace,
+        installation: &'d str,
+        held: &'d CurrentTokens,
+    ) -> Result<Driver<'d>, CallError> {
+        Ok(Driver {
+            office: &self.office,
+            place,
+            issuer: self.office.wired.issuer(&place.service)?,
+            installation,
+            quarantine: self.settings.quarantine,
+            held,
+            confirmed: &NOTHING,
+        })
     }
 
-    /// A pruned token that can be brought back, its place, and what its service says of it; or why it cannot be.
-    async fn find(
-        &self,
-        id: &TokenId,
-    ) -> Result<Result<(PrunedToken, IssuerPlace, TokenInfo), String>, CallError> {
+    /// Brings a pruned token back: enabled, if it was, and with its name.
+    pub async fn restore(&self, id: &TokenId, dry_run: bool) -> Restored {
+        let restored = self.try_restore(id, dry_run).await;
+        restored.unwrap_or_else(Restored::Failed)
+    }
+
+    async fn try_restore(&self, id: &TokenId, dry_run: bool) -> Result<Restored, CallError> {
         let record = self.office.wired.pruned.read().await?;
         let Some(token) = record.find(id).cloned() else {
-            return Ok(Err(format!(
+            return Ok(Restored::Refused(format!(
                 "{id} is no token that `dtrotate prune` disabled; for an old token of a secret name the secret: `dtrotate undo NAME --token ID`"
             )));
         };
@@ -223,71 +222,40 @@ impl<'a> Pruner<'a> {
             .into_iter()
             .find(|place| place.service == token.service && place.base_url == token.base_url);
         let Some(place) = place else {
-            return Ok(Err(format!(
+            return Ok(Restored::Refused(format!(
                 "{id} is a token of {} at {}, which is not in the configuration",
                 token.service, token.base_url
             )));
         };
-        let settled = after(token.since, place.settle);
-        match token.state {
-            PrunedState::Deleting => {
-                return Ok(Err(format!(
-                    "{id} is being deleted; it cannot be brought back"
-                )));
-            }
-            // A disable whose outcome is not known may still take effect.
-            PrunedState::Ordered if clock::now() < settled => {
-                return Ok(Err(format!(
-                    "{id} is being disabled right now, or the command that did it was interrupted; run this again after {settled:.0}"
-                )));
-            }
-            _ => {}
-        }
-        let issuer = self.office.wired.issuer(&place.service)?;
-        Ok(match look_up(issuer, id).await? {
-            Some(info) => Ok((token, place, info)),
-            None => Err(format!("{id} is not there any longer")),
-        })
-    }
-
-    /// `false` = another process was faster.
-    async fn enable(
-        &self,
-        token: &PrunedToken,
-        place: &IssuerPlace,
-        info: &TokenInfo,
-    ) -> Result<bool, CallError> {
+        let done = Restored::Done {
+            name: token.name.clone(),
+            enabled: token.enabled,
+        };
         let installation = self.office.wired.ledger.installation().await?;
-        let document = &self.office.wired.pruned;
-        let now = clock::now();
-        let mut restoring = token.clone();
-        restoring.enter(PrunedState::Restoring, now);
-        let begun = document.change(|record| {
-            let entry = record.unchanged(token);
-            entry.map(|entry| *entry = restoring.clone()).is_some()
-        });
-        if !begun.await? {
-            return Ok(false);
-        }
-        let issuer = self.office.wired.issuer(&place.service)?;
-        let name = former_name(token, info, &installation);
-        let called = issuer.inner().set_state(&token.id, token.enabled, name);
-        match called.await {
-            Ok(()) => {}
-            // A daemon finishes it.
-            Err(error) if error.kind == ErrorKind::Unclear => return Err(error),
-            Err(error) => {
-                let back = document.change(|record| {
-                    if let Some(entry) = record.unchanged(&restoring) {
-                        *entry = token.clone();
-                    }
-                });
-                return back.await.and(Err(error));
+        let held = CurrentTokens::default();
+        let driver = self.driver(&place, &installation, &held)?;
+        let runs = vec![(id.clone(), PruneRun::restore(token))];
+        let result = match dry_run {
+            true => {
+                let stopped = driver.advance(runs).await.pop();
+                match stopped {
+                    Some((_, _, Stop::End(result))) => result,
+                    _ => PruneResult::Restored,
+                }
             }
-        }
-        let dropped = document.change(|record| record.drop_entry(&token.id));
-        dropped.await?;
-        Ok(true)
+            false => {
+                let ended = driver.drive(runs).await.results.pop();
+                ended.map_or(PruneResult::Overtaken, |(_, _, result)| result)
+            }
+        };
+        Ok(match result {
+            PruneResult::Restored => done,
+            PruneResult::Refused(why) => Restored::Refused(why),
+            PruneResult::Failed(error) | PruneResult::Unclear(error) => Restored::Failed(error),
+            _ => Restored::Refused(format!(
+                "another process is working on {id}; run the command again"
+            )),
+        })
     }
 
     /// Gives back what the command logged in for.
@@ -295,3 +263,6 @@ impl<'a> Pruner<'a> {
         self.office.wired.log_out().await;
     }
 }
+
+/// A command that disables or brings back confirms no deletion.
+static NOTHING: BTreeSet<TokenId> = BTreeSet::new();

@@ -19,7 +19,8 @@ use rotation::token::TokenId;
 use super::super::Daemon;
 use super::super::background::Apply;
 use super::super::conditions::Subject;
-use super::round::{Round, Work};
+use super::drive::Driver;
+use super::round::{Round, round};
 
 /// A pass makes no more rounds than this over what fails.
 const TRIES: u32 = 3;
@@ -103,7 +104,7 @@ impl Rounds {
         });
         self.completed |= self.failing.is_none();
         self.next = Instant::now() + wait;
-        self.unconfirmed = round.unconfirmed.len();
+        self.unconfirmed = round.unconfirmed;
         let since = |id: &TokenId| self.blocked.get(id).map_or(now, |(since, _)| *since);
         let blocked = round.blocked.into_iter();
         self.blocked = blocked
@@ -249,15 +250,19 @@ impl Daemon {
         let name = service.to_owned();
         self.background
             .begin(&format!("prune {service}"), async move {
-                let work = Work {
-                    office: &office,
-                    place: &place,
-                    installation: &installation,
-                    quarantine,
-                    held: &held,
-                    confirmed: &BTreeSet::new(),
+                let round = async {
+                    let driver = Driver {
+                        office: &office,
+                        place: &place,
+                        issuer: office.wired.issuer(&name)?,
+                        installation: &installation,
+                        quarantine,
+                        held: &held,
+                        confirmed: &BTreeSet::new(),
+                    };
+                    round(&driver).await
                 };
-                let round = work.round().await;
+                let round = round.await;
                 Box::new(move |daemon: &mut Daemon| daemon.pruned(&name, round)) as Apply
             });
     }

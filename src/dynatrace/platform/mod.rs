@@ -126,6 +126,11 @@ impl Account {
         self.0.wire.clock()
     }
 
+    /// How far the clock of the single sign-on is from ours.
+    pub fn sso_clock(&self) -> &ServerClock {
+        self.0.sso.clock()
+    }
+
     /// The next access token is asked for with the OAuth client as it is in Vault then.
     pub fn forget_client(&self) {
         self.0.sso.forget();
@@ -282,10 +287,10 @@ impl Shared {
         CallError::new(Service::Dynatrace, ErrorKind::Gone, what)
     }
 
-    fn exhausted(&self, owner: &str, load: &OwnerLoad) -> CallError {
+    fn exhausted(&self, owner: &str, load: &OwnerLoad, minting: usize) -> CallError {
         let what = format!(
             "no token was created: the owner {owner} has {} in {}; delete those that nobody uses, or give secrets to another owner",
-            load.describe(self.limit),
+            load.describe(self.limit, minting),
             self.wire.name
         );
         CallError::new(Service::Dynatrace, ErrorKind::Exhausted, what)
@@ -324,9 +329,8 @@ impl TokenIssuer for Account {
         let owner = slots::owner(&order.traits).unwrap_or_default();
         let (began, tokens) = account.listing().await?;
         let load = OwnerLoad::count(owner, &tokens, clock::now());
-        let Some(slot) = account.slots.hold(owner, load.used, began, account.limit) else {
-            return Err(account.exhausted(owner, &load));
-        };
+        let held = account.slots.hold(owner, load.used, began, account.limit);
+        let slot = held.map_err(|minting| account.exhausted(owner, &load, minting))?;
         let answer = account.manage(&call).await?;
         if let Err(error) = account.check(&answer) {
             if error.kind != ErrorKind::Unclear {
@@ -337,7 +341,7 @@ impl TokenIssuer for Account {
                 let (_, tokens) = account.listing().await?;
                 let load = OwnerLoad::count(owner, &tokens, clock::now());
                 if load.used >= account.limit {
-                    return Err(account.exhausted(owner, &load));
+                    return Err(account.exhausted(owner, &load, 0));
                 }
             }
             return Err(answer.name_scopes(&order.scopes, error));

@@ -50,10 +50,14 @@ impl OwnerLoad {
         load
     }
 
-    /// The arithmetic, for a sentence.
-    pub fn describe(&self, limit: usize) -> String {
+    /// The arithmetic, for a sentence. `minting` = so many more are being created.
+    pub fn describe(&self, limit: usize, minting: usize) -> String {
+        let more = match minting {
+            0 => String::new(),
+            number => format!("; {number} more being created"),
+        };
         format!(
-            "{} of {limit} tokens ({} of dtrotate, {} of others; {} of all are expired)",
+            "{} of {limit} tokens ({} of dtrotate, {} of others; {} of all are expired{more})",
             self.used,
             self.ours,
             self.used - self.ours,
@@ -63,26 +67,27 @@ impl OwnerLoad {
 }
 
 impl Slots {
-    /// Holds a slot for one more token of `owner`, if there is one beside those `used` by a listing that began at `listed`.
+    /// Holds a slot for one more token of `owner`, if there is one beside those `used` by a listing that began at `listed`. `Err` = there is none, and
+    /// so many mints count that the listing may not show.
     pub(super) fn hold(
         &self,
         owner: &str,
         used: usize,
         listed: Instant,
         limit: usize,
-    ) -> Option<Slot<'_>> {
+    ) -> Result<Slot<'_>, usize> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mints = all.entry(owner.to_owned()).or_default();
         mints.retain(|mint| mint.answered.is_none_or(|at| at >= listed));
         if used + mints.len() >= limit {
-            return None;
+            return Err(mints.len());
         }
         let number = mints.last().map_or(0, |mint| mint.number + 1);
         mints.push(Mint {
             number,
             answered: None,
         });
-        Some(Slot {
+        Ok(Slot {
             slots: self,
             owner: owner.to_owned(),
             number,
@@ -132,20 +137,24 @@ mod tests {
         let first = slots.hold("me", 1, before, 3).unwrap();
         let second = slots.hold("me", 1, before, 3).unwrap();
         assert!(
-            slots.hold("me", 1, before, 3).is_none(),
+            slots.hold("me", 1, before, 3).is_err(),
             "both are under way"
         );
-        assert!(slots.hold("you", 1, before, 3).is_some());
+        assert!(slots.hold("you", 1, before, 3).is_ok());
         second.free();
         let second = slots.hold("me", 1, before, 3).unwrap();
         drop(first);
         assert!(
-            slots.hold("me", 1, before, 3).is_none(),
+            slots.hold("me", 1, before, 3).is_err(),
             "it was made after the listing"
         );
         let after = Instant::now();
-        assert!(slots.hold("me", 2, after, 3).is_none(), "one is under way");
-        assert!(slots.hold("me", 1, after, 3).is_some());
+        assert_eq!(
+            slots.hold("me", 2, after, 3).err(),
+            Some(1),
+            "one is under way"
+        );
+        assert!(slots.hold("me", 1, after, 3).is_ok());
         drop(second);
     }
 }

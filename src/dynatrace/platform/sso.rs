@@ -7,14 +7,18 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::super::BaseUrl;
 use super::super::call::{Call, Effect, Scheme, Via, Wire};
-use crate::http::{self, BuildError};
+use crate::clock;
+use crate::http::{self, BuildError, ServerClock};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::token::TokenValue;
 
@@ -56,6 +60,14 @@ struct Access {
     ends_at: Instant,
 }
 
+/// What an access token says of its own life, where it is a JSON Web Token. Nothing checks its signature: it comes from the server that is
+/// asked, over the same connection.
+#[derive(Deserialize)]
+struct Claims {
+    iat: Option<i64>,
+    exp: Option<i64>,
+}
+
 #[derive(Deserialize)]
 struct Issued {
     access_token: Option<String>,
@@ -92,6 +104,11 @@ impl Sso {
     /// The next token is asked for with the client as it is in Vault then.
     pub(super) fn forget(&self) {
         self.stale.store(true, Ordering::Release);
+    }
+
+    /// How far the clock of the single sign-on is from ours, as the `Date` of its answers and its tokens say.
+    pub(super) fn clock(&self) -> &ServerClock {
+        self.wire.clock()
     }
 
     /// An access token with exactly these scopes: a request for one that the client does not hold is refused as a whole.
@@ -178,7 +195,7 @@ impl Sso {
     }
 
     async fn ask(&self, client: &OAuthClient, scopes: &[&str]) -> Result<Access, CallError> {
-        let asked = Instant::now();
+        let (asked, asked_at) = (Instant::now(), clock::now());
         let scopes = scopes.join(" ");
         let call = Call::new(
             "issue an access token",
@@ -208,12 +225,27 @@ impl Sso {
         let value = value.filter(super::super::form::is_sendable);
         let value = value.ok_or_else(|| answer.odd("it holds no access token"))?;
         let life = issued.expires_in.map_or(USUAL_LIFE, Duration::from_secs);
+        if let Some(at) = issued_at(&value, issued.expires_in) {
+            let clock = self.wire.clock();
+            clock.observe_also(at, asked_at, clock::now());
+        }
         Ok(Access {
             value,
             renew_at: asked + life * 2 / 3,
             ends_at: asked + life,
         })
     }
+}
+
+/// When an access token was issued, as it says itself: `iat`, or `exp` less the life that the answer states. None = it is opaque, or does not say.
+fn issued_at(token: &TokenValue, life: Option<u64>) -> Option<Timestamp> {
+    let claims = token.expose().split('.').nth(1)?;
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let claims: Claims = serde_json::from_slice(&claims).ok()?;
+    let start = || claims.exp?.checked_sub(i64::try_from(life?).ok()?);
+    let at = Timestamp::from_second(claims.iat.or_else(start)?).ok()?;
+    // The epoch, or a life without an end, is no time of issue.
+    (at > Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24)).then_some(at)
 }
 
 /// What is wrong with the client's credentials in Vault concerns every secret of the account.
@@ -223,4 +255,38 @@ pub fn unusable_client(account: &str, what: &str) -> CallError {
         ErrorKind::Unauthorized,
         format!("the OAuth client of {account} {what}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(claims: &str) -> TokenValue {
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(claims);
+        TokenValue::new(format!("head.{claims}.signature"))
+    }
+
+    fn at(second: i64) -> Option<Timestamp> {
+        Timestamp::from_second(second).ok()
+    }
+
+    #[test]
+    fn an_access_token_says_when_it_was_issued_or_nothing() {
+        let both = token(r#"{"iat":1764500000,"exp":1764500900}"#);
+        assert_eq!(issued_at(&both, Some(300)), at(1_764_500_000));
+        let end = token(r#"{"exp":1764500300}"#);
+        assert_eq!(issued_at(&end, Some(300)), at(1_764_500_000));
+        assert_eq!(issued_at(&end, None), None);
+        for other in [
+            TokenValue::new("opaque"),
+            TokenValue::new("a.b.c"),
+            token("[]"),
+            token(r#"{"iat":"soon"}"#),
+            token(r#"{"iat":0}"#),
+            token(&format!(r#"{{"iat":{}}}"#, i64::MAX)),
+            token(&format!(r#"{{"exp":{}}}"#, i64::MIN)),
+        ] {
+            assert_eq!(issued_at(&other, Some(300)), None);
+        }
+    }
 }

@@ -3,11 +3,12 @@
 use rotation::marker::Epoch;
 use rotation::plan::{Kind, Place};
 use rotation::record::{
-    Current, EntryFailure, EntryReason, Failure, Invalid, Origin, RetiringState,
+    Current, EntryFailure, EntryReason, Failure, Invalid, Origin, RetiringState, Revocation,
 };
 use rotation::token::TokenId;
 use serde_json::Map;
 
+use super::super::condition::Severity;
 use super::super::secret::Secret;
 use super::*;
 
@@ -368,4 +369,43 @@ fn p4_a_former_value_that_is_put_back_twice_within_seven_days_is_reported_until_
     assert_eq!(before.next_evaluation(), Some(at(week - 100)));
     record.health.reverts[0].at = at(-week - 11);
     assert_eq!(known(&record).conditions(), []);
+}
+
+#[test]
+fn p8_a_revocation_that_is_not_carried_out_is_an_error_after_a_minute() {
+    let mut record = record();
+    record.revoking = Some(Revocation {
+        token: TokenId::new("dt0c01.CURRENT"),
+        at: at(-2),
+        by: "alice".into(),
+        delete: false,
+        without_replacement: false,
+        unknown: Map::new(),
+    });
+    record.health.failure = Some(Failure {
+        reason: Reason::Unavailable,
+        message: "503".into(),
+        since: at(-2),
+        count: 3,
+        retry_at: Some(at(1)),
+        at: at(-2),
+    });
+    let now = Known {
+        now: at(-2),
+        ..known(&record)
+    };
+    assert_eq!(kinds(&now.conditions()), ["rotation_failed"]);
+    assert_eq!(now.next_evaluation(), Some(at(-1)));
+    let (conditions, _) = evaluate(&known(&record));
+    assert_eq!(
+        kinds(&conditions),
+        ["rotation_failed", "retirement_blocked"]
+    );
+    let waits = &conditions[1];
+    assert_eq!((waits.severity, waits.since), (Severity::Error, at(-2)));
+    assert_eq!(waits.reason.as_deref(), Some("revocation"));
+    assert_eq!(waits.subject.as_deref(), Some("dt0c01.CURRENT"));
+    for part in ["alice", "503", "--without-replacement"] {
+        assert!(waits.message.contains(part), "{}", waits.message);
+    }
 }

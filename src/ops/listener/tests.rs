@@ -1,11 +1,13 @@
 //! The listener over real sockets.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::client::{ask, recheck};
+use super::super::counters::Counters;
 use super::super::fixture;
-use super::super::metrics::Counters;
 use super::super::rotations::Rotation;
 use super::super::secret::Secret;
 use super::super::status::Status;
@@ -17,6 +19,8 @@ struct Sample {
     idle: Duration,
     ready: bool,
     counters: Counters,
+    /// How often the secret `soon` was to be read again.
+    rechecks: AtomicUsize,
 }
 
 impl Source for Sample {
@@ -53,6 +57,8 @@ impl Source for Sample {
         let answer = match secret {
             "a/b c" => Recheck::Done,
             "often" => Recheck::TooOften,
+            "soon" if self.rechecks.fetch_add(1, Ordering::Relaxed) < 2 => Recheck::TooOften,
+            "soon" => Recheck::Done,
             _ => Recheck::Unknown,
         };
         Box::pin(async move { answer })
@@ -64,6 +70,7 @@ fn server(details: Details, timeouts: Timeouts) -> Server {
         idle: Duration::ZERO,
         ready: true,
         counters: Counters::default(),
+        rechecks: AtomicUsize::new(0),
     };
     Server {
         details,
@@ -77,6 +84,7 @@ async fn listener(details: Details, idle: u64, ready: bool) -> (Listener, Socket
         idle: Duration::from_secs(idle),
         ready,
         counters: Counters::default(),
+        rechecks: AtomicUsize::new(0),
     };
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener::bind(any, details, Arc::new(source));
@@ -200,7 +208,7 @@ async fn details_are_for_loopback_unless_told_otherwise() {
 #[tokio::test]
 async fn a_recheck_is_for_commands_on_this_machine() {
     let (_listener, at) = listener(Details::Never, 1, true).await;
-    for (secret, status) in [("a/b c", 200), ("often", 429), ("x", 404)] {
+    for (secret, status) in [("a/b c", 200), ("x", 404)] {
         assert_eq!(
             recheck(at, secret).await.unwrap().status,
             status,
@@ -208,6 +216,8 @@ async fn a_recheck_is_for_commands_on_this_machine() {
         );
     }
     let with = async |head: &str| raw(at, &format!("{head}\r\n\r\n")).await;
+    let often = "POST /recheck?secret=often HTTP/1.1\r\nHost: localhost\r\nx-dtrotate-command: 1";
+    assert!(with(often).await.starts_with("HTTP/1.1 429 "));
     let post = "POST /recheck?secret=a/b%20c HTTP/1.1\r\nHost: localhost";
     for (fields, status) in [
         ("\r\nx-dtrotate-command: 1", 200),
@@ -234,6 +244,12 @@ async fn a_recheck_is_for_commands_on_this_machine() {
     let preflight = "OPTIONS /recheck HTTP/1.1\r\nHost: localhost\r\nOrigin: https://example.com";
     let preflight = with(preflight).await;
     assert!(!preflight.contains("access-control-allow"), "{preflight}");
+}
+
+#[tokio::test]
+async fn a_command_that_comes_too_early_asks_again_until_its_change_is_read() {
+    let (_listener, at) = listener(Details::Never, 1, true).await;
+    assert_eq!(recheck(at, "soon").await.unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ fn first(html: &mut String, status: &Status, query: &Query, outlook: &Outlook) {
     *html += "<ul class=\"events\">\n";
     for one in &outlook.first {
         let there = Query {
-            text: one.secret.clone(),
+            text: one.secret.clone().unwrap_or_default(),
             is_still: query.is_still,
             ..Query::default()
         };
@@ -88,7 +88,7 @@ fn first(html: &mut String, status: &Status, query: &Query, outlook: &Outlook) {
             row::time(one.at, due(one.at, status.at)),
             one.event.as_str(),
             Safe(there.address()),
-            Safe(&one.secret)
+            Safe(one.secret.as_deref().unwrap_or(&one.environment))
         );
     }
     *html += "</ul>\n";

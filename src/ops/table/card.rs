@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use rotation::event::EventName;
+use rotation::retiring::Problem;
 
 use super::super::humanize::{count, due, hanging, local, relative, span, wrapped};
 use super::super::secret::{Mood, Retiring, Secret, State};
@@ -86,12 +88,13 @@ fn when(zone: Option<&str>, at: Timestamp, now: Timestamp) -> String {
 }
 
 fn retiring(entry: &Retiring, now: Timestamp) -> String {
-    let mut text = format!(
-        "{}, {} {}",
-        entry.id,
-        entry.next_step(),
-        due(entry.due, now)
-    );
+    let blocked = |problem: &Problem| problem.event == EventName::RetirementBlocked.as_str();
+    // What cannot be done is only tried then.
+    let next = match entry.problems.iter().any(blocked) {
+        true => "tried again",
+        false => entry.next_step(),
+    };
+    let mut text = format!("{}, {next} {}", entry.id, due(entry.due, now));
     if let Some(held) = entry.held_since {
         let from = entry.used_from.as_deref().unwrap_or("an unknown address");
         let since = span(now.duration_since(held));

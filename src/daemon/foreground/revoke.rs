@@ -1,0 +1,136 @@
+//! Leaked tokens are ended at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rotation::command::RunResult;
+use rotation::error::{CallError, ErrorKind};
+use rotation::request::{CurrentTokens, Goal, RevokeRequest};
+use rotation::retry;
+use rotation::runner::Ended;
+
+use futures_util::stream::StreamExt;
+
+use super::super::snapshots::Snapshots;
+use super::{Finished, Foreground, record};
+use crate::config::SecretSettings;
+
+/// A leaked token should be dead within this; so long what may pass is tried again.
+const REVOKE_FOR: Duration = Duration::from_secs(60);
+/// At most this lies between two tries.
+const REVOKE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Ends tokens at once, each for the secret that it is a token of; a secret that holds its token gets another one first. A token that
+/// several of these secrets hold is ended when each of them has another one.
+pub async fn revoke<'a>(
+    foreground: &Foreground<'a>,
+    tokens: Vec<(&'a SecretSettings, RevokeRequest)>,
+    known: &Snapshots<'a>,
+    mut done: impl FnMut(Finished<'a>),
+) {
+    let secrets: Vec<_> = tokens.iter().map(|(secret, _)| *secret).collect();
+    foreground.compare_clocks(&secrets).await;
+    let requests: BTreeMap<&str, RevokeRequest> = tokens
+        .into_iter()
+        .map(|(secret, request)| (secret.plan.name.as_str(), request))
+        .collect();
+    let held = known.current_tokens();
+    let mut waiting: Vec<Finished<'a>> = vec![];
+    let runs = foreground.concurrently(secrets, |secret| {
+        revoke_one(
+            foreground,
+            secret,
+            &requests[secret.plan.name.as_str()],
+            held.clone(),
+        )
+    });
+    let mut runs = std::pin::pin!(runs);
+    while let Some((secret, ended)) = runs.next().await {
+        let finished = Finished {
+            secret,
+            ended,
+            retirement: None,
+        };
+        match waits_for_others(&finished) {
+            true => waiting.push(finished),
+            false => done(finished),
+        }
+    }
+    // Those of them that have another token by now do not keep it any longer.
+    let mut left = held.clone();
+    for finished in &waiting {
+        let name = &finished.secret.plan.name;
+        let token = &requests[name.as_str()].revocation.token;
+        let ended = finished.ended.as_ref().ok();
+        let has_it = ended
+            .and_then(record)
+            .is_none_or(|record| record.is_current(token));
+        if !has_it {
+            let names = Arc::make_mut(&mut left).entry(token.clone()).or_default();
+            names.retain(|other| **other != **name);
+        }
+    }
+    for finished in waiting {
+        let request = &requests[finished.secret.plan.name.as_str()];
+        let ended = revoke_one(foreground, finished.secret, request, left.clone()).await;
+        let before = finished
+            .ended
+            .map(|ended| ended.reports)
+            .unwrap_or_default();
+        done(Finished {
+            ended: ended.map(|ended| Ended {
+                reports: before.into_iter().chain(ended.reports).collect(),
+                ..ended
+            }),
+            ..finished
+        });
+    }
+}
+
+/// What fails for a reason that may pass is tried again for a while.
+async fn revoke_one(
+    foreground: &Foreground<'_>,
+    secret: &SecretSettings,
+    request: &RevokeRequest,
+    held: Arc<CurrentTokens>,
+) -> Result<Ended, CallError> {
+    let mut reports = vec![];
+    let (began, mut tries) = (Instant::now(), 0);
+    loop {
+        let goal = Goal::Revoke(request.clone());
+        let mut ended = foreground
+            .run_once(secret, goal, Some(held.clone()), None)
+            .await?;
+        reports.append(&mut ended.reports);
+        let pending = record(&ended).is_some_and(|record| record.revoking.is_some());
+        let token = &request.revocation.token;
+        let shared = held
+            .get(token)
+            .is_some_and(|names| names.iter().any(|name| **name != *secret.plan.name));
+        let passes = match ended.result {
+            RunResult::Retry(ref error) => !matches!(
+                error.kind,
+                ErrorKind::Unauthorized
+                    | ErrorKind::Refused
+                    | ErrorKind::Closed
+                    | ErrorKind::Exhausted
+            ),
+            RunResult::Done { .. } => pending && !shared,
+            _ => false,
+        };
+        tries += 1;
+        if !passes || began.elapsed() >= REVOKE_FOR {
+            return Ok(Ended { reports, ..ended });
+        }
+        tokio::time::sleep(retry::wait(tries, None, fastrand::u64(..)).min(REVOKE_PAUSE)).await;
+    }
+}
+
+/// The token is ended when the other secrets that hold it have another one.
+fn waits_for_others(finished: &Finished<'_>) -> bool {
+    let ended = finished.ended.as_ref().ok();
+    let ended = ended.filter(|ended| matches!(ended.result, RunResult::Done { .. }));
+    let record = ended.and_then(record);
+    record.is_some_and(|record| record.revoking.is_some())
+}
