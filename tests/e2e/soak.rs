@@ -12,7 +12,7 @@ use simulator::{Call, Fault, Rule};
 
 use crate::faults::healing;
 use crate::life::Service;
-use crate::world::{Daemon, Issuer, Site, World, parsed, until, within};
+use crate::world::{Daemon, Issuer, Site, World, parsed, within};
 
 /// A run that reaches these ends before its time.
 const KILLS: usize = 1_000;
@@ -24,6 +24,9 @@ const PHASE: Duration = Duration::from_secs(5);
 /// A rotation that a crash interrupted is settled so soon after the restart of the same instance (measured on an otherwise idle machine by
 /// the long run).
 const SETTLED: Duration = Duration::from_secs(5);
+
+/// The longest pause before a rotation that failed several times is tried again, and some more.
+const REST: Duration = Duration::from_secs(900);
 
 #[derive(Default, Debug)]
 struct Figures {
@@ -326,12 +329,12 @@ impl Soak {
         self.world.set("defaults.schedule", "0 0 1 1 *");
         let daemon = self.start("a");
         let (world, groups) = (&self.world, &self.groups);
-        until("everything to come to rest", async || {
+        let rests = within(REST, async || {
             let retired =
                 |group: &Group| group.issuer.tokens().len() == group.secrets.len() + group.others;
             groups.iter().all(retired) && world.is_quiet().await && !world.is_retrying().await
-        })
-        .await;
+        });
+        assert!(rests.await, "it does not come to rest");
         drop(daemon);
         self.look().await;
         let mut broken = vec![];
