@@ -170,12 +170,12 @@ ops.listen = "{ops}"
             assert!(!running.is_finished(), "the daemon has ended");
             thread::sleep(Duration::from_millis(20));
         }
-        // Its second look at all secrets follows, and the first sweep. At rest it hardly sends anything.
+        // Its second look at all secrets follows, and the first sweep. At rest it looks at a document and a value now and then.
         let mut quiet = Instant::now();
         while quiet.elapsed() < at_rest {
             assert!(Instant::now() < deadline, "a daemon that is at rest");
             thread::sleep(Duration::from_millis(250));
-            if self.take_calls() > 1 {
+            if self.take_calls() > 4 {
                 quiet = Instant::now();
             }
         }

@@ -367,16 +367,6 @@ listen = ""
         true
     }
 
-    /// A rotation failed and is tried again.
-    pub async fn is_retrying(&self) -> bool {
-        for number in 0..self.secrets.len() {
-            if !self.record(number).await["failure"]["retry_at"].is_null() {
-                return true;
-            }
-        }
-        false
-    }
-
     /// Every value in Vault works now, and nobody else's field was touched.
     pub async fn assert_valid(&self) {
         for (number, path) in self.secrets.iter().enumerate() {
