@@ -202,7 +202,8 @@ fn hurried(world: &mut World) {
     }
 }
 
-/// A world of one token of this kind that is known and due now, and not again for a year.
+/// A world of one token of this kind that is known and became due while no daemon ran, and not again for a year: a daemon that started before
+/// the due time would look once more.
 async fn due(kind: Kind, site: &Arc<Site>, tag: &str) -> World {
     let mut world = World::of(kind, Arc::clone(site), tag, 1).await;
     hurried(&mut world);
@@ -221,6 +222,7 @@ async fn due(kind: Kind, site: &Arc<Site>, tag: &str) -> World {
         "defaults.schedule",
         due.strftime("%S %M %H %d %m *").to_string(),
     );
+    until("the due time", async || now() > due).await;
     world
 }
 
