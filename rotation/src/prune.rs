@@ -16,6 +16,7 @@ use super::token::{TokenId, TokenInfo, manages_tokens};
 
 mod command;
 mod order;
+mod phase;
 mod run;
 
 pub use command::{PruneCommand, PruneOutcome, PruneResult};
@@ -309,7 +310,7 @@ impl PrunedToken {
         }
     }
 
-    /// The document alone enables no token: one that someone else disabled stays as it is.
+    /// The document alone enables no token: one that someone else disabled is left unchanged.
     fn next_of_restoring(&self, info: &TokenInfo, cx: &PruneContext<'_>) -> PruneStep {
         let proven = self.digest.is_some() && self.is_marked(info, cx.installation);
         match proven {

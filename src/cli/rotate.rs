@@ -154,7 +154,7 @@ pub(super) fn start_for_tokens(arguments: &Arguments) -> Result<(Settings, Vec<C
 
 /// Adds what the folders of `discover` hold in Vault.
 pub(super) fn add_held(settings: &mut Settings) -> Result<Vec<CallError>, Exit> {
-    let added = super::block_on(discovery::add_held(settings))?;
+    let added = super::block_on(discovery::held::add(settings))?;
     added.map_err(|error| complain(&error))
 }
 

@@ -137,7 +137,7 @@ impl<'a> Registry<'a> {
 pub(super) fn check_mount(mount: &str, path: &str, place: &Place, context: &Context) {
     if path.contains('*') {
         context.warn(format!(
-            "{}: the path \"{path}\" has a \"*\" in it, which stands for itself; to rotate every secret below a folder, set discover",
+            "{}: the path \"{path}\" has a \"*\" in it, which is taken literally; to rotate every secret below a folder, set discover",
             context.spot(place)
         ));
     }

@@ -1,5 +1,5 @@
 //! Journal documents of secrets at rest. A run needs the whole document (otherwise it would have to read it first, which is one more call for each
-//! rotation), and nothing else does, so between two runs it is kept as the difference between its text and that of a similar one.
+//! rotation), and nothing else does, so between two runs it is kept compressed, with a similar document as the dictionary.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -79,7 +79,7 @@ impl Document {
     }
 }
 
-/// The texts that documents are compared with: the first one of each environment or account, which has all that is the same there.
+/// The dictionaries: the text of the first document of each environment or account, which has all that is the same there.
 #[derive(Default)]
 pub struct Models(BTreeMap<String, Arc<[u8]>>);
 

@@ -4,6 +4,8 @@
 //! Only a complete listing counts, and an error changes nothing. A secret is released when two complete listings in a row do not show it.
 //! What was found is remembered by its journal document, so a restart that cannot list releases nothing.
 
+pub mod held;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ use crate::ops::condition::Condition;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
 use rotation::policy;
-use rotation::ports::{Journal, JournalRead, SecretPath, SecretRead, SecretStore, TokenIssuer};
+use rotation::ports::{Journal, JournalRead, SecretPath, TokenIssuer};
 use rotation::record::Record;
 use rotation::token::{TokenId, TokenValue};
 
@@ -25,6 +27,7 @@ use super::assemble::{self, Store, Wired};
 use super::background::Apply;
 use super::conditions::Subject;
 use super::foreground::OpenError;
+use super::journal_index;
 
 /// A folder with more secrets than this is not taken up.
 const MOST: usize = 10_000;
@@ -323,59 +326,13 @@ async fn shown(
     wired: &Wired,
     secret: &SecretSettings,
 ) -> Result<Option<(TokenValue, TokenId)>, CallError> {
-    let place = &secret.plan.coordinates;
-    let read = wired.store.read(&SecretPath::from(place)).await?;
-    let SecretRead::Present { data, .. } = read else {
-        return Ok(None);
-    };
-    let value = data.value(&place.fields[0]);
+    let kind = secret.plan.coordinates.kind;
+    let value = journal_index::stored_value(wired, &secret.plan).await?;
     Ok(value.and_then(|value| {
         let id = value.id()?;
-        let fits = place.kind.mismatch(Some(&id)).is_none();
+        let fits = kind.mismatch(Some(&id)).is_none();
         fits.then_some((value, id))
     }))
-}
-
-/// Adds what the folders hold in Vault at this moment, for a command that judges or ends tokens: what no daemon has taken up yet is meant to be
-/// rotated all the same. Nothing is sent to Dynatrace. Returns why a folder is not known as a whole.
-///
-/// # Errors
-/// The clients cannot be built.
-pub async fn add_held(settings: &mut Settings) -> Result<Vec<CallError>, OpenError> {
-    if settings.discoveries.is_empty() {
-        return Ok(vec![]);
-    }
-    let wired = assemble::assemble(settings)?;
-    let (mut found, mut errors) = (vec![], vec![]);
-    for discovery in &settings.discoveries {
-        match held(settings, &wired, discovery).await {
-            Ok(mut held) => found.append(&mut held),
-            Err(error) => errors.push(error),
-        }
-    }
-    wired.log_out().await;
-    settings.secrets.extend(found);
-    Ok(errors)
-}
-
-async fn held(
-    settings: &Settings,
-    wired: &Wired,
-    discovery: &Discovery,
-) -> Result<Vec<Arc<SecretSettings>>, CallError> {
-    let listed = list_all(&wired.store, discovery).await?;
-    let known = settings.secrets.iter();
-    let known: BTreeSet<&str> = known.map(|secret| secret.plan.name.as_str()).collect();
-    let finder = settings.finder(discovery);
-    let new = listed.iter().filter_map(|path| finder.secret(path));
-    let new = new.filter(|secret| !known.contains(secret.plan.name.as_str()));
-    let new: Vec<Arc<SecretSettings>> = new.collect();
-    let reads = stream::iter(new).map(|secret| async {
-        let shows = shown(wired, &secret).await?.is_some();
-        Ok::<_, CallError>(shows.then_some(secret))
-    });
-    let read: Vec<Result<_, CallError>> = reads.buffered(AT_ONCE * 2).collect().await;
-    read.into_iter().filter_map(Result::transpose).collect()
 }
 
 /// Adds what a daemon has discovered, for a command: the open journal documents of secrets that a folder has.

@@ -11,7 +11,7 @@ use rotation::error::{CallError, ErrorKind, Service};
 use rotation::plan::Plan;
 use rotation::ports::{Journal, JournalRead, SecretPath, SecretRead, SecretStore, TokenIssuer};
 use rotation::request::{CurrentTokens, Epochs};
-use rotation::token::TokenId;
+use rotation::token::{TokenId, TokenValue};
 
 use super::assemble::{Ledger, Wired};
 
@@ -69,14 +69,22 @@ async fn held(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>, CallError> 
     value(wired, plan).await
 }
 
+/// The value of a secret in Vault.
+pub(super) async fn stored_value(
+    wired: &Wired,
+    plan: &Plan,
+) -> Result<Option<TokenValue>, CallError> {
+    let place = &plan.coordinates;
+    let read = wired.store.read(&SecretPath::from(place)).await?;
+    Ok(match read {
+        SecretRead::Present { data, .. } => data.value(&place.fields[0]),
+        _ => None,
+    })
+}
+
 /// The token whose value a secret holds in Vault.
 pub(super) async fn value(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>, CallError> {
-    let place = &plan.coordinates;
-    let at = SecretPath::from(place);
-    let SecretRead::Present { data, .. } = wired.store.read(&at).await? else {
-        return Ok(None);
-    };
-    let Some(value) = data.value(&place.fields[0]) else {
+    let Some(value) = stored_value(wired, plan).await? else {
         return Ok(None);
     };
     if let Some(id) = value.id() {

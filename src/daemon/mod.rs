@@ -162,7 +162,7 @@ struct Daemon {
     clocks_agreed_at: Timestamp,
     queue: Queue,
     /// The secrets that get no token because their owner has as many as allowed.
-    without_room: BTreeSet<Key>,
+    at_limit: BTreeSet<Key>,
     /// The other daemons on this journal.
     replicas: Replicas,
     /// What runs tell of their waits.
@@ -237,7 +237,7 @@ impl Daemon {
             holders: Holders::default(),
             epochs: None,
             looked_at_all: false,
-            without_room: BTreeSet::new(),
+            at_limit: BTreeSet::new(),
             not_looked_at: "".into(),
             clocks_disagree: false,
             clocks_agreed_at: clock::now(),

@@ -50,7 +50,7 @@ impl Daemon {
                 }
                 Some(settings) => entry.change(settings, now),
                 None => {
-                    // It is finished by its document, at the environment that has the URL now; without one the survey tells.
+                    // It is finished by its document, at the environment that has the URL now; without one the journal scan reports it.
                     entry.settings = None;
                     entry.due = None;
                     let url = &entry.plan.coordinates.base_url;

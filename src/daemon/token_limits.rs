@@ -1,4 +1,4 @@
-//! Secrets that get no token because its owner has as many as an owner may have. A token that is deleted makes room for one of them.
+//! Secrets that get no new token because its owner has as many as an owner may have. When a token is deleted, one of them is retried at once.
 
 use jiff::Timestamp;
 
@@ -10,40 +10,38 @@ use rotation::runner::Ended;
 use super::Daemon;
 use super::queue::Key;
 
-/// The document says that its secret waits for room.
-fn waits_for_room(record: &Record) -> bool {
+/// The document says that the owner of the token is at the limit, and that the rotation is retried.
+fn is_at_limit(record: &Record) -> bool {
     let failure = record.health.failure.as_ref();
     failure.is_some_and(|it| it.reason == Reason::TokenLimitReached && it.retry_at.is_some())
 }
 
 impl Daemon {
-    /// Takes note of whether a secret waits for room since its run ended.
-    pub(super) fn note_limit(&mut self, name: &Key, ended: &Ended) {
+    /// Notes whether a secret is at the limit since its run ended.
+    pub(super) fn note_token_limit(&mut self, name: &Key, ended: &Ended) {
         let known = ended.journal.as_ref();
         let Some(record) = known.and_then(|known| known.record.as_deref()) else {
             return;
         };
-        match waits_for_room(record) {
-            true => self.without_room.insert(name.clone()),
-            false => self.without_room.remove(name),
+        match is_at_limit(record) {
+            true => self.at_limit.insert(name.clone()),
+            false => self.at_limit.remove(name),
         };
     }
 
-    /// A token of this issuer was deleted: one secret that waits for room tries again at once, and the others in their time.
-    pub(super) fn use_room(&mut self, service: &str, reports: &[Report], now: Timestamp) {
+    /// Retries one secret that is at the limit if a token of the same issuer was deleted. The others are retried in their time.
+    pub(super) fn retry_at_limit(&mut self, service: &str, reports: &[Report], now: Timestamp) {
         let is_deletion = |report: &Report| report.event == EventName::TokenDeleted;
         if !reports.iter().any(is_deletion) {
             return;
         }
         let roster = &self.roster;
-        let is_here = |name: &&Key| {
-            let entry = roster.get(&***name);
-            entry.is_some_and(|entry| entry.plan.service == service)
-        };
-        let Some(name) = self.without_room.iter().find(is_here).cloned() else {
+        self.at_limit.retain(|name| roster.contains_key(name));
+        let is_here = |name: &&Key| roster[&***name].plan.service == service;
+        let Some(name) = self.at_limit.iter().find(is_here).cloned() else {
             return;
         };
-        self.without_room.remove(&name);
+        self.at_limit.remove(&name);
         if let Some(entry) = self.roster.get_mut(&name) {
             entry.hurry(now);
         }

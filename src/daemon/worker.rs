@@ -301,7 +301,7 @@ impl Daemon {
             }
         };
         let now = clock::now();
-        self.note_limit(&name, &ended);
+        self.note_token_limit(&name, &ended);
         let dirty = self.queue.done(&name);
         let Some(entry) = self.roster.get_mut(&name) else {
             return self.queue.remove(&name);
@@ -347,7 +347,7 @@ impl Daemon {
         let came_to_rest = matches!(ended.result, RunResult::Done { .. });
         self.publish_after_run(&name, came_to_rest);
         self.rearm(&name, now);
-        self.use_room(&service, &ended.reports, now);
+        self.retry_at_limit(&service, &ended.reports, now);
         if first && self.was_all_looked_at() {
             self.looked_at_all = true;
             // Now it is known what every secret holds: what is due for retirement need not wait any longer.
@@ -462,7 +462,7 @@ schedule = "@daily"
     }
 
     #[tokio::test]
-    async fn a_deletion_lets_one_secret_without_room_try_again_at_once() {
+    async fn a_deletion_lets_one_secret_at_limit_try_again_at_once() {
         let mut daemon = daemon().await;
         while let Some(name) = daemon.queue.take(|_| true) {
             daemon.queue.done(&name);
@@ -496,20 +496,20 @@ schedule = "@daily"
         };
         for name in ["a", "b"] {
             let ended = failed(&record);
-            daemon.note_limit(&name.into(), &ended);
+            daemon.note_token_limit(&name.into(), &ended);
             let entry = daemon.roster.get_mut(name).unwrap();
             entry.ended(&ended.result, ended.journal, now);
             assert!(entry.alarm(now).unwrap() > now, "{name} waits");
         }
         let deleted = Report::new(EventName::TokenDeleted, "gone").token(&TokenId::new("t"));
-        daemon.use_room("another", std::slice::from_ref(&deleted), now);
-        daemon.use_room("prod", &[], now);
+        daemon.retry_at_limit("another", std::slice::from_ref(&deleted), now);
+        daemon.retry_at_limit("prod", &[], now);
         assert_eq!(daemon.queue.take(|_| true), None);
-        daemon.use_room("prod", &[deleted], now);
+        daemon.retry_at_limit("prod", &[deleted], now);
         assert_eq!(daemon.queue.take(|_| true).as_deref(), Some("a"));
-        assert_eq!(daemon.queue.take(|_| true), None, "there is room for one");
+        assert_eq!(daemon.queue.take(|_| true), None, "one token was deleted");
         record.health.failure = None;
-        daemon.note_limit(&"b".into(), &failed(&record));
-        assert!(daemon.without_room.is_empty());
+        daemon.note_token_limit(&"b".into(), &failed(&record));
+        assert!(daemon.at_limit.is_empty());
     }
 }

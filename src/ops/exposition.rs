@@ -16,32 +16,37 @@ pub(super) struct Metric {
     pub(super) name: &'static str,
     pub(super) kind: &'static str,
     pub(super) help: &'static str,
-    pub(super) write: fn(&mut Series<'_>, &Picture<'_>),
+    pub(super) write: Write,
 }
 
-pub(super) const fn gauge(
-    name: &'static str,
-    help: &'static str,
-    write: fn(&mut Series<'_>, &Picture<'_>),
-) -> Metric {
-    Metric {
-        name,
-        kind: "gauge",
-        help,
-        write,
+/// What writes the series of a metric.
+type Write = fn(&mut Series<'_>, &Picture<'_>);
+
+impl Metric {
+    pub(super) const fn gauge(name: &'static str, help: &'static str, write: Write) -> Metric {
+        Metric::new("gauge", name, help, write)
     }
-}
 
-pub(super) const fn counter(
-    name: &'static str,
-    help: &'static str,
-    write: fn(&mut Series<'_>, &Picture<'_>),
-) -> Metric {
-    Metric {
-        name,
-        kind: "counter",
-        help,
-        write,
+    pub(super) const fn counter(name: &'static str, help: &'static str, write: Write) -> Metric {
+        Metric::new("counter", name, help, write)
+    }
+
+    pub(super) const fn histogram(name: &'static str, help: &'static str, write: Write) -> Metric {
+        Metric::new("histogram", name, help, write)
+    }
+
+    const fn new(
+        kind: &'static str,
+        name: &'static str,
+        help: &'static str,
+        write: Write,
+    ) -> Metric {
+        Metric {
+            name,
+            kind,
+            help,
+            write,
+        }
     }
 }
 

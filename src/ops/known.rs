@@ -1,5 +1,7 @@
 //! What is known of one secret, and the conditions and the state that follow from it. Pure: the time is an argument.
 
+mod retirement;
+
 use jiff::{SignedDuration, Timestamp};
 
 use rotation::error::{CallError, ErrorKind, Service};
@@ -13,15 +15,14 @@ use rotation::size;
 use crate::labels::Labels;
 
 use super::condition::Condition;
-use super::secret::{State, next_step};
+use super::secret::State;
+use retirement::revocation_deadline;
 
 /// A rotation, a retirement or a reading that is not done this long after it was due is reported.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 /// The same while other work of the environment makes progress.
 pub const QUEUE_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 
-/// A leaked token should be dead within this.
-const REVOCATION: SignedDuration = SignedDuration::from_mins(1);
 /// A former value that is put back twice within this time is put back by something that will do it again.
 const REVERTS: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -186,38 +187,6 @@ impl<'a> Known<'a> {
         Some(self.about_secret(condition))
     }
 
-    /// A leaked token is alive although a person ordered its end.
-    fn revocation_waits(&self, record: &Record) -> Option<Condition> {
-        let order = record.revoking.as_ref()?;
-        if order.at.duration_until(self.now) < REVOCATION {
-            return None;
-        }
-        let entry = record.retiring(&order.token);
-        let entry = entry.and_then(|entry| Some(&entry.failure.as_ref()?.message));
-        let rotation = record
-            .health
-            .failure
-            .as_ref()
-            .map(|failure| &failure.message);
-        let run = self.failing.map(|failing| &failing.error.what);
-        let error = entry.or(rotation).or(run);
-        let error = error.map_or(
-            "another secret holds it, or a process is at work",
-            |error| error,
-        );
-        let id = &order.token;
-        let message = format!(
-            "{id} was revoked by {} at {:.0} and is not ended yet: {error}. Remove the cause; or `dtrotate revoke {id} --without-replacement` ends \
-             it now and locks its consumers out",
-            order.by, order.at
-        );
-        let condition = Condition::new(EventName::RetirementBlocked, message, order.at)
-            .reason("revocation")
-            .subject(id.as_str())
-            .error(error);
-        Some(self.about_secret(condition))
-    }
-
     /// Someone was to be told of the last rotation, and was not in time.
     fn unannounced(&self, record: &Record) -> Option<Condition> {
         let announcement = record.announcement.as_ref().filter(|_| self.configured)?;
@@ -317,77 +286,6 @@ impl<'a> Known<'a> {
         Some(self.about_secret(condition.tried(attempts, &error, self.next_try)))
     }
 
-    /// Old tokens that cannot be retired, are late or still in use, and consumers that were cut off.
-    fn retirements(&self, record: &Record, all: &mut Vec<Condition>) {
-        for entry in &record.retiring {
-            for problem in entry.problems(self.name) {
-                let Some(event) = EventName::from_word(&problem.event) else {
-                    continue;
-                };
-                let mut condition = Condition::new(event, problem.message, problem.since)
-                    .subject(entry.id.as_str());
-                if let (EventName::RetirementBlocked, Some(failure)) = (event, &entry.failure) {
-                    condition = condition.reason(failure.reason.as_str()).tried(
-                        failure.attempts,
-                        &failure.message,
-                        Some(entry.due),
-                    );
-                }
-                all.push(self.about_secret(condition));
-            }
-            if let Some(since) = entry.usage.held_since {
-                let from = entry.usage.used_from.as_deref();
-                let end = match record.coordinates.kind.can_be_disabled() {
-                    true => "stays enabled; at `max_grace` it is disabled",
-                    false => "stays; at `max_grace` it is left or deleted, as `at_max_grace` says",
-                };
-                let message = format!(
-                    "{} is still in use (last from {}), so it {end}",
-                    entry.id,
-                    from.unwrap_or("an unknown address")
-                );
-                let condition = Condition::new(EventName::RetirementHeld, message, since)
-                    .subject(entry.id.as_str());
-                all.push(self.about_secret(condition.warning()));
-            }
-            all.extend(self.retirement_overdue(record, entry));
-        }
-        all.extend(self.left_elsewhere(record));
-    }
-
-    /// A retirement that is due and not done, whatever the cause, unless that is reported otherwise.
-    fn retirement_overdue(&self, record: &Record, entry: &Retiring) -> Option<Condition> {
-        let failure = entry.failure.as_ref();
-        let reported = failure.is_some_and(|failure| failure.reason.needs_human())
-            || entry.base_url != record.coordinates.base_url;
-        let rests = !self.enabled || self.pause().is_some();
-        let nothing_begins = entry.is_newer() || self.configured && rests;
-        let (since, attempts, error) = match failure {
-            Some(failure) => (failure.since, failure.attempts, failure.message.as_str()),
-            None => (self.due(record, entry), 0, "nothing was tried"),
-        };
-        if reported || nothing_begins || since.duration_until(self.now) < PATIENCE {
-            return None;
-        }
-        let message = format!(
-            "{} should have been {} since {since:.0} and is not after {attempts} attempts: {error}",
-            entry.id,
-            next_step(&entry.state, record.coordinates.kind.can_be_disabled())
-        );
-        let condition = Condition::new(EventName::RetirementBlocked, message, since)
-            .reason("overdue")
-            .subject(entry.id.as_str())
-            .tried(attempts, error, Some(entry.due));
-        Some(self.about_secret(condition))
-    }
-
-    /// When the next step of a retirement is due and can be done; after Vault was restored from a backup none is, for a while.
-    fn due(&self, record: &Record, entry: &Retiring) -> Timestamp {
-        let hold = record.health.hold_until.unwrap_or(entry.due);
-        let resumed = record.resumed_at.unwrap_or(entry.due);
-        entry.due.max(hold).max(resumed).max(self.able_since)
-    }
-
     /// Old tokens that belong to another URL than the secret has now.
     fn left_elsewhere(&self, record: &Record) -> Option<Condition> {
         let here = &record.coordinates.base_url;
@@ -432,7 +330,7 @@ impl<'a> Known<'a> {
         let announcement = record.and_then(|record| record.announcement.as_ref());
         let deadline = announcement.map(|it| it.until);
         let order = record.and_then(|record| record.revoking.as_ref());
-        let revoked = order.and_then(|order| order.at.checked_add(REVOCATION).ok());
+        let revoked = order.map(|order| revocation_deadline(order.at));
         let ends = ends.into_iter().chain(deadline).chain(revoked);
         late.chain(ends.filter(|ends| *ends > self.now)).min()
     }

@@ -8,14 +8,14 @@ use std::fmt::Write as _;
 
 use super::Source;
 use super::counters::{BUCKETS, OUTCOMES};
-use super::exposition::{Metric, Picture, Series, counter, flag, gauge, seconds};
+use super::exposition::{Metric, Picture, Series, flag, seconds};
 use super::secret::State;
 use super::status::ServiceState;
 use rotation::event::{EventName, Level};
 
 /// Every metric.
 const METRICS: [Metric; 30] = [
-    gauge(
+    Metric::gauge(
         "dtrotate_build_info",
         "Constant 1, labelled with the version.",
         |series, picture| {
@@ -24,78 +24,77 @@ const METRICS: [Metric; 30] = [
             }
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_start_timestamp_seconds",
         "When the daemon started.",
         |series, picture| {
             series.one(picture.daemon(|daemon| seconds(daemon.started)));
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_ready",
         "1 = logged in to Vault and the journal is read.",
         |series, picture| {
             series.one(picture.daemon(|daemon| flag(daemon.ready)));
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_main_loop_idle_seconds",
         "How long ago the main loop turned.",
         |series, picture| {
             series.one(Some(picture.idle.as_secs_f64()));
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_config_last_reload_successful",
         "1 = the configuration read last is in force; 0 = it was refused.",
         |series, picture| series.one(picture.daemon(|daemon| flag(daemon.reload.ok))),
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_config_last_reload_success_timestamp_seconds",
         "When the configuration in force was read.",
         |series, picture| {
             series.one(picture.daemon(|daemon| seconds(daemon.reload.in_force_since)))
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_vault_up",
         "1 = Vault can be used as far as is known; 0 = it cannot.",
         |series, picture| up(series, picture, true),
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_dynatrace_up",
         "1 = the environment can be used as far as is known; 0 = it cannot.",
         |series, picture| up(series, picture, false),
     ),
-    counter(
+    Metric::counter(
         "dtrotate_log_lines_dropped_total",
         "Log lines that were dropped because the reader of the log was too slow.",
         |series, picture| series.one(Some(picture.log_lines_dropped as f64)),
     ),
-    counter(
+    Metric::counter(
         "dtrotate_vault_calls_total",
         "Calls to Vault by outcome.",
         |series, picture| {
             calls(series, picture, true);
         },
     ),
-    counter(
+    Metric::counter(
         "dtrotate_dynatrace_calls_total",
         "Calls to an environment by outcome.",
         |series, picture| calls(series, picture, false),
     ),
-    counter(
+    Metric::counter(
         "dtrotate_rotations_total",
         "Rotations by outcome: succeeded, failed (retried automatically), stuck.",
         rotations,
     ),
-    Metric {
-        name: "dtrotate_rotation_duration_seconds",
-        kind: "histogram",
-        help: "How long rotations that succeeded took.",
-        write: durations,
-    },
-    counter(
+    Metric::histogram(
+        "dtrotate_rotation_duration_seconds",
+        "How long rotations that succeeded took.",
+        durations,
+    ),
+    Metric::counter(
         "dtrotate_events_total",
         "Events of secrets by their word in the log, without those at level debug.",
         |series, picture| {
@@ -104,7 +103,7 @@ const METRICS: [Metric; 30] = [
             }
         },
     ),
-    counter(
+    Metric::counter(
         "dtrotate_notifications_total",
         "Attempts to tell people of a trouble, by channel and outcome.",
         |series, picture| {
@@ -117,17 +116,17 @@ const METRICS: [Metric; 30] = [
             }
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_troubles",
         "What needs a human now, by the word of its ERROR line.",
         troubles,
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_condition",
         "1 = this condition is open.",
         conditions,
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_secrets",
         "Secrets by state.",
         |series, picture| {
@@ -138,7 +137,7 @@ const METRICS: [Metric; 30] = [
             }
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_secret_info",
         "Constant 1 for each secret, with its labels from the configuration as label_NAME.",
         |series, picture| {
@@ -156,7 +155,7 @@ const METRICS: [Metric; 30] = [
             }
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_secret_enabled",
         "1 = the secret is rotated; 0 = switched off, or it left the configuration.",
         |series, picture| {
@@ -168,7 +167,7 @@ const METRICS: [Metric; 30] = [
             });
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_secret_stuck",
         "1 = the secret cannot rotate without a human.",
         |series, picture| {
@@ -182,7 +181,7 @@ const METRICS: [Metric; 30] = [
             series.each(picture, |secret| Some(flag(stuck.contains(&*secret.name))));
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_secret_failures",
         "Failed rotations of the secret since the last one that succeeded.",
         |series, picture| {
@@ -196,7 +195,7 @@ const METRICS: [Metric; 30] = [
             });
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_secret_failing_since_timestamp_seconds",
         "Since when the secret's rotation fails or is stuck; absent = it does not.",
         |series, picture| {
@@ -208,17 +207,17 @@ const METRICS: [Metric; 30] = [
             });
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_last_success_timestamp_seconds",
         "When the last rotation of the secret succeeded; absent = never.",
         |series, picture| series.each(picture, |secret| secret.last_success.map(seconds)),
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_next_rotation_timestamp_seconds",
         "When the secret is rotated next; absent = never.",
         |series, picture| series.each(picture, |secret| secret.next.map(seconds)),
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_token_created_timestamp_seconds",
         "When the secret's current token was created; absent = not known.",
         |series, picture| {
@@ -227,7 +226,7 @@ const METRICS: [Metric; 30] = [
             });
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_token_expiry_timestamp_seconds",
         "When the secret's current token expires; absent = never.",
         |series, picture| {
@@ -236,19 +235,19 @@ const METRICS: [Metric; 30] = [
             });
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_secret_drift",
         "1 = rights or name of the secret's current token are not what the configuration asks for; the next rotation applies it.",
         |series, picture| {
             series.each(picture, |secret| Some(flag(secret.drift.is_some())));
         },
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_retiring_tokens",
         "Former tokens of the secret that are not deleted yet.",
         |series, picture| series.each(picture, |secret| Some(secret.retiring.len() as f64)),
     ),
-    gauge(
+    Metric::gauge(
         "dtrotate_held_tokens",
         "Former tokens of the secret whose grace is extended since they are still used.",
         |series, picture| {

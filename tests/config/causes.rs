@@ -64,7 +64,7 @@ fn a_path_as_the_api_or_the_command_of_vault_has_it() {
             &with_secret(&format!("path = \"apps/*\"\n{schedule}")),
             &daemon(),
         ),
-        ["main.toml:10", "stands for itself", "set discover"],
+        ["main.toml:10", "is taken literally", "set discover"],
     );
     says(
         &problem(

@@ -1,6 +1,6 @@
 //! A soak of an account: two environments, thirty platform tokens of two owners near their limit, three ActiveGate tokens, and classic tokens in both
-//! environments, under kills and faults. Nothing may be left behind or dead, no create is sent at the limit, and none is put off where the listing
-//! had room. `ACCOUNT_SOAK_SECONDS` says how long (600); `make thorough` runs it.
+//! environments, under kills and faults. Nothing may be left behind or dead, no create is sent at the limit, and none is put off while the
+//! listing is below it. `ACCOUNT_SOAK_SECONDS` says how long (600); `make thorough` runs it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const CLASSIC: usize = 4;
 /// One replica: what two of them mint at the same time for one owner, neither can know of.
 const NAMES: [&str; 1] = ["a"];
 
-/// The secrets of a group, as they stand in the configuration.
+/// The tables of a group's secrets in the configuration.
 struct Tables {
     paths: Vec<String>,
     text: String,
@@ -196,7 +196,7 @@ fn configure(world: &mut World, tables: &Tables, environments: &[simulator::Dyna
     }
 }
 
-/// Rotations that were put off for the limit, although what was listed and what was being created beside it left room.
+/// Rotations that were put off because of the limit, although the listed tokens and the creations under way did not reach it.
 fn put_off_with_room(world: &World) -> Vec<String> {
     let (mut put_off, mut wrong) = (0, vec![]);
     for line in world.lines() {
@@ -212,7 +212,7 @@ fn put_off_with_room(world: &World) -> Vec<String> {
             number(head.rsplit(' ').next().unwrap_or_default())
         });
         if listed + minting < LIMIT {
-            wrong.push(format!("put off with room: {message}"));
+            wrong.push(format!("put off below the limit: {message}"));
         }
     }
     eprintln!("account soak: put off at the limit {put_off}");

@@ -1,6 +1,6 @@
 //! Every command that writes, beside two running daemons: it is killed at each of its calls, before the call takes effect and after it, and run
 //! again. The command does what it is for, the daemons settle what the killed one left, and every promise is kept. The calls are those of an
-//! undisturbed command, which reaches Vault and Dynatrace through gates of its own.
+//! undisturbed command, which reaches Vault and Dynatrace through separate gates.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a run over a pruned token asks for, what it is told, and how it ends.
+//! The commands of a run over a pruned token, their outcomes, and the results of the run.
 
 use jiff::Timestamp;
 

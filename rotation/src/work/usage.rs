@@ -13,7 +13,7 @@ use crate::transition;
 /// What was seen so close to a trial may be the trial: the call takes a while, and clocks differ.
 const TRIAL: SignedDuration = SignedDuration::from_mins(1);
 
-/// A token that is still used stays as it is for now.
+/// A token that is still used is left unchanged for now.
 pub(super) fn hold(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Option<Change> {
     let id = &entry.id;
     let from = used_from(info);

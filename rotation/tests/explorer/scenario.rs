@@ -103,7 +103,7 @@ impl Scenario {
             _ if self.revoke => 0,
             (1, true) if !self.undo => 2,
             (1, _) => 1,
-            // Two at work at the same time are a multitude as it is.
+            // Two at the same time already give many states.
             _ => 0,
         };
         self.ticks = self.ticks.min(most);

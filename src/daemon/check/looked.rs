@@ -52,7 +52,7 @@ pub(super) fn other_fields(looked: &mut Looked<'_>, data: &SecretData, value: &T
 /// What there is to say of a token that Dynatrace knows.
 pub(super) fn judge(
     looked: &mut Looked<'_>,
-    stands: &str,
+    place: &str,
     info: &TokenInfo,
     current: &Current,
     expiry: Expiry,
@@ -71,7 +71,7 @@ pub(super) fn judge(
     let scopes = in_brackets(&info.scopes);
     looked.add(
         Grade::Ok,
-        format!("{stands} holds {id} of {owner}{scopes}; it {}", ends(info)),
+        format!("{place} holds {id} of {owner}{scopes}; it {}", ends(info)),
     );
     let (base, _) = Marker::split(&info.name);
     if let Some(drift) = policy::drift(&plan.desired, &info.scopes, &base) {

@@ -16,7 +16,7 @@ use super::{Findings, Grade, Inspector};
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 impl Inspector<'_> {
-    /// Proves every management token; tells of those that work.
+    /// Verifies every management token and returns those that work.
     pub(super) async fn environments(
         &self,
         findings: &mut Findings,

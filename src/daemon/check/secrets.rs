@@ -94,7 +94,7 @@ impl Inspector<'_> {
             return looked;
         };
         let place = &secret.plan.coordinates;
-        let stands = format!("version {version} of {}/{}", place.mount, place.path);
+        let at = format!("version {version} of {}/{}", place.mount, place.path);
         let service = &secret.plan.service;
         let manager = around.managers.get(service);
         let is_usable = manager.is_some()
@@ -103,7 +103,7 @@ impl Inspector<'_> {
         if !is_usable {
             looked.add(
                 Grade::Ok,
-                format!("{stands} holds a value; it was not looked up, see {service}"),
+                format!("{at} holds a value; it was not looked up, see {service}"),
             );
             return looked;
         }
@@ -119,7 +119,7 @@ impl Inspector<'_> {
                 };
                 judge(
                     &mut looked,
-                    &stands,
+                    &at,
                     &info,
                     &current,
                     capabilities.expiry,

@@ -15,7 +15,7 @@ use rotation::retry;
 use super::super::at_rest::Document;
 use super::Entry;
 
-/// A document that cannot be read is looked at again after this: somebody is mending it.
+/// A document that cannot be read is looked at again after this: someone is repairing it.
 const UNREADABLE: Duration = Duration::from_secs(60);
 
 impl Entry {

@@ -60,7 +60,7 @@ struct Access {
     ends_at: Instant,
 }
 
-/// What an access token says of its own life, where it is a JSON Web Token. Nothing checks its signature: it comes from the server that is
+/// The times in an access token, if it is a JSON Web Token. Nothing checks its signature: it comes from the server that is
 /// asked, over the same connection.
 #[derive(Deserialize)]
 struct Claims {

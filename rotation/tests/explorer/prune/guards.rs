@@ -1,5 +1,5 @@
-//! The guards of pruning, switched off one at a time: what stands between the shipped machine and the world is changed on its way. A guard that
-//! matters shows as a violation.
+//! The guards of pruning, switched off one at a time, by changing what the shipped machine reads or what it sends. A guard that matters shows as a
+//! violation.
 
 use std::time::Duration;
 

@@ -72,7 +72,7 @@ impl Scenario {
         if budget.person + budget.late > 0 {
             budget.hold = 0;
         }
-        // Beside a person or another command one daemon is a multitude as it is.
+        // With a person or another command, one daemon already gives many states.
         if budget.person > 0 || small.commands.len() > 1 {
             small.daemons = 1;
         }

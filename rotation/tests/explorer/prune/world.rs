@@ -85,7 +85,7 @@ pub struct Token {
 #[derive(Clone, Debug, Hash)]
 pub struct Actor {
     pub role: Role,
-    /// What it works on.
+    /// The token of its run.
     pub token: usize,
     pub run: Option<Cached<PruneRun>>,
     /// The call in whose middle it is held up.
