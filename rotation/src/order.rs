@@ -66,14 +66,7 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
         return claimed(cx, claim);
     }
     if let Some(revocation) = &cx.record.revoking {
-        // Nothing else is done before it is carried out.
         revoke::next(cx, revocation)?;
-        let entry = cx.record.retiring(&revocation.token);
-        let due = entry
-            .map(|entry| entry.due)
-            .filter(|due| *due > cx.now.wall);
-        let wake = Some(due.unwrap_or(cx.now.after(EXAMINE_AGAIN)));
-        return Ok(Step::finish(RunResult::Done { wake }));
     }
     if cx.is_new && matches!(request.goal, Goal::Revoke(_)) {
         return revoke::record_first(cx);
@@ -238,13 +231,14 @@ fn come_to_rest(cx: &Context<'_>) -> Step {
 
 /// When the next step of clean-up or retirement is due. What this run could not settle is not retried at once.
 fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
+    let soon = cx.now.after(EXAMINE_AGAIN);
+    let revoking = cx.record.revoking.as_ref().map(|_| soon);
     if !cx.env().enabled {
-        return None;
+        return revoking;
     }
     if let Some(pause) = cx.pause() {
-        return pause.until;
+        return revoking.or(pause.until);
     }
-    let soon = cx.now.after(EXAMINE_AGAIN);
     let least = |at: Timestamp| if at <= cx.now.wall { soon } else { at };
     let hold = cx.record.health.hold_until;
     let here = cx.record.retiring.iter().filter(|it| cx.belongs_here(it));

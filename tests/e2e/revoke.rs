@@ -476,3 +476,65 @@ async fn a_leaked_token_is_dead_after_the_same_few_calls_however_many_retirement
     // At 50 ms a call that is two seconds; the promise is a minute.
     assert!(alone <= 40, "{alone} calls");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_a_token_waits_for_the_other_secret_that_holds_it_whatever_else_is_run() {
+    let mut world = patient(2).await;
+    let shared = world.value(0).await;
+    world.put(1, &shared).await;
+    let leaked = world.current_id(0).await;
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    // Its secret gets no other token.
+    let second = world.config["secret"][1].as_table_mut().expect("a table");
+    second.insert("scopes".to_owned(), vec!["no.such.scope"].into());
+    world.save();
+    let (code, text) = world.command(&["revoke", &leaked, "--yes"]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert_ne!(world.current_id(0).await, leaked);
+    let first = world.secrets[0].clone();
+    for (command, expected) in [
+        (&["rotate", &first][..], 0),
+        (&["undo", &first], 0),
+        (&["revoke", &leaked, "--yes"], 1),
+        (&["run", "--once"], 1),
+    ] {
+        let (code, text) = world.command(command).await;
+        assert_eq!(code, Some(expected), "{command:?}: {text}");
+        assert!(world.dynatrace.is_valid(&shared), "{command:?}: {text}");
+    }
+    let daemon = world.start("e2e");
+    let is_ready = async || daemon.events("daemon_ready") > 0;
+    until("the daemon to be ready", is_ready).await;
+    world.assert_valid().await;
+    let second = world.config["secret"][1].as_table_mut().expect("a table");
+    second.remove("scopes");
+    world.save();
+    daemon.signal("-HUP");
+    let second = world.secrets[1].clone();
+    let (code, text) = world.command(&["rotate", &second]).await;
+    assert_eq!(code, Some(0), "{text}");
+    until("the leaked token to be ended", async || {
+        !world.dynatrace.is_valid(&shared)
+    })
+    .await;
+    world.assert_valid().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_order_and_a_second_leak_are_carried_out_at_once() {
+    let world = patient(1).await;
+    let leaked = world.current_id(0).await;
+    let _daemon = world.start("e2e");
+    for more in [&["--yes"][..], &["--yes"], &["--yes", "--delete"]] {
+        let command = [&["revoke", leaked.as_str()], more].concat();
+        let (code, text) = world.command(&command).await;
+        assert_eq!(code, Some(0), "{more:?}: {text}");
+        assert_dead(&world, &leaked).await;
+        assert!(world.record(0).await["revoking"].is_null());
+    }
+    assert!(world.dynatrace.token(&leaked).is_none());
+    let successor = world.current_id(0).await;
+    let (code, text) = world.command(&["revoke", &successor, "--yes"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_dead(&world, &successor).await;
+}

@@ -27,11 +27,12 @@ pub fn report(cx: &Context<'_>) -> Decision<()> {
     }
 }
 
-/// Accepts the new coordinates, as a person asked for by `rotate NAME`. Open attempts must be settled at the old place first: their fences
+/// Accepts the new coordinates, as a person asked for by `rotate NAME`; of a secret that never had a token at once. Open attempts must be settled at the old place first: their fences
 /// are versions of the old secret.
 pub fn next(cx: &Context<'_>) -> Decision<Step> {
     let by_command = cx.wanted().1 == Trigger::Command;
     let open = !cx.record.open.is_empty();
+    let knows_a_token = cx.record.current.is_some() || !cx.record.retiring.is_empty();
     let configured = &cx.plan().coordinates;
     let other_environment = configured.base_url != cx.place().base_url;
     let old = cx.place().difference(configured);
@@ -47,7 +48,7 @@ pub fn next(cx: &Context<'_>) -> Decision<Step> {
             "{name}: would accept its move from {old} to {new} and continue there{former}"
         ))));
     }
-    if !by_command || open {
+    if open || knows_a_token && !by_command {
         let first = if open {
             " (an interrupted attempt at the old place is settled first; try again later)"
         } else {

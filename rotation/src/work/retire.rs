@@ -26,7 +26,9 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
     if !env.may_retire || !cx.clock_is_trusted() || !cx.may_begin() || held {
         return Ok(());
     }
-    let due = |entry: &&Retiring| entry.due <= cx.now.wall && cx.belongs_here(entry);
+    let due = |entry: &&Retiring| {
+        entry.due <= cx.now.wall && cx.belongs_here(entry) && !is_revoked_elsewhere(cx, entry)
+    };
     let due = cx.record.retiring.iter().filter(due);
     let Some(entry) = due.min_by_key(|entry| entry.due) else {
         return Ok(());
@@ -44,6 +46,13 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
         Position::OutOfUse | Position::WasCurrent(_) => return Err(advance(cx, entry)?),
     };
     Err(change.into())
+}
+
+/// Its end is ordered, or waits until another secret holds it no longer.
+fn is_revoked_elsewhere(cx: &Context<'_>, entry: &Retiring) -> bool {
+    let order = cx.record.revoking.as_ref();
+    order.is_some_and(|order| order.token == entry.id)
+        || entry.revoked.is_some() && ownership::other_holder(cx, &entry.id).is_some()
 }
 
 /// The token is out of use: what is the next step?

@@ -32,24 +32,25 @@ pub fn order(cx: &Context<'_>, request: &RevokeRequest) -> Decision<()> {
             "its place in the configuration changed; run `dtrotate rotate` to accept that first",
         ));
     }
-    match &cx.record.revoking {
-        Some(known) if known.token == wanted.token && orders_the_same(known, wanted) => Ok(()),
-        Some(known) if known.token == wanted.token => Err(cx
-            .write(|record| record.revoking = Some(wanted.clone()))
-            .into()),
-        Some(other) => Err(Step::refuse(format!(
-            "the revocation of {} (ordered by {} at {:.0}) is not finished yet; `dtrotate status {}` says what keeps it",
-            other.token,
-            other.by,
-            other.at,
-            cx.plan().name
-        ))),
-        None => {
-            may_begin(cx, request)?;
-            let write = cx.write(|record| record.revoking = Some(wanted.clone()));
-            Err(write.into())
+    if let Some(known) = &cx.record.revoking {
+        if known.token == wanted.token && orders_the_same(known, wanted) {
+            return Ok(());
+        }
+        let retires = cx.record.retiring(&known.token);
+        if known.token != wanted.token && retires.is_none_or(|entry| entry.revoked.is_none()) {
+            return Err(Step::refuse(format!(
+                "the revocation of {} (ordered by {} at {:.0}) is not finished yet; `dtrotate status {}` says what keeps it",
+                known.token,
+                known.by,
+                known.at,
+                cx.plan().name
+            )));
         }
     }
+    may_begin(cx, request)?;
+    // A former order no longer needs a place of its own: its token retires as a revoked one.
+    let write = cx.write(|record| record.revoking = Some(wanted.clone()));
+    Err(write.into())
 }
 
 fn may_begin(cx: &Context<'_>, request: &RevokeRequest) -> Decision<()> {
@@ -74,7 +75,7 @@ fn orders_the_same(known: &Revocation, wanted: &Revocation) -> bool {
     (known.delete, known.without_replacement) == (wanted.delete, wanted.without_replacement)
 }
 
-/// The next step of a revocation, with nobody's claim in the way; `Ok` = it waits for something.
+/// The next step of a revocation, with nobody's claim in the way; `Ok` = its token is no longer the value, and its end waits for something.
 pub fn next(cx: &Context<'_>, revocation: &Revocation) -> Decision<()> {
     let id = &revocation.token;
     cx.view.secret(cx.record)?;
@@ -138,11 +139,12 @@ fn unknown(cx: &Context<'_>, id: &TokenId) -> Step {
 /// The secret holds another value: the token is ended now.
 fn end(cx: &Context<'_>, entry: &Retiring, revocation: &Revocation) -> Decision<()> {
     let id = &entry.id;
-    if entry.due > cx.now.wall {
+    if entry.failure.is_some() && entry.due > cx.now.wall {
         // It failed a moment ago and is tried again then.
         return Ok(());
     }
-    if ownership::other_holder(cx, id).is_some() || !cx.belongs_here(entry) {
+    let is_held = !cx.env().may_retire || ownership::other_holder(cx, id).is_some();
+    if is_held || !cx.belongs_here(entry) {
         // The other secret is rotated first; what belongs to another URL is ended by hand.
         return Ok(());
     }

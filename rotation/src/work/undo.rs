@@ -129,7 +129,7 @@ fn wanted<'a>(cx: &Context<'a>, named: Option<&TokenId>) -> Decision<&'a Retirin
                 "{id} is not a retiring token of {name} whose value is in Vault; `dtrotate status {name}` lists them",
                 name = cx.plan().name
             ),
-            None => "there is no previous token left".to_owned(),
+            None => nothing_left(cx),
         }));
     };
     if let Some(revoked) = &entry.revoked
@@ -191,4 +191,18 @@ fn readable_version(cx: &Context<'_>, entry: &Retiring) -> Fact<Option<(u64, Val
         }
     }
     Ok(None)
+}
+
+/// There is no previous token that may come back without a second word.
+fn nothing_left(cx: &Context<'_>) -> String {
+    let name = &cx.plan().name;
+    match cx.record.retiring.iter().find(|it| it.revoked.is_some()) {
+        Some(entry) => format!(
+            "there is no previous token to bring back but {}, which was revoked; if it is safe, run `dtrotate undo {name} --token {} --yes`",
+            entry.id, entry.id
+        ),
+        None => format!(
+            "there is no previous token left to bring back; `dtrotate history {name}` tells when the last one was deleted"
+        ),
+    }
 }

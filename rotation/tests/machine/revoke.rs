@@ -9,10 +9,11 @@ use rotation::error::ErrorKind;
 use rotation::event::EventName;
 use rotation::pause::Pause;
 use rotation::record::{Record, RetiringState, Revocation, Revoked};
-use rotation::request::{ClaimObservation, Goal, RevokeRequest, RunRequest};
+use rotation::request::{ClaimObservation, CurrentTokens, Goal, RevokeRequest, RunRequest};
 
 use crate::builders::{
-    abandoned_rotation, at, dynatrace, id, minted, plain, record, request, retiring, settle, value,
+    abandoned_rotation, at, by_command, by_schedule, dynatrace, id, minted, plain, record, request,
+    retiring, settle, value,
 };
 use crate::identity::sweep;
 use crate::world::{Ended, Version, World};
@@ -256,12 +257,11 @@ fn a12_undo_brings_it_back_only_when_a_person_says_so_twice() {
     for goal in [Goal::Undo(None), Goal::Undo(Some(id("CUR")))] {
         let mut world = World::new(record());
         world.run_at(0, revoke(order("CUR")));
-        let named = goal != Goal::Undo(None);
         let ended = world.run_at(10, request(goal));
         let RunResult::Refused(why) = ended.result else {
             panic!("{:?}", ended.result);
         };
-        assert_eq!(why.contains("--token dt0c01.CUR --yes"), named, "{why}");
+        assert!(why.contains("--token dt0c01.CUR --yes"), "{why}");
         assert!(!world.token("CUR").enabled);
         let ended = world.run_at(20, request(Goal::Unrevoke(id("CUR"))));
         assert_eq!(ended.events(), [EventName::UndoSucceeded]);
@@ -292,6 +292,100 @@ fn a_token_that_another_secret_holds_waits_for_that_one() {
     assert!(world.document().revoking.is_some());
     let ended = world.run_at(100, settle());
     assert_eq!(effects(&ended), ["disable"]);
+}
+
+/// A revoked token that another secret still holds, so that its end waits.
+fn waiting_for_another(by: &str) -> World {
+    let mut world = World::new(record());
+    let mut request = revoke(order("CUR"));
+    request.env.current_tokens = held_by(by).into();
+    let ended = world.run_at(0, request);
+    assert_eq!(effects(&ended), ["mint", "store"]);
+    assert!(world.document().revoking.is_some());
+    world
+}
+
+fn held_by(other: &str) -> CurrentTokens {
+    CurrentTokens::from_iter([(id("CUR"), vec![other.into()])])
+}
+
+#[test]
+fn p1_while_it_is_not_known_which_tokens_other_secrets_hold_it_is_not_ended() {
+    for goal in [Goal::Settle, Goal::Undo(None), by_command()] {
+        let mut world = waiting_for_another("b");
+        let mut request = request(goal);
+        request.env.may_retire = false;
+        world.run_at(100, request);
+        assert!(world.token("CUR").enabled);
+    }
+}
+
+#[test]
+fn while_it_waits_for_another_secret_its_own_secret_rotates_by_schedule_and_by_command() {
+    for (number, goal) in [by_schedule(90), by_command()].into_iter().enumerate() {
+        let mut world = waiting_for_another("b");
+        let mut due = request(goal);
+        due.env.current_tokens = held_by("b").into();
+        let ended = world.run_at(100, due);
+        assert_eq!(effects(&ended), ["mint", "store"], "{number}");
+        assert_eq!(ended.of(EventName::TokenShared).len(), 0);
+        assert!(world.token("CUR").enabled && world.document().revoking.is_some());
+        let RunResult::Done { wake: Some(wake) } = ended.result else {
+            panic!("{:?}", ended.result);
+        };
+        assert!(
+            wake > at(100) && wake <= at(140),
+            "it is examined again: {wake}"
+        );
+        world.run_at(200, settle());
+        assert!(!world.token("CUR").enabled && world.document().revoking.is_none());
+    }
+}
+
+#[test]
+fn an_undo_while_it_waits_says_what_it_did() {
+    let mut world = waiting_for_another("b");
+    let mut undo = request(Goal::Undo(None));
+    undo.env.current_tokens = held_by("b").into();
+    let ended = world.run_at(100, undo);
+    let RunResult::Refused(why) = &ended.result else {
+        panic!("{:?}", ended.result);
+    };
+    assert!(why.contains("--token"), "{why}");
+}
+
+#[test]
+fn a_second_order_for_a_token_that_is_disabled_is_carried_out_at_once() {
+    for delete in [false, true] {
+        let mut world = World::new(record());
+        world.run_at(0, revoke(order("CUR")));
+        let again = Revocation {
+            delete,
+            ..order("CUR")
+        };
+        let ended = world.run_at(100, revoke(again));
+        let expected = if delete { &["delete"][..] } else { &[] };
+        assert_eq!(effects(&ended), expected);
+        assert_eq!(world.document().revoking, None);
+        assert_eq!(world.document().retiring.is_empty(), delete);
+    }
+}
+
+#[test]
+fn a_later_leak_does_not_wait_for_an_order_that_waits() {
+    let mut world = waiting_for_another("b");
+    let mut request = revoke(order("NEW1"));
+    request.env.current_tokens = held_by("b").into();
+    let ended = world.run_at(100, request);
+    assert_eq!(effects(&ended), ["mint", "store", "disable"]);
+    assert!(!world.token("NEW1").enabled && world.token("CUR").enabled);
+    let ended = world.run_at(200, settle());
+    assert_eq!(
+        effects(&ended),
+        ["disable"],
+        "the first one, when it can be"
+    );
+    assert!(!world.token("CUR").enabled);
 }
 
 #[test]
