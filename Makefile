@@ -152,7 +152,7 @@ world: ## what the checks under Debian need: a Debian tree, OpenBao (below .tool
 	$(CARGO) build $(ALL) --bin simulator
 
 .PHONY: test-systemd
-test-systemd: static world ## boots a real systemd and puts the unit through its paces; once more with a broken one
+test-systemd: archive world ## boots a real systemd and puts the unit through its paces; once more with a broken one
 	tests/packaging/boot tests/packaging/systemd.sh
 	tests/packaging/must-fail tests/packaging/boot tests/packaging/systemd.sh broken
 

@@ -18,6 +18,15 @@ mark
 
 configure() { configuration "$@" >/etc/dtrotate/dtrotate.toml; }
 
+# In the folder of an unpacked release.
+unpacked() (
+    if [[ ! -d /run/release ]]; then
+        mkdir /run/release
+        tar --extract --gzip --file /repo/target/dist/dtrotate-*-linux-"$(dpkg --print-architecture)".tar.gz --directory /run/release
+    fi
+    cd /run/release && "$@"
+)
+
 # ---- The world ----
 mkdir /run/world
 systemd-run --quiet --unit=openbao "$bao_program" server -dev -dev-root-token-id=root -dev-no-store-token
@@ -25,7 +34,7 @@ systemd-run --quiet --unit=simulator "$simulator_program" $(simulator_arguments 
 check "OpenBao and the simulator serve" seed /run/world
 
 # ---- Installed as docs/operations.md says ----
-check "docs/operations.md: the unit" tried unit
+check "docs/operations.md: the unit" unpacked tried unit
 [[ "${1:-}" != broken ]] || sed -i 's/^SystemCallFilter=@system-service/SystemCallFilter=@timer/' "/etc/systemd/system/$unit"
 check "docs/operations.md: the credentials" tried credentials
 configure "$quiet"
@@ -77,7 +86,7 @@ configure "$busy"
 systemctl reload "$unit"
 check "it rotates" within 20 told EVENT=rotation_succeeded
 check "docs/operations.md: asking the journal" tried journal
-check "docs/upgrade.md: the upgrade" as_a_person tried upgrade
+check "docs/upgrade.md: the upgrade" as_a_person unpacked tried upgrade
 
 # ---- The log ----
 fields_of() { journal EVENT="$1" | head -n 1 | jq --exit-status "$2"; }
