@@ -297,10 +297,7 @@ impl Way {
             _ if error.is_timeout() => {
                 return not_sent(format!("timeout: no connection{}", self.port_hint(&error)));
             }
-            Cause::Refused => {
-                let hint = self.port_hint(&error);
-                return not_sent(explain::words(error) + &hint);
-            }
+            Cause::Refused => return not_sent(self.refused(&error)),
             _ => {}
         }
         not_sent(explain::words(error))
@@ -311,6 +308,19 @@ impl Way {
         match &self.options.proxy {
             Some(proxy) => format!("cannot reach the proxy {}: {sentence}", shown(&proxy.url)),
             None => sentence,
+        }
+    }
+
+    /// Nobody listens there.
+    fn refused(&self, error: &reqwest::Error) -> String {
+        let hint = self.port_hint(error);
+        match error.url().filter(|_| self.options.proxy.is_none()) {
+            Some(url) if hint.is_empty() => format!(
+                "connection refused by {}; check that it runs, and the address in {}",
+                shown(url),
+                self.options.section
+            ),
+            _ => format!("connection refused{hint}"),
         }
     }
 

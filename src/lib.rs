@@ -1,6 +1,6 @@
 //! `dtrotate`: rotates Dynatrace tokens on cron schedules and keeps the current value in Vault or OpenBao.
 //!
-//! The rooms, in reading order:
+//! The modules, in reading order:
 //!
 //! - [`rotation`]: a crate beside this one. What a rotation is, step by step, and why nothing is lost. Pure.
 //! - [`schedule`]: when a secret is due. Cron arithmetic in the real time zone, and the ticking engine.
@@ -9,10 +9,10 @@
 //! - [`dynatrace`]: the environments that issue the tokens.
 //! - [`notify`]: telling people of what needs them: a problem in Dynatrace, a webhook.
 //! - [`ops`]: what the outside may see: the status, the listener, the metrics, the page. Read-only.
-//! - [`daemon`]: the life of the process; `assemble` wires the rooms together.
+//! - [`daemon`]: the life of the process; `assemble` wires the modules together.
 //! - [`cli`]: one file per command.
 //!
-//! Arrows point one way: cli > daemon > {config, schedule, dynatrace, vault, notify, ops} > rotation. `tests/architecture.rs` holds them to it.
+//! Dependencies point one way: cli > daemon > {config, schedule, dynatrace, vault, notify, ops} > rotation. `tests/architecture.rs` checks it.
 
 // A closed or full stdout must not end a command: `cli::output` prints.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]

@@ -49,6 +49,11 @@ macro_rules! vocabulary {
             pub fn what_to_do(self) -> &'static str {
                 match self { $(EventName::$variant => concat!("" $(, $todo)?),)* }
             }
+
+            /// The same for this secret, with its name in the commands.
+            pub fn what_to_do_for(self, secret: &str) -> String {
+                self.what_to_do().replace("NAME", &as_a_shell_reads_it(secret))
+            }
         }
     };
 }
@@ -91,7 +96,7 @@ vocabulary! {
     SecretCreated "secret_created" Info "The first token of a secret was created and stored, as `create = true` asks for.",
     RotationSucceeded "rotation_succeeded" Info "The new token is in Vault and in the journal; the old one stays enabled until the end of its grace.",
     RotationFailed "rotation_failed" Warn "Rotation failed; the current token is unchanged. It will be retried automatically."
-        "No action yet. If it keeps failing, see `error`.",
+        "No action yet. If it keeps failing, remove the cause that the message names.",
     TokenLimitReached "token_limit_reached" Error "No token was created, because its owner has as many as an owner may have."
         "Delete tokens of this owner that nobody uses (expired ones count), give secrets to another owner, or rotate less often; it is retried automatically.",
     RotationOverdue "rotation_overdue" Error "A rotation is not done although it was due minutes ago, whatever the cause."
@@ -105,7 +110,7 @@ vocabulary! {
     RotationSkipped "rotation_skipped" Info "A missed rotation was skipped as configured (`missed = \"skip\"`).",
     RotationRecovered "rotation_recovered" Info "Resumed an interrupted rotation of another (or a previous) process.",
     RotationStuck "rotation_stuck" Error "A rotation needs a person; the message says what to do."
-        "Do what the message says; `reason` is its stable code. Then run `dtrotate rotate NAME`, or wait for the next due time.",
+        "Remove the cause that the message names, then run `dtrotate rotate NAME`. Without that it is tried again at the next due time.",
     MintAnswerMismatch "mint_answer_mismatch" Error "The answer to creating a token belongs to another request; nothing was stored. The value of our new token may have reached someone else."
         "Find out what mixes up answers between dtrotate and Dynatrace (a proxy, a load balancer). The token that was created is found by its marker and deleted.",
     OrphanFound "orphan_found" Warn "A token bears our marker but is in no journal document. At INFO it is retired after the full grace; at WARN it is a copy and left alone."
@@ -144,7 +149,7 @@ vocabulary! {
         "The message names the contradiction and its cure.",
     JournalTooLarge "journal_too_large" Error "A journal document is too large to be written, so nothing can be done for its secret."
         "Drop entries of tokens that you have ended by hand with `dtrotate forget NAME --token ID`, then rotate less often or shorten `max_grace` or `quarantine`.",
-    JournalExpiring "journal_expiring" Error "Vault deletes journal documents automatically; the knowledge of former tokens would be lost with them."
+    JournalExpiring "journal_expiring" Error "Vault deletes journal documents automatically; without them dtrotate would lose track of old tokens, which would stay valid."
         "Set `delete_version_after` of the journal's mount, or of the documents that the message names, to 0s.",
     InstanceNameConflict "instance_name_conflict" Error "Another daemon uses the same instance name, so the two cannot be told apart in claims, logs and metrics."
         "Give each daemon its own name: set `DTROTATE_INSTANCE`, or leave it unset where host names differ. Then restart that daemon.",
@@ -165,6 +170,14 @@ vocabulary! {
     PassCompleted "pass_completed" Info "One pass (`run --once`) has ended; the message says what it did and what is left.",
     ShutdownStarted "shutdown_started" Info "The process was asked to stop; no new work is taken.",
     ShutdownFinished "shutdown_finished" Info "Shut down; all runs finished or were interrupted at a safe point.",
+}
+
+fn as_a_shell_reads_it(name: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/_.-@#:".contains(letter);
+    match name.chars().all(is_plain) {
+        true => name.to_owned(),
+        false => format!("'{}'", name.replace('\'', r"'\''")),
+    }
 }
 
 /// One event of one secret, for the log and (above DEBUG) the history.
@@ -222,6 +235,21 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_names_the_secret_as_a_shell_reads_it() {
+        let event = EventName::CurrentInvalid;
+        for (secret, command) in [
+            (
+                "dynatrace/a_b#token",
+                "`dtrotate rotate dynatrace/a_b#token`",
+            ),
+            ("it's $(mine)", r"`dtrotate rotate 'it'\''s $(mine)'`"),
+        ] {
+            let text = event.what_to_do_for(secret);
+            assert!(text.contains(command) && !text.contains("NAME"), "{text}");
+        }
+    }
 
     #[test]
     fn p8_every_warning_and_error_says_what_to_do() {

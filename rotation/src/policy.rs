@@ -32,8 +32,8 @@ pub fn value_of<'a>(
         SecretSnapshot::Present { .. } => Err((
             Reason::FieldMissing,
             format!(
-                "{place} has no usable value: the field is missing, empty or not a string; put the token there, then run \
-                 `dtrotate rotate {name}` or wait for the next due time"
+                "{place} has no usable value: this field is missing, empty or not a string; put the token there, or set `field` to the one \
+                 that has it, then run `dtrotate rotate {name}` or wait for the next due time"
             ),
         )),
         SecretSnapshot::Deleted { version } => Err((

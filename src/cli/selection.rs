@@ -116,8 +116,15 @@ impl Selection {
         let there = self.there();
         if !is_pattern(wanted) {
             let sentence = format!("{wanted} is not in the configuration{there}");
-            let known = here.iter().map(|secret| secret.name());
-            return Err(with_suggestion(sentence, wanted, known));
+            let names = || here.iter().map(|secret| secret.name());
+            let below = |name: &&str| {
+                let end = name.strip_suffix(wanted);
+                end.is_some_and(|folder| folder.ends_with('/'))
+            };
+            if let (Some(name), None) = (names().find(below), names().filter(below).nth(1)) {
+                return Err(format!("{sentence}; did you mean \"{name}\"?"));
+            }
+            return Err(with_suggestion(sentence, wanted, names()));
         }
         let pattern = Pattern::new(wanted)
             .map_err(|error| format!("the pattern {wanted} is not valid: {}", error.msg))?;

@@ -1,5 +1,5 @@
-//! A file as it is written: TOML read into tables whose every key and value knows its place. Nothing is judged here but the syntax and
-//! that no token value is in the text, not even in a comment.
+//! A file as it is written: TOML read into tables whose every key and value knows its place. Checks only the syntax, and that no token value
+//! is in the text, not even in a comment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -32,7 +32,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// The same; a table also has the keys of an inherited one that it lacks.
+    /// This node; a table also gets the keys of `inherited` that it lacks.
     pub fn with_inherited(mut self, inherited: &Node) -> Node {
         if let (Value::Table(own), Value::Table(more)) = (&mut self.value, &inherited.value) {
             for (key, entry) in &more.entries {
@@ -53,7 +53,7 @@ pub enum Value {
     Boolean(String),
     List(Vec<Node>),
     Table(Table),
-    /// What no key of ours takes; the text says what it is.
+    /// A type that no key accepts, such as a date; the text names it.
     Other(&'static str),
     /// From an environment variable: read as whatever its key takes.
     Variable(String),
@@ -90,6 +90,10 @@ pub fn read(name: String, text: &str, context: &Context) -> Option<Table> {
         let before = text.get(..span.start).unwrap_or_default();
         if lines.insert(before.matches('\n').count()) {
             let message = match error.message() {
+                "duplicate key" if text.get(span.clone()) == Some("secret") => {
+                    "there are two tables [secret]: write [[secret]], with two brackets, for each"
+                        .to_owned()
+                }
                 "duplicate key" => "this key is given twice in one table".to_owned(),
                 other => format!("this is not TOML: {other}"),
             };

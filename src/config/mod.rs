@@ -199,6 +199,9 @@ fn read_file(path: &Path, context: &Context) -> Option<file::Table> {
             let place = Place::Whole(context.source(name, ""));
             let message = match error {
                 ReadError::NotText => "this file is not text in UTF-8".to_owned(),
+                ReadError::Io(error) if error.kind() == ErrorKind::NotFound => {
+                    "there is no such file; name the configuration with `--config FILE` or DTROTATE_CONFIG".to_owned()
+                }
                 error => format!("cannot read this file: {error}"),
             };
             context.problem(Problem::new(&place, message));

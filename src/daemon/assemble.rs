@@ -1,4 +1,4 @@
-//! The only room that knows every room: turns settings into clients and wires them together.
+//! The only module that knows every module: turns settings into clients and wires them together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use crate::bounded_file;
 use crate::config::{self, Settings};
 use crate::dynatrace::{self, Account, Dynatrace, OAuthClient, Trials, unusable_client};
-pub use crate::dynatrace::{ActiveGates, OwnerLoad};
+pub use crate::dynatrace::{ActiveGates, OwnerLoad, scopes_in_words};
 use crate::http::BuildError;
 pub use crate::http::ServerClock;
 use crate::notify::{self, Webhook};
@@ -257,10 +257,15 @@ async fn management_token(
         CallError::new(Service::Dynatrace, ErrorKind::Unauthorized, what)
     };
     match store.read(&path).await {
-        Ok(SecretRead::Present { data, .. }) => data
-            .value(&at.field)
-            .ok_or_else(|| wrong(format!("is not in {place}: the field is missing or blank"))),
-        Ok(_) => Err(wrong(format!("is not in {place}: there is no such secret"))),
+        Ok(SecretRead::Present { data, .. }) => data.value(&at.field).ok_or_else(|| {
+            wrong(format!(
+                "is missing: {place} is no field of this secret, or blank; write the token there, or correct `field` in [dynatrace.{environment}.auth]"
+            ))
+        }),
+        Ok(_) => Err(wrong(format!(
+            "is missing: there is no secret at {}/{}; write the token there, or correct `path` in [dynatrace.{environment}.auth]",
+            at.mount, at.path
+        ))),
         Err(error) if error.kind == ErrorKind::Refused => Err(wrong(format!(
             "cannot be read from {place}: {}",
             error.what
@@ -376,9 +381,9 @@ impl Wired {
             return Ok(Some(info));
         }
         let what = format!(
-            "the management token {} of environment {service} lacks the scope {}; add it in Dynatrace, or put another token into Vault",
+            "the management token {} of environment {service} lacks the {}; add it in Dynatrace, or put another token into Vault",
             info.id,
-            missing.join(" and ")
+            scopes_in_words(&missing)
         );
         Err(CallError::new(
             Service::Dynatrace,

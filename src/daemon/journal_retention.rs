@@ -1,4 +1,4 @@
-//! Does Vault delete journal documents? Then what is known of former tokens would be lost, and they would stay alive.
+//! Does Vault delete journal documents? Then dtrotate would lose track of old tokens, which would stay valid.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::conditions::Subject;
 
 impl Daemon {
     /// Looks at the limits of the journal's mount and at the documents as they were last read or written. Where the mount's configuration
-    /// cannot be read, the documents alone tell.
+    /// cannot be read, only the documents are checked.
     pub(super) fn check_journal_retention(&mut self) {
         if self.office.services.vault_outage().is_some() {
             return;
@@ -51,15 +51,15 @@ impl Daemon {
     }
 }
 
-/// What there is to say of a mount that deletes journal documents, or of documents that will be deleted: at this time, or some time after
-/// their next version was written.
+/// The message about a mount that deletes journal documents, or about documents that will be deleted: at this time, or (none) some time
+/// after their next version was written.
 pub(super) fn expiring(
     mount: &str,
     after: Option<Duration>,
     ending: &BTreeMap<SecretPath, Option<Timestamp>>,
 ) -> Option<String> {
     const LOST: &str =
-        "with them the knowledge of former tokens would be lost, and these would stay alive";
+        "without them dtrotate would lose track of old tokens, which would stay valid";
     if let Some(after) = after {
         return Some(format!(
             "the mount {mount} deletes journal documents {} after they were written (delete_version_after), and {LOST}. Run `bao write \

@@ -313,11 +313,15 @@ impl Daemon {
         for (number, what) in [
             (busy, "claimed by another process"),
             (failing, "failed and left to the next pass"),
-            (problems.len(), "problems that need a human"),
         ] {
             if number > 0 {
                 message += &format!("; {number} {what}");
             }
+        }
+        match problems.len() {
+            0 => {}
+            1 => message += "; 1 problem needs a human",
+            number => message += &format!("; {number} problems need a human"),
         }
         for outage in outages.values() {
             message += &format!("; unavailable: {}", outage.what);

@@ -236,6 +236,7 @@ impl Source for StatusCache {
                 .and_then(|it| it.settings.as_deref());
             outlook.add(future.of(secret, settings), now);
         }
+        outlook.is_cut = future.is_cut;
         outlook.finish();
         outlook
     }

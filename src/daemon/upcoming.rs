@@ -90,6 +90,8 @@ pub struct Future {
     now: Timestamp,
     end: Timestamp,
     firings: HashMap<*const Schedule, Rc<[Timestamp]>>,
+    /// A secret rotates more often than is listed.
+    pub is_cut: bool,
 }
 
 impl Future {
@@ -99,6 +101,7 @@ impl Future {
             now,
             end,
             firings: HashMap::new(),
+            is_cut: false,
         }
     }
 
@@ -188,6 +191,7 @@ impl Future {
         let firings = self.firings(&settings.schedule);
         let first = firings.partition_point(|instant| *instant <= last);
         let mut all = vec![];
+        self.is_cut |= firings.len() - first > ROTATIONS;
         for instant in firings.iter().skip(first).take(ROTATIONS) {
             let spread = jitter(&secret.name, *instant, length);
             let at = instant.checked_add(spread).unwrap_or(*instant);

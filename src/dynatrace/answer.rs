@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::call::Effect;
 use super::message::quoted;
+use super::scopes::in_words;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::token::{TokenId, TokenValue};
 
@@ -161,11 +162,7 @@ impl Answer {
                 "",
             )),
             403 => {
-                let hint = format!(
-                    "{} needs the scope {}",
-                    self.credential_name,
-                    scopes.join(" and ")
-                );
+                let hint = format!("{} needs the {}", self.credential_name, in_words(scopes));
                 Err(self.fail(ErrorKind::Unauthorized, "refused to", &hint))
             }
             404 if self.says_gone() => Err(self.fail(ErrorKind::Gone, "could not", "")),
@@ -233,7 +230,7 @@ impl Answer {
             self.environment, self.what, self.status
         );
         if kind == ErrorKind::Unclear {
-            what.push_str("; it may have happened");
+            what.push_str("; it may have taken effect");
         }
         CallError::new(Service::Dynatrace, kind, what).retry_after(self.retry_after)
     }
@@ -317,7 +314,7 @@ impl Answer {
     fn lost(&self) -> CallError {
         let kind = self.effect.lost();
         let hint = if kind == ErrorKind::Unclear {
-            "it may have happened"
+            "it may have taken effect"
         } else {
             ""
         };

@@ -334,7 +334,7 @@ impl Wire {
             ),
         };
         let doubt = if kind == ErrorKind::Unclear {
-            "; it may have happened"
+            "; it may have taken effect"
         } else {
             ""
         };

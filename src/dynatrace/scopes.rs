@@ -117,6 +117,13 @@ pub const CLUSTER_SCOPES: &[&str] = &[
     "settings.write",
 ];
 
+/// "scope a", "scopes a and b".
+pub fn in_words(scopes: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = scopes.iter().map(AsRef::as_ref).collect();
+    let word = if names.len() == 1 { "scope" } else { "scopes" };
+    format!("{word} {}", names.join(" and "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,7 @@ pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
         None => Some(notice.instance.as_str()),
         Some(_) => None,
     };
+    let what_to_do = what_to_do(notice);
     let labels = notice.labels.iter().map(|(name, value)| {
         let key = format!("dtrotate.label.{name}");
         (key, cut(value).into())
@@ -35,7 +36,7 @@ pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
     let properties: Map<String, Value> = [
         ("dtrotate.event", Some(notice.event.as_str())),
         ("dtrotate.message", Some(notice.message.as_str())),
-        ("dtrotate.what_to_do", Some(notice.event.what_to_do())),
+        ("dtrotate.what_to_do", Some(what_to_do.as_str())),
         ("dtrotate.secret", notice.secret.as_deref()),
         ("dtrotate.environment", notice.environment.as_deref()),
         ("dtrotate.reason", notice.reason.as_deref()),
@@ -60,8 +61,8 @@ pub(super) fn post(notices: &[&Notice], phase: Phase) -> Option<Value> {
         return post_group(notices, phase);
     };
     let (state, words, hint) = match phase {
-        Phase::Begins => ("begins", "a human is needed", notice.event.what_to_do()),
-        Phase::Over => ("over", "resolved", ""),
+        Phase::Begins => ("begins", "a human is needed", what_to_do(notice)),
+        Phase::Over => ("over", "resolved", String::new()),
         Phase::Lasts => return None,
     };
     let mut text = cut(&format!(
@@ -89,6 +90,13 @@ pub(super) fn post(notices: &[&Notice], phase: Phase) -> Option<Value> {
         "since": notice.since,
         "instance": cut(&notice.instance),
     }))
+}
+
+fn what_to_do(notice: &Notice) -> String {
+    match &notice.secret {
+        Some(secret) => notice.event.what_to_do_for(secret),
+        None => notice.event.what_to_do().to_owned(),
+    }
 }
 
 fn post_group(notices: &[&Notice], phase: Phase) -> Option<Value> {

@@ -86,6 +86,10 @@ impl Condition {
     /// About this secret of this environment; an empty environment is none.
     pub fn secret(mut self, name: &str, environment: &str) -> Self {
         self.secret = Some(name.to_owned());
+        let event = EventName::ALL.iter().find(|it| it.as_str() == self.kind);
+        if let Some(event) = event {
+            self.what_to_do = event.what_to_do_for(name);
+        }
         self.environment(environment)
     }
 

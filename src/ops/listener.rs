@@ -234,7 +234,7 @@ impl Server {
                 Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             },
             "/" => {
-                let html = self.page(&query).await;
+                let (html, again) = self.page(&query).await;
                 let answer = answer(StatusCode::OK, "text/html; charset=utf-8", html);
                 let digest = ring::digest::digest(&ring::digest::SHA256, page::STYLE.as_bytes());
                 let policy = format!(
@@ -244,7 +244,7 @@ impl Server {
                 let answer = with(answer, header::CONTENT_SECURITY_POLICY, &policy);
                 match query.is_still {
                     true => answer,
-                    false => with(answer, header::REFRESH, &page::AGAIN.to_string()),
+                    false => with(answer, header::REFRESH, &again.to_string()),
                 }
             }
             path => match path.strip_prefix(RUNBOOKS).and_then(runbooks::page) {
@@ -257,8 +257,8 @@ impl Server {
         }
     }
 
-    /// The status page. The last rotations of the secrets on one page are read; those of all secrets would be too many.
-    async fn page(&self, query: &Query) -> String {
+    /// The status page, and after how many seconds a browser asks for it again. The last rotations of the secrets on one page are read; those of all secrets would be too many.
+    async fn page(&self, query: &Query) -> (String, i64) {
         let left = query.filtered(&self.source.status());
         let outlook = self.source.outlook(&left.secrets);
         let part = query.page_of(left);
@@ -267,7 +267,8 @@ impl Server {
             Page::All => BTreeMap::new(),
         };
         let extras = page::Extras { outlook, rotations };
-        page::render(&part, query, &extras)
+        let html = page::render(&part, query, &extras);
+        (html, extras.renewal(part.at))
     }
 
     /// A command has changed a secret's journal document. No web page can send the header without being asked for it first, and nothing here

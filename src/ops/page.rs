@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
+use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 
@@ -25,8 +26,8 @@ mod soon;
 /// The page's own style; its hash stands in the `Content-Security-Policy`.
 pub const STYLE: &str = include_str!("page/style.css");
 
-/// A browser asks for the page again after so many seconds.
-pub const AGAIN: u32 = 30;
+/// A browser asks for the page again after at most so many seconds, and at least so many.
+const RENEWAL: RangeInclusive<i64> = 5..=30;
 
 /// Text from anywhere as HTML text or the value of an attribute.
 struct Safe<T>(T);
@@ -56,6 +57,15 @@ pub struct Extras {
     pub rotations: BTreeMap<String, Vec<Rotation>>,
 }
 
+impl Extras {
+    /// After so many seconds a browser asks for the page again: when the next thing has happened, within bounds.
+    pub fn renewal(&self, now: Timestamp) -> i64 {
+        let next = self.outlook.first.first();
+        let wait = next.map_or(i64::MAX, |next| next.at.duration_since(now).as_secs() + 1);
+        wait.clamp(*RENEWAL.start(), *RENEWAL.end())
+    }
+}
+
 /// The whole page: `status` is the view of it that `query` asks for.
 pub fn render(status: &Status, query: &Query, extras: &Extras) -> String {
     let (class, sentence) = verdict(status);
@@ -65,7 +75,7 @@ pub fn render(status: &Status, query: &Query, extras: &Extras) -> String {
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{sentence} · dtrotate</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>{STYLE}</style>\n</head>\n<body>\n\
          <header>\n<p class=\"brand\"><b>dtrotate</b> {}</p>\n<h1 class=\"{class}\">{sentence}</h1>\n",
-        moment(status, query)
+        moment(status, query, extras.renewal(status.at))
     );
     counts(&mut html, status, query);
     services(&mut html, status);
@@ -97,6 +107,7 @@ fn verdict(status: &Status) -> (&'static str, String) {
             "uneasy",
             format!("{}, retried automatically", failing(retrying)),
         ),
+        0 if status.counts.secrets == 0 => ("uneasy", "Nothing to rotate yet".to_owned()),
         0 => ("good", "All is well".to_owned()),
         1 => ("bad", "1 thing needs a human".to_owned()),
         number => ("bad", format!("{number} things need a human")),
@@ -245,14 +256,14 @@ fn footer(html: &mut String, status: &Status) {
 }
 
 /// Of when the page is, and the first link of it: whoever reads slowly keeps it from being renewed (WCAG 2.2.1).
-fn moment(status: &Status, query: &Query) -> String {
+fn moment(status: &Status, query: &Query, renewal: i64) -> String {
     let other = Query {
         is_still: !query.is_still,
         ..query.clone()
     };
     let words = match query.is_still {
-        true => format!("renew every {AGAIN} s"),
-        false => format!("renewed every {AGAIN} s: stop"),
+        true => format!("renew in {renewal} s"),
+        false => format!("renewed in {renewal} s: stop"),
     };
     format!(
         "at {} · <a href=\"{}\">{words}</a>",
@@ -295,7 +306,7 @@ mod tests {
             "was refused</b>",
             "<b>1</b> stuck",
             "href=\"/runbooks/stuck-token-disabled.md\"",
-            "dtrotate status 'dynatrace/stuck'",
+            "<code class=\"copy\">dtrotate rotate dynatrace/stuck</code>",
             "1 old, still used",
             "aria-label=\"last 12 rotations: 1 failed, 1 after failures\"",
             "failed 3 times, last 24h ago",
@@ -334,8 +345,11 @@ mod tests {
             )
         );
         status.daemon = fixture::status().daemon;
-        status = status.narrowed(|one| !one.needs_human(), |_| false);
+        status = status.narrowed(|_| true, |secret| secret.state == State::Healthy);
         assert_eq!(verdict(&status), ("good", "All is well".to_owned()));
+        status.daemon = fixture::status().daemon;
+        status = status.narrowed(|_| true, |_| false);
+        assert_eq!(verdict(&status).1, "Nothing to rotate yet");
         if let Some(daemon) = &mut status.daemon {
             daemon.ready = false;
         }

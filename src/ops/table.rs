@@ -202,9 +202,12 @@ fn table(secrets: &[&Secret], now: Timestamp, paint: Paint) -> String {
         let cells = rows.iter().map(|row| width(&row[column]));
         cells.max().unwrap_or(0)
     };
-    let others: usize = (1..COLUMNS).map(|column| widest(&rows, column) + GAP).sum();
-    for row in &mut rows {
-        row[0] = shortened(&row[0], WIDTH.saturating_sub(others));
+    for (column, least) in [(1, ENVIRONMENT), (0, 0)] {
+        let others = (0..COLUMNS).filter(|it| *it != column);
+        let others: usize = others.map(|column| widest(&rows, column) + GAP).sum();
+        for row in &mut rows {
+            row[column] = shortened(&row[column], WIDTH.saturating_sub(others).max(least));
+        }
     }
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| widest(&rows, column));
     let mut text = String::new();
@@ -222,7 +225,7 @@ fn table(secrets: &[&Secret], now: Timestamp, paint: Paint) -> String {
 }
 
 const COLUMNS: usize = 6;
-/// An environment's name is shown up to this width.
+/// An environment's name is shown in at least this width.
 const ENVIRONMENT: usize = 16;
 
 fn row(secret: &Secret, now: Timestamp) -> [String; COLUMNS] {
@@ -237,7 +240,7 @@ fn row(secret: &Secret, now: Timestamp) -> [String; COLUMNS] {
     let last = secret.last_success;
     [
         secret.name.clone(),
-        shortened(&secret.environment, ENVIRONMENT),
+        secret.environment.clone(),
         secret.state.words().to_owned(),
         last.map_or_else(nothing, |at| span(now.duration_since(at))),
         next,

@@ -1,6 +1,6 @@
 //! What will happen to secrets and to pruned tokens, as plain data, and how much of it in each hour.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use rotation::token::TokenId;
@@ -81,13 +81,15 @@ pub struct Outlook {
     pub hours: [usize; HOURS],
     /// How often each thing happens.
     pub events: BTreeMap<What, usize>,
-    /// What happens first, in order.
+    /// Some secrets rotate more often than was counted.
+    pub is_cut: bool,
+    /// What happens first, in order: of a secret each thing once.
     pub first: Vec<Upcoming>,
 }
 
 impl Outlook {
     /// Counts what happens after `now`, and keeps what happens first.
-    pub fn add(&mut self, all: Vec<Upcoming>, now: Timestamp) {
+    pub fn add(&mut self, mut all: Vec<Upcoming>, now: Timestamp) {
         for one in &all {
             let ahead = one.at.duration_since(now).max(SignedDuration::ZERO);
             let hour = usize::try_from(ahead.as_hours()).unwrap_or(HOURS);
@@ -95,6 +97,9 @@ impl Outlook {
             self.hours[hour.min(HOURS - 1)] += 1;
             *self.events.entry(one.event).or_default() += 1;
         }
+        sort(&mut all);
+        let mut seen = BTreeSet::new();
+        all.retain(|one| seen.insert((one.secret.clone(), one.event)));
         self.first.extend(all);
         if self.first.len() > 16 * FIRST {
             self.finish();

@@ -1,4 +1,4 @@
-//! Keeps the session's token alive: the one background task of this room.
+//! Keeps the session's token alive: the one background task of this module.
 //!
 //! It must never make the token worse than it is: the old one is used until a new one is there, and a renewal that fails is tried
 //! again until the end. Leases are counted on the monotonic clock, from before the request was sent.

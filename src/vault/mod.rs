@@ -1,4 +1,4 @@
-//! The room that talks to HashiCorp Vault or OpenBao.
+//! Talks to HashiCorp Vault or OpenBao.
 //!
 //! In reading order:
 //! - `wire`: one call over the addresses, without a token's story; what an answer means (`answer`), how stale standbys are made

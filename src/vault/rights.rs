@@ -1,4 +1,4 @@
-//! What a policy must give our token: the API paths that this room's calls use, as policies name them, and which of them the token
+//! What a policy must give our token: the API paths that the calls of this module use, as policies name them, and which of them the token
 //! lacks. It only asks.
 
 use std::fmt;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use reqwest::header::HeaderValue;
 use serde_json::json;
 use tokio::sync::{Mutex, watch};
@@ -185,16 +186,16 @@ impl Session {
                 event = "vault_login",
                 method,
                 ttl_seconds = lease.ttl.as_secs(),
-                "the Vault token ends in {} s and cannot be renewed; replace it before",
-                lease.ttl.as_secs()
+                "the Vault token ends in {} and cannot be renewed; replace it before",
+                in_words(lease.ttl)
             ),
             Some(lease) => tracing::info!(
                 event = "vault_login",
                 method,
                 ttl_seconds = lease.ttl.as_secs(),
                 renewable = lease.renewable,
-                "logged in to Vault; the token lasts {} s",
-                lease.ttl.as_secs()
+                "logged in to Vault; the token lasts {}",
+                in_words(lease.ttl)
             ),
         }
     }
@@ -215,4 +216,11 @@ impl Session {
 /// `first`, doubled `n` times, at most `longest`.
 pub(super) fn backoff(first: Duration, n: u32, longest: Duration) -> Duration {
     first.saturating_mul(1 << n.min(16)).min(longest)
+}
+/// `767h 59m 59s`.
+fn in_words(length: Duration) -> String {
+    format!(
+        "{:#}",
+        SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)
+    )
 }

@@ -630,7 +630,9 @@ fn files_that_cannot_be_read() {
     let problems = files.problems(&daemon());
     assert_eq!(problems.len(), 1);
     assert!(
-        problems[0].starts_with("main.toml: cannot read this file: No such file"),
+        problems[0].starts_with(
+            "main.toml: there is no such file; name the configuration with `--config FILE`"
+        ),
         "{problems:?}"
     );
 

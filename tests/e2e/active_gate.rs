@@ -319,7 +319,7 @@ async fn check_names_the_scope_that_the_management_token_lacks() {
         ),
         (
             vec!["metrics.read"],
-            "lacks the scope activeGateTokenManagement.read and activeGateTokenManagement.write",
+            "lacks the scopes activeGateTokenManagement.read and activeGateTokenManagement.write",
         ),
     ] {
         let weak = world.dynatrace.seed(Seed::new("weak").scopes(&scopes));

@@ -18,6 +18,7 @@ use dtrotate::ops::upcoming::{Outlook, Upcoming, What};
 use dtrotate::ops::{Recheck, Source};
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use rotation::event::EventName;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
@@ -148,11 +149,15 @@ impl Day {
     }
 
     fn condition(&self, secret: &Value, now: Timestamp) -> Option<Value> {
-        let about = |kind: &str, message: &str, reason: Option<&str>, runbook: &str, what: &str| {
+        let about = |kind: &str,
+                     message: &str,
+                     reason: Option<&str>,
+                     runbook: &str,
+                     event: EventName| {
             json!({
                 "kind": kind, "reason": reason, "severity": "error", "secret": secret["name"], "environment": secret["environment"],
                 "subject": null, "since": now - HOUR * 3, "attempts": reason.map(|_| 3), "next_try": null, "error": null,
-                "message": message, "what_to_do": what, "runbook": runbook,
+                "message": message, "what_to_do": event.what_to_do_for(secret["name"].as_str().unwrap_or_default()), "runbook": runbook,
             })
         };
         match self.state {
@@ -161,14 +166,14 @@ impl Day {
                 DISABLED,
                 Some("token_disabled"),
                 "runbooks/stuck-token-disabled.md",
-                "Do what the message says; `reason` is its stable code. Then run `dtrotate rotate NAME`, or wait for the next due time.",
+                EventName::RotationStuck,
             )),
             "cut_off" => Some(about(
                 "consumer_cut_off",
                 "dt0c01.OLD00000AAAAAAAAAAAAAAAA was disabled although 192.0.2.7 still used it 2h before; it can be enabled again until 2026-11-29T14:00:00Z",
                 None,
                 "runbooks/DtrotateTokenStillUsed.md",
-                "Find the consumer at the address and make it read the new value; `dtrotate undo NAME` brings the old token back until its quarantine ends.",
+                EventName::ConsumerCutOff,
             )),
             _ => None,
         }

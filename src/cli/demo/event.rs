@@ -31,6 +31,14 @@ impl Event {
             ("rotation_succeeded", Some(old)) => {
                 format!("rotated: {token} replaces {}", short(Some(old)))
             }
+            ("rotation_recovered", _) => "continues the rotation that was killed".to_owned(),
+            ("orphan_deleted", _) => format!("{token} deleted: the killed attempt left it"),
+            ("secret_changed_elsewhere", _) => {
+                "a person stored another token: it is kept".to_owned()
+            }
+            ("retirement_held", _) => {
+                format!("old token {token} is still used: its grace is extended")
+            }
             ("token_disabled", _) => format!("old token {token} disabled"),
             ("token_deleted", _) => format!("old token {token} deleted"),
             _ if self.secret.is_none() && self.level == "INFO" => return None,
@@ -82,7 +90,7 @@ mod tests {
         );
         let quiet = r#"{"timestamp":"2026-11-30T03:16:40Z","level":"INFO","event":"vault_login","message":"logged in"}"#;
         assert_eq!(Event::parse(quiet).unwrap().line(), None);
-        let held = r#"{"timestamp":"2026-11-30T03:16:40Z","level":"INFO","event":"retirement_held","message":"dt0c01.VFDTNGM6IRBPNCBUXTOMMOQ6, too","secret":"a"}"#;
+        let held = r#"{"timestamp":"2026-11-30T03:16:40Z","level":"INFO","event":"secret_moved","message":"dt0c01.VFDTNGM6IRBPNCBUXTOMMOQ6, too","secret":"a"}"#;
         let line = Event::parse(held).unwrap().line().unwrap();
         assert!(line.ends_with(" dt0c01.VFDTNGM6…, too"), "{line}");
         let warning = format!(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::Environment;
 use rotation::token::{TokenId, TokenInfo};
 
-use super::super::assemble::ActiveGates;
+use super::super::assemble::{ActiveGates, scopes_in_words};
 use super::words::grade;
 use super::{Findings, Grade, Inspector};
 
@@ -49,9 +49,9 @@ impl Inspector<'_> {
             match (&access, missing, &manager) {
                 (_, Some(missing), Some(manager)) if !missing.is_empty() => {
                     let text = format!(
-                        "the management token {} lacks the scope {}, which ActiveGate tokens need; give it the scope in Dynatrace",
+                        "the management token {} lacks the {}, which ActiveGate tokens need; add it in Dynatrace",
                         manager.id,
-                        missing.join(" and ")
+                        scopes_in_words(&missing)
                     );
                     findings.add(Grade::Error, service, text);
                 }

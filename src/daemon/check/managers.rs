@@ -9,6 +9,7 @@ use crate::clock;
 use rotation::ports::SecretPath;
 use rotation::token::TokenInfo;
 
+use super::super::assemble::scopes_in_words;
 use super::words::{ends, grade, rough, rough_time, title};
 use super::{Findings, Grade, Inspector};
 
@@ -89,8 +90,8 @@ impl Inspector<'_> {
             findings.add(Grade::Ok, &about, text);
         } else {
             let text = format!(
-                "{known} lacks the scope {}; give it the scope in Dynatrace",
-                missing.join(" and ")
+                "{known} lacks the {}; add it in Dynatrace",
+                scopes_in_words(&missing)
             );
             findings.add(Grade::Error, &about, text);
         }

@@ -92,7 +92,7 @@ impl Inspector<'_> {
             findings.add(Grade::Error, "journal", text);
         } else if used.contains(mount) {
             let text = format!(
-                "it shares the mount {mount} with secrets, and who can write the journal can ask dtrotate for deletions; give it a KV \
+                "it shares the mount {mount} with secrets, and anyone who can write the journal can make dtrotate delete old tokens early; give it a KV \
                  version 2 mount of its own, or take care that nobody else has rights below {mount}/data/{}",
                 self.settings.journal.path
             );

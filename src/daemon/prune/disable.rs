@@ -122,4 +122,4 @@ impl Disabling<'_> {
 }
 
 /// What is said of a token that something else happened to.
-const CHANGED: &str = "is not as the plan says";
+const CHANGED: &str = "changed after the plan was made";

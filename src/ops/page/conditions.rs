@@ -70,10 +70,26 @@ fn title_of(one: &Condition) -> (&str, String) {
     (about.unwrap_or("dtrotate"), kind)
 }
 
+/// What is between backticks is a command to copy.
+fn with_commands(text: &str) -> String {
+    let mut html = String::new();
+    for (number, part) in text.split('`').enumerate() {
+        let _ = match number % 2 {
+            0 => write!(html, "{}", Safe(part)),
+            _ => write!(html, "<code class=\"copy\">{}</code>", Safe(part)),
+        };
+    }
+    html
+}
+
 fn details(html: &mut String, one: &Condition, now: Timestamp) {
     let _ = writeln!(html, "<p class=\"what\">{}</p>", Safe(&one.message));
     if !one.what_to_do.is_empty() {
-        let _ = writeln!(html, "<p class=\"what\">{}</p>", Safe(&one.what_to_do));
+        let _ = writeln!(
+            html,
+            "<p class=\"what\">{}</p>",
+            with_commands(&one.what_to_do)
+        );
     }
     let mut facts = vec![];
     facts.extend(
@@ -96,7 +112,8 @@ fn details(html: &mut String, one: &Condition, now: Timestamp) {
     {
         facts.push(format!("<a href=\"/runbooks/{}\">runbook</a>", Safe(name)));
     }
-    if let Some(secret) = &one.secret {
+    let cure = one.what_to_do.contains('`');
+    if let Some(secret) = one.secret.as_ref().filter(|_| !cure) {
         facts.push(format!(
             "<code class=\"copy\">dtrotate status '{}'</code>",
             Safe(secret)

@@ -21,6 +21,7 @@ pub(super) fn render(html: &mut String, status: &Status, query: &Query, outlook:
     let events: Vec<String> = events.map(|(what, number)| what.counted(*number)).collect();
     let events = match events.is_empty() {
         true => "nothing is due".to_owned(),
+        false if outlook.is_cut => format!("at least {}", events.join(", ")),
         false => events.join(", "),
     };
     let _ = writeln!(
@@ -35,10 +36,11 @@ pub(super) fn render(html: &mut String, status: &Status, query: &Query, outlook:
         first(html, status, query, outlook);
     }
     let left = all - outlook.first.len();
+    let more = if outlook.is_cut { "at least " } else { "" };
     if left > 0 {
         let _ = writeln!(
             html,
-            "<p class=\"place\">and {left} more: <code class=\"copy\">dtrotate upcoming --within 24h</code></p>"
+            "<p class=\"place\">and {more}{left} more: <code class=\"copy\">dtrotate upcoming --within 24h</code></p>"
         );
     }
     *html += "</section>\n";

@@ -15,7 +15,7 @@ use super::Paint;
 pub(super) fn whole(status: &Status, secret: &Secret, paint: Paint) -> String {
     let now = status.at;
     let zone = secret.zone.as_deref();
-    let mut text = format!("{}  {}\n", secret.name, state(secret, now, paint));
+    let mut text = format!("{}  {}\n", secret.name, state(status, secret, paint));
     for trouble in status.troubles_of(&secret.name) {
         text += &paint.bad(&wrapped(&trouble.message, "  "));
     }
@@ -109,11 +109,17 @@ fn retiring(entry: &Retiring, now: Timestamp) -> String {
     text
 }
 
-fn state(secret: &Secret, now: Timestamp, paint: Paint) -> String {
+fn state(status: &Status, secret: &Secret, paint: Paint) -> String {
+    let trouble = status.troubles_of(&secret.name).next();
+    // A secret that rotates well can still need a human, for an old token.
+    if let Some(trouble) = trouble.filter(|_| secret.state == State::Healthy) {
+        let since = span(status.at.duration_since(trouble.since));
+        return paint.bad(&format!("{} for {since}", trouble.event.replace('_', " ")));
+    }
     let words = secret.state.words();
     let since = secret.failure.as_ref().map(|failure| failure.since);
     let text = match since {
-        Some(since) => format!("{words} for {}", span(now.duration_since(since))),
+        Some(since) => format!("{words} for {}", span(status.at.duration_since(since))),
         None => words.to_owned(),
     };
     match secret.state.mood() {
@@ -126,7 +132,7 @@ fn state(secret: &Secret, now: Timestamp, paint: Paint) -> String {
 
 /// What is wrong with it, in a few lines.
 pub(super) fn brief(status: &Status, secret: &Secret, paint: Paint) -> String {
-    let mut text = format!("{}  {}\n", secret.name, state(secret, status.at, paint));
+    let mut text = format!("{}  {}\n", secret.name, state(status, secret, paint));
     let mut troubles = status.troubles_of(&secret.name);
     match (troubles.next(), &secret.failure) {
         (Some(trouble), _) => text += &paint.bad(&wrapped(&trouble.message, "  ")),

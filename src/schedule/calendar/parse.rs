@@ -357,7 +357,7 @@ fn not_a_number(part: Part<'_>, whole: Part<'_>, kind: &Kind) -> String {
         _ => String::new(),
     };
     format!(
-        "`{}` is nothing that the {} field takes; write {} to {}{names}, or `*`",
+        "`{}` is not valid in the {} field; write {} to {}{names}, or `*`",
         whole.shown(),
         kind.name,
         kind.first,
