@@ -45,8 +45,8 @@ pub fn value_of<'a>(
         SecretSnapshot::Absent => Err((
             Reason::SecretMissing,
             format!(
-                "there is nothing at {place}; write the token there, correct the path in the configuration, or set `create` and `scopes` to make \
-                 the first token"
+                "there is nothing at {place}; write the token there, or correct the path in the configuration. `create` and `scopes` make a \
+                 first token only where no token was before"
             ),
         )),
     }

@@ -350,8 +350,8 @@ impl PrunedToken {
         }
         if !self.is_marked(info, cx.installation) {
             return Some(format!(
-                "has another name than `dtrotate prune` gave it ({:?})",
-                info.name
+                "has another name than `dtrotate prune` gave it ({:?}); `dtrotate undo --token {}` takes it off the list",
+                info.name, self.id
             ));
         }
         // A disabled token cannot be used: someone enabled it meanwhile, or used it while it was being disabled.

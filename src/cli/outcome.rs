@@ -257,8 +257,8 @@ impl Outcome {
         let failure = entry.and_then(|entry| entry.failure.as_ref());
         let text = match failure {
             Some(failure) => format!("it is not ended yet: {}; a daemon continues", failure.message),
-            None => "it is not ended yet, because another secret holds it or its environment is not this one; see `token_shared` and run \
-                      the command again for that secret"
+            None => "it is not ended yet: another secret holds it and must get another token first (`dtrotate status TOKEN_ID` shows which), or its \
+                      environment is not this one; a daemon ends it then"
                 .to_owned(),
         };
         self.with(Word::Failed, Exit::Failed, &text)

@@ -172,7 +172,7 @@ fn text_of(plan: &Plan, services: &[String]) -> String {
     }
     let protected = plan.protected.iter().map(|(why, number)| {
         let number = count(*number, "token");
-        format!("{number} left alone: {}", why.description())
+        format!("{number} left alone: each {}", why.description())
     });
     text + &protected.map(|line| line + "\n").collect::<String>()
 }

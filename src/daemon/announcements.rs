@@ -18,8 +18,10 @@ use super::background::Apply;
 use super::notifications::Announcer;
 use super::{Daemon, job};
 
-/// What another instance announced is left to it for this long.
+/// What another instance has to announce is left to it for this long, then to one replica after another.
 const FIRST_TURN: SignedDuration = SignedDuration::from_secs(60);
+/// An announcement is made within this.
+const STEP: SignedDuration = SignedDuration::from_secs(10);
 /// Announcements that are delivered at the same time.
 const AT_ONCE: usize = 16;
 /// A write that others were faster than is repeated so many times.
@@ -31,6 +33,8 @@ pub(super) struct Announcements(BTreeMap<String, Pending>);
 
 struct Pending {
     announcement: Announcement,
+    /// This process made it, or a command of its machine.
+    is_own: bool,
     next: Instant,
     failures: u32,
     /// The routes that have it.
@@ -38,6 +42,7 @@ struct Pending {
 }
 
 /// How a delivery ended.
+#[derive(Default)]
 struct Delivery {
     told: BTreeSet<String>,
     /// The last failure; none = every route has it, and the document says so.
@@ -46,7 +51,13 @@ struct Delivery {
 
 impl Announcements {
     /// Takes note of what a document has to announce.
-    fn note(&mut self, name: &str, announcement: Option<&Announcement>, instance: &str) {
+    fn note(
+        &mut self,
+        name: &str,
+        announcement: Option<&Announcement>,
+        instance: &str,
+        rank: impl Fn() -> u32,
+    ) {
         let known = self.0.get(name).map(|pending| &pending.announcement);
         if known == announcement {
             return;
@@ -62,11 +73,14 @@ impl Announcements {
             true => Duration::ZERO,
             false => {
                 let age = announcement.at.duration_until(clock::now());
-                Duration::try_from(FIRST_TURN - age).unwrap_or_default()
+                let turn =
+                    i32::try_from(rank()).map_or(FIRST_TURN, |rank| FIRST_TURN + STEP * rank);
+                Duration::try_from(turn - age).unwrap_or_default()
             }
         };
         let pending = Pending {
             announcement: announcement.clone(),
+            is_own,
             next: Instant::now() + wait,
             failures: 0,
             told: BTreeSet::new(),
@@ -99,7 +113,8 @@ impl Daemon {
             (Some(_), Some(by)) => by,
             _ => &self.instance,
         };
-        self.announcements.note(name, announcement, instance);
+        let rank = || self.replicas.rank(name, &self.instance);
+        self.announcements.note(name, announcement, instance, rank);
     }
 
     /// Delivers what is due.
@@ -141,8 +156,12 @@ impl Daemon {
             at: clock::now(),
         };
         let ledger = self.office.wired.ledger.clone();
+        let is_own = pending.is_own;
         self.background.begin(kind, async move {
-            let delivery = deliver(&ledger, &announcers, &rotated, writer).await;
+            let delivery = match is_own || is_open(&ledger, &rotated).await {
+                true => deliver(&ledger, &announcers, &rotated, writer).await,
+                false => Delivery::default(),
+            };
             Box::new(move |daemon: &mut Daemon| daemon.announced(&name, &rotated, delivery))
                 as Apply
         });
@@ -168,6 +187,17 @@ impl Daemon {
                 pending.failures += 1;
             }
         }
+    }
+}
+
+/// No other process has made the announcement; so it is where the document cannot be read.
+async fn is_open(ledger: &Ledger, rotated: &Rotated) -> bool {
+    match ledger.read(&rotated.secret).await {
+        Ok(JournalRead::Present { record, .. }) => {
+            record.announcement.as_ref() == Some(&rotated.announcement)
+        }
+        Ok(_) => false,
+        Err(_) => true,
     }
 }
 
@@ -246,12 +276,17 @@ mod tests {
     fn the_instance_that_rotated_goes_first_and_any_other_one_after_a_minute() {
         let now = clock::now();
         let mut all = Announcements::default();
-        all.note("own", Some(&announcement("me", now)), "me");
-        all.note("command", Some(&announcement("me/command-7", now)), "me");
-        all.note("alike", Some(&announcement("me2", now)), "me");
-        all.note("theirs", Some(&announcement("other", now)), "me");
+        all.note("own", Some(&announcement("me", now)), "me", || 0);
+        all.note(
+            "command",
+            Some(&announcement("me/command-7", now)),
+            "me",
+            || 0,
+        );
+        all.note("alike", Some(&announcement("me2", now)), "me", || 0);
+        all.note("theirs", Some(&announcement("other", now)), "me", || 0);
         let left = announcement("dead", now - SignedDuration::from_mins(2));
-        all.note("left", Some(&left), "me");
+        all.note("left", Some(&left), "me", || 0);
         assert_eq!(all.due(), ["command", "left", "own"]);
         assert!(!all.were_tried());
     }
@@ -260,18 +295,18 @@ mod tests {
     fn a_later_rotation_replaces_what_was_not_delivered() {
         let now = clock::now();
         let mut all = Announcements::default();
-        all.note("a", Some(&announcement("me", now)), "me");
+        all.note("a", Some(&announcement("me", now)), "me", || 0);
         let pending = all.0.get_mut("a").unwrap();
         pending.told.insert("route 1".to_owned());
         pending.next = Instant::now() + Duration::from_secs(60);
         // The same once more keeps what is known of it.
-        all.note("a", Some(&announcement("me", now)), "me");
+        all.note("a", Some(&announcement("me", now)), "me", || 0);
         assert!(all.due().is_empty());
         let later = announcement("me", now + SignedDuration::from_secs(1));
-        all.note("a", Some(&later), "me");
+        all.note("a", Some(&later), "me", || 0);
         assert_eq!(all.due(), ["a"]);
         assert!(all.0["a"].told.is_empty());
-        all.note("a", None, "me");
+        all.note("a", None, "me", || 0);
         assert!(all.due().is_empty() && all.were_tried());
     }
 }

@@ -61,6 +61,11 @@ impl Replicas {
         (turn > now).then_some(turn)
     }
 
+    /// How many of the others come before this process for this secret.
+    pub(super) fn rank(&self, secret: &str, own: &str) -> u32 {
+        rank(secret, own, &self.others)
+    }
+
     /// Nothing of this secret is left to another one. `true` = it was.
     pub(super) fn forget(&mut self, secret: &str) -> bool {
         self.followed.remove(secret).is_some()

@@ -111,9 +111,9 @@ async fn tokens_are_shown_then_disabled_and_marked_and_deleted_after_the_quarant
     for part in [
         "prod: 1 token to disable\n",
         &format!("  {pruned}: never used, created 200d ago\n"),
-        "1 token left alone: is personal\n",
-        "1 token left alone: has rights to manage tokens\n",
-        "1 token left alone: belongs to another installation of dtrotate\n",
+        "1 token left alone: each is personal\n",
+        "1 token left alone: each has rights to manage tokens\n",
+        "1 token left alone: each belongs to another installation of dtrotate\n",
         "Nothing was changed.",
     ] {
         assert!(text.contains(part), "{part} is not in {text}");

@@ -115,3 +115,32 @@ async fn the_commands_that_clean_up_do_what_the_page_says() {
     }
     world.assert_valid().await;
 }
+
+#[tokio::test]
+async fn the_commands_for_one_team_concern_its_secrets_alone() {
+    let mut world = World::new(2).await;
+    let labels = toml::Table::from_iter([("team".to_owned(), "checkout".into())]);
+    let theirs = world.config["secret"][0].as_table_mut().expect("a table");
+    theirs.insert("labels".to_owned(), labels.into());
+    world.save();
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    let before = [world.current_id(0).await, world.current_id(1).await];
+    let all = commands("one-team.md");
+    assert!(all.len() >= 6, "{all:?}");
+    let mut is_rotated = false;
+    for command in &all {
+        let (code, text) = run(&world, command, &world.secrets[0], "").await;
+        assert_eq!(code, Some(0), "{command:?}: {text}");
+        assert!(!text.contains(&world.secrets[1]), "{command:?}: {text}");
+        is_rotated |= command[1] == "rotate";
+        let paused = command[1] == "pause";
+        assert_eq!(
+            !world.record(0).await["pause"].is_null(),
+            paused,
+            "{command:?}"
+        );
+        assert!(world.record(1).await["pause"].is_null(), "{command:?}");
+        assert_eq!(world.current_id(0).await != before[0], is_rotated);
+    }
+    assert!(is_rotated && world.current_id(1).await == before[1]);
+}

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::super::marker::NameDigest;
+use super::super::marker::{Marker, NameDigest};
 use super::super::token::TokenInfo;
-use super::{PruneContext, PrunedState, PrunedToken, mark};
+use super::{PruneContext, PrunedState, PrunedToken, mark, marked_at};
 
 /// A person's order to end a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,10 +44,19 @@ impl PruneOrder {
         (facts(info) != facts(before)).then_some("was changed after the plan was made")
     }
 
+    /// The name that the token has without the mark of an earlier order, which was undone by hand.
+    fn own_name(&self, installation: &str) -> String {
+        let name = &self.planned.name;
+        match marked_at(name, installation) {
+            Some(_) => Marker::split(name).0,
+            None => name.clone(),
+        }
+    }
+
     /// The name that the token gets; none where tokens cannot be renamed.
     pub(super) fn marked_name(&self, installation: &str, at: Timestamp) -> Option<String> {
         let limit = self.name_limit?;
-        Some(mark(installation, at).name(&self.planned.name, limit))
+        Some(mark(installation, at).name(&self.own_name(installation), limit))
     }
 
     /// What is written to the document now.
@@ -57,7 +66,7 @@ impl PruneOrder {
             id: self.planned.id.clone(),
             service: self.service.clone(),
             base_url: self.base_url.clone(),
-            name: self.planned.name.clone(),
+            name: self.own_name(cx.installation),
             enabled: self.planned.enabled,
             digest: name.map(|name| NameDigest::of(&name)),
             by: self.by.clone(),

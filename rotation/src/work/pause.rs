@@ -6,11 +6,14 @@ use crate::event::{EventName, Level, Report};
 use crate::pause::Pause;
 use crate::work::adopt;
 
-/// A person pauses the secret; a pause that there is is replaced.
+/// A person pauses the secret. A pause that there is already is replaced, and told.
 pub fn set(cx: &Context<'_>, pause: &Pause) -> Decision<Step> {
     check(cx)?;
     let name = &cx.plan().name;
     let mut report = Report::new(EventName::SecretPaused, format!("{name} is {pause}"));
+    if let Some(former) = cx.record.pause.as_ref().filter(|former| *former != pause) {
+        report.message += &format!(", no longer {former}");
+    }
     let current = cx.record.current.as_ref();
     let expires = current.and_then(|current| current.expires);
     if let Some(end) = expires.filter(|end| pause.until.is_none_or(|until| until > *end)) {

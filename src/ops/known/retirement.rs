@@ -34,11 +34,11 @@ impl Known<'_> {
             .map(|failure| &failure.message);
         let run = self.failing.map(|failing| &failing.error.what);
         let error = entry.or(rotation).or(run);
-        let error = error.map_or(
-            "another secret holds it, or a process is at work",
-            String::as_str,
-        );
         let id = &order.token;
+        let holder = format!(
+            "another secret holds it (`dtrotate status {id}` shows which), or a process is at work"
+        );
+        let error = error.unwrap_or(&holder);
         let message = format!(
             "{id} was revoked by {} at {:.0} and is not ended yet: {error}. Remove the cause; or `dtrotate revoke {id} --without-replacement` ends \
              it now and locks its consumers out",
@@ -47,7 +47,7 @@ impl Known<'_> {
         let condition = Condition::new(EventName::RetirementBlocked, message, order.at)
             .reason("revocation")
             .subject(id.as_str())
-            .error(error);
+            .error(error.as_str());
         Some(self.about_secret(condition))
     }
 
