@@ -151,7 +151,10 @@ async fn p2_a_secret_removed_in_the_middle_of_a_rotation_leaves_no_orphan() {
     closed(&world, &name).await;
     assert_eq!(world.tokens(), 1, "P2: an orphan is left");
     assert_eq!(world.current_id(0).await, first, "nothing new is made");
-    assert_eq!(daemon.events("orphan_deleted"), 1);
+    until("it to be told", async || {
+        daemon.events("orphan_deleted") == 1
+    })
+    .await;
     assert!(world.errors().is_empty(), "{:?}", world.errors());
 }
 
