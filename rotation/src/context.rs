@@ -186,10 +186,26 @@ impl<'a> Context<'a> {
     pub fn wanted(&self) -> (Option<Timestamp>, Trigger) {
         match self.request.rotation() {
             // Whatever else is due: a person asked for it.
-            _ if self.record.revoking.is_some() => (None, Trigger::Command),
+            request if self.owes_replacement() => {
+                let due = request.and_then(|request| request.due);
+                (due.filter(|due| self.is_unserved(*due)), Trigger::Command)
+            }
             Some(request) => (request.due, request.trigger),
             None => (None, Trigger::Recovery),
         }
+    }
+
+    /// No rotation has served this due time.
+    pub fn is_unserved(&self, due: Timestamp) -> bool {
+        self.record.last_due.is_none_or(|last| last < due)
+    }
+
+    /// A token was revoked, and the secret does not have another one yet. After that only its end is left.
+    pub fn owes_replacement(&self) -> bool {
+        let record = self.record;
+        let order = record.revoking.as_ref();
+        let entry = order.map(|order| record.retiring(&order.token));
+        entry.is_some_and(|entry| entry.is_none_or(|entry| entry.revoked.is_none()))
     }
 
     /// The due time and the trigger of the claimed rotation; without one, of the wanted one.
@@ -243,10 +259,10 @@ impl<'a> Context<'a> {
         pause.filter(|_| !own && !self.is_released())
     }
 
-    /// The secret is switched on and not paused; a revocation is carried out in any case.
+    /// The secret is switched on and not paused; a revoked token is replaced in any case.
     pub fn may_begin(&self) -> bool {
         let on = self.env().enabled && self.pause().is_none();
-        on || self.record.revoking.is_some()
+        on || self.owes_replacement()
     }
 
     /// Why nothing may be begun, as a sentence for the person who asked for it.

@@ -67,6 +67,11 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
     }
     if let Some(revocation) = &cx.record.revoking {
         revoke::next(cx, revocation)?;
+        if matches!(request.goal, Goal::Revoke(_)) {
+            // The command wants nothing else; its token is ended by whoever can.
+            let wake = next_wakeup(cx);
+            return Ok(Step::finish(RunResult::Done { wake }));
+        }
     }
     if cx.is_new && matches!(request.goal, Goal::Revoke(_)) {
         return revoke::record_first(cx);
@@ -188,8 +193,7 @@ fn rotation_wanted(cx: &Context<'_>) -> bool {
     let Some(request) = cx.request.rotation() else {
         return false;
     };
-    let is_unserved = |due| cx.record.last_due.is_none_or(|last| last < due);
-    request.due.is_none_or(is_unserved)
+    request.due.is_none_or(|due| cx.is_unserved(due))
 }
 
 /// Continues with the work under our own claim.
@@ -232,22 +236,25 @@ fn come_to_rest(cx: &Context<'_>) -> Step {
 /// When the next step of clean-up or retirement is due. What this run could not settle is not retried at once.
 fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
     let soon = cx.now.after(EXAMINE_AGAIN);
-    let revoking = cx.record.revoking.as_ref().map(|_| soon);
+    let least = |at: Timestamp| if at <= cx.now.wall { soon } else { at };
+    let here = cx.record.retiring.iter().filter(|it| cx.belongs_here(it));
+    // Neither a pause nor a switch keeps these.
+    let revoked = here.clone().filter(|entry| retire::is_to_be_ended(entry));
+    let revoked = revoked.map(|entry| least(entry.due));
+    let revoked = revoked.chain(cx.record.revoking.as_ref().map(|_| soon));
     if !cx.env().enabled {
-        return revoking;
+        return revoked.min();
     }
     if let Some(pause) = cx.pause() {
-        return revoking.or(pause.until);
+        return revoked.chain(pause.until).min();
     }
-    let least = |at: Timestamp| if at <= cx.now.wall { soon } else { at };
     let hold = cx.record.health.hold_until;
-    let here = cx.record.retiring.iter().filter(|it| cx.belongs_here(it));
     let retiring = here.map(|entry| least(entry.due.max(hold.unwrap_or(entry.due))));
     let open = cx.record.open.iter();
     let open = open.map(|open| least(cleanup::next_listing(cx, open)));
     let here = cx.record.retiring.iter();
     let backstops = here.filter_map(|entry| backstop::due(cx, entry).map(least));
     let unmarked = maintain::unmarked(cx).filter(|_| !cx.env().may_retire);
-    let all = retiring.chain(open).chain(backstops);
+    let all = retiring.chain(open).chain(backstops).chain(revoked);
     all.chain(unmarked.map(|_| soon)).min()
 }

@@ -53,11 +53,11 @@ pub fn take_over(cx: &Context<'_>, claim: &Claim) -> Step {
     let mut record = cx.draft();
     transition::open_claimed(cx, &mut record);
     let left = match &claim.work {
-        Work::Rotate { due, attempt, .. } => {
+        Work::Rotate { attempt, .. } => {
             // For a secret that left the configuration or is switched off nothing new is made.
             if !cx.is_released() && (cx.env().enabled || cx.record.revoking.is_some()) {
                 record.claim = Some(cx.claim(Work::Rotate {
-                    due: (*due).max(cx.wanted().0),
+                    due: claim.due().max(cx.wanted().0),
                     trigger: Trigger::Recovery,
                     attempt: None,
                 }));

@@ -105,7 +105,8 @@ pub fn mark_revoked(record: &mut Record, now: Now) {
     let Some(order) = record.revoking.clone() else {
         return;
     };
-    if let Some(entry) = record.retiring_mut(&order.token) {
+    let entry = record.retiring_mut(&order.token);
+    if let Some(entry) = entry.filter(|entry| entry.revoked.is_none()) {
         entry.revoked = Some(Revoked {
             at: order.at,
             by: order.by,

@@ -77,6 +77,7 @@ pub fn forget(cx: &Context<'_>, id: &TokenId) -> Step {
     let forgotten = cx.write(|record| {
         record.retiring.retain(|entry| entry.id != *id);
         record.leave_alone(id);
+        record.revoking.take_if(|order| order.token == *id);
     });
     let end = RunResult::Done { wake: None };
     forgotten.report(report).finish(end).into()
@@ -153,6 +154,7 @@ pub fn unmarked<'a>(cx: &Context<'a>) -> impl Iterator<Item = &'a Retiring> {
     retiring.filter(move |entry| {
         may_rename
             && entry.digest.is_none()
+            && entry.revoked.is_none()
             && entry.state == RetiringState::Grace
             && cx.belongs_here(entry)
             && ownership::other_holder(cx, &entry.id).is_none()

@@ -30,7 +30,8 @@ pub fn report(cx: &Context<'_>) -> Decision<()> {
 /// Accepts the new coordinates, as a person asked for by `rotate NAME`; of a secret that never had a token at once. Open attempts must be settled at the old place first: their fences
 /// are versions of the old secret.
 pub fn next(cx: &Context<'_>) -> Decision<Step> {
-    let by_command = cx.wanted().1 == Trigger::Command;
+    let asked_for = cx.request.rotation().map(|request| request.trigger);
+    let by_command = asked_for == Some(Trigger::Command);
     let open = !cx.record.open.is_empty();
     let knows_a_token = cx.record.current.is_some() || !cx.record.retiring.is_empty();
     let configured = &cx.plan().coordinates;

@@ -18,16 +18,20 @@ use crate::view::Lookup;
 
 use super::usage::{hold, is_trial, used_from, used_until};
 
-/// The next step of a retirement that is due, unless the time is not to be trusted.
+/// The next step of a retirement that is due. Where the time is not to be trusted or the secret rests, only a revoked token is ended.
 pub fn next(cx: &Context<'_>) -> Decision<()> {
     let env = cx.env();
     let hold = cx.record.health.hold_until;
     let held = hold.is_some_and(|until| cx.now.wall < until);
-    if !env.may_retire || !cx.clock_is_trusted() || !cx.may_begin() || held {
+    if !env.may_retire {
         return Ok(());
     }
+    let rests = !cx.clock_is_trusted() || !cx.may_begin() || held;
     let due = |entry: &&Retiring| {
-        entry.due <= cx.now.wall && cx.belongs_here(entry) && !is_revoked_elsewhere(cx, entry)
+        entry.due <= cx.now.wall
+            && cx.belongs_here(entry)
+            && !is_revoked_elsewhere(cx, entry)
+            && (!rests || is_to_be_ended(entry))
     };
     let due = cx.record.retiring.iter().filter(due);
     let Some(entry) = due.min_by_key(|entry| entry.due) else {
@@ -46,6 +50,12 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
         Position::OutOfUse | Position::WasCurrent(_) => return Err(advance(cx, entry)?),
     };
     Err(change.into())
+}
+
+/// It was revoked, and is not disabled yet as far as is known.
+pub fn is_to_be_ended(entry: &Retiring) -> bool {
+    let is_alive = matches!(entry.state, RetiringState::Grace | RetiringState::Disabling);
+    entry.revoked.is_some() && is_alive
 }
 
 /// Its end is ordered, or waits until another secret holds it no longer.

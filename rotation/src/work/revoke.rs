@@ -89,7 +89,7 @@ pub fn next(cx: &Context<'_>, revocation: &Revocation) -> Decision<()> {
             false => unknown(cx, id),
         });
     };
-    if entry.revoked.is_none() {
+    if entry.revoked.is_none() && !entry.is_newer() {
         return Err(cx
             .write(|record| transition::mark_revoked(record, cx.now))
             .into());
@@ -139,8 +139,9 @@ fn unknown(cx: &Context<'_>, id: &TokenId) -> Step {
 /// The secret holds another value: the token is ended now.
 fn end(cx: &Context<'_>, entry: &Retiring, revocation: &Revocation) -> Decision<()> {
     let id = &entry.id;
-    if entry.failure.is_some() && entry.due > cx.now.wall {
-        // It failed a moment ago and is tried again then.
+    let is_tried = entry.failure.is_some() || entry.missed.is_some();
+    if entry.is_newer() || is_tried && entry.due > cx.now.wall {
+        // It failed a moment ago, or a listing did not show it, and is looked at again then.
         return Ok(());
     }
     let is_held = !cx.env().may_retire || ownership::other_holder(cx, id).is_some();
@@ -167,12 +168,15 @@ fn end(cx: &Context<'_>, entry: &Retiring, revocation: &Revocation) -> Decision<
                         entry.missed.get_or_insert(cx.now.wall);
                         entry.due = at;
                     })
-                    .finish(RunResult::Done { wake: Some(at) })
                     .into(),
             });
         }
         Err(error) => return Err(failure::fail_retirement(cx, id, &error)),
     };
+    if entry.missed.is_some() {
+        // It is there, so the listing that did not show it proves nothing.
+        return Err(cx.write_entry(id, |entry| entry.missed = None).into());
+    }
     let ordered_here = matches!(&cx.request.goal, Goal::Revoke(it) if it.revocation.token == *id);
     if !ordered_here && let Err(why) = ownership::prove(cx, entry, &info)? {
         return Err(retire::unproven(cx, id, &why).into());

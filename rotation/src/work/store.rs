@@ -346,6 +346,8 @@ fn commit_rotation(
 fn commit_undo(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Step {
     let (mut record, former) = commit(cx, info, version);
     record.claim = None;
+    // A person wants it back.
+    record.revoking.take_if(|order| order.token == info.id);
     let mut message = format!("{} is the current value again", info.id);
     if let Some(former) = &former {
         message += &format!("; {former} retires");

@@ -196,7 +196,10 @@ fn readable_version(cx: &Context<'_>, entry: &Retiring) -> Fact<Option<(u64, Val
 /// There is no previous token that may come back without a second word.
 fn nothing_left(cx: &Context<'_>) -> String {
     let name = &cx.plan().name;
-    match cx.record.retiring.iter().find(|it| it.revoked.is_some()) {
+    let mut former = cx.record.retiring.iter();
+    match former.find(|it| {
+        it.revoked.is_some() && matches!(it.origin, Origin::Version(_)) && cx.belongs_here(it)
+    }) {
         Some(entry) => format!(
             "there is no previous token to bring back but {}, which was revoked; if it is safe, run `dtrotate undo {name} --token {} --yes`",
             entry.id, entry.id

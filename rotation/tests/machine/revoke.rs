@@ -8,12 +8,13 @@ use rotation::command::{Command, Outcome, RunResult, TokenAction};
 use rotation::error::ErrorKind;
 use rotation::event::EventName;
 use rotation::pause::Pause;
+use rotation::plan::Lifetime;
 use rotation::record::{Record, RetiringState, Revocation, Revoked};
 use rotation::request::{ClaimObservation, CurrentTokens, Goal, RevokeRequest, RunRequest};
 
 use crate::builders::{
-    abandoned_rotation, at, by_command, by_schedule, dynatrace, id, minted, plain, record, request,
-    retiring, settle, value,
+    abandoned_rotation, at, by_command, by_schedule, dynatrace, id, minted, plain, plan_with,
+    record, request, retiring, settle, value,
 };
 use crate::identity::sweep;
 use crate::world::{Ended, Version, World};
@@ -481,4 +482,118 @@ fn a_secret_that_nobody_has_recorded_and_that_is_switched_off_is_asked_about() {
         ended.result
     );
     assert_eq!((effects(&ended).len(), world.journal.is_none()), (0, true));
+}
+
+#[test]
+fn p1_a_secret_that_moves_while_it_waits_is_accepted_by_a_person_alone() {
+    for goal in [Goal::Settle, by_schedule(90)] {
+        let mut world = waiting_for_another("b");
+        let mut moved = request(goal);
+        moved.plan = plan_with(|plan| plan.coordinates.path = "elsewhere".into()).into();
+        moved.env.current_tokens = held_by("b").into();
+        let ended = world.run_at(100, moved);
+        assert_eq!(ended.of(EventName::SecretMoved).len(), 0);
+        let failure = world.document().health.failure.as_ref();
+        assert_eq!(
+            failure.map(|failure| failure.reason.as_str()),
+            Some("moved")
+        );
+    }
+}
+
+#[test]
+fn p4_a_pause_and_a_switch_keep_everything_but_the_revoked_token() {
+    for enabled in [true, false] {
+        let mut world = waiting_for_another("b");
+        let mut rotate = request(by_command());
+        rotate.env.current_tokens = held_by("b").into();
+        world.run_at(100, rotate);
+        if enabled {
+            world.edit().pause = Some(Pause {
+                since: at(100),
+                until: None,
+                by: "bob".into(),
+                reason: None,
+                unknown: Default::default(),
+            });
+        }
+        let mut later = settle();
+        later.env.enabled = enabled;
+        later.env.current_tokens = held_by("b").into();
+        let ended = world.run_at(100_000, later.clone());
+        assert_eq!(effects(&ended), [""; 0], "{enabled}");
+        later.env.current_tokens = CurrentTokens::default().into();
+        let ended = world.run_at(200_000, later);
+        assert_eq!(effects(&ended), ["disable"]);
+        assert!(!world.token("CUR").enabled && world.token("NEW1").enabled);
+    }
+}
+
+#[test]
+fn p2_an_order_that_a_later_leak_replaced_is_carried_out_during_a_pause_too() {
+    let mut world = waiting_for_another("b");
+    world.edit().pause = Some(Pause {
+        since: at(50),
+        until: None,
+        by: "bob".into(),
+        reason: None,
+        unknown: Default::default(),
+    });
+    let mut leak = revoke(order("NEW1"));
+    leak.env.current_tokens = held_by("b").into();
+    let ended = world.run_at(100, leak);
+    assert_eq!(effects(&ended), ["mint", "store", "disable"]);
+    let ended = world.run_at(200, settle());
+    assert_eq!(effects(&ended), ["disable"]);
+    assert!(!world.token("CUR").enabled);
+}
+
+#[test]
+fn an_undo_of_the_revoked_token_takes_the_order_back() {
+    let mut world = waiting_for_another("b");
+    let mut undo = request(Goal::Unrevoke(id("CUR")));
+    undo.env.current_tokens = held_by("b").into();
+    let ended = world.run_at(100, undo);
+    assert_eq!(ended.events(), [EventName::UndoSucceeded]);
+    assert!(world.document().is_current(&id("CUR")) && world.document().revoking.is_none());
+    let ended = world.run_at(200, settle());
+    assert!(
+        world.document().is_current(&id("CUR")),
+        "{:?}",
+        ended.events()
+    );
+}
+
+#[test]
+fn a_command_whose_order_waits_does_nothing_else() {
+    let mut world = waiting_for_another("b");
+    let mut again = revoke(order("CUR"));
+    again.env.current_tokens = held_by("b").into();
+    again.env.clock = rotation::request::Clock::Disagrees;
+    let ended = world.run_at(100, again);
+    assert!(matches!(ended.result, RunResult::Done { wake: Some(_) }));
+    assert_eq!(effects(&ended), [""; 0]);
+}
+
+#[test]
+fn a_rotation_that_is_stuck_while_it_waits_serves_its_due_time() {
+    let mut world = waiting_for_another("b");
+    // A successor would live no longer than its grace, which is seen before the claim.
+    let current = world.token("NEW1");
+    (current.created, current.expires) = (Some(at(0)), Some(at(180)));
+    let mut due = request(by_schedule(90));
+    due.plan = plan_with(|plan| {
+        plan.lifetime = Lifetime::Inherit;
+        plan.grace = Duration::from_secs(900);
+    })
+    .into();
+    due.env.current_tokens = held_by("b").into();
+    let ended = world.run_at(100, due);
+    assert_eq!(effects(&ended), [""; 0]);
+    let failure = world.document().health.failure.as_ref();
+    assert_eq!(
+        failure.map(|failure| failure.reason.as_str()),
+        Some("lifetime_too_short")
+    );
+    assert!(world.document().last_due >= Some(at(90)));
 }

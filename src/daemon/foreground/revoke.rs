@@ -9,6 +9,7 @@ use rotation::error::{CallError, ErrorKind};
 use rotation::request::{CurrentTokens, Goal, RevokeRequest};
 use rotation::retry;
 use rotation::runner::Ended;
+use rotation::token::TokenId;
 
 use futures_util::stream::StreamExt;
 
@@ -37,6 +38,8 @@ pub async fn revoke<'a>(
         .collect();
     let held = known.current_tokens();
     let mut waiting: Vec<Finished<'a>> = vec![];
+    // Those that have another token by now do not keep it any longer.
+    let mut left = held.clone();
     let runs = foreground.concurrently(secrets, |secret| {
         revoke_one(
             foreground,
@@ -52,23 +55,15 @@ pub async fn revoke<'a>(
             ended,
             retirement: None,
         };
+        let name = &finished.secret.plan.name;
+        let token = &requests[name.as_str()].revocation.token;
+        if !may_hold(&finished, token) {
+            let names = Arc::make_mut(&mut left).entry(token.clone()).or_default();
+            names.retain(|other| **other != **name);
+        }
         match waits_for_others(&finished) {
             true => waiting.push(finished),
             false => done(finished),
-        }
-    }
-    // Those of them that have another token by now do not keep it any longer.
-    let mut left = held.clone();
-    for finished in &waiting {
-        let name = &finished.secret.plan.name;
-        let token = &requests[name.as_str()].revocation.token;
-        let ended = finished.ended.as_ref().ok();
-        let has_it = ended
-            .and_then(record)
-            .is_none_or(|record| record.is_current(token));
-        if !has_it {
-            let names = Arc::make_mut(&mut left).entry(token.clone()).or_default();
-            names.retain(|other| **other != **name);
         }
     }
     for finished in waiting {
@@ -125,6 +120,13 @@ async fn revoke_one(
         }
         tokio::time::sleep(retry::wait(tries, None, fastrand::u64(..)).min(REVOKE_PAUSE)).await;
     }
+}
+
+/// The secret holds this token, or it is not known what it holds.
+fn may_hold(finished: &Finished<'_>, token: &TokenId) -> bool {
+    let ended = finished.ended.as_ref().ok();
+    let record = ended.and_then(record);
+    record.is_none_or(|record| record.is_current(token))
 }
 
 /// The token is ended when the other secrets that hold it have another one.
