@@ -239,7 +239,7 @@ fn next_wakeup(cx: &Context<'_>) -> Option<Timestamp> {
     let least = |at: Timestamp| if at <= cx.now.wall { soon } else { at };
     let here = cx.record.retiring.iter().filter(|it| cx.belongs_here(it));
     // Neither a pause nor a switch keeps these.
-    let revoked = here.clone().filter(|entry| retire::is_to_be_ended(entry));
+    let revoked = here.clone().filter(|entry| entry.is_revoked_alive());
     let revoked = revoked.map(|entry| least(entry.due));
     let revoked = revoked.chain(cx.record.revoking.as_ref().map(|_| soon));
     if !cx.env().enabled {

@@ -238,6 +238,12 @@ impl Retiring {
         matches!(self.state, RetiringState::Newer(_))
     }
 
+    /// A person revoked it, and it is not known to be disabled. Neither a pause nor a switch keeps it.
+    pub fn is_revoked_alive(&self) -> bool {
+        let is_alive = matches!(self.state, RetiringState::Grace | RetiringState::Disabling);
+        self.revoked.is_some() && is_alive
+    }
+
     /// What a person must do about it, for the secret named `secret`.
     pub fn problems(&self, secret: &str) -> Vec<Problem> {
         if self.is_newer() {

@@ -257,7 +257,8 @@ impl Server {
         }
     }
 
-    /// The status page, and after how many seconds a browser asks for it again. The last rotations of the secrets on one page are read; those of all secrets would be too many.
+    /// The status page, and after how many seconds a browser asks for it again. The last rotations of the secrets on one page are read; those of
+    /// all secrets would be too many.
     async fn page(&self, query: &Query) -> (String, i64) {
         let left = query.filtered(&self.source.status());
         let outlook = self.source.outlook(&left.secrets);

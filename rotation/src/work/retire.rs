@@ -31,7 +31,7 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
         entry.due <= cx.now.wall
             && cx.belongs_here(entry)
             && !is_revoked_elsewhere(cx, entry)
-            && (!rests || is_to_be_ended(entry))
+            && (!rests || entry.is_revoked_alive())
     };
     let due = cx.record.retiring.iter().filter(due);
     let Some(entry) = due.min_by_key(|entry| entry.due) else {
@@ -50,12 +50,6 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
         Position::OutOfUse | Position::WasCurrent(_) => return Err(advance(cx, entry)?),
     };
     Err(change.into())
-}
-
-/// It was revoked, and is not disabled yet as far as is known.
-pub fn is_to_be_ended(entry: &Retiring) -> bool {
-    let is_alive = matches!(entry.state, RetiringState::Grace | RetiringState::Disabling);
-    entry.revoked.is_some() && is_alive
 }
 
 /// Its end is ordered, or waits until another secret holds it no longer.

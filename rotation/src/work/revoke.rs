@@ -48,7 +48,7 @@ pub fn order(cx: &Context<'_>, request: &RevokeRequest) -> Decision<()> {
         }
     }
     may_begin(cx, request)?;
-    // A former order no longer needs a place of its own: its token retires as a revoked one.
+    // An earlier order is replaced: its token is already retiring, marked as revoked.
     let write = cx.write(|record| record.revoking = Some(wanted.clone()));
     Err(write.into())
 }

@@ -94,7 +94,7 @@ impl Known<'_> {
         let failure = entry.failure.as_ref();
         let reported = failure.is_some_and(|failure| failure.reason.needs_human())
             || entry.base_url != record.coordinates.base_url;
-        let rests = (!self.enabled || self.pause().is_some()) && entry.revoked.is_none();
+        let rests = (!self.enabled || self.pause().is_some()) && !entry.is_revoked_alive();
         let nothing_begins = entry.is_newer() || self.configured && rests;
         let (since, attempts, error) = match failure {
             Some(failure) => (failure.since, failure.attempts, failure.message.as_str()),

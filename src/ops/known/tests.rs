@@ -4,6 +4,7 @@ use rotation::marker::Epoch;
 use rotation::plan::{Kind, Place};
 use rotation::record::{
     Current, EntryFailure, EntryReason, Failure, Invalid, Origin, RetiringState, Revocation,
+    Revoked,
 };
 use rotation::token::TokenId;
 use serde_json::Map;
@@ -273,6 +274,27 @@ fn p10_a_retirement_that_is_not_done_is_reported_after_five_minutes() {
     late.retiring[0] = retiring(at(-30));
     late.health.hold_until = Some(at(5));
     assert_eq!(evaluate(&known(&late)).0, []);
+}
+
+#[test]
+fn p8_of_a_secret_that_is_switched_off_only_a_revoked_token_that_is_alive_is_overdue() {
+    for (state, expected) in [
+        (RetiringState::Grace, &["retirement_blocked"][..]),
+        (RetiringState::Quarantine, &[]),
+    ] {
+        let mut late = record();
+        late.retiring = vec![retiring(at(-10))];
+        late.retiring[0].state = state;
+        late.retiring[0].revoked = Some(Revoked {
+            at: at(-20),
+            by: "alice".into(),
+        });
+        let off = Known {
+            enabled: false,
+            ..known(&late)
+        };
+        assert_eq!(kinds(&evaluate(&off).0), expected);
+    }
 }
 
 #[test]
