@@ -110,7 +110,7 @@ fn decide(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Decision<Step
         return Ok(confirm(cx, id, last).into());
     }
     let proven = match entry.named {
-        true => Ok(()),
+        true => ownership::prove_named(cx, entry, info)?,
         false => ownership::prove(cx, entry, info)?,
     };
     if proven.is_err() {

@@ -61,14 +61,54 @@ pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Fact<Resul
     if !info.personal && bears_our_marker(cx.record, entry, &info.name) {
         return Ok(Ok(()));
     }
-    if ends_at_our_backstop(cx, entry, info) || stood_in_a_version(cx, entry)? {
-        return Ok(Ok(()));
+    let ours = match end(cx, entry, info) {
+        Some(backstop) if backstop.is_moved() && !cx.env().history => true,
+        Some(backstop) if backstop.is_moved() || entry.named => is_shown(cx, entry)?,
+        _ => stood_in_a_version(cx, entry)?,
+    };
+    Ok(proven(ours, info))
+}
+
+/// Is this the token that a person named when its value could not prove it, so that it may get an end?
+pub fn prove_named(
+    cx: &Context<'_>,
+    entry: &Retiring,
+    info: &TokenInfo,
+) -> Fact<Result<(), String>> {
+    if let Some(why) = never_touched(cx, info) {
+        return Ok(Err(why));
     }
-    Ok(Err(format!(
-        "nothing proves that {} ({:?}) is a token of this secret: its name does not bear the marker that dtrotate gave it, and no readable \
-         version of the secret holds its value",
-        info.id, info.name
-    )))
+    Ok(proven(is_shown(cx, entry)?, info))
+}
+
+/// A version of this secret shows the token's id: an entry of the document alone proves nothing.
+fn is_shown(cx: &Context<'_>, entry: &Retiring) -> Fact<bool> {
+    for version in versions(entry).filter(|_| cx.env().history) {
+        if cx.view.version(version)?.id() == Some(&entry.id) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn proven(is_ours: bool, info: &TokenInfo) -> Result<(), String> {
+    match is_ours {
+        true => Ok(()),
+        false => Err(format!(
+            "nothing proves that {} ({:?}) is a token of this secret: its name does not bear the marker that dtrotate gave it, and no \
+             readable version of the secret holds its value",
+            info.id, info.name
+        )),
+    }
+}
+
+/// The versions of the secret that may hold the token of this entry.
+fn versions(entry: &Retiring) -> impl Iterator<Item = u64> + use<> {
+    let origin = match entry.origin {
+        Origin::Version(version) => version,
+        Origin::Marker | Origin::Newer(_) => 0,
+    };
+    [origin, entry.base].into_iter().filter(|&it| it > 0)
 }
 
 /// Only a trial of its value can prove it, and a trial looks like a use of the token.
@@ -120,14 +160,13 @@ fn bears_our_marker(record: &Record, entry: &Retiring, name: &str) -> bool {
     }
 }
 
-/// It was proven when it was disabled, and got an expiry that nobody else chooses: it is disabled or expired, and expires at exactly that
-/// time. Only where a token cannot be marked by its name.
-fn ends_at_our_backstop(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> bool {
+/// The backstop that ended it: it is disabled or expired, and expires at exactly that time. It was proven before that was set, and where it was
+/// moved nobody else chooses it. That a version shows the token, too, is asked where older versions are kept. Only where a token cannot be marked by its name.
+fn end<'a>(cx: &Context<'_>, entry: &'a Retiring, info: &TokenInfo) -> Option<&'a Backstop> {
     let ended = !info.enabled || info.expires.is_some_and(|end| end <= cx.now.wall);
-    let ours = |backstop: &Backstop| {
-        backstop.has_set(info.expires) && (backstop.is_moved() || entry.named)
-    };
-    !cx.env().capabilities.rename && ended && entry.backstop.as_ref().is_some_and(ours)
+    let can_be = ended && !cx.env().capabilities.rename;
+    let backstop = entry.backstop.as_ref().filter(|_| can_be);
+    backstop.filter(|backstop| backstop.has_set(info.expires))
 }
 
 /// The token's value was read from a version of this secret in this run, and the environment said that it is this token. Where
@@ -143,11 +182,7 @@ fn stood_in_a_version(cx: &Context<'_>, entry: &Retiring) -> Fact<bool> {
     if cx.view.version_was_proven(&entry.id) {
         return Ok(true);
     }
-    let origin = match entry.origin {
-        Origin::Version(version) => version,
-        Origin::Marker | Origin::Newer(_) => 0,
-    };
-    for version in [origin, entry.base].into_iter().filter(|&it| it > 0) {
+    for version in versions(entry) {
         let Some(value) = cx.view.version(version)?.value() else {
             continue;
         };

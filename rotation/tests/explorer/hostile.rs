@@ -36,6 +36,12 @@ const REDATED: Capabilities = Capabilities {
     ..Capabilities::API
 };
 
+/// The same, and nothing proves its values: the first token is recorded by a person's command.
+const LISTED: Capabilities = Capabilities {
+    proof: Proof::Listed,
+    ..REDATED
+};
+
 /// A kind that cannot be disabled, and whose values nothing proves: its first token is recorded by a person's command.
 const UNPROVABLE: Capabilities = Capabilities {
     disable: false,
@@ -135,6 +141,22 @@ pub fn scenarios() -> Vec<Scenario> {
             strangers: true,
             budget: Budget { person: 1, ..NONE },
             interventions: &[Intervention::EditJournal(Edit::Retire)],
+            ..BASE
+        },
+        Scenario {
+            name: "re-dated: a document that retires foreign tokens",
+            strangers: true,
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::EditJournal(Edit::Retire)],
+            capabilities: REDATED,
+            ..BASE
+        },
+        Scenario {
+            name: "listed: a document that retires foreign tokens",
+            strangers: true,
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::EditJournal(Edit::Retire)],
+            capabilities: LISTED,
             ..BASE
         },
         Scenario {

@@ -10,8 +10,9 @@ use rotation::command::{Command, Outcome, RunResult, TokenAction};
 use rotation::error::ErrorKind;
 use rotation::event::EventName;
 use rotation::plan::{AtMaxGrace, Lifetime, StillUsed};
-use rotation::record::{Reason, Record, RetiringState};
+use rotation::record::{EntryReason, Origin, Reason, Record, Retiring, RetiringState};
 use rotation::request::{Goal, RunRequest};
+use rotation::retiring::Backstop;
 use rotation::token::{TokenId, TokenInfo, Traits};
 
 use crate::builders::{
@@ -544,6 +545,46 @@ fn a9_a_value_that_nothing_proves_is_adopted_only_by_name() {
     }
     assert!(!world.tokens.contains_key(&id("CUR")));
     assert_eq!(world.document().retiring, []);
+}
+
+/// The document may be edited: only a version of the secret that shows the id makes it this secret's.
+#[test]
+fn p9_an_entry_that_says_how_a_token_was_proven_proves_nothing() {
+    let own_expiry = Backstop {
+        confirmed: true,
+        ..Backstop::new(at(900), Some(at(900)))
+    };
+    let moved = Backstop {
+        confirmed: true,
+        ..Backstop::new(at(900), Some(at(9000)))
+    };
+    for (state, backstop, named, enabled) in [
+        (RetiringState::Grace, None, true, true),
+        (RetiringState::Quarantine, Some(own_expiry), true, false),
+        (RetiringState::Quarantine, Some(moved), false, false),
+    ] {
+        let strangers = TokenInfo {
+            enabled,
+            created: None,
+            expires: Some(at(900)),
+            ..plain("STRANGERS", "dashboard")
+        };
+        let mut before = record();
+        before.retiring = vec![Retiring {
+            named,
+            origin: Origin::Version(1),
+            backstop,
+            ..retiring(&strangers, state, -500, -400)
+        }];
+        let mut world = World::new(before);
+        world.add(strangers);
+        for second in [0, 100, 1500] {
+            let ended = world.run_at(second, redated(Goal::Settle));
+            assert_eq!(ended.effects(), Vec::<&Command>::new(), "at {second}");
+        }
+        let failure = world.entry("STRANGERS").failure.clone().unwrap();
+        assert_eq!(failure.reason, EntryReason::Unproven);
+    }
 }
 
 /// Owner, resource and tags are cloned, and a token that came back with others is not stored.

@@ -5,7 +5,7 @@ use rotation::error::{CallError, ErrorKind, Service};
 use rotation::token::{MintRequest, TokenId, TokenInfo};
 
 use super::fault::error;
-use super::{EARLY, FIRST, Rights, Setting, World, number_of};
+use super::{EARLY, FIRST, Rights, Setting, World, at, number_of};
 
 impl World {
     pub(super) fn mint(&mut self, setting: &Setting, order: &MintRequest, visible: bool) -> u8 {
@@ -78,6 +78,7 @@ impl World {
             }
             TokenAction::Delete => {
                 let quiet = known.disabled_at.is_some_and(|at| tick > at);
+                let quiet = quiet || known.expires.is_some_and(|end| end <= at(tick));
                 if known.stored && !quiet && !known.spoiled && !known.unseen {
                     self.broken = Some("P3: deleted without its quarantine");
                 }

@@ -227,16 +227,18 @@ fn edits(edit: Edit) -> Vec<(String, Change)> {
             .into_iter()
             .flat_map(|token| {
                 [
-                    (RetiringState::Grace, false),
-                    (RetiringState::Grace, true),
-                    (RetiringState::Quarantine, false),
-                    (RetiringState::Deleting, true),
+                    (RetiringState::Grace, Claimed::Nothing),
+                    (RetiringState::Grace, Claimed::Digest),
+                    (RetiringState::Grace, Claimed::Named),
+                    (RetiringState::Quarantine, Claimed::Nothing),
+                    (RetiringState::Quarantine, Claimed::Named),
+                    (RetiringState::Deleting, Claimed::Digest),
                 ]
-                .map(move |(state, digest)| {
-                    let label = format!("T{token} is in {state:?}, digest {digest}");
+                .map(move |(state, claimed)| {
+                    let label = format!("T{token} is in {state:?}, claimed {claimed:?}");
                     let change: Change = Box::new(move |world, mut record| {
                         let known = record.retiring(&id_of(token)).is_some();
-                        let entry = entry(world, &record, token, state.clone(), digest);
+                        let entry = entry(world, &record, token, state.clone(), claimed);
                         record.retiring.push(entry);
                         (!known).then_some(record)
                     });
@@ -295,15 +297,26 @@ fn rights(scope: &'static str) -> (String, Change) {
     (format!("the current token may {scope}"), change)
 }
 
+/// What an entry that an adversary writes claims to be proven by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claimed {
+    Nothing,
+    /// The name that the token has, and a version.
+    Digest,
+    /// A person who named it.
+    Named,
+}
+
 /// An entry that an adversary writes: everything that names, ids and the document show can be in it.
 fn entry(
     world: &World,
     record: &Record,
     token: u8,
     state: RetiringState,
-    digest: bool,
+    claimed: Claimed,
 ) -> Retiring {
-    let origin = match digest {
+    let digest = claimed == Claimed::Digest;
+    let origin = match claimed != Claimed::Nothing {
         true => Origin::Version(world.versions.len() as u64),
         false => Origin::Marker,
     };
@@ -325,7 +338,7 @@ fn entry(
         undone: false,
         revoked: None,
         backstop: None,
-        named: false,
+        named: claimed == Claimed::Named,
         unknown: Default::default(),
     }
 }
