@@ -5,6 +5,9 @@ mod kubernetes;
 mod signed;
 mod wrapping;
 
+pub use certificates::Authority;
+pub use signed::Issuer;
+
 use std::path::Path;
 use std::time::Duration;
 
