@@ -96,6 +96,7 @@ pub enum AtMaxGrace {
     /// It is left until it is no longer used or expires, and reported.
     #[default]
     Leave,
+    /// Delete it all the same; its consumers are cut off.
     Delete,
 }
 
@@ -123,6 +124,7 @@ pub struct Coordinates {
 /// Where secrets are, but for their paths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
+    /// The KV mount, without slashes at its ends.
     pub mount: String,
     /// The fields that hold the value, all written in one check-and-set; the first one is read. Never empty.
     pub fields: Vec<String>,
@@ -130,6 +132,7 @@ pub struct Place {
     pub environment: String,
     /// The canonical URL of what issues its tokens, without a trailing slash: of the environment, or of the account.
     pub base_url: String,
+    /// The kind of token that they hold.
     pub kind: Kind,
 }
 
@@ -328,7 +331,9 @@ pub enum StillUsed {
 pub enum Lifetime {
     /// As long as the old one did in all, counted from now.
     Inherit,
+    /// Without an end.
     Never,
+    /// This long from its creation.
     For(Duration),
 }
 
@@ -346,6 +351,7 @@ pub struct RetirementPolicy {
 }
 
 impl RetirementPolicy {
+    /// The policy of a secret, from its settings.
     pub fn of(plan: &Plan) -> Self {
         let signed = |length| SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         RetirementPolicy {

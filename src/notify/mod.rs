@@ -60,8 +60,11 @@ pub type Troubles = BTreeMap<String, Notice>;
 /// A completed rotation. No value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotated {
+    /// Its name in the configuration.
     pub secret: String,
+    /// Its environment, or its account for platform tokens.
     pub environment: String,
+    /// By which a route is chosen.
     pub labels: Labels,
     /// Where the value is: `MOUNT/PATH#FIELD,FIELD`.
     pub place: String,
