@@ -1,4 +1,4 @@
-//! An announcement: a completed rotation of which someone is yet to be told. It is written with the commit, so that no crash loses it, and taken away
+//! An announcement: a completed rotation that a route has yet to get. It is written with the commit, so that no crash loses it, and taken away
 //! by whoever delivered it, without a claim. A later rotation replaces it.
 
 use std::time::Duration;

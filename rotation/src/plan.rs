@@ -48,7 +48,7 @@ pub struct Terms {
     pub verify: Verification,
     /// What becomes of a token that cannot be disabled and is still used at the end of `max_grace`.
     pub at_max_grace: AtMaxGrace,
-    /// Someone is to be told of each completed rotation.
+    /// A route gets each completed rotation.
     pub announces: bool,
     /// The name of the service that issues its tokens, as the program knows it.
     pub service: String,

@@ -80,7 +80,7 @@ pub struct Record {
     /// When the last pause ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_at: Option<Timestamp>,
-    /// The last rotation, while someone is yet to be told of it.
+    /// The last rotation, while a route has yet to get it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announcement: Option<Announcement>,
     /// What is wrong, and what was right last.

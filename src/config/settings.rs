@@ -321,16 +321,16 @@ pub struct NotifyRoute {
     pub environment: Option<String>,
     /// A kind of token or of condition.
     pub kind: Option<String>,
-    /// It is told of conditions.
+    /// It gets conditions.
     pub conditions: bool,
-    /// It is told of completed rotations.
+    /// It gets completed rotations.
     pub rotated: bool,
     /// Where the messages go.
     pub webhook: NotifyWebhook,
 }
 
 impl NotifyRoute {
-    /// It is told of the rotations of this secret.
+    /// It gets the rotations of this secret.
     pub fn announces(&self, secret: &SecretSettings) -> bool {
         let place = &secret.plan.coordinates;
         self.rotated
@@ -338,7 +338,7 @@ impl NotifyRoute {
             && self.is_kind([place.kind.word(), ""])
     }
 
-    /// It is told of a condition of this kind, of a secret with these labels and this kind of token, or of a service.
+    /// It gets a condition of this kind, of a secret with these labels and this kind of token, or of a service.
     pub fn tells(
         &self,
         condition: &str,

@@ -1,7 +1,7 @@
 //! Response-wrapped secret ids: the file holds a wrapping token that gives the secret id out once and then is worthless.
 //!
 //! What was unwrapped stays in the memory of the process and is written nowhere. An unwrapping that Vault refuses although this
-//! process never did it is the one sign that somebody else had the secret id first, so it is told as such.
+//! process never did it is the one sign that somebody else had the secret id first, so it is reported as such.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -34,7 +34,7 @@ enum State {
     Unwrapped(TokenValue),
     /// It was sent, and the answer with the secret id did not arrive.
     Lost,
-    /// Vault refused it, and that was told in these words.
+    /// Vault refused it, and this is what was reported.
     Refused(String),
 }
 
@@ -54,7 +54,7 @@ pub(super) fn known(path: &Path) -> Option<TokenValue> {
     Some(known.token.clone())
 }
 
-/// The file holds this one now: what was told of others is over.
+/// The file holds this one now: what was reported of others is resolved.
 pub(super) fn holds(path: &Path, token: &TokenValue) {
     memory().retain(|known| {
         let refused = matches!(known.state, State::Refused(_));
@@ -62,7 +62,7 @@ pub(super) fn holds(path: &Path, token: &TokenValue) {
     });
 }
 
-/// Of each file whose wrapping token may have been used by somebody else: the file and what was told.
+/// Of each file whose wrapping token may have been used by somebody else: the file and what was reported.
 pub fn suspicions() -> Vec<(PathBuf, String)> {
     let memory = memory();
     let refused = memory.iter().filter_map(|known| match &known.state {

@@ -186,7 +186,10 @@ async fn p3_a_token_in_use_is_deleted_at_max_grace_where_that_is_wanted() {
         None => true,
     })
     .await;
-    until("it to be told", async || daemon.events("token_deleted") > 0).await;
+    until("it to be reported", async || {
+        daemon.events("token_deleted") > 0
+    })
+    .await;
     let lines = daemon.lines();
     let mut told = lines
         .iter()
@@ -227,7 +230,7 @@ async fn p2_the_token_of_a_lost_answer_is_found_and_deleted() {
         world.issuer.creates().len() == 2 && world.tokens() == 1 && world.is_quiet().await
     })
     .await;
-    until("it to be told", async || {
+    until("it to be reported", async || {
         daemon.events("orphan_deleted") == 1
     })
     .await;
