@@ -292,7 +292,7 @@ impl Kind {
         let Some(id) = shown else {
             let word = self.word();
             return (!self.may_be_opaque()).then(|| {
-                format!("a value that is no {word} token; write kind = \"api\" if it is an old API token, or put a {word} token there")
+                format!("a value that is not of kind {word}; write kind = \"api\" if it is an old API token, or put a {word} token there")
             });
         };
         let prefix = id.as_str().split('.').next().unwrap_or_default();
@@ -309,7 +309,10 @@ impl Kind {
                 "tokens that begin with {prefix} cannot be rotated; put another token there"
             ),
         };
-        Some(format!("{id}, which is no {} token; {cure}", self.word()))
+        Some(format!(
+            "{id}, which is not of kind {}; {cure}",
+            self.word()
+        ))
     }
 }
 

@@ -49,7 +49,7 @@ pub use platform::{
     Account, AccountOptions, OAuthClient, OwnerLoad, SCOPES as ACCOUNT_SCOPES, TRIAL_WORDS, Trials,
     unusable_client,
 };
-pub use scopes::{CLUSTER_SCOPES, SCOPES, in_words as scopes_in_words};
+pub use scopes::{CLUSTER_SCOPES, SCOPES, add_in_dynatrace, in_words as scopes_in_words};
 pub use url::BaseUrl;
 
 use crate::http::{self, BuildError};
