@@ -27,9 +27,9 @@ const THREADS: usize = 8;
 /// Why a file was not read. The text does not name the path, and never quotes the content.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The system's words.
-    #[error(transparent)]
-    Io(#[from] io::Error),
+    /// The system refused.
+    #[error("{}", in_words(.0))]
+    Io(io::Error),
     /// A directory, FIFO, socket or device.
     #[error("it is not a regular file")]
     NotRegular,
@@ -42,6 +42,24 @@ pub enum ReadError {
     /// The file system did not answer.
     #[error("timeout: the file system did not answer within {} s", TIMEOUT.as_secs())]
     Timeout,
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        ReadError::Io(error)
+    }
+}
+
+/// What people meet, with the cure; else the system's words.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "not found; create it, or correct the path".to_owned(),
+        io::ErrorKind::PermissionDenied => format!(
+            "permission denied for the user with id {}; run this as a user who may read it, or change owner or mode of the file or its folder",
+            rustix::process::geteuid().as_raw()
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// Reads a regular file of at most `limit` bytes, on this thread. The buffer is wiped when dropped.
@@ -149,7 +167,7 @@ mod tests {
         }
         // Their size is 0 although they have content.
         assert!(!read(Path::new("/proc/self/stat"), 4096).unwrap().is_empty());
-        assert!(refused(&at("missing")).contains("No such file"));
+        assert!(refused(&at("missing")).contains("not found; create it"));
         std::fs::write(at("file"), b"\xff").unwrap();
         assert!(matches!(read_text(&at("file"), 9), Err(ReadError::NotText)));
     }
@@ -181,5 +199,13 @@ mod tests {
             assert!(Instant::now() < deadline, "the threads have ended");
             std::thread::yield_now();
         }
+    }
+    #[test]
+    fn a_refusal_of_the_system_says_who_was_refused() {
+        let denied = ReadError::from(io::Error::from(io::ErrorKind::PermissionDenied)).to_string();
+        let user = rustix::process::geteuid().as_raw();
+        assert!(denied.starts_with(&format!("permission denied for the user with id {user}; ")));
+        let other = io::Error::other("a bad disk");
+        assert_eq!(ReadError::from(other).to_string(), "a bad disk");
     }
 }

@@ -126,9 +126,9 @@ pub fn flaw(text: &str) -> Option<&'static str> {
         _ if is_assignment(text) => {
             Some("holds an assignment (NAME=...); write only the credential")
         }
-        _ if text.contains(char::is_whitespace) => {
-            Some("must hold one value on one line and nothing else")
-        }
+        _ if text.contains(char::is_whitespace) => Some(
+            "must hold one value on one line and nothing else; remove the space or line break in it",
+        ),
         _ if text.contains(sanitize::is_hazard) => Some(
             "has an invisible character in it, such as a zero-width space; copy the credential again",
         ),

@@ -183,7 +183,7 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
-/// What can be told by its shape.
+/// What can be recognised by its shape.
 fn shapes(view: &View) -> Vec<Range<usize>> {
     let bytes = &view.bytes;
     let mut found = Vec::new();

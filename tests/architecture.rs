@@ -310,8 +310,8 @@ fn the_files_of_the_centre_form_no_circle_and_methods_stand_beside_their_type() 
             )
         })
         .collect();
-    let arrows: usize = imports.values().map(BTreeSet::len).sum();
-    assert!(arrows > 100, "only {arrows} imports were found");
+    let dependencies: usize = imports.values().map(BTreeSet::len).sum();
+    assert!(dependencies > 100, "only {dependencies} imports were found");
     for file in imports.keys() {
         assert_eq!(circle(&imports, file), None);
     }

@@ -5,21 +5,35 @@ use std::fs;
 use std::path::Path;
 
 /// A phrase and what to write instead.
-const PHRASES: [(&str, &str); 14] = [
+const PHRASES: [(&str, &str); 28] = [
     ("a person's hand", "manually"),
     ("any more", "no longer"),
     ("anew", "again"),
+    ("are told", "are notified"),
+    ("arrows", "dependencies"),
+    ("be told again", "be reported again"),
     ("by itself", "automatically"),
     ("came to nothing", "failed"),
+    ("chores", "background tasks"),
     ("comes too late", "has no effect"),
     ("does not work out", "fails"),
+    ("errand", "request"),
     ("for ever", "indefinitely"),
     ("goes on", "continues"),
+    ("is told", "is notified, is reported"),
     ("it is over", "resolved"),
+    ("leavers", "orphaned documents"),
     ("let go", "released"),
+    ("mend", "fix"),
     ("mended", "fixed"),
     ("no whole answer", "no complete response"),
+    ("patrol", "rescan"),
+    ("rooms", "modules"),
+    ("to be told", "to be reported"),
+    ("told of", "gets"),
     ("too much to do", "rate limited"),
+    ("was told", "was reported"),
+    ("who comes", "the next process"),
 ];
 
 /// Folders without text of ours.

@@ -96,7 +96,7 @@ fn every_page_says_what_is_needed_at_night() {
                 "{page}: {part}"
             );
         }
-        assert!(text.contains("\n```\n"), "{page} has no command");
+        assert!(text.contains("\n```sh\n"), "{page} has no command");
         assert!(
             index.contains(&format!("({page}.md)")),
             "README.md does not name {page}"
@@ -224,15 +224,145 @@ fn guides() -> Vec<String> {
     pages.chain(["README.md".to_owned()]).collect()
 }
 
+/// Programs whose name at the beginning of a line makes that line a command.
+const PROGRAMS: [&str; 32] = [
+    "apt-get",
+    "bao",
+    "buildah",
+    "cargo",
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "crontab",
+    "curl",
+    "date",
+    "docker",
+    "dtrotate",
+    "export",
+    "git",
+    "helm",
+    "install",
+    "journalctl",
+    "jq",
+    "kubectl",
+    "make",
+    "mkdir",
+    "podman",
+    "simulator",
+    "sudo",
+    "systemctl",
+    "tar",
+    "terraform",
+    "timedatectl",
+    "top",
+    "uuidgen",
+    "vault",
+];
+
+/// Why a block is shown and not run: the name of its mark `<!-- shown: NAME -->`, and the reason.
+const SHOWN: [(&str, &str); 3] = [
+    (
+        "cluster",
+        "needs a Kubernetes cluster; tests/packaging/deploy checks the files against their schemas",
+    ),
+    (
+        "docker",
+        "needs Docker and base images; tests/packaging/container.sh builds and runs the same with buildah and podman",
+    ),
+    (
+        "source",
+        "builds the source, which .ci/run does around this test; the demo has tests/e2e/demo.rs",
+    ),
+];
+
+/// A block between two fences.
+struct Block {
+    page: String,
+    /// The heading above it.
+    section: String,
+    /// What its mark says: `<!-- WORD: NAME -->` in the line above the fence.
+    mark: Option<(String, String)>,
+    /// The word behind the fence; empty = none.
+    language: String,
+    lines: Vec<String>,
+}
+
+fn blocks(page: &str, text: &str) -> Vec<Block> {
+    let (mut all, mut section, mut mark) = (Vec::new(), "", None);
+    let mut open: Option<Block> = None;
+    for line in text.lines().map(str::trim) {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(language)) => {
+                open = Some(Block {
+                    page: page.to_owned(),
+                    section: section.to_owned(),
+                    mark: mark.take(),
+                    language: language.to_owned(),
+                    lines: Vec::new(),
+                });
+            }
+            (Some(_), Some(_)) => all.extend(open.take()),
+            (Some(block), None) => block.lines.push(line.to_owned()),
+            (None, None) if line.is_empty() => {}
+            (None, None) => {
+                section = line.strip_prefix("## ").unwrap_or(section);
+                let comment = line
+                    .strip_prefix("<!-- ")
+                    .and_then(|rest| rest.strip_suffix(" -->"));
+                let words = comment.and_then(|comment| comment.split_once(": "));
+                mark = words.map(|(word, name)| (word.to_owned(), name.to_owned()));
+            }
+        }
+    }
+    all
+}
+
+/// The blocks of all pages for users and of the runbook.
+fn all_blocks() -> Vec<Block> {
+    let runbooks = pages("").into_iter();
+    let runbooks = runbooks.map(|page| format!("{RUNBOOKS}/{page}.md"));
+    let pages = guides().into_iter().chain(runbooks);
+    pages
+        .chain(["docs/commands.md".to_owned()])
+        .flat_map(|page| blocks(&page, &read(&page)))
+        .collect()
+}
+
+/// The text of all files of a folder whose names end like this.
+fn texts(folder: &str, end: &str) -> String {
+    let files = fs::read_dir(root().join(folder)).expect(folder);
+    let files = files.map(|file| file.expect("a file").path());
+    let files = files.filter(|file| file.extension().is_some_and(|is| is == end));
+    files
+        .map(|file| fs::read_to_string(file).expect("a check"))
+        .collect()
+}
+
+#[test]
+fn every_command_is_in_a_block_of_commands() {
+    let mut wrong = Vec::new();
+    for block in all_blocks()
+        .iter()
+        .filter(|block| block.language.is_empty())
+    {
+        for line in &block.lines {
+            let program = line.split_whitespace().next().unwrap_or_default();
+            // What a command prints may begin with a program's name: `dtrotate 0.2.0`.
+            if PROGRAMS.contains(&program) {
+                wrong.push(format!("{}: {line}", block.page));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "not marked `sh`:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_block_of_commands_is_run_by_a_check() {
-    let checks = fs::read_dir(root().join("tests/packaging")).expect("the checks");
-    let checks = checks.map(|file| file.expect("a file").path());
-    let checks = checks.filter(|file| file.extension().is_some_and(|end| end == "sh"));
-    let checks: String = checks
-        .map(|file| fs::read_to_string(file).expect("a check"))
-        .collect();
-    let run: BTreeSet<&str> = checks
+    let packaging = texts("tests/packaging", "sh");
+    let without_spaces = |text: &str| text.replace(char::is_whitespace, "");
+    let e2e = without_spaces(&texts("tests/e2e", "rs"));
+    let tried: BTreeSet<&str> = packaging
         .split("tried ")
         .skip(1)
         .filter_map(|rest| {
@@ -241,28 +371,64 @@ fn every_block_of_commands_is_run_by_a_check() {
         })
         .filter(|name| !name.is_empty())
         .collect();
-    let (followed, mut marks) = (read("tests/e2e/pages.rs"), 0);
-    for page in guides() {
-        let (mut mark, mut section) = ("", "");
-        let text = read(&page);
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            section = line.strip_prefix("## ").unwrap_or(section);
-            if line == "```sh" {
-                let whole_page = followed.contains(&format!("follows(\"{page}\")"));
-                let one_section = followed.contains(&format!("\"{page}\""))
-                    && followed.contains(&format!("\"{section}\", "));
-                let is_followed = mark.is_empty() && (whole_page || one_section);
-                assert!(
-                    run.contains(mark) || is_followed,
-                    "{page}, {section}: {mark}"
-                );
-                marks += 1;
+    let simulator = read("simulator/src/bin/simulator/main.rs");
+    let (mut wrong, mut shown) = (Vec::new(), BTreeSet::new());
+    let blocks = all_blocks();
+    let commands = blocks.iter().filter(|block| block.language == "sh");
+    for block in commands.clone() {
+        let page = &block.page;
+        let name = page.trim_start_matches("docs/");
+        let mark = block.mark.as_ref();
+        let mark = mark.map(|(word, name)| (word.as_str(), name.as_str()));
+        let is_run = match mark {
+            Some(("tried", name)) => tried.contains(name),
+            Some(("shown", name)) => {
+                shown.insert(name.to_owned());
+                SHOWN.iter().any(|(known, _)| *known == name)
             }
-            let name = line.strip_prefix("<!-- tried: ");
-            mark = name.map_or("", |name| name.trim_end_matches(" -->"));
+            Some(("followed", "message-id")) => true,
+            Some(("followed", name)) => {
+                e2e.contains(&format!("followed(\"{name}\")"))
+                    || simulator.contains(&format!("followed: {name} -->"))
+            }
+            _ => {
+                let section = without_spaces(&format!("\"{page}\",\"{}\"", block.section));
+                e2e.contains(&format!("follows(\"{page}\")"))
+                    || e2e.contains(&format!("types(\"{page}\""))
+                    || e2e.contains(&format!("commands(\"{name}\")"))
+                    || e2e.contains(&section)
+                    || page.starts_with(RUNBOOKS)
+            }
+        };
+        if !is_run {
+            wrong.push(format!(
+                "{page}, {}: {mark:?} {:?}",
+                block.section, block.lines
+            ));
         }
     }
-    assert!(marks > 20, "{marks}");
+    assert!(wrong.is_empty(), "run by no check:\n{}", wrong.join("\n"));
+    assert!(commands.count() > 70);
+    let known: BTreeSet<String> = SHOWN.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(shown, known);
+}
+
+#[test]
+fn the_id_of_an_event_is_what_the_page_computes() {
+    let blocks = all_blocks();
+    let is_it = |block: &&Block| {
+        block
+            .mark
+            .as_ref()
+            .is_some_and(|(_, name)| name == "message-id")
+    };
+    let block = blocks.iter().find(is_it).expect("the block");
+    let words: Vec<&str> = block.lines[0].split_whitespace().collect();
+    let ["uuidgen", "--sha1", "--namespace", space, "--name", event] = words[..] else {
+        panic!("{words:?}");
+    };
+    let id = uuid::Uuid::new_v5(&space.parse().expect("a UUID"), event.as_bytes());
+    assert_eq!(id, dtrotate::telemetry::message_id(event));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! An announcement: a completed rotation of which someone is yet to be told. It is written with the commit, so that no crash loses it, and taken away
+//! An announcement: a completed rotation that a route has yet to get. It is written with the commit, so that no crash loses it, and taken away
 //! by whoever delivered it, without a claim. A later rotation replaces it.
 
 use std::time::Duration;
@@ -17,10 +17,12 @@ const LEAST: Duration = Duration::from_secs(24 * 3600);
 pub struct Announcement {
     /// The new token, and the version of the secret that holds it.
     pub token: TokenId,
+    /// The version of the secret in which it was stored.
     pub version: u64,
     /// The token that it replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<TokenId>,
+    /// When it was committed.
     pub at: Timestamp,
     /// When it should have been delivered.
     pub until: Timestamp,

@@ -34,6 +34,7 @@ pub enum Work {
     Rotate {
         /// The due instant that this rotation serves; none for a command.
         due: Option<Timestamp>,
+        /// What made it due.
         trigger: Trigger,
         /// The attempt, once its base is known. Written before the mint.
         attempt: Option<Attempt>,
@@ -42,13 +43,23 @@ pub enum Work {
     #[serde(alias = "tidy")]
     Cleanup,
     /// Disable the retiring token.
-    Disable { id: TokenId },
+    Disable {
+        /// The token, which stays in the list of retiring ones.
+        id: TokenId,
+    },
     /// Move the expiry of the retiring token to its backstop.
-    Redate { id: TokenId },
+    Redate {
+        /// The token, which stays in the list of retiring ones.
+        id: TokenId,
+    },
     /// Delete the retiring token.
-    Delete { id: TokenId },
+    Delete {
+        /// The token, which leaves the list of retiring ones with its deletion.
+        id: TokenId,
+    },
     /// Make the previous token the current value again.
     Undo {
+        /// The former token; it has to be enabled first where it is in quarantine.
         id: TokenId,
         /// The only version of the secret that its value may replace.
         base: u64,
@@ -78,6 +89,7 @@ pub struct Attempt {
 /// An attempt that may have left a token behind: the outcome of its mint or its store is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OpenAttempt {
+    /// Its number, the N of the marker that its token bears.
     pub attempt: u64,
     /// Its base. A token of it may be disabled or deleted only once the secret's version is past this.
     pub base: u64,

@@ -19,6 +19,7 @@ pub enum Command {
     WriteJournal {
         /// Version to check-and-set against.
         cas: u64,
+        /// The whole document as it is to be.
         record: Box<Record>,
     },
     /// Read the latest version of the secret. [`Outcome::Secret`]
@@ -45,6 +46,7 @@ pub enum Command {
     Store {
         /// The only version it may replace.
         base: u64,
+        /// Whose value is stored: the minted one, or that of an older version.
         source: Source,
     },
     /// Write the map read at version `base` unchanged, with `cas = base`, so that no store against an older version can be accepted.
@@ -61,10 +63,12 @@ pub enum Command {
     ProveReachable,
     /// Wait this long; the runner may end the run instead when the process is to stop. [`Outcome::Waited`]
     Wait(Duration),
+    /// End the run; there is no outcome.
     Finish(RunResult),
 }
 
 impl Command {
+    /// The word of the call in the logs, such as `mint`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Command::ReadJournal | Command::WriteJournal { .. } => "journal",
@@ -88,6 +92,7 @@ impl Command {
 /// Where a candidate's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
+    /// It was minted in this run; only the runner holds it.
     Minted,
     /// An older version of the secret.
     Version(u64),
@@ -96,8 +101,11 @@ pub enum Source {
 /// A change of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TokenAction {
+    /// Switch it off; it can be enabled again.
     Disable,
+    /// Switch it on again.
     Enable,
+    /// End it; nothing brings it back.
     Delete,
     /// Give it this name.
     Rename(String),
@@ -106,6 +114,7 @@ pub enum TokenAction {
 }
 
 impl TokenAction {
+    /// The word of the call in the logs, such as `disable`.
     pub fn as_str(&self) -> &'static str {
         match self {
             TokenAction::Disable => "disable",
@@ -122,29 +131,44 @@ impl TokenAction {
 pub enum Outcome {
     /// The document; the inner error = unreadable.
     Journal(Result<Result<JournalSnapshot, String>, CallError>),
+    /// The version that the write made. A check-and-set that does not match is [`ErrorKind::Conflict`](crate::error::ErrorKind::Conflict).
     Written(Result<u64, CallError>),
+    /// The latest version.
     Secret(Result<SecretSnapshot, CallError>),
+    /// The latest version, as the second connection shows it.
     Confirmed(Result<SecretSnapshot, CallError>),
+    /// The version that was asked for.
     Version(Result<SecretSnapshot, CallError>),
+    /// The token that the value authenticates as; [`ErrorKind::Gone`](crate::error::ErrorKind::Gone) = Dynatrace knows none.
     Value(Result<TokenInfo, CallError>),
+    /// The token that the value of that version authenticates as.
     VersionValue(Result<TokenInfo, CallError>),
     /// The token as which the value was accepted.
     ValueTried(Result<TokenInfo, CallError>),
+    /// The token with that id.
     Token(Result<TokenInfo, CallError>),
     /// What the new value shows.
     Minted(Result<ValueRef, CallError>),
     /// What trying the candidate's value showed.
     Verified(Result<Trial, CallError>),
+    /// Whether the minted value can manage tokens; a refusal is the error.
     ManagerProven(Result<(), CallError>),
+    /// The version that the store made.
     Stored(Result<u64, CallError>),
+    /// The version that the unchanged write made.
     Fenced(Result<u64, CallError>),
+    /// The service has accepted the change; it may take effect later.
     Changed(Result<(), CallError>),
+    /// Every marked token, and whether the listing is complete.
     Listed(Result<Listing, CallError>),
+    /// The environment knows a token that is there, so its "not found" can be believed.
     Reachable(Result<(), CallError>),
+    /// The time has passed.
     Waited,
 }
 
 impl Outcome {
+    /// The error of a call that failed.
     pub fn error(&self) -> Option<&CallError> {
         match self {
             Outcome::Journal(Err(error))
@@ -181,7 +205,9 @@ pub struct ValueRef {
 /// What a read of the secret found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretSnapshot {
+    /// It is there.
     Present {
+        /// The number of the version; without history (KV v1) a fingerprint of the content.
         version: u64,
         /// What our field holds; none = no such field, empty, or not a string.
         value: Option<ValueRef>,
@@ -189,12 +215,16 @@ pub enum SecretSnapshot {
         vacant: bool,
     },
     /// Deleted or destroyed.
-    Deleted { version: u64 },
+    Deleted {
+        /// The version that was deleted; the next write makes the one after it.
+        version: u64,
+    },
     /// Never there, or pruned.
     Absent,
 }
 
 impl SecretSnapshot {
+    /// The number to check-and-set against; 0 = nothing was ever there.
     pub fn version(&self) -> u64 {
         match self {
             SecretSnapshot::Present { version, .. } | SecretSnapshot::Deleted { version } => {
@@ -237,6 +267,7 @@ pub enum RunResult {
     },
     /// Another holder has the claim; run again after this.
     ClaimedElsewhere {
+        /// The instance that has it, such as `web-1/daemon`.
         holder: String,
         /// When its claim can have lapsed.
         recheck: Duration,
@@ -245,6 +276,7 @@ pub enum RunResult {
     },
     /// The rotation failed or is stuck; the journal says so.
     Failed {
+        /// Why, as a stable code.
         reason: Reason,
         /// When it is retried automatically.
         retry_at: Option<Timestamp>,

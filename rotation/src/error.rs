@@ -53,8 +53,11 @@ pub enum ErrorKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{what}")]
 pub struct CallError {
+    /// What the caller can do about it.
     pub kind: ErrorKind,
+    /// Who refused, or did not answer.
     pub service: Service,
+    /// The sentence for people.
     pub what: String,
     /// The server asked to wait this long (`Retry-After`, `X-RateLimit-Reset`).
     pub retry_after: Option<Duration>,
@@ -64,6 +67,7 @@ pub struct CallError {
 pub type Result<T> = std::result::Result<T, CallError>;
 
 impl CallError {
+    /// An error without a time to wait.
     pub fn new(service: Service, kind: ErrorKind, what: impl Into<String>) -> Self {
         CallError {
             kind,

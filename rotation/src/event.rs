@@ -24,10 +24,12 @@ macro_rules! vocabulary {
         pub enum EventName { $(#[doc = $meaning] $variant,)* }
 
         impl EventName {
+            /// The event with this word; none = a newer version wrote it, or it is misspelt.
             pub fn from_word(word: &str) -> Option<EventName> {
                 Self::ALL.iter().copied().find(|event| event.as_str() == word)
             }
 
+            /// Every event, in the order of `docs/logs.md`.
             pub const ALL: &'static [EventName] = &[$(EventName::$variant,)*];
 
             /// The word in log, journal and metrics.
@@ -183,8 +185,11 @@ fn as_a_shell_reads_it(name: &str) -> String {
 /// One event of one secret, for the log and (above DEBUG) the history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
+    /// The stable identifier.
     pub event: EventName,
+    /// How grave it is; that of its event unless [`Report::at`] changed it.
     pub level: Level,
+    /// One sentence for people, without a token value.
     pub message: String,
     /// The token it is about.
     pub token_id: Option<TokenId>,
@@ -194,12 +199,14 @@ pub struct Report {
     pub error: Option<String>,
     /// Why the rotation runs.
     pub trigger: Option<Trigger>,
+    /// The number of the attempt, the N of the marker.
     pub attempt: Option<u64>,
     /// The stable code of a failure.
     pub reason: Option<Reason>,
 }
 
 impl Report {
+    /// A report at the level of its event, about no token yet.
     pub fn new(event: EventName, message: impl Into<String>) -> Self {
         Report {
             event,
@@ -226,6 +233,7 @@ impl Report {
         self
     }
 
+    /// The same at another level than that of its event.
     pub fn at(mut self, level: Level) -> Self {
         self.level = level;
         self

@@ -16,6 +16,7 @@ pub const EVENTS: usize = 200;
 /// One line of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Event {
+    /// When it was reported, by the clock of who reported it.
     pub at: Timestamp,
     /// The stable identifier.
     pub event: String,

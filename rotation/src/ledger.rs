@@ -31,6 +31,7 @@ impl AttemptLedger {
             .map(|(_, digest)| digest)
     }
 
+    /// No attempt was ever closed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

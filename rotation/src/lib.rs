@@ -1,36 +1,36 @@
-//! The rotation of one secret: observe, decide, act. `docs/rotation.md` has the picture of its states and what follows a crash at each arrow.
+//! The rotation of one secret: observe, decide, act. `docs/rotation.md` has the picture of its states and what follows a crash between any two of them.
 //!
 //! In reading order:
 //!
 //! - [`plan`], [`token`], [`marker`], [`capabilities`]: what to rotate, and what a token is.
 //! - [`record`] with [`claim`], [`retiring`], [`ledger`], [`pause`], [`announcement`], [`revocation`] and [`reason`]: the journal document. [`history`] is the one for people.
 //! - [`request`]: what a run is started with. [`command`]: what it asks for, and the outcome of each command.
-//! - [`view`]: what is known, and what an action voids. [`observe`], [`ownership`], [`policy`], `plausibility`: what follows from it.
-//! - [`context`], `transition`, `backstop`: what a decision is made from, the changes of the document, and the expiry of former tokens.
+//! - `view`: what is known, and what an action voids. `observe`, `ownership`, [`policy`], `plausibility`: what follows from it.
+//! - `context`, `transition`, `backstop`: what a decision is made from, the changes of the document, and the expiry of former tokens.
 //! - `work`: rotate, store, undo, retire, revoke, pause, clean up, adopt, relocate, maintain. `order`: which is next. [`machine`]: one run.
 //! - [`prune`]: tokens of no secret that a person wants gone.
 //! - [`ports`], [`runner`]: carry the commands out. Everything but the runner is pure and synchronous.
 
 pub mod announcement;
 mod backstop;
-pub mod candidate;
+mod candidate;
 pub mod capabilities;
 pub mod claim;
 pub mod command;
-pub mod context;
+mod context;
 pub mod error;
 pub mod event;
 mod failure;
 pub mod history;
-pub mod index;
+mod index;
 pub mod ledger;
 mod lookup;
 pub mod machine;
 pub mod marker;
 mod newer_word;
-pub mod observe;
+mod observe;
 mod order;
-pub mod ownership;
+mod ownership;
 pub mod pause;
 pub mod plan;
 mod plausibility;
@@ -50,7 +50,7 @@ pub mod size;
 mod takeover;
 pub mod token;
 mod transition;
-pub mod view;
+mod view;
 mod work;
 
 pub use work::cleanup::listing_needs_work;

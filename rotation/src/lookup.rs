@@ -10,12 +10,14 @@ use super::token::{TokenId, TokenInfo};
 )]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Lookup {
+    /// The token as the environment shows it.
     Found(TokenInfo),
     /// The environment answered 404.
     NotFound,
 }
 
 impl Lookup {
+    /// The token; none = it was not found.
     pub fn found(&self) -> Option<&TokenInfo> {
         match self {
             Lookup::Found(info) => Some(info),

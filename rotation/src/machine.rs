@@ -85,6 +85,7 @@ impl Run {
         self.journal.as_deref()
     }
 
+    /// The settings of the secret that this run works on.
     pub fn plan(&self) -> &Plan {
         &self.request.plan
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// `[dtrotate:INSTALLATION.SECRET.N]`
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Marker {
+    /// Installation and secret.
     pub epoch: Epoch,
     /// The attempt of that secret; counts up and is never reused. 0 marks a token that was adopted and renamed, not minted.
     pub attempt: u64,
@@ -79,6 +80,7 @@ impl NameDigest {
         NameDigest(format!("{hash:016x}"))
     }
 
+    /// The digest in hexadecimal.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -9,12 +9,14 @@ use serde_json::{Map, Value};
 /// Who paused a secret, why, and until when.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pause {
+    /// When it was ordered.
     pub since: Timestamp,
     /// It ends at this time; none = it ends with a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// The person, as Vault knows them.
     pub by: String,
+    /// What the person gave as `--reason`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Fields of a newer version, carried over unchanged.

@@ -48,7 +48,7 @@ pub struct Terms {
     pub verify: Verification,
     /// What becomes of a token that cannot be disabled and is still used at the end of `max_grace`.
     pub at_max_grace: AtMaxGrace,
-    /// Someone is to be told of each completed rotation.
+    /// A route gets each completed rotation.
     pub announces: bool,
     /// The name of the service that issues its tokens, as the program knows it.
     pub service: String,
@@ -96,6 +96,7 @@ pub enum AtMaxGrace {
     /// It is left until it is no longer used or expires, and reported.
     #[default]
     Leave,
+    /// Delete it all the same; its consumers are cut off.
     Delete,
 }
 
@@ -123,6 +124,7 @@ pub struct Coordinates {
 /// Where secrets are, but for their paths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
+    /// The KV mount, without slashes at its ends.
     pub mount: String,
     /// The fields that hold the value, all written in one check-and-set; the first one is read. Never empty.
     pub fields: Vec<String>,
@@ -130,6 +132,7 @@ pub struct Place {
     pub environment: String,
     /// The canonical URL of what issues its tokens, without a trailing slash: of the environment, or of the account.
     pub base_url: String,
+    /// The kind of token that they hold.
     pub kind: Kind,
 }
 
@@ -289,7 +292,7 @@ impl Kind {
         let Some(id) = shown else {
             let word = self.word();
             return (!self.may_be_opaque()).then(|| {
-                format!("a value that is no {word} token; write kind = \"api\" if it is an old API token, or put a {word} token there")
+                format!("a value that is not of kind {word}; write kind = \"api\" if it is an old API token, or put a {word} token there")
             });
         };
         let prefix = id.as_str().split('.').next().unwrap_or_default();
@@ -306,7 +309,10 @@ impl Kind {
                 "tokens that begin with {prefix} cannot be rotated; put another token there"
             ),
         };
-        Some(format!("{id}, which is no {} token; {cure}", self.word()))
+        Some(format!(
+            "{id}, which is not of kind {}; {cure}",
+            self.word()
+        ))
     }
 }
 
@@ -328,7 +334,9 @@ pub enum StillUsed {
 pub enum Lifetime {
     /// As long as the old one did in all, counted from now.
     Inherit,
+    /// Without an end.
     Never,
+    /// This long from its creation.
     For(Duration),
 }
 
@@ -346,6 +354,7 @@ pub struct RetirementPolicy {
 }
 
 impl RetirementPolicy {
+    /// The policy of a secret, from its settings.
     pub fn of(plan: &Plan) -> Self {
         let signed = |length| SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         RetirementPolicy {

@@ -79,12 +79,14 @@ pub trait TokenIssuer: Send + Sync {
 pub struct TrialOptions<'a> {
     /// The environment at which it is used.
     pub environment: &'a str,
+    /// How it is tried: by which call, or by the listing alone.
     pub by: &'a Verification,
 }
 
 /// Where a secret is in a KV engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SecretPath {
+    /// The KV mount, without slashes at its ends.
     pub mount: String,
     /// The path below it.
     pub path: String,
@@ -136,13 +138,18 @@ impl Drop for SecretData {
 
 /// What a read of one version (or of the latest one) found.
 pub enum SecretRead {
+    /// The version is there.
     Present {
         /// Its number. Without history (KV v1) a fingerprint of the content.
         version: u64,
+        /// All fields of it.
         data: SecretData,
     },
     /// The version was deleted or destroyed; the counter is at `version`.
-    Deleted { version: u64 },
+    Deleted {
+        /// The version that the counter is at.
+        version: u64,
+    },
     /// Nothing was ever there, or this version was pruned.
     Absent,
 }
@@ -155,6 +162,7 @@ pub trait SecretStore: Send + Sync {
     /// Reads the latest version once more, over another connection: an answer that belongs to another request is not given twice.
     fn confirm(&self, at: &SecretPath) -> impl Future<Output = Result<SecretRead>> + Send;
 
+    /// Reads one version. A version that was deleted, or is no longer kept, is no error.
     fn read_version(
         &self,
         at: &SecretPath,
@@ -177,9 +185,11 @@ pub trait SecretStore: Send + Sync {
 /// What a read of a journal document found.
 #[derive(Clone, Debug)]
 pub enum JournalRead {
+    /// The document is there and can be read.
     Present {
         /// The version to check-and-set against.
         version: u64,
+        /// The document.
         record: Box<Record>,
     },
     /// There is none; create it with this `cas` (0, or the version of a deleted one).

@@ -29,6 +29,7 @@ const PLACE: &str = "prune";
 /// The document of all pruned tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PruneRecord {
+    /// One entry for each token, in the order in which they were added.
     pub tokens: Vec<PrunedToken>,
     /// Fields of a newer version, carried over unchanged.
     #[serde(flatten)]
@@ -38,12 +39,15 @@ pub struct PruneRecord {
 /// A token that is disabled, or about to be, and is to be deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrunedToken {
+    /// The id, by which the service is asked.
     pub id: TokenId,
     /// The environment or account that issued it, and its URL: it is never ended at another one.
     pub service: String,
+    /// The URL that it was issued at.
     pub base_url: String,
     /// Its name and whether it was enabled, for the way back.
     pub name: String,
+    /// Whether it was enabled when it was ordered.
     pub enabled: bool,
     /// The digest of the marked name that was ordered; none where tokens cannot be renamed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +56,7 @@ pub struct PrunedToken {
     pub by: String,
     /// When it was ordered.
     pub at: Timestamp,
+    /// How far it is.
     pub state: PrunedState,
     /// When the state began.
     pub since: Timestamp,
@@ -82,10 +87,14 @@ pub enum PrunedState {
 pub enum Edit {
     /// There is no entry of this token yet.
     Add(PrunedToken),
+    /// The entry becomes another one.
     Replace {
+        /// The entry that the decision was made from.
         from: PrunedToken,
+        /// The entry as it is to be.
         to: Box<PrunedToken>,
     },
+    /// The entry is removed.
     Drop(PrunedToken),
 }
 
@@ -101,12 +110,15 @@ pub struct Edited {
 /// What is known around a token.
 #[derive(Clone, Copy, Debug)]
 pub struct PruneContext<'a> {
+    /// The time at this machine.
     pub now: Timestamp,
     /// The local clock agrees with the servers'.
     pub clock_agrees: bool,
+    /// The id of this installation, which its markers bear.
     pub installation: &'a str,
     /// The URL of its environment or account now; none = it is not configured.
     pub base_url: Option<&'a str>,
+    /// How long a token stays disabled before it is deleted.
     pub quarantine: Duration,
     /// How long an effect may take to become visible.
     pub settle: Duration,
@@ -131,6 +143,7 @@ pub enum PruneStep {
     Drop(PruneEnd),
     /// Give it back its name and its former state.
     Restore,
+    /// Its quarantine is over: delete it.
     Delete,
     /// Only a person can say that it is to be deleted.
     Confirm,
@@ -141,6 +154,7 @@ pub enum PruneStep {
 /// Why a token leaves the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PruneEnd {
+    /// dtrotate deleted it.
     Deleted,
     /// Someone else deleted it, or it was purged.
     Gone,
@@ -148,6 +162,7 @@ pub enum PruneEnd {
     NotCarriedOut,
     /// Someone enabled it again.
     TakenBack,
+    /// dtrotate gave it back its name and its state.
     Restored,
 }
 
@@ -184,6 +199,7 @@ pub fn marked_at(name: &str, installation: &str) -> Option<Timestamp> {
 }
 
 impl PruneRecord {
+    /// The entry of a token.
     pub fn find(&self, id: &TokenId) -> Option<&PrunedToken> {
         self.tokens.iter().find(|token| token.id == *id)
     }

@@ -80,7 +80,7 @@ pub struct Record {
     /// When the last pause ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_at: Option<Timestamp>,
-    /// The last rotation, while someone is yet to be told of it.
+    /// The last rotation, while a route has yet to get it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announcement: Option<Announcement>,
     /// What is wrong, and what was right last.
@@ -164,6 +164,7 @@ pub struct Revert {
 /// The current token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Current {
+    /// The id that its value shows.
     pub id: TokenId,
     /// The name that people gave, without markers.
     pub name_base: String,
@@ -205,6 +206,7 @@ pub struct Current {
 /// The current token was found not to work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Invalid {
+    /// When that was found.
     pub since: Timestamp,
     /// The sentence that says what is wrong with it and what to do.
     pub message: String,

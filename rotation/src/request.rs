@@ -16,6 +16,7 @@ use super::token::{TokenId, TokenInfo};
 /// The time as the caller's clocks show it, and a random number; the machine has neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Now {
+    /// The time of day, for what is written down and compared with times of the servers.
     pub wall: Timestamp,
     /// Monotonic clock of this process.
     pub mono: Duration,
@@ -38,6 +39,7 @@ pub fn after(at: Timestamp, length: Duration) -> Timestamp {
 /// Who runs this.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
+    /// The name of the instance, such as `web-1/daemon`: the same over restarts.
     pub instance: String,
     /// Random mark of this process.
     pub boot: String,
@@ -99,6 +101,7 @@ pub enum Goal {
 /// A token that is to be ended at once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RevokeRequest {
+    /// The order as it is written into the document.
     pub revocation: Revocation,
     /// A person has seen and confirmed the rights that only the journal knows.
     pub accept_recorded_rights: bool,
@@ -111,6 +114,7 @@ pub struct RevokeRequest {
 pub struct RotationRequest {
     /// The nominal due instant to serve; none for a command.
     pub due: Option<Timestamp>,
+    /// Who or what wants it.
     pub trigger: Trigger,
     /// A person has seen and confirmed the rights that only the journal knows.
     pub accept_recorded_rights: bool,
@@ -128,6 +132,7 @@ pub struct Hints {
 /// Whether the local clock agrees with the servers'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Clock {
+    /// It does.
     Agrees,
     /// No server has returned its time yet: nothing is ended.
     Unknown,
@@ -140,11 +145,13 @@ pub enum Clock {
 pub struct RunEnv {
     /// The identity of a secret that is seen for the first time.
     pub fresh_epoch: Epoch,
+    /// What the kind of token can do.
     pub capabilities: Capabilities,
     /// The store keeps numbered versions.
     pub history: bool,
     /// The secret is switched on. If not, nothing of it is begun; a claim that is held is finished.
     pub enabled: bool,
+    /// Without an agreement nothing is ended.
     pub clock: Clock,
     /// No consumer is cut off before this: a blackout.
     pub blackout_until: Option<Timestamp>,
@@ -174,16 +181,21 @@ pub struct Known {
 /// Everything that a run is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RunRequest {
+    /// The settings of the secret.
     pub plan: Arc<Plan>,
+    /// In whose name claims are taken.
     pub holder: Holder,
     /// Random mark of this run: the nonce of its claims and the `rotation_id` of its log lines.
     pub id: String,
+    /// What is wanted.
     pub goal: Goal,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
     /// Reasons to look closer.
     pub hints: Hints,
+    /// What holds around the run.
     pub env: RunEnv,
+    /// What earlier runs found out.
     pub known: Known,
 }
 
@@ -200,6 +212,7 @@ impl RunRequest {
 /// How long a journal version has been unchanged, on the observer's monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimObservation {
+    /// The version of the document that bears the claim.
     pub version: u64,
     /// When it was first seen.
     pub since: Duration,
@@ -210,6 +223,7 @@ pub struct ClaimObservation {
 pub struct Outage {
     /// Its beginning; none = it had begun when this process started, nobody knows when.
     pub since: Option<Timestamp>,
+    /// When it could be used again.
     pub until: Timestamp,
 }
 

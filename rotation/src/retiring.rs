@@ -14,6 +14,7 @@ use super::token::{TokenId, TokenInfo};
 /// A former token on its way out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Retiring {
+    /// The token.
     pub id: TokenId,
     /// How far its retirement is.
     pub state: RetiringState,
@@ -93,6 +94,7 @@ pub struct Backstop {
 }
 
 impl Backstop {
+    /// A backstop that is still to be set at the service.
     pub fn new(at: Timestamp, original: Option<Timestamp>) -> Self {
         Backstop {
             at,
@@ -167,7 +169,9 @@ pub enum RetiringState {
 pub struct Problem {
     /// The stable identifier of its event.
     pub event: String,
+    /// The sentence that says what happened and what to do.
     pub message: String,
+    /// When it was first found.
     pub since: Timestamp,
 }
 

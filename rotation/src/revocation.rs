@@ -9,7 +9,9 @@ use super::token::TokenId;
 /// The order to end a token at once. It is in the document until it is carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Revocation {
+    /// The token to end.
     pub token: TokenId,
+    /// When it was ordered.
     pub at: Timestamp,
     /// The person, as Vault knows them.
     pub by: String,
@@ -27,6 +29,7 @@ pub struct Revocation {
 /// The mark of a retiring token that was revoked: it is not brought back.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Revoked {
+    /// When it was ordered.
     pub at: Timestamp,
     /// The person, as Vault knows them.
     pub by: String,

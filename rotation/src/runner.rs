@@ -34,6 +34,7 @@ pub trait RunContext: Send + Sync {
     fn mark(&self) -> String;
     /// Waits; `false` = the process is to stop, so the run ends here (safe: the journal says how to continue).
     fn wait(&self, length: Duration) -> impl Future<Output = bool> + Send;
+    /// Writes a report to the log.
     fn emit(&self, report: Report);
     /// A call ended; `step` is its word in the logs.
     fn call_ended(&self, step: &'static str, error: Option<&CallError>);
@@ -41,7 +42,9 @@ pub trait RunContext: Send + Sync {
 
 /// How a run ended, and the journal document as it knew it last, for the next run.
 pub struct Ended {
+    /// The result for whoever started it.
     pub result: RunResult,
+    /// The document; none = it was never read.
     pub journal: Option<JournalSnapshot>,
     /// What was reported, in order.
     pub reports: Vec<Report>,

@@ -22,6 +22,7 @@ impl TokenId {
         TokenId(public_part(&text).unwrap_or(&text).into())
     }
 
+    /// The id as Dynatrace shows it, such as `dt0c01.PUBLIC`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -77,6 +78,7 @@ impl TokenValue {
 /// What an issuer returns about a token; never its value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenInfo {
+    /// The public part, which is in the value as well.
     pub id: TokenId,
     /// The full name, marker included.
     pub name: String,
@@ -88,6 +90,7 @@ pub struct TokenInfo {
     pub owner: Option<String>,
     /// A personal access token.
     pub personal: bool,
+    /// When it was created; none = the API does not tell.
     pub created: Option<Timestamp>,
     /// When it ends; `None` = never.
     pub expires: Option<Timestamp>,
@@ -95,6 +98,7 @@ pub struct TokenInfo {
     pub last_used: Option<Timestamp>,
     /// The address of the last use.
     pub last_used_ip: Option<String>,
+    /// Owner, resources, tags, type and seed, as far as the kind has them.
     pub traits: Traits,
 }
 
@@ -105,6 +109,7 @@ pub struct TokenInfo {
 pub struct Traits(pub BTreeMap<String, Vec<String>>);
 
 impl Traits {
+    /// The kind has none, or the token has none of them.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -146,6 +151,7 @@ pub struct MintRequest {
     pub expires: Option<Timestamp>,
     /// The same, as a length from now, for an issuer that takes only that.
     pub lifetime: Option<std::time::Duration>,
+    /// What the new token has in common with its predecessor beside the rights.
     pub traits: Traits,
 }
 

@@ -10,11 +10,17 @@ use serde::{Deserialize, Serialize};
 /// What a request asks for, whichever API generation it uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operation {
+    /// GET of the tokens of an environment, a cluster or an account.
     ListTokens,
+    /// POST of a new one.
     CreateToken,
+    /// GET of one by its id.
     GetToken,
+    /// POST of a value to `lookup`.
     LookupToken,
+    /// PUT or PATCH of name, scopes or state.
     UpdateToken,
+    /// DELETE of one by its id.
     DeleteToken,
     /// PUT of a platform token's expiration date.
     RedateToken,
@@ -47,6 +53,7 @@ pub struct Call {
     pub at: Timestamp,
     /// When it arrived, on the monotonic clock.
     pub instant: Instant,
+    /// `GET`, `POST` and so on.
     pub method: String,
     /// The path with the token's id or the secret's path left out, e.g. `/api/v2/apiTokens/{id}`.
     pub path: String,

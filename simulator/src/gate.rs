@@ -124,6 +124,7 @@ impl Gate {
         self.relay.site.calls.all()
     }
 
+    /// Forgets the calls so far.
     pub fn reset_calls(&self) {
         self.relay.site.calls.reset();
     }

@@ -70,6 +70,7 @@ impl Kv {
         self.vault.site.calls.all()
     }
 
+    /// Forgets the calls so far.
     pub fn reset_calls(&self) {
         self.vault.site.calls.reset();
     }

@@ -189,6 +189,7 @@ impl Simulator {
         environments.chain(self.account.as_ref().map(Account::site))
     }
 
+    /// The small Vault that holds what the program seeds.
     pub fn kv(&self) -> Kv {
         self.kv.clone()
     }

@@ -14,24 +14,34 @@ use crate::simulator::Simulator;
 /// Which API a token belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TokenKind {
+    /// An API token of an environment.
     Api,
+    /// A token with which an ActiveGate connects.
     ActiveGate,
+    /// An API token of a Managed cluster.
     Cluster,
+    /// A platform token of an account.
     Platform,
 }
 
 /// A token of any kind. `Debug` leaves the value out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AnyToken {
+    /// The API that it belongs to.
     pub kind: TokenKind,
+    /// The public part of its value.
     pub id: String,
     /// The secret itself.
     pub value: String,
+    /// The full name, marker included.
     pub name: String,
+    /// Who created or owns it.
     pub owner: String,
     /// Always true for kinds that cannot be disabled.
     pub enabled: bool,
+    /// Its end; none = never.
     pub expires: Option<Timestamp>,
+    /// The last call that counts as a use.
     pub last_used: Option<Timestamp>,
 }
 
@@ -147,6 +157,7 @@ impl Simulator {
         all
     }
 
+    /// Forgets the calls of all services so far.
     pub fn reset_calls(&self) {
         for site in self.sites() {
             site.calls.reset();
@@ -162,6 +173,7 @@ impl Simulator {
         fault
     }
 
+    /// Takes the rules of all services back.
     pub fn clear_faults(&self) {
         for site in self.sites() {
             site.faults.clear();

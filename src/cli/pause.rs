@@ -43,11 +43,16 @@ pub(super) struct Options {
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, conflicts_with = "until")]
     length: Option<Duration>,
     /// Pause until this time, such as 2027-01-07T08:00:00+01:00
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
     /// Why, for whoever sees it in the status
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let time = text.parse();
+    time.map_err(|_| "is not a time; write it like 2027-01-07T08:00:00+01:00".to_owned())
 }
 
 /// What to resume.
@@ -112,4 +117,21 @@ pub(super) fn resume(arguments: &Arguments, options: &ResumeOptions) -> Result<E
     results.run(&settings, false, async |foreground, done| {
         foreground.set_pause(secrets, None, done).await;
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p7_what_is_no_time_is_refused_with_what_to_write() {
+        assert!(parse_time("2027-01-07T08:00:00+01:00").is_ok());
+        for text in ["tomorrow", "2027-01-07", "8:00", ""] {
+            let error = parse_time(text).expect_err(text);
+            assert!(
+                error.contains("write it like 2027-01-07T08:00:00+01:00"),
+                "{error}"
+            );
+        }
+    }
 }

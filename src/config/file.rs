@@ -84,8 +84,16 @@ pub fn read(name: String, text: &str, context: &Context) -> Option<Table> {
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut lines = BTreeSet::new();
+    // Where the table ends that is there twice: its keys are there twice because of that.
+    let mut twice_until = 0;
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
+        if error.message() == "duplicate key" {
+            if span.start < twice_until {
+                continue;
+            }
+            twice_until = end_of_table(text, &span);
+        }
         // What follows on the same line is mostly a consequence.
         let before = text.get(..span.start).unwrap_or_default();
         if lines.insert(before.matches('\n').count()) {
@@ -102,6 +110,18 @@ pub fn read(name: String, text: &str, context: &Context) -> Option<Table> {
     }
     let table = || convert_table(table.get_ref(), Place::Whole(file), file);
     (errors.is_empty() || context.keeps_the_rest).then(table)
+}
+
+/// The end of the table whose header this is; 0 where it is no header.
+fn end_of_table(text: &str, key: &Range<usize>) -> usize {
+    let before = text.get(..key.start).unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    if !line.trim_start().starts_with('[') {
+        return 0;
+    }
+    let rest = text.get(key.end..).unwrap_or_default();
+    let next = rest.find("\n[").unwrap_or(rest.len());
+    key.end + next
 }
 
 fn convert_table(table: &DeTable<'_>, place: Place, file: usize) -> Table {

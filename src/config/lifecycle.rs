@@ -35,7 +35,9 @@ pub(super) fn check_lengths(options: &SecretOptions, context: &Context) {
     let given = options.max_grace.given().or(options.grace.given());
     if let Some(placed) = given.filter(|_| max_grace < grace) {
         let max_grace = shown(&options.max_grace);
-        let message = format!("max_grace ({max_grace}) is below grace ({shown_grace})");
+        let message = format!(
+            "max_grace ({max_grace}) is below grace ({shown_grace}); raise max_grace or shorten grace"
+        );
         context.problem(Problem::new(&placed.place, message));
     }
     if let Some(placed) = options.lifetime.given()

@@ -10,7 +10,7 @@ use crate::schedule::due::CATCH_UP_SPREAD;
 use super::context::Context;
 use super::discovery::Discovery;
 use super::file;
-use super::issuer::{check_kind, issuer};
+use super::issuer::{OF_ONE_KIND, check_kind, issuer, refuse_other_kinds};
 use super::lifecycle::{check_lengths, check_rates};
 use super::merge::Tree;
 use super::paths;
@@ -101,6 +101,7 @@ impl<'a> Secrets<'a> {
             );
         }
         let place = section.place().clone();
+        let of_one_kind = OF_ONE_KIND.map(|key| section.place_of(key));
         section.finish();
 
         refuse_double_fields(&options, context);
@@ -119,6 +120,9 @@ impl<'a> Secrets<'a> {
         let issuer = environment.and_then(|environment| {
             issuer(&options, environment, self.others.accounts, &place, context)
         });
+        if let Some((kind, _)) = &issuer {
+            refuse_other_kinds(of_one_kind, *kind, context);
+        }
         if let (Some(issuer), Some(environment), Some(timing)) = (&issuer, environment, &timing) {
             check_kind(
                 &options,

@@ -75,6 +75,7 @@ pub struct Environment {
 /// One Dynatrace account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
+    /// What its client needs.
     pub client: dynatrace::AccountOptions,
     /// How long an effect may take to become visible.
     pub settle: Duration,
@@ -85,9 +86,13 @@ pub struct Account {
 /// Two fields of a secret in Vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuthPlace {
+    /// The KV mount.
     pub mount: String,
+    /// The path below the mount.
     pub path: String,
+    /// The field with the id of the client.
     pub id_field: String,
+    /// The field with its secret.
     pub secret_field: String,
 }
 
@@ -98,6 +103,7 @@ pub struct IssuerPlace {
     pub service: String,
     /// The place that identifies it.
     pub base_url: String,
+    /// How long an effect may take to become visible.
     pub settle: Duration,
 }
 
@@ -311,18 +317,20 @@ pub struct NotifyRoute {
     pub title: String,
     /// Labels that a secret must have.
     pub labels: Labels,
+    /// The environment whose secrets it is about; none = all.
     pub environment: Option<String>,
     /// A kind of token or of condition.
     pub kind: Option<String>,
-    /// It is told of conditions.
+    /// It gets conditions.
     pub conditions: bool,
-    /// It is told of completed rotations.
+    /// It gets completed rotations.
     pub rotated: bool,
+    /// Where the messages go.
     pub webhook: NotifyWebhook,
 }
 
 impl NotifyRoute {
-    /// It is told of the rotations of this secret.
+    /// It gets the rotations of this secret.
     pub fn announces(&self, secret: &SecretSettings) -> bool {
         let place = &secret.plan.coordinates;
         self.rotated
@@ -330,7 +338,7 @@ impl NotifyRoute {
             && self.is_kind([place.kind.word(), ""])
     }
 
-    /// It is told of a condition of this kind, of a secret with these labels and this kind of token, or of a service.
+    /// It gets a condition of this kind, of a secret with these labels and this kind of token, or of a service.
     pub fn tells(
         &self,
         condition: &str,

@@ -384,7 +384,7 @@ pub enum TokenKind {
     Cluster,
 }
 
-/// What a route is told of.
+/// What a route gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteEvent {
     /// A condition begins or ends.

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use crate::bounded_file;
 use crate::config::{self, Settings};
 use crate::dynatrace::{self, Account, Dynatrace, OAuthClient, Trials, unusable_client};
-pub use crate::dynatrace::{ActiveGates, OwnerLoad, scopes_in_words};
+pub use crate::dynatrace::{ActiveGates, OwnerLoad, add_in_dynatrace, scopes_in_words};
 use crate::http::BuildError;
 pub use crate::http::ServerClock;
 use crate::notify::{self, Webhook};
@@ -381,9 +381,10 @@ impl Wired {
             return Ok(Some(info));
         }
         let what = format!(
-            "the management token {} of environment {service} lacks the {}; add it in Dynatrace, or put another token into Vault",
+            "the management token {} of environment {service} lacks the {}; {}, or put another token into Vault",
             info.id,
-            scopes_in_words(&missing)
+            scopes_in_words(&missing),
+            add_in_dynatrace(&missing)
         );
         Err(CallError::new(
             Service::Dynatrace,

@@ -69,7 +69,7 @@ impl Document {
         matches!(self.form, Form::Absent)
     }
 
-    /// Makes it small until it is needed.
+    /// Compresses it until it is needed.
     pub fn rest(&mut self, models: &mut Models) {
         if let Form::Open(record) = &self.form
             && let Some(packed) = models.pack(record)
@@ -108,7 +108,7 @@ struct Packed {
 }
 
 impl Packed {
-    /// None = it is damaged, which is a fault of ours; then the next run reads the document.
+    /// None = it is damaged, which would be a bug; the next run then reads the document again.
     fn open(&self) -> Option<Record> {
         let text = decompress_size_prepended_with_dict(&self.bytes, &self.model).ok()?;
         serde_json::from_slice(&text).ok()

@@ -24,6 +24,7 @@ const AT_ONCE: usize = 16;
 pub struct Audit {
     /// When they were listed.
     pub at: Timestamp,
+    /// The id of this installation, by which its markers are distinguished from those of others; none = the journal is still empty.
     pub installation: Option<String>,
     /// In the order of the environments and accounts, each as it lists them.
     pub tokens: Vec<Audited>,

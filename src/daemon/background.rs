@@ -11,7 +11,7 @@ use super::Daemon;
 /// What an answer changes.
 pub(super) type Apply = Box<dyn FnOnce(&mut Daemon) + Send>;
 
-/// The chores under way. Dropping it ends them: each is safe to be broken off.
+/// The background tasks under way. Dropping it ends them: each is safe to be broken off.
 #[derive(Default)]
 pub(super) struct Background {
     answers: JoinSet<Apply>,

@@ -61,7 +61,7 @@ impl Unavailable {
     }
 }
 
-/// An outage that is over.
+/// An outage that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Return {
     /// It was short: what failed in it keeps its own retry.

@@ -264,8 +264,8 @@ impl Entry {
     }
 
     /// The same, with a look at the secret itself.
-    pub fn peek(&mut self, now: Timestamp) {
-        self.glance = true;
+    pub fn request_reread(&mut self, now: Timestamp) {
+        self.reread = true;
         self.wake = Some(self.wake.map_or(now, |wake| wake.min(now)));
     }
 

@@ -94,7 +94,7 @@ use status_cache::StatusCache;
 /// The loop looks at the services, the watchdog and overdue secrets this often.
 const PULSE: Duration = Duration::from_secs(1);
 /// Secrets that a lost tick or a step of the clock left behind are found within this.
-const PATROL: Duration = Duration::from_secs(30);
+const RESCAN: Duration = Duration::from_secs(30);
 
 /// A run that came to its end this long ago shows that work is being done.
 const PROGRESS: Duration = Duration::from_secs(60);
@@ -102,7 +102,7 @@ const PROGRESS: Duration = Duration::from_secs(60);
 /// Reads the configuration again: the settings and the log level, or every problem on a line of its own.
 pub type Reload = Arc<dyn Fn() -> Result<(Settings, String), String> + Send + Sync>;
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until a signal stops it.
 ///
 /// # Errors
 /// The clients cannot be built, or the engine or the signals cannot be started.
@@ -198,7 +198,7 @@ struct Daemon {
     closed_documents: BTreeSet<String>,
     next_retention_check: Instant,
     next_survey: Instant,
-    next_patrol: Instant,
+    next_rescan: Instant,
     /// What the outside may see.
     status_cache: Arc<StatusCache>,
     /// What commands ask for.
@@ -265,7 +265,7 @@ impl Daemon {
             closed_documents: BTreeSet::new(),
             next_retention_check: Instant::now(),
             next_survey: Instant::now(),
-            next_patrol: Instant::now(),
+            next_rescan: Instant::now(),
             login_stop: CancellationToken::new(),
             former: Vec::new(),
             boot: job::mark(),
@@ -329,7 +329,7 @@ impl Daemon {
 
     /// A background task ended by a fault of ours: nothing waits an hour for the next one.
     fn hurry_background(&mut self) {
-        let soon = Instant::now() + PATROL;
+        let soon = Instant::now() + RESCAN;
         self.next_survey = self.next_survey.min(soon);
     }
 
@@ -344,8 +344,8 @@ impl Daemon {
         self.listen();
         self.log_out_former();
         self.note_clocks();
-        if self.next_patrol <= Instant::now() {
-            self.next_patrol = Instant::now() + PATROL;
+        if self.next_rescan <= Instant::now() {
+            self.next_rescan = Instant::now() + RESCAN;
             let now = clock::now();
             let names: Vec<Key> = self.roster.keys().cloned().collect();
             for name in names {

@@ -47,7 +47,7 @@ struct Running {
     counters: Arc<Counters>,
 }
 
-/// A route that is told of a rotation.
+/// A route that gets a rotation.
 pub(super) struct Announcer {
     channel: Channel,
     counters: Arc<Counters>,
@@ -161,7 +161,7 @@ impl Notifications {
         }
     }
 
-    /// The routes that are told of the rotations of this secret.
+    /// The routes that get the rotations of this secret.
     pub(super) fn announcers(&self, secret: &SecretSettings) -> Vec<Announcer> {
         let told = |channel: &&Running| {
             let route = channel.route.as_ref();

@@ -46,7 +46,7 @@ struct Wanted {
 /// What the journal holds beside the documents of the configured secrets.
 #[derive(Default)]
 struct Found {
-    leavers: Vec<(JournalSnapshot, Record)>,
+    orphaned: Vec<(JournalSnapshot, Record)>,
     /// What is wrong with documents.
     conditions: Vec<Condition>,
     /// Closed documents, which need not be read again.
@@ -108,9 +108,9 @@ impl Daemon {
             let name = it.secret.as_ref();
             !name.is_some_and(|name| self.roster.contains_key(name.as_str()))
         });
-        let records = found.leavers.iter().map(|(_, record)| record);
+        let records = found.orphaned.iter().map(|(_, record)| record);
         let recalled = self.recall(records);
-        for (known, record) in found.leavers {
+        for (known, record) in found.orphaned {
             if self.roster.contains_key(record.name.as_str()) || recalled.contains(&record.name) {
                 continue;
             }
@@ -274,7 +274,7 @@ async fn survey(
                     cas: version,
                     record: Some(record.clone()),
                 };
-                found.leavers.push((known, *record));
+                found.orphaned.push((known, *record));
             }
         }
     }

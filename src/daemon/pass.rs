@@ -98,7 +98,7 @@ fn at_once(mut settings: Settings) -> Settings {
         discovery.adjust(now);
     }
     settings.ops.listen = None;
-    // Nobody is told of conditions; announcements of rotations are in the journal, and there may be no daemon that delivers them.
+    // A pass notifies nobody of conditions; announcements of rotations are in the journal, and there may be no daemon that delivers them.
     settings.notify.dynatrace = None;
     settings.notify.webhook = None;
     settings.notify.routes.retain(|route| route.rotated);

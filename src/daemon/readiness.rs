@@ -1,4 +1,4 @@
-//! Can there be work, and is the start over? Services that are down are asked whether they are back; systemd hears when the start is over,
+//! Whether there can be work, and whether the start is complete. Services that are down are probed; systemd is notified when the start is complete,
 //! and what there is to know in one line.
 
 use std::time::Duration;

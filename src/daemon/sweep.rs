@@ -262,7 +262,7 @@ impl Daemon {
                 entry.hurry(now);
             }
             if leaves {
-                entry.peek(now);
+                entry.request_reread(now);
             }
             self.rearm(&name, now);
         }

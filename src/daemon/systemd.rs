@@ -1,4 +1,4 @@
-//! What systemd is told. Without systemd all of this does nothing.
+//! Notifications to systemd (`sd_notify`). Without systemd all of this does nothing.
 
 use sd_notify::NotifyState;
 
@@ -7,7 +7,7 @@ fn tell(states: &[NotifyState]) {
     let _ = sd_notify::notify(states);
 }
 
-/// The start, or a reload, is over.
+/// The start, or a reload, is complete.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }

@@ -76,7 +76,7 @@ impl Daemon {
         };
         if differs {
             entry.doubt = true;
-            entry.peek(now);
+            entry.request_reread(now);
         }
         self.plan(name, now);
         self.rearm(name, now);

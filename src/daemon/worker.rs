@@ -23,7 +23,7 @@ use super::entry::Entry;
 use super::foreground;
 use super::job::Start;
 use super::queue::Key;
-use super::{Daemon, PATROL, pass, sweep};
+use super::{Daemon, RESCAN, pass, sweep};
 
 impl Daemon {
     /// A group's due time came: its secrets are asked for their own.
@@ -104,11 +104,11 @@ impl Daemon {
     /// How long until the next secret is due.
     pub(super) fn next_alarm(&self) -> Duration {
         let Some(at) = self.queue.next_due() else {
-            return PATROL;
+            return RESCAN;
         };
         let left = Duration::try_from(at.duration_since(clock::now()));
         // The wall clock may be set meanwhile.
-        left.unwrap_or_default().min(PATROL)
+        left.unwrap_or_default().min(RESCAN)
     }
 
     /// Starts what is ready, as far as the limits and the services allow.
@@ -142,11 +142,11 @@ impl Daemon {
         let released = entry.settings.is_none();
         let hints = Hints {
             recheck_token: std::mem::take(&mut entry.doubt),
-            reread_secret: std::mem::take(&mut entry.glance),
+            reread_secret: std::mem::take(&mut entry.reread),
         };
         entry.hinted = (hints.recheck_token, hints.reread_secret);
         let listing = entry.listing.take();
-        // Who comes after another replica writes of what it does alone.
+        // An instance that continues the work of another replica reports only what it does itself.
         if let Some(wish) = wish.as_ref().filter(|_| !another_began) {
             let message = format!("due, because {}", entry.because);
             let coordinates = &entry.plan.coordinates;

@@ -322,7 +322,7 @@ impl Answer {
     }
 }
 
-/// Why a body is not what was expected. The reader's own message may quote the body, so only its category is told.
+/// Why a body is not what was expected. The reader's own message may quote the body, so only its category is shown.
 fn unreadable(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Eof => "it is cut off",

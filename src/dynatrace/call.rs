@@ -27,7 +27,7 @@ pub(super) enum Effect {
     Change,
     /// Creates a token.
     Mint,
-    /// Tells something that may be told twice. A 404 says that nobody listens there.
+    /// Sends something that may arrive twice. A 404 says that nobody listens there.
     Tell,
 }
 

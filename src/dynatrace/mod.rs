@@ -49,7 +49,7 @@ pub use platform::{
     Account, AccountOptions, OAuthClient, OwnerLoad, SCOPES as ACCOUNT_SCOPES, TRIAL_WORDS, Trials,
     unusable_client,
 };
-pub use scopes::{CLUSTER_SCOPES, SCOPES, in_words as scopes_in_words};
+pub use scopes::{CLUSTER_SCOPES, SCOPES, add_in_dynatrace, in_words as scopes_in_words};
 pub use url::BaseUrl;
 
 use crate::http::{self, BuildError};
@@ -110,7 +110,7 @@ pub struct Dynatrace {
 impl Dynatrace {
     /// A client for one environment. `management_token` reads the management token's value from where it is kept; it is called
     /// when a call first needs it, after [`Dynatrace::forget_management_token`], and once after the environment refused the value
-    /// it had (401, 403, or a 400 of a change, which is how a token is told that it cannot disable itself).
+    /// it had (401, 403, or a 400 of a change, which is the answer to a token that disables itself).
     /// Nothing is sent here.
     ///
     /// # Errors
@@ -180,7 +180,7 @@ impl Dynatrace {
         self.read_info(&answer, answer.sent_as().as_ref())
     }
 
-    /// The token that this value is, as it is told with the value itself over a separate connection. The APIs of an environment let every
+    /// The token that this value is, as the value itself shows it over a separate connection. The APIs of an environment let every
     /// valid token look itself up, so no scope is needed.
     ///
     /// # Errors
@@ -218,7 +218,7 @@ impl Dynatrace {
     }
 
     /// All tokens of the environment whose name bears any dtrotate marker, or of which `also` is true: the whole listing, every page, or an
-    /// error. With v1 only id and name are told, the rest is default.
+    /// error. With v1 only id and name are known, the rest is default.
     ///
     /// # Errors
     /// As [`TokenIssuer::list_marked`].

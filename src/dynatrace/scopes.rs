@@ -124,9 +124,25 @@ pub fn in_words(scopes: &[impl AsRef<str>]) -> String {
     format!("{word} {}", names.join(" and "))
 }
 
+/// "add it in Dynatrace" to the end of a sentence about these missing scopes.
+pub fn add_in_dynatrace(missing: &[impl AsRef<str>]) -> &'static str {
+    match missing.len() {
+        1 => "add it in Dynatrace",
+        _ => "add them in Dynatrace",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_and_to_be_added() {
+        assert_eq!(in_words(&["a"]), "scope a");
+        assert_eq!(in_words(&["a", "b"]), "scopes a and b");
+        assert_eq!(add_in_dynatrace(&["a"]), "add it in Dynatrace");
+        assert_eq!(add_in_dynatrace(&["a", "b"]), "add them in Dynatrace");
+    }
 
     #[test]
     fn the_list_is_in_order_and_names_the_rights_that_are_never_given() {

@@ -10,7 +10,7 @@ use super::{Notice, Phase, REFRESH, Troubles};
 pub(super) struct Ledger(BTreeMap<String, (Notice, Instant)>);
 
 impl Ledger {
-    /// What is to be told now: the new ones first, then those that last, then the ends.
+    /// What is to be sent now: the new ones first, then those that last, then the ends.
     pub(super) fn due(&self, troubles: &Troubles, now: Instant) -> Vec<(String, Notice, Phase)> {
         let mut due = Vec::new();
         for (key, notice) in troubles {

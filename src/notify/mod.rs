@@ -30,10 +30,10 @@ use crate::labels::Labels;
 /// What opens within this time of the first is posted together: the secrets of one outage are looked at one after the other.
 const GATHER: Duration = Duration::from_secs(3);
 
-/// A problem in Dynatrace is told again so often: three times within the time after which the event ends automatically.
+/// A problem in Dynatrace is sent again so often: three times within the time after which the event ends automatically.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 
-/// What a person is told of one trouble.
+/// What people get to read about one open error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The word.
@@ -60,8 +60,11 @@ pub type Troubles = BTreeMap<String, Notice>;
 /// A completed rotation. No value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotated {
+    /// Its name in the configuration.
     pub secret: String,
+    /// Its environment, or its account for platform tokens.
     pub environment: String,
+    /// By which a route is chosen.
     pub labels: Labels,
     /// Where the value is: `MOUNT/PATH#FIELD,FIELD`.
     pub place: String,
@@ -69,7 +72,7 @@ pub struct Rotated {
     pub announcement: Announcement,
 }
 
-/// What is to be told of a trouble.
+/// What is sent about an open error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// It is there.

@@ -9,7 +9,7 @@ use crate::labels::Labels;
 use rotation::announcement::Announcement;
 use rotation::event::EventName;
 
-/// Minutes after which Dynatrace ends an event that is not told again.
+/// Minutes after which Dynatrace ends an event that is not sent again.
 const TIMEOUT: u32 = 15;
 
 /// The longest value of a property that Dynatrace takes, and the longest sentence of a post, in characters.
@@ -18,7 +18,7 @@ const LONGEST: usize = 4096;
 /// So many names of secrets stand in the text of a post about several.
 const SHOWN: usize = 20;
 
-/// An event that opens a problem, or keeps it open; its end is not told, it closes by its time-out. Nothing in it may change while a
+/// An event that opens a problem, or keeps it open; its end is not sent, it closes by its time-out. Nothing in it may change while a
 /// trouble lasts. What several replicas see of a secret is the same trouble, so the instance is named only in others.
 pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
     if phase == Phase::Over {

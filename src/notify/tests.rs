@@ -51,7 +51,7 @@ fn a_trouble_is_told_when_it_begins_then_every_five_minutes_and_when_it_ends() {
     assert_eq!(
         phases(&ledger, &a, began),
         one("a", Phase::Begins),
-        "not told yet"
+        "not sent yet"
     );
     tell(&mut ledger, &a, began);
     let second = Duration::from_secs(1);

@@ -37,6 +37,7 @@ pub struct ManagedTokens {
 pub struct Pruned {
     /// The person who ordered it, as Vault knows them.
     pub by: String,
+    /// When it was ordered.
     pub at: Timestamp,
     /// When its quarantine ends.
     pub until: Timestamp,
@@ -67,7 +68,9 @@ pub enum Relation {
 pub struct Audited {
     /// Its environment or account.
     pub service: String,
+    /// The token as its service lists it.
     pub info: TokenInfo,
+    /// What it is to dtrotate.
     pub relation: Relation,
     /// The secrets that it belongs or belonged to.
     pub secrets: Vec<String>,
@@ -77,12 +80,14 @@ pub struct Audited {
     pub pruned: Option<Pruned>,
     /// Those of its scopes with which tokens or rights are managed.
     pub wide: Vec<String>,
+    /// The gravest first; empty = nothing to look into.
     pub findings: Vec<Finding>,
 }
 
 /// Something about a token that someone should look into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// What it is about.
     pub kind: FindingKind,
     /// Half a sentence about this token.
     pub detail: String,
@@ -92,12 +97,19 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
+    /// Nobody rotates it, and it can create and delete tokens.
     ManagesTokens,
+    /// It bears the marker of another installation.
     OtherInstallation,
+    /// It bears our marker, and no journal document knows it.
     Leftover,
+    /// It is a personal access token.
     Personal,
+    /// Dynatrace names no owner.
     OwnerMissing,
+    /// It has no end.
     NeverExpires,
+    /// Nobody used it for 90 days or more.
     Unused,
 }
 
@@ -146,6 +158,7 @@ impl FindingKind {
         }
     }
 
+    /// An error where whoever holds the token can do more than use it.
     pub fn severity(self) -> Severity {
         match self {
             FindingKind::ManagesTokens => Severity::Error,

@@ -195,6 +195,26 @@ pub fn many(number: usize, is_healthy: bool) -> Status {
     .with(conditions, secrets)
 }
 
+/// So many secrets: two are stuck, and the consumers of each other one were cut off, while it rotates well.
+pub fn cut_off(number: usize) -> Status {
+    let mut status = many(number, false);
+    for secret in status.secrets.iter_mut().skip(2) {
+        secret.state = State::Healthy;
+        secret.failure = None;
+    }
+    let why = "dt0c01.OLDAAAAAAAAAAAAAAAAAAAAA was deleted at max_grace while it was used";
+    let conditions = status.conditions.iter().enumerate();
+    let conditions = conditions.map(|(at, one)| match at {
+        0 | 1 => one.clone(),
+        _ => Condition::new(EventName::ConsumerCutOff, why, one.since).secret(
+            one.secret.as_deref().unwrap_or_default(),
+            one.environment.as_deref().unwrap_or_default(),
+        ),
+    });
+    let conditions = conditions.collect();
+    status.clone().with(conditions, status.secrets)
+}
+
 /// The next day of these secrets: each is rotated, and old tokens are disabled.
 pub fn outlook(secrets: &[Secret]) -> Outlook {
     let mut outlook = Outlook::default();

@@ -187,7 +187,7 @@ impl<'a> Known<'a> {
         Some(self.about_secret(condition))
     }
 
-    /// Someone was to be told of the last rotation, and was not in time.
+    /// A route was to get the last rotation, and did not in time.
     fn unannounced(&self, record: &Record) -> Option<Condition> {
         let announcement = record.announcement.as_ref().filter(|_| self.configured)?;
         let message = format!(

@@ -110,7 +110,7 @@ impl Listener {
     /// Closes it; the address is free when this returns.
     pub async fn close(mut self) {
         self.task.abort();
-        // It was told to end, so it ends with an error.
+        // Stopped on purpose, it ends with an error.
         let _ = (&mut self.task).await;
     }
 }

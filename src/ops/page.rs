@@ -153,24 +153,28 @@ fn down_for(service: &Service, now: Timestamp) -> String {
     }
 }
 
-/// How many secrets are in each state, each a filter.
+/// How many secrets are in each state, each a filter. Within one, those with a problem come first.
 fn counts(html: &mut String, status: &Status, query: &Query) {
     if status.counts.secrets == 0 {
         return;
     }
     *html += "<ul class=\"counts\">\n";
-    for (state, number) in status.counts.states.iter().rev() {
+    for group in status.counts.groups() {
         let filter = Query {
-            state: Some(*state),
+            state: Some(group.state),
             page: Page::default(),
             ..query.clone()
         };
         let _ = writeln!(
             html,
-            "<li class=\"{}\"><a href=\"{}\"><b>{number}</b> {}</a></li>",
-            row::class(*state),
+            "<li class=\"{}\"><a href=\"{}\"><b>{}</b> {}</a></li>",
+            match group.has_problem {
+                true => "bad",
+                false => row::class(group.state),
+            },
             Safe(filter.address()),
-            state.words()
+            group.number,
+            group.words()
         );
     }
     *html += "</ul>\n";
@@ -319,6 +323,21 @@ mod tests {
             assert!(!lower.contains(outside), "{outside}");
         }
         assert!(!lower.contains("url("), "a resource of the style");
+    }
+
+    #[test]
+    fn p8_a_secret_with_an_open_error_is_not_counted_as_healthy() {
+        let status = fixture::cut_off(3);
+        let html = shown(&status);
+        assert!(
+            html.contains("<li class=\"bad\"><a href=\"?state=healthy\"><b>1</b> with a problem"),
+            "{html}"
+        );
+        assert!(!html.contains("</b> healthy"), "{html}");
+        // The words for machines stay.
+        assert_eq!(status.counts.states[&State::Healthy], 1);
+        let healthy = fixture::many(5, true);
+        assert!(shown(&healthy).contains("<b>4</b> healthy"));
     }
 
     #[test]

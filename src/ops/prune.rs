@@ -37,13 +37,21 @@ pub enum Choice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protection {
+    /// A secret of dtrotate holds it, or is retiring it.
     Managed,
+    /// dtrotate works with it.
     Management,
+    /// It bears the marker of another installation.
     OtherInstallation,
+    /// It waits for its deletion already.
     Pruned,
+    /// It can create and delete tokens.
     ManagesTokens,
+    /// It is a personal access token, and `--personal` was not given.
     Personal,
+    /// It is younger than `--min-age`.
     TooYoung,
+    /// Its service does not tell when it was created.
     AgeUnknown,
 }
 

@@ -48,10 +48,85 @@ pub struct Counts {
     pub secrets: usize,
     /// Secrets in each state that occurs.
     pub states: BTreeMap<State, usize>,
+    /// Those in the state `healthy` that an open error is about: they rotate, and something else of them needs a human.
+    #[serde(default)]
+    pub healthy_with_error: usize,
     /// Open conditions that need a human.
     pub errors: usize,
     /// Other open conditions.
     pub warnings: usize,
+}
+
+impl Counts {
+    /// Those of these secrets; `troubles` are the open errors.
+    pub fn of<'a>(secrets: impl IntoIterator<Item = &'a Secret>, troubles: &[Trouble]) -> Counts {
+        let troubled = troubled(troubles);
+        let mut counts = Counts {
+            errors: troubles.len(),
+            ..Counts::default()
+        };
+        for secret in secrets {
+            counts.secrets += 1;
+            *counts.states.entry(secret.state).or_default() += 1;
+            let is_healthy = secret.state == State::Healthy;
+            counts.healthy_with_error +=
+                usize::from(is_healthy && troubled.contains(secret.name.as_str()));
+        }
+        counts
+    }
+
+    /// What people read: `27 healthy`, `1 with a problem`, `2 waiting`, each with the state behind it. No secret with an open error is called
+    /// healthy.
+    pub fn groups(&self) -> Vec<Group> {
+        let mut groups = vec![];
+        for (&state, &number) in self.states.iter().rev() {
+            let problems = match state {
+                State::Healthy => self.healthy_with_error,
+                _ => 0,
+            };
+            groups.push(Group {
+                state,
+                number: number - problems.min(number),
+                has_problem: false,
+            });
+            groups.push(Group {
+                state,
+                number: problems,
+                has_problem: true,
+            });
+        }
+        groups.retain(|group| group.number > 0);
+        groups
+    }
+}
+
+/// Secrets that are counted together where people read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Their state.
+    pub state: State,
+    /// How many they are; never 0.
+    pub number: usize,
+    /// They are healthy but for an open error.
+    pub has_problem: bool,
+}
+
+impl Group {
+    /// The word behind the number.
+    pub fn words(&self) -> &'static str {
+        match self.has_problem {
+            true => "with a problem",
+            false => self.state.words(),
+        }
+    }
+}
+
+/// The names of the secrets that an open error is about.
+fn troubled(troubles: &[Trouble]) -> BTreeSet<&str> {
+    let names = troubles.iter();
+    names
+        .filter_map(|trouble| trouble.secret.as_deref())
+        .collect()
 }
 
 /// A page of the secrets.
@@ -233,14 +308,9 @@ impl Status {
         let errors = conditions.iter().filter(|one| one.needs_human());
         self.troubles = errors.map(Trouble::from).collect();
         self.counts = Counts {
-            secrets: secrets.len(),
-            states: BTreeMap::new(),
-            errors: self.troubles.len(),
             warnings: conditions.len() - self.troubles.len(),
+            ..Counts::of(&secrets, &self.troubles)
         };
-        for secret in &secrets {
-            *self.counts.states.entry(secret.state).or_default() += 1;
-        }
         self.conditions = conditions;
         self.secrets = secrets;
     }
@@ -315,11 +385,7 @@ impl Status {
 
     /// The secrets, those that need a human first, then by state and name.
     pub fn worst_first(&self) -> Vec<&Secret> {
-        let troubled: BTreeSet<&str> = self
-            .troubles
-            .iter()
-            .filter_map(|trouble| trouble.secret.as_deref())
-            .collect();
+        let troubled = troubled(&self.troubles);
         let mut secrets: Vec<&Secret> = self.secrets.iter().collect();
         secrets.sort_by_key(|secret| {
             let calm = !troubled.contains(secret.name.as_str());

@@ -1,6 +1,5 @@
 //! The picture for a terminal: what needs a human first, in words; the rest as a table. It fits 80 columns.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -8,7 +7,7 @@ use jiff::Timestamp;
 use super::condition::Condition;
 use super::humanize::{WIDTH, count, exact, moment, relative, span, width, wrapped};
 use super::secret::{Mood, Secret, State};
-use super::status::{ServiceState, Status, Trouble};
+use super::status::{Counts, ServiceState, Status, Trouble};
 
 mod card;
 
@@ -80,7 +79,10 @@ pub fn overview(status: &Status, paint: Paint, all: bool) -> String {
         };
     }
     if cards.len() > number {
-        let left = format!("not shown: {}; --all shows each", states(&cards[number..]));
+        let left = format!(
+            "not shown: {}; --all shows each",
+            states(status, &cards[number..])
+        );
         text.push('\n');
         text += &wrapped(&left, "");
     }
@@ -88,7 +90,7 @@ pub fn overview(status: &Status, paint: Paint, all: bool) -> String {
         0 => {}
         number if number > MANY && !all => {
             text.push('\n');
-            text += &wrapped(&format!("{}; --all shows each", states(&rows)), "");
+            text += &wrapped(&format!("{}; --all shows each", states(status, &rows)), "");
         }
         _ => {
             text.push('\n');
@@ -103,14 +105,11 @@ pub fn overview(status: &Status, paint: Paint, all: bool) -> String {
 }
 
 /// `9998 healthy, 2 waiting`.
-fn states(secrets: &[&Secret]) -> String {
-    let mut states: BTreeMap<State, usize> = BTreeMap::new();
-    for secret in secrets {
-        *states.entry(secret.state).or_default() += 1;
-    }
-    let states = states.iter().rev();
-    let states = states.map(|(state, number)| format!("{number} {}", state.words()));
-    states.collect::<Vec<_>>().join(", ")
+fn states(status: &Status, secrets: &[&Secret]) -> String {
+    let counts = Counts::of(secrets.iter().copied(), &status.troubles);
+    let groups = counts.groups().into_iter();
+    let groups = groups.map(|group| format!("{} {}", group.number, group.words()));
+    groups.collect::<Vec<_>>().join(", ")
 }
 
 /// Each secret as a card.
@@ -352,6 +351,17 @@ mod tests {
         );
         let all = overview(&status, Paint(false), true);
         assert!(all.lines().count() > 1_000);
+    }
+
+    #[test]
+    fn p8_a_secret_with_an_open_error_is_not_counted_as_healthy() {
+        let status = fixture::cut_off(40);
+        let text = overview(&status, Paint(false), false);
+        assert!(
+            text.contains("\nnot shown: 30 with a problem; --all shows each\n"),
+            "{text}"
+        );
+        assert!(!text.contains(" healthy"), "{text}");
     }
 
     #[test]

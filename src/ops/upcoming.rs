@@ -14,10 +14,13 @@ const FIRST: usize = 8;
 /// Something that will happen. The fields are an interface: docs/commands.md.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Upcoming {
+    /// When.
     pub at: Timestamp,
+    /// What.
     pub event: What,
     /// None = a token of no secret, which `dtrotate prune` disabled.
     pub secret: Option<String>,
+    /// The environment, or the account of a platform token.
     pub environment: String,
     /// The token that is disabled or deleted, expires or is replaced.
     pub token: Option<TokenId>,

@@ -31,6 +31,7 @@ pub struct Query {
 /// Which secrets of those that the filter leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
+    /// `page=N`; the first is 1.
     Number(usize),
     /// `page=all`.
     All,

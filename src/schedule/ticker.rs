@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use super::calendar::Schedule;
 
-/// What every job of the engine is told to be. The engine cannot read our expressions (it needs
+/// The schedule that every job of the engine gets. The engine cannot read our expressions (it needs
 /// six fields and wants both day fields to match), and has no need to: our storage answers its
 /// polls.
 const UNUSED_EXPRESSION: &str = "0 0 0 1 1 *";

@@ -88,7 +88,7 @@ impl Line {
         self
     }
 
-    /// The line that tells the end of what this one told: the same event, not loud.
+    /// The line that reports the end of what this one reported: the same event, not loud.
     pub fn over(mut self, since: Timestamp) -> Self {
         self.report.level = Level::Info;
         self.report.message = format!("resolved: {}", self.report.message);

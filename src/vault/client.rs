@@ -79,7 +79,7 @@ impl Vault {
                 }
             }
             Ok(()) => {
-                // The outcome is told to the state by the call itself.
+                // The call itself records its outcome in the state.
                 let _ = self.call(&login::look_up()).await;
             }
         }

@@ -159,7 +159,7 @@ impl Session {
         let Err(error) = self.renew_login(wire, &mut flight, asked, None).await else {
             return true;
         };
-        // What is as it was has been told.
+        // What has not changed has been reported.
         if words(&flight) != before {
             let left = token
                 .lease

@@ -131,7 +131,7 @@ impl Login {
     pub(super) fn hint(&self, status: u16) -> &'static str {
         match (self, status) {
             (Login::AppRole { .. }, 403) => {
-                "; after some refused logins Vault locks a role for 15 minutes (see sys/locked-users)"
+                "; the role id or the secret id is wrong, expired or used up (after some refused logins Vault locks a role for 15 minutes, see sys/locked-users)"
             }
             (Login::Kubernetes { .. }, 403) => {
                 "; Vault says so, too, when it cannot ask the Kubernetes API, and then it heals automatically"

@@ -93,7 +93,7 @@ impl Vault {
         let answer = match self.call(&call).await {
             Err(error) if error.kind == ErrorKind::Refused => {
                 let text = format!(
-                    "there is no such mount, or the token's policy gives no right to any path below {mount}/"
+                    "there is no such mount, or the token's policy gives no right to any path below {mount}/; correct `mount` in the configuration, or the policy"
                 );
                 return Err(call.error(ErrorKind::Refused, text));
             }

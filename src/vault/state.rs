@@ -1,4 +1,4 @@
-//! Whether Vault can be worked with, told once for all secrets.
+//! Whether Vault can be used, reported once for all secrets.
 
 use std::time::Instant;
 

@@ -192,7 +192,7 @@ impl Wire {
     }
 
     /// Makes the call, at one node after another until Vault has spoken, beginning with the one that answered last.
-    /// An error that concerns every secret is told to the state; a success is not, since it may be an answer of 403.
+    /// An error that concerns every secret is recorded in the state; a success is not, since it may be an answer of 403.
     pub(super) async fn exchange(
         &self,
         call: &Call,

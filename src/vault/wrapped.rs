@@ -1,7 +1,7 @@
 //! Response-wrapped secret ids: the file holds a wrapping token that gives the secret id out once and then is worthless.
 //!
 //! What was unwrapped stays in the memory of the process and is written nowhere. An unwrapping that Vault refuses although this
-//! process never did it is the one sign that somebody else had the secret id first, so it is told as such.
+//! process never did it is the one sign that somebody else had the secret id first, so it is reported as such.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -33,11 +33,11 @@ enum State {
     Unwrapped(TokenValue),
     /// It was sent, and the answer with the secret id did not arrive.
     Lost,
-    /// Vault refused it, and that was told in these words.
+    /// Vault refused it, and this is what was reported.
     Refused(String),
 }
 
-/// Of each file what it holds and the last one in it that worked. It belongs to the process and not to a client: a reload of the
+/// For each file the wrapping token that it holds, and the last one that worked. It belongs to the process and not to a client: a reload of the
 /// configuration makes new clients, and what was unwrapped cannot be had again.
 static MEMORY: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
@@ -45,7 +45,7 @@ fn memory() -> MutexGuard<'static, Vec<Known>> {
     MEMORY.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// The wrapping token that was in the file, if its secret id is at hand.
+/// The wrapping token that was in the file, if this process has its secret id.
 pub(super) fn known(path: &Path) -> Option<TokenValue> {
     let memory = memory();
     let mut here = memory.iter().filter(|known| known.path == path);
@@ -53,7 +53,7 @@ pub(super) fn known(path: &Path) -> Option<TokenValue> {
     Some(known.token.clone())
 }
 
-/// The file holds this one now: what was told of others is over.
+/// The file holds this one now: what was reported of others is resolved.
 pub(super) fn holds(path: &Path, token: &TokenValue) {
     memory().retain(|known| {
         let refused = matches!(known.state, State::Refused(_));
@@ -61,7 +61,7 @@ pub(super) fn holds(path: &Path, token: &TokenValue) {
     });
 }
 
-/// Of each file whose wrapping token may have been used by somebody else: the file and what was told.
+/// The files whose wrapping token may have been used by somebody else, each with what was reported.
 pub fn suspicions() -> Vec<(PathBuf, String)> {
     let memory = memory();
     let refused = memory.iter().filter_map(|known| match &known.state {
@@ -168,7 +168,7 @@ impl Wrapped<'_> {
     fn remember(&self, state: Option<State>) {
         let mut memory = memory();
         let works = matches!(state, Some(State::Unwrapped(_)));
-        // The last one that worked stays at hand until another one works.
+        // The last one that worked is kept until another one works.
         memory.retain(|known| {
             let worked = matches!(known.state, State::Unwrapped(_));
             known.path != self.path || !works && worked && !self.is(known)
@@ -184,7 +184,7 @@ impl Wrapped<'_> {
         known.path == self.path && known.token == *self.token
     }
 
-    /// Vault does not take the wrapping token. That is no news where our own unwrapping went astray.
+    /// Vault refuses the wrapping token. That is expected when the answer to our own unwrapping was lost.
     fn refused(&self) -> CallError {
         let path = self.path.display();
         if let Some(State::Lost) = self.state() {
@@ -210,7 +210,7 @@ impl Wrapped<'_> {
         ))
     }
 
-    /// Tells a possible theft, once per wrapping token.
+    /// Reports a possible theft, once per wrapping token.
     fn accuse(&self, what: String) -> CallError {
         if !matches!(self.state(), Some(State::Refused(_))) {
             self.remember(Some(State::Refused(what.clone())));

@@ -1,4 +1,4 @@
-//! Every message names its place, its cause and its cure: what people wrote, and what they are told. Messages of connections are in
+//! Every message names its place, its cause and its cure: what people wrote, and what they read. Messages of connections are in
 //! `src/http/tests/causes.rs`, those of the calendar in `src/schedule/calendar/tests.rs`.
 
 use std::process::{Command, Output};

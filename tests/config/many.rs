@@ -133,7 +133,12 @@ fn p7_blackouts_that_cannot_be_meant_are_refused() {
     );
     refuses_in_secret(
         "blackout = «\"2027-01-06 - 2026-12-20\"",
-        "\"2027-01-06 - 2026-12-20\" has its end at its beginning or before it; exchange the two, or make it two windows",
+        "\"2027-01-06 - 2026-12-20\" ends before it begins; exchange the two",
+    );
+    refuses_in_secret(
+        "blackout = [«\"MON - SUN\"]",
+        "\"MON - SUN\" ends where it begins, so it is the whole week, and no rotation could ever begin; let it end earlier, or stop the secret with \
+         enabled = false",
     );
     refuses_in_secret(
         "blackout = «[\"MON - FRI\", \"SAT - SUN\"]",

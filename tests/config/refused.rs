@@ -232,15 +232,65 @@ fn too_many_retiring_tokens() {
     assert_eq!(Files::new(&fits).problems(&daemon()), [""; 0]);
 }
 
+/// Its own keys are a consequence of the table that is there twice.
+#[test]
+fn two_secrets_with_one_bracket_are_one_problem() {
+    let text = format!(
+        "{VAULT}{PROD}[secret]\npath = \"a\"\nschedule = \"@daily\"\n[«secret]\npath = \"b\"\nschedule = \"@daily\"\n"
+    );
+    refuses(
+        &text,
+        "there are two tables [secret]: write [[secret]], with two brackets, for each",
+    );
+    // What is wrong behind it is its own problem.
+    let more = format!(
+        "{}[limits]\nconcurrency = 1\nconcurrency = 2\n",
+        text.replace('«', "")
+    );
+    let problems = Files::new(&more).problems(&daemon());
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(
+        problems[1].ends_with("this key is given twice in one table"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn keys_of_another_kind_of_token() {
+    for (key, kind, why) in [
+        (
+            "verify = «\"user\"",
+            "",
+            "verify has no effect on kind = \"api\": it is for platform tokens; remove it, or set kind = \"platform\"",
+        ),
+        (
+            "at_max_grace = «\"delete\"",
+            "",
+            "at_max_grace has no effect on kind = \"api\": it is for ActiveGate tokens; remove it, or set kind = \"activegate\"",
+        ),
+        (
+            "verify = «\"listed\"",
+            "kind = \"activegate\"\ngrace = \"7d\"\n",
+            "verify has no effect on kind = \"activegate\": it is for platform tokens; remove it, or set kind = \"platform\"",
+        ),
+    ] {
+        refuses_in_secret(&format!("{kind}{key}"), why);
+    }
+    // The defaults are for all kinds.
+    let defaults =
+        format!("{VAULT}{PROD}[defaults]\nverify = \"user\"\nat_max_grace = \"delete\"\n{SECRET}");
+    assert_eq!(Files::new(&defaults).problems(&daemon()), [""; 0]);
+}
+
 #[test]
 fn lengths_that_contradict_each_other() {
     refuses_in_secret(
         "max_grace = «\"1h\"",
-        "max_grace (1h) is below grace (1d, the default)",
+        "max_grace (1h) is below grace (1d, the default); raise max_grace or shorten grace",
     );
     refuses_in_secret(
         "grace = «\"8d\"",
-        "max_grace (7d, the default) is below grace (8d)",
+        "max_grace (7d, the default) is below grace (8d); raise max_grace or shorten grace",
     );
     refuses_in_secret(
         "lifetime = «\"48h\"",
@@ -665,8 +715,8 @@ fn credential_files_are_looked_at_online_only() {
     assert_eq!(
         problems,
         [
-            "main.toml:5:14: cannot read the credential file t: No such file or directory (os error 2)",
-            "main.toml:9:11: cannot read nope.pem: No such file or directory (os error 2)",
+            "main.toml:5:14: cannot read the credential file t: not found; create it, or correct the path",
+            "main.toml:9:11: cannot read nope.pem: not found; create it, or correct the path",
         ]
     );
 }

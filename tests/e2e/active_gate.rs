@@ -9,6 +9,7 @@ use simulator::{
     Action, ActiveGate, Change, Operation, PlatformSeed, Rule, Seed, TokenChange, TokenInfo,
 };
 
+use crate::task_pages::followed;
 use crate::world::{Kind, Site, World, now, until};
 
 const FLEET: &str = "/platform/fleet-management/v1/activegate/tokens";
@@ -107,7 +108,17 @@ async fn a9_a_token_that_a_person_made_is_taken_over_by_name_and_cloned_with_typ
     let (_, text) = world.command(&["check"]).await;
     assert!(flat(&text).contains(&adopt), "{text}");
     assert!(world.issuer.creates().is_empty());
-    let adopt = ["adopt", &world.secrets[0], "--token", &old];
+    let [printed] = &followed("activegate-adopt")[..] else {
+        panic!("one command");
+    };
+    let adopt: Vec<&str> = printed[1..]
+        .iter()
+        .map(|word| match word.as_str() {
+            "dynatrace/activegate" => &world.secrets[0],
+            "dt0g02.ABCDEFGH" => old.as_str(),
+            word => word,
+        })
+        .collect();
     assert_eq!(world.command(&adopt).await.0, Some(0));
     let (code, text) = world.command(&["rotate", "--all"]).await;
     assert_eq!(code, Some(0), "{text}");
@@ -175,7 +186,10 @@ async fn p3_a_token_in_use_is_deleted_at_max_grace_where_that_is_wanted() {
         None => true,
     })
     .await;
-    until("it to be told", async || daemon.events("token_deleted") > 0).await;
+    until("it to be reported", async || {
+        daemon.events("token_deleted") > 0
+    })
+    .await;
     let lines = daemon.lines();
     let mut told = lines
         .iter()
@@ -216,7 +230,7 @@ async fn p2_the_token_of_a_lost_answer_is_found_and_deleted() {
         world.issuer.creates().len() == 2 && world.tokens() == 1 && world.is_quiet().await
     })
     .await;
-    until("it to be told", async || {
+    until("it to be reported", async || {
         daemon.events("orphan_deleted") == 1
     })
     .await;

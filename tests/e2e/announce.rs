@@ -1,4 +1,4 @@
-//! Routes: who is told of which conditions, and completed rotations announced at least once: beside kills, a webhook that is down, and replicas.
+//! Routes: who gets which conditions, and completed rotations announced at least once: beside kills, a webhook that is down, and replicas.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};

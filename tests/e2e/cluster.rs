@@ -123,7 +123,7 @@ impl Stage {
             .filter(|line| line["event"] == "vault_available");
         for error in lines.iter().filter(|line| line["level"] == "ERROR") {
             assert_eq!(error["event"], "vault_unavailable", "{error}");
-            let end = outages.next().expect("the end of an outage is told");
+            let end = outages.next().expect("the end of an outage is reported");
             let long = end["duration_ms"].as_u64() >= Some(10_000);
             assert!(long, "what heals without a human is no ERROR: {error}");
         }
@@ -179,7 +179,7 @@ async fn a_cluster_that_is_sealed_for_longer_than_a_grace_is_one_error_and_loses
         stage.assert_valid().await;
         stage.daemon.events("vault_unavailable") > 0
     });
-    assert!(told.await, "P8: it is told");
+    assert!(told.await, "P8: it is reported");
     stage.watch(Duration::from_secs(3)).await;
     for number in 0..3 {
         stage.cluster.unseal(number).await;

@@ -32,7 +32,7 @@ enum Moment {
     Late,
 }
 
-/// What becomes of the process, and who comes after it.
+/// What becomes of the process, and which process continues its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// Killed, and the same instance starts again.
@@ -335,7 +335,7 @@ async fn run(site: &Arc<Site>, life: Life, tag: &str, case: &Case) -> Result<Opt
     }
 }
 
-/// A thawed process continues and ends: a daemon when it is told to, a command when it is done.
+/// A thawed process continues and ends: a daemon when it gets the signal, a command when it is done.
 async fn ends_well(life: Life, world: &World, process: &mut Daemon) -> bool {
     if life.is_command() {
         return within(PATIENCE, async || process.has_ended()).await;
@@ -345,7 +345,7 @@ async fn ends_well(life: Life, world: &World, process: &mut Daemon) -> bool {
     process.exit_code() == Some(0)
 }
 
-/// In which time what was begun is finished by who comes after: the same instance continues at once, another one within `claim_timeout` and one
+/// In which time what was begun is finished by the next process: the same instance continues at once, another one within `claim_timeout` and one
 /// sweep. What may have been minted is accounted for by two listings that are `settle` apart.
 fn promised(world: &World, fate: Fate) -> Duration {
     let listings = world.settle() * 2;

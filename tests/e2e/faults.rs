@@ -366,7 +366,7 @@ async fn troubles_shown(world: &World) -> Vec<String> {
     troubles.iter().filter_map(event).collect()
 }
 
-/// What this ERROR told is still open, or its end was told, too.
+/// What this ERROR reported is still open, or its end was reported as well.
 async fn is_condition(world: &World, error: &Value) -> bool {
     let event = error["event"].as_str().expect("an event");
     let end = match event {

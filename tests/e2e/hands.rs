@@ -214,7 +214,7 @@ async fn p2_a_deleted_or_damaged_document_loses_no_token() {
         .await;
     rotate(&world, 0).await;
     let mut daemon = world.start("e2e");
-    until("the damage to be told", async || {
+    until("the damage to be reported", async || {
         daemon.events("journal_unreadable") == 1
     })
     .await;
@@ -350,7 +350,10 @@ async fn p3_a_token_that_another_secret_holds_is_left_alone() {
     })
     .await;
     rotate(&world, 0).await;
-    until("it to be told", async || daemon.events("token_shared") > 0).await;
+    until("it to be reported", async || {
+        daemon.events("token_shared") > 0
+    })
+    .await;
     assert_eq!(world.value(1).await, shared);
     world.assert_valid().await;
     // When the other one has a token of its own, too, it retires.
@@ -385,7 +388,7 @@ async fn p1_nothing_retires_while_it_is_not_known_what_another_secret_holds() {
     world.root.put("secret", &document, damaged).await;
     // Whoever starts now cannot know that the second secret holds the same token.
     let mut daemon = world.start("e2e");
-    until("the damage to be told", async || {
+    until("the damage to be reported", async || {
         daemon.events("journal_unreadable") == 1
     })
     .await;
@@ -400,7 +403,10 @@ async fn p1_nothing_retires_while_it_is_not_known_what_another_secret_holds() {
     let before = before.expect("a document").data;
     world.root.put("secret", &document, before).await;
     let daemon = world.start("e2e");
-    until("it to be told", async || daemon.events("token_shared") > 0).await;
+    until("it to be reported", async || {
+        daemon.events("token_shared") > 0
+    })
+    .await;
     rotate(&world, 1).await;
     until("the shared one to be gone", async || {
         world.dynatrace.token_by_value(&shared).is_none()

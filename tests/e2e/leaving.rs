@@ -151,7 +151,7 @@ async fn p2_a_secret_removed_in_the_middle_of_a_rotation_leaves_no_orphan() {
     closed(&world, &name).await;
     assert_eq!(world.tokens(), 1, "P2: an orphan is left");
     assert_eq!(world.current_id(0).await, first, "nothing new is made");
-    until("it to be told", async || {
+    until("it to be reported", async || {
         daemon.events("orphan_deleted") == 1
     })
     .await;
@@ -183,7 +183,7 @@ async fn p2_former_tokens_of_an_environment_that_is_gone_too_are_an_error_and_le
     .await;
     assert!(document(&world, &name).await["closed_at"].is_null());
     daemon.kill();
-    // The environment comes back under another name: the rest is finished there, and the end of the trouble is told.
+    // The environment comes back under another name: the rest is finished there, and the end of the condition is reported.
     let mut environment = world.config["dynatrace"]["prod"].clone();
     environment["url"] = url;
     let table = toml::Table::from_iter([("again".to_owned(), environment)]);
@@ -339,7 +339,7 @@ async fn p7_p8_a_secret_that_moved_is_told_at_once_and_waits_for_a_person() {
     world.root.put("secret", "dynatrace/elsewhere", data).await;
     secrets(&mut world, "dynatrace/elsewhere");
     reload(&daemon).await;
-    until("it to be told", async || {
+    until("it to be reported", async || {
         stuck(&world).await == ["moved"] && world.errors().len() == 1
     })
     .await;
@@ -357,7 +357,7 @@ async fn p7_p8_a_secret_that_moved_is_told_at_once_and_waits_for_a_person() {
     let former = world.value(0).await;
     secrets(&mut world, "dynatrace/elsewhere");
     reload(&daemon).await;
-    until("it to be told again", async || {
+    until("it to be reported again", async || {
         stuck(&world).await == ["moved"]
     })
     .await;
@@ -381,7 +381,7 @@ async fn p2_p8_a_new_url_is_a_move_and_former_tokens_wait_for_their_own() {
     world.set("defaults.max_grace", "40s");
     world.set("dynatrace.prod.url", other.as_str());
     reload(&daemon).await;
-    until("it to be told", async || {
+    until("it to be reported", async || {
         stuck(&world).await == ["moved"] && !world.errors().is_empty()
     })
     .await;
@@ -390,7 +390,7 @@ async fn p2_p8_a_new_url_is_a_move_and_former_tokens_wait_for_their_own() {
     let before = world.value(0).await;
     rotate(&world, &name).await;
     assert_ne!(world.value(0).await, before, "it says rotated");
-    until("what waits to be told", async || {
+    until("what waits to be reported", async || {
         let errors = world.errors();
         errors
             .iter()

@@ -149,7 +149,7 @@ impl Life {
         let mut lives = join_all(lives).await;
         let mut steps = lives.remove(0);
         steps.retain(|step| lives.iter().all(|other| other.contains(step)));
-        // What the history is told of the last change is told when the life is over, if at all.
+        // The history gets the last change at the end of the life, if at all.
         let last = steps
             .iter()
             .rposition(|step| step.writes && !step.is_of_the_history());

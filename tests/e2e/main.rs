@@ -8,7 +8,6 @@ mod check;
 mod cluster;
 mod cluster_tokens;
 mod commands;
-
 mod crash;
 mod create;
 mod daemon;
@@ -38,6 +37,7 @@ mod replicas;
 mod retention;
 mod retire;
 mod revoke;
+mod runbooks;
 mod snapshot;
 mod soak;
 mod task_pages;

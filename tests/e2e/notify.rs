@@ -234,7 +234,7 @@ async fn p8_a_way_that_refuses_disturbs_nobody_is_told_by_the_other_way_and_heal
     })
     .await;
     let events = world.dynatrace.events();
-    assert!(!events.is_empty(), "what could not be told is told now");
+    assert!(!events.is_empty(), "what could not be sent is sent now");
     let own = |event: &simulator::TakenEvent| {
         event.body["properties"]["dtrotate.event"] == "notify_failed"
     };

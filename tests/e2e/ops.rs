@@ -232,7 +232,7 @@ async fn p8_a_sealed_vault_is_not_ready_but_alive() {
     let _daemon = world.start("e2e");
     ready(&world).await;
     world.site.vault.seal().await;
-    until("the outage to be told", async || {
+    until("the outage to be reported", async || {
         world.command(&["status"]).await.0 == Some(1)
     })
     .await;
@@ -306,7 +306,7 @@ async fn p8_what_is_an_error_only_at_times_is_a_trouble_too() {
     world.root.delete("secret", &world.secrets[0]).await;
     held.release();
     let deleted = r#"dtrotate_troubles{event="secret_changed_elsewhere"}"#;
-    until("the deletion to be told", async || {
+    until("the deletion to be reported", async || {
         metric(&world, deleted).await == Some(1.0)
     })
     .await;
@@ -327,7 +327,7 @@ async fn p8_what_is_an_error_only_at_times_is_a_trouble_too() {
     world.root.put("secret", &document, before).await;
     let _daemon = world.start("e2e");
     let older = r#"dtrotate_troubles{event="vault_went_back"}"#;
-    until("the older document to be told", async || {
+    until("the older document to be reported", async || {
         metric(&world, older).await == Some(1.0)
     })
     .await;
@@ -373,7 +373,7 @@ async fn p8_what_a_command_did_is_seen_by_the_daemon() {
     .await;
     // The token that the command made is watched as any other.
     assert!(world.dynatrace.delete(&world.current_id(1).await));
-    until("it to be told", async || {
+    until("it to be reported", async || {
         daemon.events("current_invalid") == 1
     })
     .await;
@@ -387,7 +387,7 @@ async fn p8_a_trouble_of_no_configured_secret_is_shown_in_words() {
     let damaged = json!({ "schema": 1, "claim": "nonsense" });
     world.root.put("secret", &stranger, damaged).await;
     let daemon = world.start("e2e");
-    until("it to be told", async || {
+    until("it to be reported", async || {
         daemon.events("journal_unreadable") == 1
     })
     .await;

@@ -51,7 +51,7 @@ async fn p3_an_outage_of_vault_lengthens_a_running_grace_by_its_length() {
     assert!(from < due, "the machine is too slow for this test");
     world.site.vault.seal().await;
     until(
-        "the outage to be told, after the end of the grace",
+        "the outage to be reported, after the end of the grace",
         async || {
             daemon.events("vault_unavailable") + other.events("vault_unavailable") == 2
                 && now() > due
@@ -60,7 +60,7 @@ async fn p3_an_outage_of_vault_lengthens_a_running_grace_by_its_length() {
     .await;
     let until_then = now();
     world.site.vault.unseal().await;
-    until("its end to be told", async || {
+    until("its end to be reported", async || {
         daemon.events("vault_available") + other.events("vault_available") == 2
     })
     .await;
@@ -80,7 +80,7 @@ async fn p3_vault_was_down_before_the_start_nobody_knows_since_when_and_graces_b
     world.site.vault.seal().await;
     let daemon = world.start("a");
     until(
-        "the outage to be told, after the end of the grace",
+        "the outage to be reported, after the end of the grace",
         async || daemon.events("vault_unavailable") == 1 && now() > due,
     )
     .await;

@@ -2,35 +2,58 @@
 //! replaced but where these are. Blocks marked `tried` need a machine of their own and are run by `tests/packaging`.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use simulator::{Dynatrace, EnvironmentOptions, Options, Seed, Simulator};
 use tempfile::TempDir;
 
 use crate::openbao::{self, Api, OpenBao};
+use crate::vault_login::{Authority, Issuer};
 use crate::world::program;
 
 /// The secret that every page rotates.
 const SECRET: &str = "dynatrace/automation_script1";
 
-/// The `sh` blocks of a page without those that are marked `tried`, as one script.
-fn script(page: &str) -> String {
-    let (mut lines, mut inside, mut marked) = (vec![], false, false);
+/// The `sh` blocks of a page without those that are marked as run elsewhere or only shown.
+fn blocks(page: &str) -> Vec<String> {
+    let (mut blocks, mut open, mut marked) = (vec![], None, false);
     for line in page.lines() {
         let bare = line.trim_start();
-        if bare.starts_with("```") {
-            inside = bare == "```sh" && !marked;
-            marked = false;
-        } else if inside {
-            lines.push(line);
-        } else if !bare.is_empty() {
-            marked = bare.starts_with("<!-- tried: ");
+        match (bare.strip_prefix("```"), &mut open) {
+            (Some(_), Some(_)) => blocks.extend(open.take().flatten()),
+            (Some(language), None) => {
+                open = Some((language == "sh" && !marked).then(String::new));
+                marked = false;
+            }
+            (None, Some(Some(block))) => *block += &format!("{line}\n"),
+            (None, Some(None)) => {}
+            (None, None) if bare.is_empty() => {}
+            (None, None) => {
+                let words = ["<!-- tried: ", "<!-- shown: ", "<!-- followed: "];
+                marked = words.iter().any(|word| bare.starts_with(word));
+            }
         }
     }
-    lines.join("\n") + "\n"
+    blocks
+}
+
+/// The blocks as one script. A block that reads a value from standard input gets it from a file: the first from `typed-0`, the last of
+/// `values` is for all that follow.
+fn script(page: &str, values: usize) -> String {
+    let mut reading = 0;
+    let blocks = blocks(page).into_iter().map(|block| {
+        if !block.contains("=-\n") {
+            return block;
+        }
+        let file = reading.min(values - 1);
+        reading += 1;
+        format!("{{\n{block}}} < typed-{file}\n")
+    });
+    blocks.collect()
 }
 
 /// What a reader of the pages has: a Vault with two secrets, Dynatrace, and the programs on the `PATH`.
@@ -102,30 +125,28 @@ impl Reader {
 
     /// Follows a page to its end; everything it prints.
     async fn follows(&self, page: &str) -> String {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page));
-        let management = Seed::management("management");
-        self.types(page, &text.expect(page), management).await
+        let management = self.dynatrace.seed(Seed::management("management"));
+        self.types(page, &read(page), &[&management.value]).await
     }
 
-    /// The same of one section of it, where a management token like this is to be typed in. The environment is the first that it names.
-    async fn follows_section(&self, page: &str, heading: &str, management: Seed) -> String {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page));
-        let text = text.expect(page);
+    /// The same of one section of it, where these values are to be typed in. The environment is the first that it names.
+    async fn follows_section(&self, page: &str, heading: &str, values: &[&str]) -> String {
+        let text = read(page);
         let begin = format!("\n## {heading}\n");
         let (_, section) = text.split_once(&begin).expect("the section");
         let section = section.split("\n## ").next().unwrap_or_default();
-        self.types(page, section, management).await
+        self.types(page, section, values).await
     }
 
-    async fn types(&self, page: &str, text: &str, management: Seed) -> String {
-        let script = script(text);
-        assert!(script.contains("dtrotate "), "{page} has no command");
+    async fn types(&self, page: &str, text: &str, values: &[&str]) -> String {
+        let script = script(text, values.len());
+        assert!(!script.is_empty(), "{page} has no command");
         let at = |name: &str| self.folder.path().join(name);
         fs::write(at("script"), script).expect("the script");
-        let management = self.dynatrace.seed(management).value;
-        fs::write(at("typed"), management).expect("what is typed");
+        for (number, value) in values.iter().enumerate() {
+            fs::write(at(&format!("typed-{number}")), value).expect("what is typed");
+        }
         let path = format!("{}:/usr/bin:/bin", at("bin").display());
-        let typed = fs::File::open(at("typed")).expect("what is typed");
         let mut command = Command::new("bash");
         command
             .args(["-euo", "pipefail", "script"])
@@ -137,13 +158,40 @@ impl Reader {
             .env("VAULT_TOKEN", &self.token)
             .env(address_of(text), self.dynatrace.url())
             .env("DTROTATE_OPS__LISTEN", "")
-            .stdin(Stdio::from(typed));
+            .stdin(Stdio::null());
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         let output = output.expect("a thread").expect("bash");
         let printed = [output.stdout, output.stderr].concat();
         let printed = String::from_utf8(printed).expect("text");
         assert!(output.status.success(), "{page}: {printed}");
         printed
+    }
+
+    /// A pass of the daemon logs in with these keys of `[vault.auth]`.
+    async fn logs_in(&self, method: &str, keys: &str) {
+        let at = |name: &str| self.folder.path().join(name);
+        for file in fs::read_dir(self.folder.path()).expect("the folder") {
+            let file = file.expect("a file").path();
+            if file.is_file() {
+                fs::set_permissions(file, PermissionsExt::from_mode(0o600)).expect("its mode");
+            }
+        }
+        let config = format!(
+            "[vault]\naddress = \"{}\"\n[vault.auth]\nmethod = \"{method}\"\n{keys}\n[dynatrace.prod]\nurl = \"{}\"\n[dynatrace.prod.auth]\n\
+             path = \"dynatrace/master\"\n[[secret]]\npath = \"{SECRET}\"\nschedule = \"@yearly\"\n",
+            self.address,
+            self.dynatrace.url()
+        );
+        fs::write(at("login.toml"), config).expect("the configuration");
+        let mut command = Command::new(program());
+        command
+            .args(["--config", "login.toml", "run", "--once"])
+            .current_dir(self.folder.path())
+            .env_clear();
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = output.expect("a thread").expect("dtrotate");
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{keys}: {log}");
     }
 
     /// The token in a secret.
@@ -165,6 +213,10 @@ impl Reader {
         assert_ne!(now, self.first);
         assert!(self.dynatrace.is_valid(&now));
     }
+}
+
+fn read(page: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect(page)
 }
 
 /// The variable that replaces the address of the environment.
@@ -239,18 +291,22 @@ async fn the_limits_of_vault_are_compared_with_the_schedules() {
 
 #[test]
 fn only_blocks_of_commands_that_are_not_marked_are_run() {
-    let page =
-        "```sh\na\n```\n<!-- tried: x -->\n```sh\nb\n```\n\n  ```sh\n  c\n  ```\n```\nd\n```\n";
-    assert_eq!(script(page), "a\n  c\n");
+    let page = "```sh\na\n```\n<!-- tried: x -->\n```sh\nb\n```\n\n  ```sh\n  c\n  ```\n```\nd\n```\n<!-- shown: y -->\n\n```sh\ne\n```\n";
+    assert_eq!(script(page, 1), "a\n  c\n");
+    let page = "```sh\na v=-\n```\n```sh\nb w=-\n```\n";
+    assert_eq!(
+        script(page, 2),
+        "{\na v=-\n} < typed-0\n{\nb w=-\n} < typed-1\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn activegate_tokens_are_set_up_from_nothing() {
     let reader = Reader::new().await;
     let manager = Seed::active_gate_management("activegate-manager");
-    let page = "docs/token-kinds.md";
+    let manager = reader.dynatrace.seed(manager).value;
     let printed = reader
-        .follows_section(page, "ActiveGate tokens", manager)
+        .follows_section("docs/token-kinds.md", "ActiveGate tokens", &[&manager])
         .await;
     let value = fs::read_to_string(reader.folder.path().join("activegate.token"));
     let value = value.expect("the token");
@@ -269,9 +325,9 @@ async fn activegate_tokens_are_set_up_from_nothing() {
 async fn cluster_tokens_are_set_up_from_nothing_and_the_management_token_rotates_itself() {
     let reader = Reader::of(EnvironmentOptions::cluster()).await;
     let manager = Seed::cluster_management("cluster-master");
-    let page = "docs/token-kinds.md";
+    let manager = reader.dynatrace.seed(manager).value;
     let printed = reader
-        .follows_section(page, "Cluster tokens", manager)
+        .follows_section("docs/token-kinds.md", "Cluster tokens", &[&manager])
         .await;
     assert_eq!(printed.matches(": rotated\n").count(), 2, "{printed}");
     for path in ["dynatrace/cluster-automation", "dynatrace/cluster-master"] {
@@ -281,5 +337,71 @@ async fn cluster_tokens_are_set_up_from_nothing_and_the_management_token_rotates
             token.enabled && token.name.contains(" [dtrotate:"),
             "{path}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_and_the_token_of_an_account_are_put_into_vault() {
+    let reader = Reader::new().await;
+    let values = ["dt0s02.ABCDEFGH.SECRET", "dt0s16.FIRST.VALUE"];
+    reader
+        .follows_section("docs/token-kinds.md", "Platform tokens", &values)
+        .await;
+    let client = reader.root.secret("secret", "dynatrace/oauth-client").await;
+    let client = client.expect("the client").data;
+    let expected = json!({ "client_id": "dt0s02.ABCDEFGH", "client_secret": values[0] });
+    assert_eq!(client, expected);
+    assert_eq!(reader.token("dynatrace/otel-exporter").await, values[1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_management_token_is_put_into_vault() {
+    let reader = Reader::new().await;
+    reader
+        .follows_section(
+            "docs/operations.md",
+            "Before: Vault and Dynatrace",
+            &["typed"],
+        )
+        .await;
+    assert_eq!(reader.token("dynatrace/master").await, "typed");
+}
+
+/// The files are those that a reader brings; only the address of the issuer differs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_way_to_log_in_is_set_up() {
+    let reader = Reader::with_management_token().await;
+    let at = |name: &str| reader.folder.path().join(name);
+    for name in ["clients-ca.pem", "kubernetes-ca.pem"] {
+        fs::write(at(name), Authority::new().pem()).expect(name);
+    }
+    fs::write(at("token-reviewer.jwt"), "e30.e30.e30").expect("a token");
+    let issuer = Issuer::start().await;
+    let text = read("docs/vault-login.md").replace("https://issuer.example.com", &issuer.url);
+    reader.types("docs/vault-login.md", &text, &[""]).await;
+    for (path, policies) in [
+        ("auth/kubernetes/role/dtrotate", "token_policies"),
+        ("auth/cert/certs/dtrotate", "token_policies"),
+        ("auth/approle/role/dtrotate", "token_policies"),
+        ("auth/jwt/role/dtrotate", "token_policies"),
+    ] {
+        let role = reader.root.ok(Method::GET, path, Value::Null).await;
+        assert_eq!(role["data"][policies], json!(["dtrotate"]), "{path}");
+    }
+    for (method, keys) in [
+        (
+            "approle",
+            "role_id_file = \"vault-role-id\"\nsecret_id_file = \"vault-secret-id\"",
+        ),
+        (
+            "approle",
+            "role_id_file = \"vault-role-id\"\nwrapped_secret_id_file = \"vault-wrapped-secret-id\"",
+        ),
+        ("token", "token_file = \"vault-token\""),
+    ] {
+        for line in keys.lines() {
+            assert!(text.contains(line), "{line}");
+        }
+        reader.logs_in(method, keys).await;
     }
 }

@@ -21,7 +21,7 @@ async fn busy() -> World {
     world
 }
 
-/// No due time was served twice, and each was told once.
+/// No due time was served twice, and each was reported once.
 async fn assert_once(world: &World) {
     for number in 0..world.secrets.len() {
         let served = world.served(number).await;

@@ -73,7 +73,7 @@ async fn p1_p2_vault_restored_at_rest_gets_a_value_that_works() {
     rotate(&world, 0).await;
     settled(&world).await;
     restore(&site, snapshot).await;
-    until("it to be told", async || {
+    until("it to be reported", async || {
         daemon.events("vault_went_back") > 0
     })
     .await;

@@ -68,7 +68,7 @@ async fn p1_to_p6_hold_in_random_kills_and_faults() {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the soak is told by its environment how long it lasts"
+    reason = "the environment says how long the soak lasts"
 )]
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()

@@ -5,21 +5,40 @@ use std::path::Path;
 use jiff::SignedDuration;
 use simulator::Seed;
 
+use crate::ops::{free, ready};
 use crate::world::{World, now};
+
+fn read(page: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(root.join("docs").join(page)).expect(page)
+}
+
+/// The lines of the blocks of commands.
+fn lines(text: &str) -> Vec<&str> {
+    let blocks = text.split("\n```sh\n").skip(1);
+    let blocks = blocks.filter_map(|rest| rest.split("\n```").next());
+    blocks.flat_map(str::lines).collect()
+}
 
 /// The command lines in the blocks of a page.
 fn commands(page: &str) -> Vec<Vec<String>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("docs")
-        .join(page);
-    let text = std::fs::read_to_string(path).expect(page);
-    let blocks = text.split("\n```\n").skip(1).step_by(2);
-    let lines = blocks.flat_map(str::lines);
-    lines.map(words).collect()
+    lines(&read(page)).into_iter().map(words).collect()
 }
 
-/// The words of a command line, as a shell splits it: single quotes keep a word together.
+/// Those of the block with the mark `<!-- followed: NAME -->`.
+pub fn followed(name: &str) -> Vec<Vec<String>> {
+    let text = read("token-kinds.md");
+    let (_, rest) = text
+        .split_once(&format!("<!-- followed: {name} -->"))
+        .expect(name);
+    let (block, _) = rest.split_once("\n```\n").expect("a block");
+    let block = block.replace("\\\n", " ");
+    lines(&block).into_iter().map(words).collect()
+}
+
+/// The words of a command line, as a shell splits it: single quotes keep a word together, and `#` begins a comment.
 fn words(line: &str) -> Vec<String> {
+    let line = line.split(" # ").next().expect("a command");
     let parts = line.split('\'').enumerate();
     let words = parts.flat_map(|(number, part)| match number % 2 {
         0 => part.split_whitespace().map(str::to_owned).collect(),
@@ -143,4 +162,36 @@ async fn the_commands_for_one_team_concern_its_secrets_alone() {
         assert_eq!(world.current_id(0).await != before[0], is_rotated);
     }
     assert!(is_rotated && world.current_id(1).await == before[1]);
+}
+
+#[tokio::test]
+async fn the_pauses_of_the_reference_begin_and_end_as_it_says() {
+    let world = World::new(1).await;
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    let all = commands("commands.md");
+    assert!(all.len() >= 3, "{all:?}");
+    for command in &all {
+        let (code, text) = run(&world, command, &world.secrets[0], "").await;
+        assert_eq!(code, Some(0), "{command:?}: {text}");
+        let pause = &world.record(0).await["pause"];
+        assert_eq!(!pause.is_null(), command[1] == "pause", "{pause}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_is_shown_in_every_way_that_its_page_names() {
+    let mut world = World::new(2).await;
+    world.set("ops.listen", free());
+    let daemon = world.start("e2e");
+    ready(&world).await;
+    let all = commands("status.md");
+    assert!(all.len() >= 5, "{all:?}");
+    for command in &all {
+        let (code, text) = run(&world, command, &world.secrets[0], "").await;
+        assert_eq!(code, Some(0), "{command:?}: {text}");
+        let one = command.iter().any(|word| word == "dynatrace/ci");
+        let names_both = world.secrets.iter().all(|name| text.contains(name));
+        assert_eq!(names_both, command[1] == "status" && !one, "{text}");
+    }
+    drop(daemon);
 }

@@ -28,7 +28,7 @@ mod prometheus;
 /// The path of a tool, as `make test-ops` names it.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a test is told by its environment where the tools are"
+    reason = "the environment says where the tools are"
 )]
 fn program(variable: &str) -> String {
     std::env::var(variable)

@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 
 use simulator::{Options, PlatformSeed, Simulator};
 
-use crate::world::program;
+use crate::task_pages::followed;
+use crate::world::{Daemon, program, until};
 
 const PAGE: &str = "docs/token-kinds.md";
 
@@ -45,6 +46,24 @@ async fn run(folder: &Path, arguments: &[&str]) -> Output {
     output.expect("a thread").expect("dtrotate")
 }
 
+/// The daemon rotates within its minute.
+async fn rotates(folder: &Path) {
+    let log = folder.join("log");
+    let mut command = Command::new(program());
+    command.args(["--config", "dtrotate.toml", "run"]);
+    let child = command
+        .current_dir(folder)
+        .env_clear()
+        .stderr(fs::File::create(&log).expect("the log"))
+        .spawn()
+        .expect("dtrotate");
+    let daemon = Daemon::watch(child, log);
+    until("the first rotation", async || {
+        daemon.events("rotation_succeeded") >= 1
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_platform_token_is_checked_and_rotated_as_the_page_says() {
     let options = Options {
@@ -80,7 +99,18 @@ async fn a_platform_token_is_checked_and_rotated_as_the_page_says() {
     };
     write("vault-token", kv.root_token());
     write("dtrotate.toml", &configuration(&simulator));
-    for arguments in [&["check"][..], &["rotate", "dynatrace/platform-1"]] {
+    let commands = followed("trial");
+    assert!(commands.len() == 3, "{commands:?}");
+    for words in &commands {
+        let ["dtrotate", "--config", "dtrotate.toml", arguments @ ..] =
+            &words.iter().map(String::as_str).collect::<Vec<_>>()[..]
+        else {
+            panic!("{words:?}");
+        };
+        if arguments == ["run"] {
+            rotates(folder.path()).await;
+            continue;
+        }
         let output = run(folder.path(), arguments).await;
         let (results, log) = (
             String::from_utf8_lossy(&output.stdout),

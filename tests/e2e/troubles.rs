@@ -1,5 +1,5 @@
 //! Everything that can be wrong with one secret or one service: one ERROR that says where and what to do, everything stays as it was, the
-//! other secrets go on, it heals when the cause is gone, and the end is told.
+//! other secrets continue, it heals when the cause is gone, and the end is reported.
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ type Hand = for<'a> fn(&'a World) -> BoxFuture<'a, ()>;
 
 struct Trouble {
     name: &'static str,
-    /// One of these is told, once.
+    /// One of these is reported, once.
     events: &'static [&'static str],
     /// Words that the ERROR must hold: where, or what to do.
     says: &'static str,
@@ -314,7 +314,7 @@ async fn plays_out(trouble: Trouble, site: std::sync::Arc<Site>) {
     }
     let seen = world.lines().len();
     (trouble.end)(&world).await;
-    until(&format!("{name}: the end to be told"), async || {
+    until(&format!("{name}: the end to be reported"), async || {
         let lines = world.lines();
         let over = lines[seen..].iter().find(|line| {
             is_one_of(line, trouble.over)

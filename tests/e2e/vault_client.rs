@@ -1,4 +1,4 @@
-//! The Vault room against a real OpenBao: the two KV engines, the journal, logins, and what goes wrong.
+//! The Vault client against a real OpenBao: the two KV engines, the journal, logins, and what goes wrong.
 
 use std::time::{Duration, Instant};
 

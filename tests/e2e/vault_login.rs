@@ -5,6 +5,9 @@ mod kubernetes;
 mod signed;
 mod wrapping;
 
+pub use certificates::Authority;
+pub use signed::Issuer;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -53,7 +56,7 @@ impl Kept {
         self.trouble().await.is_none()
     }
 
-    /// What a human would be told; none = all is well.
+    /// What a human would read; none = all is well.
     async fn complaint(&self) -> Option<String> {
         match self.vault.probe().await {
             Health::Unavailable { what, .. } => Some(what),
@@ -245,7 +248,7 @@ async fn approle_near_the_end_of_a_token_logs_in_while_the_old_one_works() {
     })
     .await;
     let down = async || matches!(vault.probe().await, Health::Unavailable { .. });
-    eventually("it is told", down).await;
+    eventually("it is reported", down).await;
     let good = root.approle_secret_id("r").await;
     std::fs::write(folder.path().join("secret-id"), good).expect("a file");
     assert_eq!(vault.probe().await, Health::Available);

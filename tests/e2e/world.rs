@@ -527,7 +527,6 @@ pub struct Daemon {
 
 impl Daemon {
     /// A child that writes to `log` from its start on.
-    #[cfg(feature = "demo")]
     pub fn watch(child: Child, log: PathBuf) -> Daemon {
         let begins = 0;
         Daemon { child, log, begins }

@@ -1,4 +1,4 @@
-"""A file against the published schema of its kind; each fault is told with its place.
+"""A file against the published schema of its kind; each fault is printed with its place.
 
     schema.py KIND FILE
 """

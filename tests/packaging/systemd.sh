@@ -86,6 +86,19 @@ configure "$busy"
 systemctl reload "$unit"
 check "it rotates" within 20 told EVENT=rotation_succeeded
 check "docs/operations.md: asking the journal" tried journal
+# Those that ask dtrotate, Vault and Dynatrace are run by tests/e2e/runbooks.rs.
+asks_the_machine() {
+    local line
+    awk '/^```/ { inside = /^```sh$/; next } inside' /repo/docs/runbooks/*.md |
+        grep --extended-regexp '^(journalctl|systemctl|timedatectl|top) ' | sort --unique >/run/runbook-lines
+    [[ "$(wc --lines </run/runbook-lines)" -ge 10 ]] || return 1
+    while read -r line; do
+        # What is searched for need not be there.
+        line="${line%% | grep*}"
+        bash -euo pipefail -c "${line//NAME/dynatrace/automation_script1}" || { echo "does not work: $line"; return 1; }
+    done </run/runbook-lines
+}
+check "docs/runbooks: what asks the machine" asks_the_machine
 check "docs/upgrade.md: the upgrade" as_a_person unpacked tried upgrade
 
 # ---- The log ----

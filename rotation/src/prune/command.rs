@@ -15,10 +15,14 @@ pub enum PruneCommand {
     Change(Box<Edit>),
     /// Enable or disable it, and rename it in the same call.
     SetState {
+        /// Whether it is to work.
         enabled: bool,
+        /// The new name; none = it keeps its own.
         name: Option<String>,
     },
+    /// End it; nothing brings it back.
     Delete,
+    /// Nothing is left to do.
     Finish(PruneResult),
 }
 
@@ -27,6 +31,7 @@ pub enum PruneCommand {
 pub enum PruneOutcome {
     /// None = the service does not know it, and answers for one that is known to exist.
     Seen(Result<Option<TokenInfo>, CallError>),
+    /// Whether the entry in the document was changed, or was not the one that the decision was made from.
     Changed(Result<Edited, CallError>),
     /// Of a change or a deletion of the token.
     Called(Result<(), CallError>),

@@ -11,8 +11,11 @@ use super::{PruneContext, PrunedState, PrunedToken, mark, marked_at};
 pub struct PruneOrder {
     /// The token as the plan showed it.
     pub planned: TokenInfo,
+    /// The name of the environment or account that issued it.
     pub service: String,
+    /// The URL that it was issued at.
     pub base_url: String,
+    /// The person, as Vault knows them.
     pub by: String,
     /// The longest name; none where tokens cannot be renamed.
     pub name_limit: Option<usize>,

@@ -6,7 +6,7 @@ use crate::event::{EventName, Level, Report};
 use crate::pause::Pause;
 use crate::work::adopt;
 
-/// A person pauses the secret. A pause that there is already is replaced, and told.
+/// A person pauses the secret. A pause that there is already is replaced, and the event names it.
 pub fn set(cx: &Context<'_>, pause: &Pause) -> Decision<Step> {
     check(cx)?;
     let name = &cx.plan().name;

@@ -49,6 +49,7 @@ impl PlatformSeed {
         }
     }
 
+    /// Its scopes.
     #[must_use]
     pub fn scopes(mut self, scopes: &[&str]) -> PlatformSeed {
         self.scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
@@ -62,6 +63,7 @@ impl PlatformSeed {
         self
     }
 
+    /// Its tags.
     #[must_use]
     pub fn tags(mut self, tags: &[&str]) -> PlatformSeed {
         self.tags = tags.iter().map(|&tag| tag.to_owned()).collect();
@@ -75,6 +77,7 @@ impl PlatformSeed {
         self
     }
 
+    /// It is inactive from the beginning.
     #[must_use]
     pub fn disabled(mut self) -> PlatformSeed {
         self.enabled = false;
@@ -128,6 +131,7 @@ impl Account {
         &self.account.site
     }
 
+    /// The UUID, as in `[account.X] uuid`.
     pub fn uuid(&self) -> &str {
         &self.account.uuid
     }
@@ -256,6 +260,7 @@ impl Account {
         lock(&self.account.state).table.iter().cloned().collect()
     }
 
+    /// The token with this id; none = it is not there.
     pub fn token(&self, id: &str) -> Option<PlatformToken> {
         lock(&self.account.state).table.get(id).cloned()
     }
@@ -276,11 +281,13 @@ impl Account {
             .set_enabled(id, enabled, Duration::ZERO, Actor::Hand)
     }
 
+    /// Moves the expiry, as a person does in the user interface; false = there is no such token.
     pub fn set_expiry(&self, id: &str, at: Timestamp) -> bool {
         let mut state = lock(&self.account.state);
         state.table.set_expiry(id, at, Duration::ZERO, Actor::Hand)
     }
 
+    /// Deletes a token, as a person does; false = there is no such token.
     pub fn delete(&self, id: &str) -> bool {
         lock(&self.account.state)
             .table
@@ -312,6 +319,7 @@ impl Account {
         self.account.site.faults.add(rule)
     }
 
+    /// Takes all rules back.
     pub fn clear_faults(&self) {
         self.account.site.faults.clear();
     }
@@ -321,14 +329,17 @@ impl Account {
         self.account.site.calls.all()
     }
 
+    /// Forgets the calls so far.
     pub fn reset_calls(&self) {
         self.account.site.calls.reset();
     }
 
+    /// How many requests of this kind arrived.
     pub fn count(&self, operation: Operation) -> usize {
         self.account.site.calls.count(operation)
     }
 
+    /// The same of every kind that arrived.
     pub fn counts(&self) -> BTreeMap<Operation, usize> {
         self.account.site.calls.counts()
     }

@@ -5,8 +5,11 @@ use std::time::Duration;
 /// How the account API explains a refusal: undocumented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorBody {
+    /// No body.
     Empty,
+    /// A sentence that is no JSON.
     Text,
+    /// The error envelope of the environments.
     Json,
 }
 
@@ -22,9 +25,13 @@ pub struct AccountSettings {
     /// The time until each change takes effect at the environments. Only that of a disable is documented: up to five minutes,
     /// which is the default.
     pub create_lag: Duration,
+    /// From setting a token inactive to its refusal.
     pub disable_lag: Duration,
+    /// From setting it active to its acceptance.
     pub enable_lag: Duration,
+    /// From its deletion to its refusal.
     pub delete_lag: Duration,
+    /// From a new expiry to its effect.
     pub redate_lag: Duration,
     /// Every other request to an environment meets a node that knows each change at once, while the others learn of it after the
     /// time above.
@@ -57,6 +64,7 @@ pub struct AccountSettings {
     pub first_page: usize,
     /// The size of a page unless asked for, and at most; undocumented.
     pub page_size: usize,
+    /// The largest size that can be asked for.
     pub max_page_size: usize,
     /// Whether the listing begins with the newest token, so that one created meanwhile moves all others; undocumented.
     pub newest_first: bool,
@@ -66,6 +74,7 @@ pub struct AccountSettings {
     pub last_use_step: Duration,
     /// Whether a call that is refused with 403 counts as a use; undocumented.
     pub refused_call_is_use: bool,
+    /// The body of a refusal.
     pub error_body: ErrorBody,
 }
 

@@ -62,18 +62,27 @@ pub(crate) enum Acceptance {
 /// One platform token. `Debug` leaves the value out.
 #[derive(Clone)]
 pub struct PlatformToken {
+    /// The public part: `dt0s16.PUBLIC`.
     pub id: String,
     /// The secret itself.
     pub value: String,
+    /// The full name, marker included.
     pub name: String,
     /// The UUID of the owner.
     pub owner: String,
+    /// What it may do, within the policies of its owner.
     pub scopes: Vec<String>,
+    /// `urn:dtenvironment:ID` or `urn:dtaccount:UUID`, as it was created.
     pub resources: Vec<String>,
+    /// Its tags.
     pub tags: Vec<String>,
+    /// Active.
     pub enabled: bool,
+    /// Its end; platform tokens always have one.
     pub expires: Timestamp,
+    /// The last call that counts as a use.
     pub last_used: Option<Timestamp>,
+    /// Where that call came from.
     pub last_used_ip: Option<IpAddr>,
     pub(crate) deleted: bool,
     /// When it came into being by a call, and when it was deleted: for a listing that lags behind.

@@ -24,6 +24,7 @@ use crate::server::Site;
 /// A seeded token. `Debug` leaves the value out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seeded {
+    /// The public part: `dt0c01.PUBLIC`.
     pub id: String,
     /// The secret itself.
     pub value: String,
@@ -166,6 +167,7 @@ impl Dynatrace {
         lock(&self.environment.active_gates).connect(hostname, value, from, now)
     }
 
+    /// Deletes an ActiveGate token, as a person does; false = there is no such token.
     pub fn delete_active_gate(&self, id: &str) -> bool {
         lock(&self.environment.active_gates)
             .table
@@ -224,18 +226,22 @@ impl Dynatrace {
         lock(&self.environment.table).set_enabled(id, false, Actor::Hand)
     }
 
+    /// Enables a token, as a person does; false = there is no such token.
     pub fn enable(&self, id: &str) -> bool {
         lock(&self.environment.table).set_enabled(id, true, Actor::Hand)
     }
 
+    /// Deletes it; false = there is no such token.
     pub fn delete(&self, id: &str) -> bool {
         lock(&self.environment.table).delete(id, Actor::Hand)
     }
 
+    /// Renames it; false = there is no such token.
     pub fn rename(&self, id: &str, name: &str) -> bool {
         lock(&self.environment.table).rename(id, name, Actor::Hand)
     }
 
+    /// Gives it these scopes alone; false = there is no such token.
     pub fn set_scopes(&self, id: &str, scopes: &[&str]) -> bool {
         let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
         lock(&self.environment.table).set_scopes(id, scopes, Actor::Hand)
@@ -303,6 +309,7 @@ impl Dynatrace {
         self.environment.site.calls.all()
     }
 
+    /// Forgets the calls so far.
     pub fn reset_calls(&self) {
         self.environment.site.calls.reset();
     }

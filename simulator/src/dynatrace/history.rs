@@ -30,18 +30,27 @@ impl Actor {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
+    /// It was created or seeded.
     Created,
+    /// It works again.
     Enabled,
+    /// It is refused from now on.
     Disabled,
+    /// It has another name.
     Renamed {
+        /// The name before.
         from: String,
     },
+    /// It has other scopes.
     Rescoped,
     /// It expires at this time; none = never.
     Redated {
+        /// The new end.
         to: Option<Timestamp>,
     },
+    /// Someone deleted it.
     Deleted,
+    /// Dynatrace deleted it, a week after its end.
     Purged,
 }
 
@@ -55,9 +64,12 @@ pub struct TokenChange {
     /// On the monotonic clock.
     #[serde(skip)]
     pub instant: Instant,
+    /// The token.
     pub token_id: String,
     /// The name after the change.
     pub name: String,
+    /// What happened.
     pub change: Change,
+    /// Who did it.
     pub by: Actor,
 }

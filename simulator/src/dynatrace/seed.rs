@@ -57,6 +57,7 @@ impl Seed {
         self
     }
 
+    /// Its owner.
     #[must_use]
     pub fn owner(mut self, owner: &str) -> Seed {
         self.owner = owner.to_owned();
@@ -70,6 +71,7 @@ impl Seed {
         self
     }
 
+    /// When it was created, instead of now.
     #[must_use]
     pub fn created(mut self, at: Timestamp) -> Seed {
         self.created = Some(at);
@@ -83,6 +85,7 @@ impl Seed {
         self
     }
 
+    /// It is disabled from the beginning.
     #[must_use]
     pub fn disabled(mut self) -> Seed {
         self.enabled = false;

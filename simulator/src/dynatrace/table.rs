@@ -43,6 +43,7 @@ pub(crate) struct Token {
 pub struct ActiveGate {
     /// `ENVIRONMENT` or `CLUSTER`; none when it was made by fleet management.
     pub kind: Option<String>,
+    /// It is a seed token, with which ActiveGates get tokens of their own.
     pub seed: bool,
 }
 
@@ -86,19 +87,29 @@ impl Token {
 /// A token as a test sees it. `Debug` leaves the value out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenInfo {
+    /// The public part: `dt0c01.PUBLIC`.
     pub id: String,
     /// The secret itself.
     pub value: String,
+    /// The full name, marker included.
     pub name: String,
+    /// Who created it.
     pub owner: String,
+    /// What it may do.
     pub scopes: Vec<String>,
+    /// Calls with it are accepted.
     pub enabled: bool,
+    /// It is a personal access token.
     pub personal: bool,
+    /// By the clock of the stand-in.
     pub created: Timestamp,
     /// The last change of name or scopes; `enabled` does not move it.
     pub modified: Option<Timestamp>,
+    /// Its end; none = never.
     pub expires: Option<Timestamp>,
+    /// The last call that counts as a use.
     pub last_used: Option<Timestamp>,
+    /// Where that call came from.
     pub last_used_ip: Option<IpAddr>,
     /// Present for ActiveGate tokens only.
     pub active_gate: Option<ActiveGate>,

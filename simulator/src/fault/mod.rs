@@ -39,9 +39,12 @@ pub enum Visibility {
 /// An answer that a rule gives instead of the real one.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Answer {
+    /// The HTTP status.
     pub status: u16,
+    /// Name and value, beside the usual ones.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
+    /// The body, sent as it is.
     #[serde(default)]
     pub body: String,
 }
@@ -79,12 +82,14 @@ impl Answer {
             .with_body(&format!("<html><body><h1>{status}</h1></body></html>"))
     }
 
+    /// The same with one more header.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Answer {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
+    /// The same with this body.
     #[must_use]
     pub fn with_body(mut self, body: &str) -> Answer {
         self.body = body.to_owned();
@@ -141,12 +146,19 @@ pub enum Action {
     /// Performed, then answered with this instead, e.g. a proxy's 502.
     PerformThenAnswer(Answer),
     /// Answered at once, performed later, with the checks of that later time.
-    Late { until: Until, answer: LateAnswer },
+    Late {
+        /// When it is performed.
+        until: Until,
+        /// What is answered before.
+        answer: LateAnswer,
+    },
     /// The connection is reset before any effect.
     Reset,
     /// Performed and answered; the token it creates is hidden until then.
     ListLate {
+        /// How long.
         until: Until,
+        /// Which calls do not see it.
         hidden_from: Visibility,
     },
     /// Performed; the answer breaks off in the middle of its body.

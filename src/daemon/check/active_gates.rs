@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::Environment;
 use rotation::token::{TokenId, TokenInfo};
 
-use super::super::assemble::{ActiveGates, scopes_in_words};
+use super::super::assemble::{ActiveGates, add_in_dynatrace, scopes_in_words};
 use super::words::grade;
 use super::{Findings, Grade, Inspector};
 
@@ -49,9 +49,10 @@ impl Inspector<'_> {
             match (&access, missing, &manager) {
                 (_, Some(missing), Some(manager)) if !missing.is_empty() => {
                     let text = format!(
-                        "the management token {} lacks the {}, which ActiveGate tokens need; add it in Dynatrace",
+                        "the management token {} lacks the {}, which ActiveGate tokens need; {}",
                         manager.id,
-                        scopes_in_words(&missing)
+                        scopes_in_words(&missing),
+                        add_in_dynatrace(&missing)
                     );
                     findings.add(Grade::Error, service, text);
                 }

@@ -9,7 +9,7 @@ use crate::clock;
 use rotation::ports::SecretPath;
 use rotation::token::TokenInfo;
 
-use super::super::assemble::scopes_in_words;
+use super::super::assemble::{add_in_dynatrace, scopes_in_words};
 use super::words::{ends, grade, rough, rough_time, title};
 use super::{Findings, Grade, Inspector};
 
@@ -90,8 +90,9 @@ impl Inspector<'_> {
             findings.add(Grade::Ok, &about, text);
         } else {
             let text = format!(
-                "{known} lacks the {}; add it in Dynatrace",
-                scopes_in_words(&missing)
+                "{known} lacks the {}; {}",
+                scopes_in_words(&missing),
+                add_in_dynatrace(&missing)
             );
             findings.add(Grade::Error, &about, text);
         }

@@ -93,7 +93,7 @@ pub fn offline(settings: &Settings) -> Findings {
     findings
 }
 
-/// Checks everything. `progress` is told how many of how many secrets were looked at.
+/// Checks everything. `progress` gets how many of how many secrets were checked.
 ///
 /// # Errors
 /// The clients cannot be built: a fault of the configuration.

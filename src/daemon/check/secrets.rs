@@ -30,7 +30,7 @@ use super::{Findings, Grade, Inspector};
 pub(super) struct Around {
     /// The engines behind the mounts.
     pub(super) engines: Engines,
-    /// Paths that we may not read; told already.
+    /// Paths that we may not read; reported already.
     pub(super) denied: BTreeSet<String>,
     /// How long the mounts keep what is written; one that could not be found out about is missing.
     pub(super) limits: BTreeMap<String, VersionLimits>,

@@ -141,7 +141,7 @@ impl Entry {
         self.pause(wait, now);
         // What it was to look at is still to be looked at.
         self.doubt |= self.hinted.0;
-        self.glance |= self.hinted.1;
+        self.reread |= self.hinted.1;
         let before = self.failing.take();
         self.failing = Some(Failing {
             since: before.as_ref().map_or(now, |before| before.since),

@@ -21,7 +21,7 @@ pub struct Unsettled {
     /// A sweep cast a doubt on its current token, or it may be stuck no more: the next run looks.
     pub doubt: bool,
     /// The next run reads the secret: while former tokens are on their way out, a person may put one of them back.
-    pub glance: bool,
+    pub reread: bool,
     /// What the run under way was to look at: recheck the token, reread the secret.
     pub hinted: (bool, bool),
     /// The sweep's picture, for the next run.
@@ -55,7 +55,7 @@ pub(super) static SETTLED: Unsettled = Unsettled {
     stuck: None,
     watch: None,
     doubt: false,
-    glance: false,
+    reread: false,
     hinted: (false, false),
     listing: None,
     on_since: None,

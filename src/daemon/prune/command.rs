@@ -38,6 +38,7 @@ pub struct Pruner<'a> {
 pub struct Plan {
     /// When the tokens were listed.
     pub at: Timestamp,
+    /// The id of this installation, which the names will bear; none = the journal is still empty.
     pub installation: Option<String>,
     /// What is disabled now and deleted after the quarantine, and why.
     pub chosen: Vec<(Audited, String)>,
@@ -54,7 +55,12 @@ pub struct Plan {
 /// What became of a token that was to be brought back.
 pub enum Restored {
     /// It has this name again, and is enabled unless it was disabled before it was pruned.
-    Done { name: String, enabled: bool },
+    Done {
+        /// Its name, without a marker.
+        name: String,
+        /// It can be used.
+        enabled: bool,
+    },
     /// It cannot be brought back: why.
     Refused(String),
     /// A call failed.

@@ -24,6 +24,7 @@ pub(super) const BATCH: usize = 50;
 pub enum Outcome {
     /// It is disabled, and deleted after this at the earliest.
     Disabled(Timestamp),
+    /// It is gone: a kind that cannot be marked is deleted by a second command, after the quarantine.
     Deleted,
     /// It is left alone: why.
     Skipped(String),

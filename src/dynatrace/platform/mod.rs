@@ -45,8 +45,11 @@ pub const SCOPES: [&str; 2] = [
 pub struct AccountOptions {
     /// The name in the configuration.
     pub name: String,
+    /// The UUID of the account.
     pub uuid: String,
+    /// The origin of the account API, `https://api.dynatrace.com` unless set.
     pub api_url: BaseUrl,
+    /// The origin of the single sign-on, `https://sso.dynatrace.com` unless set.
     pub sso_url: BaseUrl,
     /// How many tokens one owner may have.
     pub limit: usize,

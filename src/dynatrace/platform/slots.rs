@@ -31,9 +31,11 @@ pub(super) struct Slot<'a> {
 /// The tokens of one owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnerLoad {
+    /// All of them, expired ones included.
     pub used: usize,
     /// Those of them that bear a marker of dtrotate.
     pub ours: usize,
+    /// Those that have expired and still occupy a slot.
     pub expired: usize,
 }
 

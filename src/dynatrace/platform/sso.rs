@@ -30,6 +30,7 @@ const USUAL_LIFE: Duration = Duration::from_secs(300);
 pub struct OAuthClient {
     /// The client id, which is not secret.
     pub id: String,
+    /// Its secret, which is sent to the single sign-on alone.
     pub secret: TokenValue,
 }
 

@@ -54,7 +54,7 @@ async fn p5_an_error_that_repeats_every_value_shows_none() {
         };
         let fake = Fake::always(status, &one.to_string()).await;
         let env = environment(&fake.url, Api::V2, MANAGEMENT);
-        // A message that holds somebody else's opaque value cannot be recognised, so each operation is told its own only.
+        // A message that holds somebody else's opaque value cannot be recognised, so each operation knows its own only.
         for (operation, result) in every_operation(&env).await {
             let error = result.unwrap_err();
             let text = format!("{error:?}");

@@ -126,7 +126,7 @@ async fn each_path_has_its_answer() {
     }
     let told = ask(at, "/status").await.unwrap().text;
     let read: Status = serde_json::from_str(&told).unwrap();
-    assert_eq!(read, fixture::status(), "what is told is what is read");
+    assert_eq!(read, fixture::status(), "what is served is what is read");
     let page = raw(at, "GET / HTTP/1.1\r\nHost: localhost:1\r\n\r\n").await;
     assert!(page.contains("content-security-policy: default-src 'none'; style-src 'sha256-"));
     assert!(page.ends_with("</html>\n"));

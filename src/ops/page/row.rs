@@ -13,7 +13,7 @@ use super::super::status::Status;
 use super::super::view::Query;
 use super::Safe;
 
-/// So many of the last rotations are told in words.
+/// So many of the last rotations are listed in words.
 const IN_WORDS: usize = 6;
 
 /// The colour of a state.

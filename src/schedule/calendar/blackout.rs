@@ -43,16 +43,19 @@ impl Window {
         let from = Point::parse(from).ok_or_else(wrong)?;
         let to = Point::parse(to).ok_or_else(wrong)?;
         let kind = match (from.day, to.day) {
-            (None, None) => repeated(DAY, from.minute(), to.end_minute()),
+            (None, None) => repeated(DAY, from.minute(), to.end_minute())?,
             (Some(Day::Week(first)), Some(Day::Week(last))) => repeated(
                 WEEK,
                 minute_of_week(first) + from.minute(),
                 minute_of_week(last) + to.end_minute(),
-            ),
+            )?,
             (Some(Day::Date(first)), Some(Day::Date(last))) => {
                 let start = midnight(first, from.minute()).ok_or_else(wrong)?;
                 let end = midnight(last, to.end_minute()).ok_or_else(wrong)?;
-                (start < end).then_some(Kind::Once { start, end })
+                if end <= start {
+                    return Err("ends before it begins; exchange the two".to_owned());
+                }
+                Kind::Once { start, end }
             }
             _ => {
                 return Err(
@@ -61,10 +64,7 @@ impl Window {
                 );
             }
         };
-        kind.map(Window).ok_or_else(|| {
-            "has its end at its beginning or before it; exchange the two, or make it two windows"
-                .to_owned()
-        })
+        Ok(Window(kind))
     }
 
     /// The occurrences around `local`, as times on the wall clock.
@@ -98,10 +98,16 @@ impl Window {
     }
 }
 
-/// A window that is repeated; one that ends where it begins is none.
-fn repeated(period: i64, start: i64, end: i64) -> Option<Kind> {
+/// A window that is repeated. One that ends where it begins would leave no gap.
+fn repeated(period: i64, start: i64, end: i64) -> Result<Kind, String> {
     let length = (end - start).rem_euclid(period);
-    (length > 0).then_some(Kind::Repeated {
+    if length == 0 {
+        return Err(format!(
+            "ends where it begins, so it is the whole {}, and no rotation could ever begin; let it end earlier, or stop the secret with enabled = false",
+            if period == DAY { "day" } else { "week" }
+        ));
+    }
+    Ok(Kind::Repeated {
         period,
         start,
         length,
@@ -455,8 +461,19 @@ mod tests {
             ("2026-02-30 - 2026-03-01", "is not a window"),
             ("FRI 18:00 - 06:00", "mixes two kinds of days"),
             ("FRI - 2026-01-01", "mixes two kinds of days"),
-            ("MON 06:00 - MON 06:00", "has its end at its beginning"),
-            ("2027-01-06 - 2026-12-20", "has its end at its beginning"),
+            (
+                "MON 06:00 - MON 06:00",
+                "ends where it begins, so it is the whole week",
+            ),
+            ("MON - SUN", "ends where it begins, so it is the whole week"),
+            (
+                "00:00 - 24:00",
+                "ends where it begins, so it is the whole day",
+            ),
+            (
+                "2027-01-06 - 2026-12-20",
+                "ends before it begins; exchange the two",
+            ),
         ] {
             let error = Window::parse(text).unwrap_err();
             assert!(error.starts_with(why), "{text}: {error}");

@@ -459,6 +459,10 @@ mod zones {
             ("Europe/Viena", "did you mean `Europe/Vienna`"),
             ("Vienna", "did you mean `Europe/Vienna`"),
             ("America/New York", "did you mean `America/New_York`"),
+            (
+                "Europe/Wien",
+                "is not a known time zone; write an IANA name such as `Europe/Vienna`",
+            ),
             ("+02:00", "fixed offset"),
             ("UTC+2", "fixed offset"),
             ("CEST", "not a known time zone"),

@@ -64,6 +64,7 @@ fn nearest(name: &str, bundled: &TimeZoneDatabase) -> Option<String> {
         return None;
     }
     let wanted = name.to_lowercase().replace(' ', "_");
+    let own_last = wanted.rsplit('/').next().unwrap_or(&wanted);
     let allowed = (wanted.chars().count() / 4).min(3);
     bundled
         .available()
@@ -74,7 +75,9 @@ fn nearest(name: &str, bundled: &TimeZoneDatabase) -> Option<String> {
             // Equally near by its last part is less convincing than by the whole name.
             let part = strsim::damerau_levenshtein(&wanted, last);
             let rank = (whole * 2).min(part * 2 + 1);
-            (rank <= allowed * 2 + 1).then(|| (rank, candidate.as_str().to_owned()))
+            // The whole of `Europe/Wien` has a few errors less than `Europe/Kiev` has letters; its last part is another word.
+            let is_word = strsim::damerau_levenshtein(own_last, last) <= (last.len() / 3).max(1);
+            (is_word && rank <= allowed * 2 + 1).then(|| (rank, candidate.as_str().to_owned()))
         })
         .min()
         .map(|(_, name)| name)

@@ -1,4 +1,4 @@
-//! Every call against every fault: what the caller is told, that nothing secret shows, that a write is sent once, and that all is well
+//! Every call against every fault: what the caller gets, that nothing secret shows, that a write is sent once, and that all is well
 //! again when the fault is gone. A call that is not in the table turns `the_table_knows_every_call` red.
 
 use std::collections::BTreeMap;

@@ -329,7 +329,7 @@ pub fn program() -> PathBuf {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the harness is told by its environment where programs are"
+    reason = "the environment says where programs are"
 )]
 pub fn variable(name: &str) -> Option<std::ffi::OsString> {
     env::var_os(name).filter(|value| !value.is_empty())

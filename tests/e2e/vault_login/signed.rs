@@ -1,5 +1,7 @@
 //! JWT: a token signed by a key that Vault trusts.
 
+use axum::Router;
+use axum::routing::get;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rcgen::KeyPair;
@@ -45,6 +47,31 @@ impl Signer {
         .expect("a P-256 key");
         let signature = key.sign(&random, signed.as_bytes()).expect("a signature");
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// Where an issuer says who it is. It has no keys: Vault asks for them when somebody logs in.
+pub struct Issuer {
+    pub url: String,
+}
+
+impl Issuer {
+    pub async fn start() -> Issuer {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let document = json!({
+            "issuer": url, "jwks_uri": format!("{url}/keys"), "authorization_endpoint": format!("{url}/authorize"),
+            "token_endpoint": format!("{url}/token"), "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]
+        });
+        let answer = document.to_string();
+        let router = Router::new().route(
+            "/.well-known/openid-configuration",
+            get(move || async move { ([("content-type", "application/json")], answer) }),
+        );
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Issuer { url }
     }
 }
 

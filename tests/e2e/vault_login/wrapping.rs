@@ -84,7 +84,7 @@ async fn a_wrapped_secret_id_is_unwrapped_once_and_then_kept_in_memory() {
     let used = wrap(&bao, SECRET_ID, json!({})).await;
     unwrap(&bao, &used).await;
     write(folder.path(), "wrapped", &used);
-    eventually("it is told", async || {
+    eventually("it is reported", async || {
         suspected(folder.path()).is_some_and(|what| what.contains("treat the secret id as stolen"))
     })
     .await;
@@ -99,7 +99,7 @@ async fn a_wrapped_secret_id_is_unwrapped_once_and_then_kept_in_memory() {
     kept.end().await;
 }
 
-/// What is told of the wrapping token in this folder.
+/// What is reported of the wrapping token in this folder.
 fn suspected(folder: &Path) -> Option<String> {
     let all = dtrotate::vault::suspicions().into_iter();
     all.into_iter()

@@ -150,3 +150,24 @@ fn options(arguments: &Arguments) -> Options {
         admin: true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trial_of_the_pages_starts_it() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/token-kinds.md");
+        let page = std::fs::read_to_string(page).expect("the page");
+        let (_, rest) = page
+            .split_once("<!-- followed: trial-simulator -->")
+            .expect("the mark");
+        let (block, _) = rest.split_once("\n```\n").expect("a block");
+        let block = block.replace("\\\n", " ");
+        let line = block.lines().find(|line| line.starts_with("simulator "));
+        let words = line.expect("a command").trim_end_matches(" &");
+        let arguments = Arguments::try_parse_from(words.split_whitespace());
+        let arguments = arguments.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(arguments.platform_tokens, 1);
+    }
+}
