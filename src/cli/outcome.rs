@@ -12,7 +12,7 @@ use crate::sanitize;
 use rotation::command::RunResult;
 use rotation::error::CallError;
 use rotation::event::{EventName, Report};
-use rotation::record::{Record, RetiringState};
+use rotation::record::{EntryReason, Record, RetiringState};
 use rotation::runner::Ended;
 use rotation::token::TokenId;
 
@@ -135,6 +135,15 @@ impl Outcome {
     /// What it means for the exit status.
     pub(super) fn exit(&self) -> Exit {
         self.exit
+    }
+
+    /// What could not be done because the command was stopped has failed: nobody retries it, and no service is down.
+    pub(super) fn interrupted(mut self, is_interrupted: bool) -> Outcome {
+        if is_interrupted && self.result == Word::Unavailable {
+            (self.result, self.exit) = (Word::Failed, Exit::Failed);
+            self.exit_status = self.exit.code();
+        }
+        self
     }
 
     fn of_run(mut self, task: Task, ended: &Ended) -> Outcome {
@@ -261,7 +270,10 @@ impl Outcome {
                       environment is not this one; a daemon ends it then"
                 .to_owned(),
         };
-        self.with(Word::Failed, Exit::Failed, &text)
+        match failure.is_some_and(|failure| failure.reason == EntryReason::Unavailable) {
+            true => self.with(Word::Unavailable, Exit::Unreachable, &text),
+            false => self.with(Word::Failed, Exit::Failed, &text),
+        }
     }
 
     fn with(mut self, result: Word, exit: Exit, message: &str) -> Outcome {

@@ -148,4 +148,16 @@ async fn upcoming_is_what_journal_and_schedules_say_in_order() {
         text.contains("  rotate  ") && text.contains("schedule `0 3 * * *` UTC"),
         "{text}"
     );
+    // For people on the clocks of the secret's zone, as in the status; for machines in UTC.
+    world.set("defaults.timezone", "Asia/Tokyo");
+    let (_, text) = world.command(&["upcoming", &name, "--within", "3d"]).await;
+    assert!(text.contains(" 03:00:00 JST  rotate  "), "{text}");
+    let (_, text) = world.command(&["history", &name]).await;
+    assert!(text.contains(&format!(" JST  {name}  ")), "{text}");
+    let events = document_of(&world, &["history", &name]).await;
+    assert!(
+        events
+            .iter()
+            .all(|it| it["at"].as_str().is_some_and(|at| at.ends_with('Z')))
+    );
 }
