@@ -220,6 +220,44 @@ pub fn scenarios() -> Vec<Scenario> {
             ..BASE
         },
         Scenario {
+            name: "a token that another secret holds",
+            shared: true,
+            ticks: 3,
+            budget: Budget { crash: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "revoke of a token that another secret holds",
+            shared: true,
+            revoke: true,
+            ticks: 2,
+            ..BASE
+        },
+        Scenario {
+            name: "revoke of a token that another secret holds, and deaths",
+            shared: true,
+            revoke: true,
+            ticks: 2,
+            budget: Budget { crash: 1, ..NONE },
+            ..BASE
+        },
+        Scenario {
+            name: "revoke of a shared token of a paused secret",
+            shared: true,
+            revoke: true,
+            ticks: 2,
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::Pause],
+            ..BASE
+        },
+        Scenario {
+            name: "undo to a token that another secret holds",
+            shared: true,
+            undo: true,
+            ticks: 3,
+            ..BASE
+        },
+        Scenario {
             name: "one version is kept",
             max_versions: 1,
             budget: Budget {

@@ -77,6 +77,8 @@ pub enum Mutation {
     OneListing,
     /// A14: a pause is not seen.
     NoPause,
+    /// What other secrets hold is not known yet, and that is taken for nothing.
+    UnknownIsNobody,
     /// The current tokens of other secrets are not looked at before a token is ended.
     NoOtherSecrets,
     /// The marker of another secret in a token's name protects it no longer.

@@ -3,7 +3,7 @@
 use rotation::record::{EntryReason, Reason};
 
 use super::scenario::Scenario;
-use super::world::{Budget, EARLY, Late, Setting, World, due, id_of};
+use super::world::{Budget, EARLY, Late, Setting, Start, World, due, id_of};
 
 /// What is wrong in this state.
 pub fn violation(scenario: &Scenario, world: &World) -> Option<String> {
@@ -37,6 +37,7 @@ pub fn come_to_rest(
 ) -> Option<String> {
     let mut world = world.clone();
     world.broken = None;
+    world.is_held = false;
     world.budget = Budget::default();
     if world.is_paused() {
         world.set_pause(false);
@@ -59,7 +60,7 @@ pub fn come_to_rest(
         for _ in 0..2 {
             let serve = world.unserved(setting, 0);
             world.refresh(0);
-            world.begin(setting, 0, serve, true, true);
+            world.begin(setting, 0, serve, Start::LEFT_ALONE);
             world.run_to_end(setting, 0);
             if let Some(broken) = world.broken {
                 return Some(format!("{broken}, left alone"));

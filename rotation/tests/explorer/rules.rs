@@ -55,6 +55,16 @@ pub fn rules() -> Vec<(&'static [Mutation], &'static str)> {
         ),
         (&[NoSecondVersion], "a version that is another secret's"),
         (&[OneListing, NoPrefix], "a listing that lacks a token"),
+        (&[UnknownIsNobody], "a token that another secret holds"),
+        (
+            &[UnknownIsNobody],
+            "revoke of a token that another secret holds",
+        ),
+        (&[NoOtherSecrets], "a token that another secret holds"),
+        (
+            &[NoOtherSecrets],
+            "revoke of a token that another secret holds",
+        ),
         (
             &[NoOtherSecrets, NoOtherMarker],
             "another secret's token in this secret",

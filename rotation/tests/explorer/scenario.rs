@@ -24,6 +24,8 @@ pub struct Scenario {
     pub manages: bool,
     /// There are tokens of another secret and of strangers.
     pub strangers: bool,
+    /// Another secret holds the token at the start, too, until it is rotated; a process that has just started does not know it.
+    pub shared: bool,
     /// Nothing is there at the start, and the configuration asks for the first token.
     pub create: bool,
     /// A person confirmed the rights that only the journal knows.
@@ -63,6 +65,7 @@ pub const BASE: Scenario = Scenario {
     at_rest: false,
     manages: false,
     strangers: false,
+    shared: false,
     create: false,
     accept_rights: false,
     max_versions: 100,
@@ -73,7 +76,7 @@ impl Scenario {
     /// Too much for `make test`, even when it is small.
     pub fn is_big(&self) -> bool {
         let budget = &self.budget;
-        let other = budget.lose + budget.late + budget.person;
+        let other = budget.lose + budget.late + budget.person + u8::from(self.shared);
         let crowd = budget.steal > 0 && other > 0;
         let long = (self.undo || self.revoke) && budget.crash + other > 0;
         let three = budget.crash > 0 && budget.late > 0 && budget.fail > 0;
@@ -84,8 +87,8 @@ impl Scenario {
     pub fn small(mut self) -> Scenario {
         let budget = &mut self.budget;
         let most = match (self.revoke, budget.steal) {
-            // A late effect of a revocation meets every step of the next one.
-            (true, _) if budget.late > 0 => 1,
+            // What comes late, and a pause while the token is shared, meet every step of the next run.
+            (true, _) if budget.late > 0 || (self.shared && budget.person > 0) => 1,
             (false, 0) => 3,
             _ => 2,
         };

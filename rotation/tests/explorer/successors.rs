@@ -4,7 +4,7 @@ use rotation::command::Command;
 
 use super::scenario::Scenario;
 use super::search;
-use super::world::{Fault, Role, Setting, World};
+use super::world::{Fault, Role, Setting, Start, World};
 
 type Visit<'a> = search::Visit<'a, World>;
 
@@ -34,6 +34,11 @@ pub fn successors(scenario: &Scenario, setting: &Setting, world: &World, visit: 
             next.tokens[token].visible = true;
             visit(&|| format!("T{token} becomes visible"), next);
         }
+    }
+    if world.is_held {
+        let mut next = world.clone();
+        next.is_held = false;
+        visit(&|| "the other secret gets another token".into(), next);
     }
     if world.tick < scenario.ticks && is_calm(world) {
         let mut next = world.clone();
@@ -92,19 +97,27 @@ fn begin(setting: &Setting, world: &World, number: usize, visit: Visit<'_>) {
         goals.extend(due.map(|due| (Some(due), false)));
         goals.extend(world.has_work(number).then_some((None, true)));
     }
-    for (serve, sweep) in goals {
-        for impatient in [false, true] {
-            if impatient && !steal {
-                continue;
+    let patience = [Some(false), steal.then_some(true)];
+    let knowledge = [Some(true), setting.shared.then_some(false)];
+    for (serve, sweeps) in goals {
+        for is_impatient in patience.into_iter().flatten() {
+            for knows_others in knowledge.into_iter().flatten() {
+                let start = Start {
+                    sweeps,
+                    is_impatient,
+                    knows_others,
+                };
+                let mut next = world.clone();
+                next.budget.runs -= 1;
+                next.budget.steal -= u8::from(is_impatient);
+                next.actors[number].asked = actor.role != Role::Daemon;
+                next.begin(setting, number, serve, start);
+                next.skip_silent_steps(setting, number);
+                visit(
+                    &|| format!("d{number} begins (serves {serve:?}, {start:?})"),
+                    next,
+                );
             }
-            let mut next = world.clone();
-            next.budget.runs -= 1;
-            next.budget.steal -= u8::from(impatient);
-            next.actors[number].asked = actor.role != Role::Daemon;
-            next.begin(setting, number, serve, sweep, impatient);
-            next.skip_silent_steps(setting, number);
-            let label = || format!("d{number} begins (serves {serve:?}, takes over {impatient})");
-            visit(&label, next);
         }
     }
 }

@@ -5,7 +5,7 @@ use rotation::error::{CallError, ErrorKind, Service};
 use rotation::token::{MintRequest, TokenId, TokenInfo};
 
 use super::fault::error;
-use super::{EARLY, Rights, Setting, World, number_of};
+use super::{EARLY, FIRST, Rights, Setting, World, number_of};
 
 impl World {
     pub(super) fn mint(&mut self, setting: &Setting, order: &MintRequest, visible: bool) -> u8 {
@@ -48,6 +48,10 @@ impl World {
                 TokenAction::Rename(_) => "P9: a foreign token was renamed",
                 TokenAction::Redate(_) => "P9: a foreign token was re-dated",
             });
+        }
+        let ends = matches!(action, TokenAction::Disable | TokenAction::Delete);
+        if ends && token == FIRST && self.is_held {
+            self.broken = Some("P1: a token that another secret holds was ended");
         }
         let revoked = self.revoked == Some(token);
         let early = known.current_at.is_some_and(|at| tick < at + 1) && !revoked;

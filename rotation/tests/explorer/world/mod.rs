@@ -26,7 +26,7 @@ use rotation::token::{TokenId, TokenInfo, Traits};
 
 pub use self::fault::{Fault, error};
 pub use self::people::{Edit, Intervention};
-pub use self::process::{Actor, Role};
+pub use self::process::{Actor, Role, Start};
 pub use self::setting::{Budget, Setting};
 use super::cached::Cached;
 use super::scenario::Scenario;
@@ -125,6 +125,8 @@ pub struct World {
     pub edited: bool,
     /// The last run found the document implausible: only a person can continue.
     pub implausible: bool,
+    /// Another secret still holds the token at the start.
+    pub is_held: bool,
     /// The token that a person ordered to be ended.
     pub revoked: Option<u8>,
     /// A rule was broken.
@@ -194,6 +196,7 @@ impl World {
             edited: false,
             implausible: false,
             broken: None,
+            is_held: setting.shared,
             revoked: None,
         };
         let commands = [(scenario.undo, Role::Undo), (scenario.revoke, Role::Revoke)];
@@ -215,7 +218,7 @@ impl World {
         if setting.capabilities.proof == Proof::Listed {
             world.actors[0].role = Role::Adopt;
         }
-        world.begin(setting, 0, None, false, false);
+        world.begin(setting, 0, None, Start::SETTLED);
         world.run_to_end(setting, 0);
         world.actors[0].role = Role::Daemon;
         world.actors[0].known = None;

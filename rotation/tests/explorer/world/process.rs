@@ -41,6 +41,32 @@ pub enum Role {
     Adopt,
 }
 
+/// How a run begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// With a fresh listing.
+    pub sweeps: bool,
+    /// It does not wait for the claims of others.
+    pub is_impatient: bool,
+    /// What the other secrets hold is known.
+    pub knows_others: bool,
+}
+
+impl Start {
+    /// A daemon that has read everything once.
+    pub const SETTLED: Start = Start {
+        sweeps: false,
+        is_impatient: false,
+        knows_others: true,
+    };
+    /// The only process, and everything of it works.
+    pub const LEFT_ALONE: Start = Start {
+        sweeps: true,
+        is_impatient: true,
+        knows_others: true,
+    };
+}
+
 /// A process.
 #[derive(Clone, Debug, Hash)]
 pub struct Actor {
@@ -93,20 +119,15 @@ impl World {
             .find(|&n| setting.dues[n] <= self.tick && last.is_none_or(|last| last < due(n)))
     }
 
-    /// A run begins: to serve this due instant, or to settle what there is. `sweep` = with a fresh listing; `impatient` = it does not wait for
-    /// the claims of others.
-    pub fn begin(
-        &mut self,
-        setting: &Setting,
-        actor: usize,
-        serve: Option<usize>,
-        sweep: bool,
-        impatient: bool,
-    ) {
-        let listing = sweep.then(|| match setting.off.contains(&Mutation::NoPrefix) {
-            true => only_open(self, &self.listing(setting)),
-            false => self.listing(setting),
-        });
+    /// A run begins: to serve this due instant, or to settle what there is.
+    pub fn begin(&mut self, setting: &Setting, actor: usize, serve: Option<usize>, start: Start) {
+        let env = setting.env(self.is_held, start.knows_others);
+        let listing = start
+            .sweeps
+            .then(|| match setting.off.contains(&Mutation::NoPrefix) {
+                true => only_open(self, &self.listing(setting)),
+                false => self.listing(setting),
+            });
         let listing = listing.map(|listing| {
             let off = setting.off.iter();
             off.fold(listing, |listing, rule| rule.listing(self, listing))
@@ -161,12 +182,16 @@ impl World {
                 reread_secret: listing.is_some(),
                 recheck_token: listing.is_some(),
             },
-            env: setting.env.clone(),
+            env,
             known: Known {
                 journal: who.known.as_deref().cloned(),
                 observation: Some(ClaimObservation {
                     version,
-                    since: if impatient { Duration::ZERO } else { mono },
+                    since: if start.is_impatient {
+                        Duration::ZERO
+                    } else {
+                        mono
+                    },
                 }),
                 listing,
             },

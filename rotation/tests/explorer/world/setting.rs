@@ -10,7 +10,7 @@ use rotation::request::{CurrentTokens, Epochs, RunEnv};
 
 use super::super::mutation::Mutation;
 use super::super::scenario::Scenario;
-use super::{OTHER_SECRETS, TICK, epoch, id_of, other_epoch};
+use super::{FIRST, OTHER_SECRETS, TICK, epoch, id_of, other_epoch};
 
 /// The life of a token of a kind that must expire: longer than any scenario.
 const LIFE: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
@@ -52,6 +52,8 @@ pub struct Setting {
     pub dues: Vec<u8>,
     pub manages: bool,
     pub strangers: bool,
+    /// Another secret holds the token at the start, too.
+    pub shared: bool,
     /// Nothing is there at the start, and the configuration asks for the first token.
     pub create: bool,
     /// A person confirmed the rights that only the journal knows.
@@ -61,7 +63,7 @@ pub struct Setting {
     pub off: &'static [Mutation],
     pub capabilities: Capabilities,
     pub plan: Arc<Plan>,
-    pub env: RunEnv,
+    env: RunEnv,
 }
 
 impl Setting {
@@ -78,9 +80,6 @@ impl Setting {
             if !off.contains(&Mutation::EpochTwice) {
                 epochs.insert(other_epoch(), vec![other]);
             }
-        }
-        if off.contains(&Mutation::NoOtherSecrets) {
-            current_tokens = CurrentTokens::default();
         }
         let env = RunEnv {
             fresh_epoch: epoch(),
@@ -99,6 +98,7 @@ impl Setting {
             dues: scenario.dues.to_vec(),
             manages: scenario.manages,
             strangers: scenario.strangers,
+            shared: scenario.shared,
             create: scenario.create,
             accept_rights: scenario.accept_rights || off.contains(&Mutation::RecordedRights),
             max_versions: scenario.max_versions,
@@ -107,6 +107,19 @@ impl Setting {
             plan: Arc::new(plan),
             env,
         }
+    }
+
+    /// What a run is started with. `is_held` = another secret holds the token at the start; `is_known` = what the other secrets hold is known.
+    pub fn env(&self, is_held: bool, is_known: bool) -> RunEnv {
+        let mut env = self.env.clone();
+        if is_held {
+            Arc::make_mut(&mut env.current_tokens).insert(id_of(FIRST), vec!["other".into()]);
+        }
+        if !is_known || self.off.contains(&Mutation::NoOtherSecrets) {
+            env.current_tokens = Arc::default();
+        }
+        env.may_retire = is_known || self.off.contains(&Mutation::UnknownIsNobody);
+        env
     }
 }
 

@@ -28,9 +28,7 @@ impl World {
         if disabling && setting.off.contains(&Mutation::NoRetireClaim) {
             return Ok(self.journal_version);
         }
-        let claim = |record: &Record| record.claim.as_ref().map(|claim| claim.nonce.clone());
-        let before = self.journal.as_ref().and_then(|record| claim(record));
-        if self.is_paused() && record.claim.is_some() && claim(record) != before {
+        if self.is_paused() && self.begins(record) && !was_ordered(record) {
             self.broken = Some("P4: work was begun while the secret was paused");
         }
         self.index += 1;
@@ -48,6 +46,13 @@ impl World {
         }
         self.journal = Some(Cached::new(record));
         Ok(self.journal_version)
+    }
+
+    /// The document claims something that the one before it did not.
+    fn begins(&self, record: &Record) -> bool {
+        let claim = |record: &Record| record.claim.as_ref().map(|claim| claim.nonce.clone());
+        let before = self.journal.as_ref().and_then(|record| claim(record));
+        record.claim.is_some() && claim(record) != before
     }
 
     /// Reads the secret; the process keeps the map for a store.
@@ -188,6 +193,22 @@ impl World {
             self.served[usize::from(due)] += 1;
         }
         Ok(self.versions.len() as u64)
+    }
+}
+
+/// What is claimed replaces or ends a token that a person revoked, which a pause does not keep.
+fn was_ordered(record: &Record) -> bool {
+    let (Some(order), Some(claim)) = (&record.revoking, &record.claim) else {
+        return false;
+    };
+    match &claim.work {
+        Work::Rotate { .. } => {
+            let retiring = record.retiring(&order.token);
+            retiring.is_none_or(|entry| entry.revoked.is_none())
+        }
+        Work::Disable { id } | Work::Delete { id } => *id == order.token,
+        Work::Cleanup => true,
+        _ => false,
     }
 }
 
