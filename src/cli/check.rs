@@ -115,7 +115,7 @@ fn is_the_daemons_login(arguments: &Arguments, settings: &Settings) -> bool {
 /// What the running daemon does differently; nothing if none answers, or does not show its status.
 async fn compare_with_daemon(settings: &Settings) -> Option<Finding> {
     let answer = ask(settings.ops.listen?, "/status?page=all").await.ok()?;
-    let status: Status = serde_json::from_str(&answer.text).ok()?;
+    let status: Status = serde_json::from_slice(answer.text.as_bytes()).ok()?;
     let daemon = status.daemon.as_ref()?;
     let (theirs, ours) = (&daemon.journal, journal_place(settings));
     let difference = difference(settings, &status);

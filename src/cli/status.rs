@@ -224,7 +224,7 @@ impl Daemon {
                 sanitize::line(answer.text.trim())
             ));
         }
-        let status: Status = serde_json::from_str(&answer.text)
+        let status: Status = serde_json::from_slice(answer.text.as_bytes())
             .map_err(|error| format!("the service at {listen} is not dtrotate: {error}"))?;
         let theirs = status.daemon.as_ref().and_then(|it| it.journal.as_ref());
         match (theirs, &self.journal) {

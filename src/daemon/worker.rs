@@ -20,6 +20,7 @@ use rotation::request::{Epochs, Goal, Hints, Holder, Known};
 use rotation::runner::Ended;
 
 use super::entry::Entry;
+use super::foreground;
 use super::job::Start;
 use super::queue::Key;
 use super::{Daemon, PATROL, pass, sweep};
@@ -307,9 +308,11 @@ impl Daemon {
             return self.queue.remove(&name);
         };
         let first = !entry.looked;
-        let epoch_before = identity(entry);
         if let Some(pass) = &mut self.pass {
             pass.note_run(&name, &ended);
+        }
+        if let Some(epochs) = &mut self.epochs {
+            note_change(epochs, entry, foreground::record(&ended));
         }
         entry.ended(&ended.result, ended.journal, now);
         if dirty {
@@ -318,21 +321,6 @@ impl Daemon {
         let service = entry.plan.service.clone();
         if !matches!(ended.result, RunResult::Retry(_)) {
             self.progress.insert(service.clone(), Instant::now());
-        }
-        if let Some(epochs) = &mut self.epochs {
-            let epoch = identity(entry);
-            if epoch_before != epoch {
-                let epochs = Arc::make_mut(epochs);
-                if let Some(former) = epoch_before {
-                    epochs.change(former, |plans| {
-                        plans.retain(|plan| *plan.name != *name);
-                        !plans.is_empty()
-                    });
-                }
-                if let Some(epoch) = epoch {
-                    note(epochs, epoch, &entry.plan);
-                }
-            }
         }
         if entry.is_finished() {
             self.roster.remove(&name);
@@ -371,10 +359,36 @@ fn note(epochs: &mut Epochs, epoch: Epoch, plan: &Arc<Plan>) {
     plans.push(plan.clone());
 }
 
+/// Notes the identity of the document that a run left. The one before is unpacked only if the identity is another one.
+fn note_change(epochs: &mut Arc<Epochs>, before: &Entry, after: Option<&Record>) {
+    let plan = &before.plan;
+    let is_this = |noted: &Arc<Plan>| noted.name == plan.name;
+    let epoch = after.and_then(open_identity);
+    let noted = epoch.and_then(|epoch| epochs.get(epoch));
+    if noted.is_some_and(|plans| plans.iter().any(is_this)) {
+        return;
+    }
+    let epochs = Arc::make_mut(epochs);
+    if let Some(former) = identity(before) {
+        epochs.change(former, |plans| {
+            plans.retain(|plan| !is_this(plan));
+            !plans.is_empty()
+        });
+    }
+    if let Some(epoch) = epoch {
+        note(epochs, epoch.clone(), plan);
+    }
+}
+
 /// The identity of the document of a secret.
 fn identity(entry: &Entry) -> Option<Epoch> {
-    let record = entry.record().filter(|record| record.closed_at.is_none());
-    record.map(|record| record.epoch.clone())
+    entry.record().as_deref().and_then(open_identity).cloned()
+}
+
+/// A closed document is nobody's.
+fn open_identity(record: &Record) -> Option<&Epoch> {
+    let open = Some(record).filter(|record| record.closed_at.is_none());
+    open.map(|record| &record.epoch)
 }
 
 #[cfg(test)]

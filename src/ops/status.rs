@@ -280,7 +280,7 @@ impl Status {
     pub fn sanitized(&self) -> Status {
         let mut value = serde_json::to_value(self).expect("a status is plain data");
         sanitize::value(&mut value);
-        serde_json::from_value(value)
+        serde_json::from_slice(value.to_string().as_bytes())
             .expect("only words of fixed lists are read back, and they are plain")
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderValue, LOCATION};
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use zeroize::Zeroizing;
 
 use crate::http::Reply;
 use crate::redact::redact;
@@ -17,12 +18,12 @@ use super::wire::{Call, Effect};
 /// The longest wait that a server may ask for: a wish for a day must not silence the daemon for a day.
 const ASKED: Duration = Duration::from_secs(300);
 
-/// The body of every answer of Vault.
+/// What every answer of Vault may hold beside its data.
 #[derive(Deserialize, Default)]
 pub(super) struct Envelope {
     pub(super) errors: Option<Vec<String>>,
     pub(super) warnings: Option<Vec<String>>,
-    pub(super) data: Option<Value>,
+    data: Option<IgnoredAny>,
     pub(super) auth: Option<Auth>,
 }
 
@@ -46,9 +47,23 @@ impl Auth {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Envelope,
+    /// The body as it came; the data is read from it when it is known what it should be.
+    text: Zeroizing<Vec<u8>>,
 }
 
 impl Answer {
+    /// Its data; `Ok(None)` = there is none. The error is that the data is something else.
+    pub(super) fn data<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Data<T> {
+            data: Option<T>,
+        }
+        match self.body.data {
+            Some(_) => serde_json::from_slice(&self.text).map(|found: Data<T>| found.data),
+            None => Ok(None),
+        }
+    }
+
     /// The server's words, fit for an error text.
     pub(super) fn words(&self) -> String {
         let errors = self.body.errors.as_deref().unwrap_or_default();
@@ -116,14 +131,14 @@ impl Trouble {
 }
 
 /// Judges a reply to a call that was sent with this token.
-pub(super) fn judge(call: &Call, token: Option<&HeaderValue>, reply: &Reply) -> Verdict {
+pub(super) fn judge(call: &Call, token: Option<&HeaderValue>, reply: Reply) -> Verdict {
     let status = reply.status;
     let sent = [
         call.body.as_ref().map_or(&[][..], |body| body.as_slice()),
         token.map_or(&[][..], HeaderValue::as_bytes),
     ];
     if (300..400).contains(&status) {
-        return redirect(call, reply, &sent);
+        return redirect(call, &reply, &sent);
     }
     let envelope = match reply.body.as_slice() {
         [] if status == 204 => Some(Envelope::default()),
@@ -134,16 +149,17 @@ pub(super) fn judge(call: &Call, token: Option<&HeaderValue>, reply: &Reply) -> 
             .filter(|envelope| is_vaults(status, envelope)),
     };
     let Some(mut body) = envelope else {
-        return foreign(call, reply);
+        return foreign(call, &reply);
     };
     for texts in [&mut body.errors, &mut body.warnings] {
         for text in texts.iter_mut().flatten() {
             *text = redact(text, &sent);
         }
     }
-    let answer = Answer { status, body };
+    let wait = wish(&reply);
+    let text = reply.body;
+    let answer = Answer { status, body, text };
     let words = answer.words();
-    let wait = wish(reply);
     let writes = call.effect == Effect::Write;
     match status {
         200..=299 => success(call, answer),

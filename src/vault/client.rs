@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -101,14 +100,14 @@ impl Vault {
         for paths in paths.chunks(PATHS) {
             let call = Call::post("sys/capabilities-self", &json!({ "paths": paths }))
                 .named("ask for the token's capabilities");
-            let mut answer = self.call(&call).await?;
+            let answer = self.call(&call).await?;
             if answer.status != 200 {
                 return Err(answer.refuse(&call));
             }
-            let data = answer.body.data.take().unwrap_or_default();
+            let told = answer.data::<BTreeMap<String, Vec<String>>>();
+            let mut told = told.map_err(|_| call.unexpected())?.unwrap_or_default();
             for path in paths {
-                let rights = data.get(path).and_then(|told| Vec::deserialize(told).ok());
-                let Some(rights) = rights else {
+                let Some(rights) = told.remove(path) else {
                     let text = format!("the answer says nothing about {path}");
                     return Err(call.error(ErrorKind::Transient, text));
                 };

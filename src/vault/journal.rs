@@ -190,7 +190,7 @@ impl KvJournal {
         match kv2::read(&self.vault, &self.history_at(name), None).await? {
             SecretRead::Present { version, data } => {
                 let text = data.0.get("document").and_then(Value::as_str);
-                let known = serde_json::from_str::<History>(text.unwrap_or_default());
+                let known = serde_json::from_slice::<History>(text.unwrap_or_default().as_bytes());
                 let unclear = |_| {
                     self.error(
                         ErrorKind::Refused,
@@ -318,9 +318,9 @@ fn parse(mut document: Map<String, Value>) -> Result<Record, String> {
         return Err(why);
     }
     let record = match document.get_mut("document").map(Value::take) {
-        Some(Value::String(text)) => serde_json::from_str::<Record>(&text),
+        Some(Value::String(text)) => serde_json::from_slice::<Record>(text.as_bytes()),
         // Version 1: the map itself is the document.
-        None => serde_json::from_value(Value::Object(document)),
+        None => serde_json::from_slice(Value::Object(document).to_string().as_bytes()),
         Some(_) => return Err("its field `document` is not a string".to_owned()),
     };
     record.map(Record::upgraded).map_err(|error| {

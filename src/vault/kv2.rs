@@ -22,6 +22,11 @@ struct Version {
 }
 
 #[derive(Deserialize)]
+struct Listing {
+    keys: Vec<String>,
+}
+
+#[derive(Deserialize)]
 struct Metadata {
     version: u64,
     #[serde(default)]
@@ -98,14 +103,8 @@ async fn read_over(
     if version == Some(0) {
         return Ok(Found::without_data(SecretRead::Absent));
     }
-    let mut answer = vault.call(&call).await?;
-    let found = answer
-        .body
-        .data
-        .take()
-        .map(serde_json::from_value::<Version>)
-        .transpose();
-    match (answer.status, found) {
+    let answer = vault.call(&call).await?;
+    match (answer.status, answer.data::<Version>()) {
         (200, Ok(Some(found))) => {
             let read = SecretRead::Present {
                 version: found.metadata.version,
@@ -185,13 +184,11 @@ pub(super) async fn write_with_end(
         vault.mounts().doubt(&at.mount);
         return Err(answer.refuse(&call));
     }
-    let written = answer.body.data.as_ref();
-    let written = written.and_then(|data| Metadata::deserialize(data).ok());
-    let Some(Metadata {
+    let Ok(Some(Metadata {
         version,
         deletion_time,
         ..
-    }) = written
+    })) = answer.data()
     else {
         vault.mounts().forget(&at.mount);
         let text =
@@ -208,14 +205,11 @@ pub(super) async fn list(vault: &Vault, path: String) -> Result<Vec<String>, Cal
     call.query = Some(("list", "true".to_owned()));
     call.needs = &["list"];
     call.limit = http::LISTING;
-    let mut answer = vault.call(&call).await?;
-    // Whatever stands there: indexing would panic where it is no object.
-    let keys = |mut data: Value| data.get_mut("keys").map(Value::take).unwrap_or_default();
-    let keys = answer.body.data.take().map(keys);
-    match (answer.status, keys) {
-        (200, Some(keys)) => serde_json::from_value(keys)
-            .map_err(|_| call.error(ErrorKind::Transient, "the answer has not the expected form")),
-        (404, None) if answer.words().is_empty() => Ok(Vec::new()),
+    let answer = vault.call(&call).await?;
+    match (answer.status, answer.data::<Listing>()) {
+        (200, Ok(Some(listing))) => Ok(listing.keys),
+        (200, Err(_)) => Err(call.unexpected()),
+        (404, Ok(None)) if answer.words().is_empty() => Ok(Vec::new()),
         _ => Err(answer.refuse(&call)),
     }
 }

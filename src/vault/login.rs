@@ -154,19 +154,14 @@ async fn by_token(
     let call = look_up();
     let header = header(&call, value)?;
     let from = Instant::now();
-    let mut answer = wire.exchange(&call, Some(&header)).await?;
+    let answer = wire.exchange(&call, Some(&header)).await?;
     match answer.status {
         200 => {}
         403 => return Err(dead(&call)),
         status => return Err(refused(&call, status, &answer.words())),
     }
-    let Some(seen) = answer
-        .body
-        .data
-        .take()
-        .and_then(|data| serde_json::from_value::<LookUp>(data).ok())
-    else {
-        return Err(call.error(ErrorKind::Transient, "the answer has not the expected form"));
+    let Ok(Some(seen)) = answer.data::<LookUp>() else {
+        return Err(call.unexpected());
     };
     let ttl = Duration::from_secs(seen.ttl);
     Ok((header, Lease::new(from, ttl, ttl, seen.renewable)))

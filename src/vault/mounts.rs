@@ -90,7 +90,7 @@ impl Vault {
         }
         let call = Call::get(format!("sys/internal/ui/mounts/{mount}"))
             .named(format!("find the engine mounted at {mount}"));
-        let mut answer = match self.call(&call).await {
+        let answer = match self.call(&call).await {
             Err(error) if error.kind == ErrorKind::Refused => {
                 let text = format!(
                     "there is no such mount, or the token's policy gives no right to any path below {mount}/"
@@ -102,10 +102,8 @@ impl Vault {
         if answer.status != 200 {
             return Err(answer.refuse(&call));
         }
-        let data = answer.body.data.take().unwrap_or_default();
-        let Ok(found) = serde_json::from_value::<Mount>(data) else {
-            let text = "the answer has not the expected form";
-            return Err(call.error(ErrorKind::Transient, text));
+        let Ok(Some(found)) = answer.data::<Mount>() else {
+            return Err(call.unexpected());
         };
         let engine = engine_of(mount, &found).map_err(|why| call.error(ErrorKind::Refused, why))?;
         if self.mounts().learn(mount, engine) && engine == Engine::V1 {

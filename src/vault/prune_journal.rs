@@ -90,7 +90,7 @@ impl PruneJournal {
             return Err(refuse(&why));
         }
         let text = |field: &str| data.get(field).and_then(Value::as_str);
-        let record = serde_json::from_str(text("document").unwrap_or_default());
+        let record = serde_json::from_slice(text("document").unwrap_or_default().as_bytes());
         Ok(Found {
             version,
             record: record.map_err(|_| refuse("its content does not fit"))?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use rotation::error::{CallError, ErrorKind};
 use rotation::ports::SecretPath;
@@ -146,51 +146,44 @@ pub(super) fn ends(deletion_time: &str) -> Option<Timestamp> {
 /// The limits of a mount. `Refused` = the policy does not let us read its configuration.
 pub(super) async fn mount_limits(vault: &Vault, mount: &str) -> Result<VersionLimits, CallError> {
     let call = Call::get(config_path(mount));
-    let Some(data) = data(vault, &call).await? else {
+    let Some(written) = data::<Written>(vault, &call).await? else {
         return Err(call.error(ErrorKind::Refused, "the mount has no configuration (404)"));
     };
-    let limits = Written::deserialize(data).ok();
-    let limits = limits.and_then(|written| written.limits());
-    limits.ok_or_else(|| unexpected(&call))
+    written.limits().ok_or_else(|| call.unexpected())
 }
 
 /// What the metadata of a key says; `None` = there is no such key.
 pub(super) async fn key(vault: &Vault, at: &SecretPath) -> Result<Option<KeyVersions>, CallError> {
     let call = Call::get(metadata_path(at));
-    let Some(data) = data(vault, &call).await? else {
+    let Some(metadata) = data::<Metadata>(vault, &call).await? else {
         return Ok(None);
     };
-    let key = Metadata::deserialize(data).ok().and_then(|metadata| {
-        let current = metadata.current_version;
-        let version = metadata.versions.get(&current.to_string());
-        let dropped = metadata.oldest_version > 1;
-        Some(KeyVersions {
-            limits: metadata.limits.limits()?,
-            ends: version.and_then(|version| ends(&version.deletion_time)),
-            current,
-            is_there: version.is_some_and(|version| !version.destroyed),
-            left: dropped.then(|| {
-                current
-                    .saturating_add(1)
-                    .saturating_sub(metadata.oldest_version)
-            }),
-        })
-    });
-    key.map(Some).ok_or_else(|| unexpected(&call))
+    let current = metadata.current_version;
+    let version = metadata.versions.get(&current.to_string());
+    let dropped = metadata.oldest_version > 1;
+    let limits = metadata.limits.limits();
+    Ok(Some(KeyVersions {
+        limits: limits.ok_or_else(|| call.unexpected())?,
+        ends: version.and_then(|version| ends(&version.deletion_time)),
+        current,
+        is_there: version.is_some_and(|version| !version.destroyed),
+        left: dropped.then(|| {
+            current
+                .saturating_add(1)
+                .saturating_sub(metadata.oldest_version)
+        }),
+    }))
 }
 
 /// The data of an answer; `None` = there is nothing.
-async fn data(vault: &Vault, call: &Call) -> Result<Option<Value>, CallError> {
-    let mut answer = vault.call(call).await?;
-    match (answer.status, answer.body.data.take()) {
-        (200, Some(data)) => Ok(Some(data)),
-        (404, None) if answer.words().is_empty() => Ok(None),
+async fn data<T: DeserializeOwned>(vault: &Vault, call: &Call) -> Result<Option<T>, CallError> {
+    let answer = vault.call(call).await?;
+    match (answer.status, answer.data()) {
+        (200, Ok(Some(data))) => Ok(Some(data)),
+        (200, Err(_)) => Err(call.unexpected()),
+        (404, Ok(None)) if answer.words().is_empty() => Ok(None),
         _ => Err(answer.refuse(call)),
     }
-}
-
-fn unexpected(call: &Call) -> CallError {
-    call.error(ErrorKind::Transient, "unexpected response format")
 }
 
 #[cfg(test)]

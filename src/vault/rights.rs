@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use rotation::error::{CallError, ErrorKind};
+use rotation::error::CallError;
 use rotation::ports::SecretPath;
 
 use super::client::Vault;
@@ -169,13 +169,12 @@ impl Vault {
     /// What Vault tells of the token in use, logging in if there is none.
     pub async fn own_token(&self) -> Result<OwnToken, CallError> {
         let call = super::login::look_up();
-        let mut answer = self.call(&call).await?;
-        let data = answer.body.data.take().filter(|_| answer.status == 200);
-        let Some(data) = data else {
-            return Err(answer.refuse(&call));
-        };
-        serde_json::from_value(data)
-            .map_err(|_| call.error(ErrorKind::Transient, "the answer has not the expected form"))
+        let answer = self.call(&call).await?;
+        match (answer.status, answer.data()) {
+            (200, Ok(Some(token))) => Ok(token),
+            (200, Err(_)) => Err(call.unexpected()),
+            _ => Err(answer.refuse(&call)),
+        }
     }
 
     /// Those of `rights` that our token lacks, each with what it may do there.

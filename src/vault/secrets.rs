@@ -157,15 +157,15 @@ async fn read_v1(
 ) -> Result<SecretRead, CallError> {
     let mut call = Call::get(Engine::V1.data_path(at));
     call.own_connection = own_connection;
-    let mut answer = vault.call(&call).await?;
-    match (answer.status, answer.body.data.take()) {
-        (200, Some(Value::Object(map))) => {
+    let answer = vault.call(&call).await?;
+    match (answer.status, answer.data::<Map<String, Value>>()) {
+        (200, Ok(Some(map))) => {
             let data = SecretData(map);
             let version =
                 fingerprint(&data.0).map_err(|why| call.error(ErrorKind::Transient, why))?;
             Ok(SecretRead::Present { version, data })
         }
-        (404, None) if answer.words().is_empty() => Ok(SecretRead::Absent),
+        (404, Ok(None)) if answer.words().is_empty() => Ok(SecretRead::Absent),
         (404, _) => {
             // "Invalid path for a versioned K/V secrets engine": the mount was upgraded.
             vault.mounts().forget(&at.mount);

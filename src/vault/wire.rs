@@ -112,6 +112,11 @@ impl Call {
         self
     }
 
+    /// The error for an answer whose data is not what Vault documents.
+    pub(super) fn unexpected(&self) -> CallError {
+        self.error(ErrorKind::Transient, "the answer has not the expected form")
+    }
+
     /// The path as it stands in the URL, or the error for one that no server takes as it stands.
     fn encoded(&self) -> Result<String, CallError> {
         path::encode(&self.path).ok_or_else(|| {
@@ -328,7 +333,7 @@ impl Wire {
         if let Some(index) = reply.headers.get(INDEX) {
             self.index.note(index);
         }
-        let verdict = judge(call, token, &reply);
+        let verdict = judge(call, token, reply);
         if let Verdict::Answer(answer) = &verdict
             && answer.status == 400
             && answer.words().contains("X-Vault-Index")

@@ -14,7 +14,6 @@ use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
 use rotation::token::TokenValue;
 
-use super::answer::Answer;
 use super::method::unusable;
 use super::wire::{Call, Effect, Wire};
 
@@ -119,9 +118,9 @@ impl Wrapped<'_> {
     async fn look(&self, wire: &Wire) -> Result<Option<String>, CallError> {
         let call = Call::form("sys/wrapping/lookup", &[("token", self.token.clone())])
             .named("look at the wrapped secret id");
-        let mut answer = wire.exchange(&call, None).await?;
-        match (answer.status, data::<Origin>(&mut answer)) {
-            (200, Some(origin)) => Ok(Some(origin.creation_path)),
+        let answer = wire.exchange(&call, None).await?;
+        match (answer.status, answer.data::<Origin>()) {
+            (200, Ok(Some(origin))) => Ok(Some(origin.creation_path)),
             (400 | 403, _) => Ok(None),
             _ => Err(answer.refuse(&call)),
         }
@@ -137,7 +136,7 @@ impl Wrapped<'_> {
         };
         let before = self.state();
         self.remember(Some(State::Lost));
-        let mut answer = match wire.exchange(&call, Some(&header)).await {
+        let answer = match wire.exchange(&call, Some(&header)).await {
             Ok(answer) => answer,
             Err(error) => {
                 if error.kind != ErrorKind::Unclear {
@@ -146,8 +145,8 @@ impl Wrapped<'_> {
                 return Err(error);
             }
         };
-        match (answer.status, data::<Content>(&mut answer)) {
-            (200, Some(content)) => {
+        match (answer.status, answer.data::<Content>()) {
+            (200, Ok(Some(content))) => {
                 let secret_id = TokenValue::new(content.secret_id);
                 self.remember(Some(State::Unwrapped(secret_id.clone())));
                 Ok(secret_id)
@@ -220,10 +219,6 @@ impl Wrapped<'_> {
         }
         unusable(&what)
     }
-}
-
-fn data<T: serde::de::DeserializeOwned>(answer: &mut Answer) -> Option<T> {
-    serde_json::from_value(answer.body.data.take()?).ok()
 }
 
 /// `auth/MOUNT/role/ROLE/secret-id`, below a namespace or not.

@@ -87,8 +87,8 @@ impl Scenario {
     pub fn small(mut self) -> Scenario {
         let budget = &mut self.budget;
         let most = match (self.revoke, budget.steal) {
-            // What comes late, and a pause while the token is shared, meet every step of the next run.
-            (true, _) if budget.late > 0 || (self.shared && budget.person > 0) => 1,
+            // What comes late or is lost, and a pause while the token is shared, meet every step of the next run.
+            (true, _) if budget.late + budget.lose > 0 || (self.shared && budget.person > 0) => 1,
             (false, 0) => 3,
             _ => 2,
         };

@@ -92,7 +92,7 @@ proptest! {
         }
         let token = http::sensitive(CANARY).unwrap();
         let reply = reply_of(status, body, headers);
-        let error = match judge(&call, Some(&token), &reply) {
+        let error = match judge(&call, Some(&token), reply) {
             Verdict::Lagging | Verdict::Limited(_) => return Ok(()),
             Verdict::Answer(answer) => {
                 prop_assert!(answer.status < 500);

@@ -43,13 +43,16 @@ pub fn intervene(world: &PruneWorld, what: Intervention, visit: Visit<'_, PruneW
     match what {
         Intervention::Enable if token.exists && !token.enabled => with("enables it".into(), &|w| {
             let token = &mut w.tokens[TARGET];
+            token.disabled_before = token.disabled_before.or(token.disabled_at);
             (token.enabled, token.disabled_at, token.by_us) = (true, None, false);
         }),
         Intervention::Disable if token.exists && token.enabled => {
             with("disables it".into(), &|w| {
                 let tick = w.tick;
                 let token = &mut w.tokens[TARGET];
-                (token.enabled, token.disabled_at, token.by_us) = (false, Some(tick), false);
+                // Where nobody noted that it was enabled, nothing shows it any longer.
+                let since = token.disabled_before.unwrap_or(tick);
+                (token.enabled, token.disabled_at, token.by_us) = (false, Some(since), false);
             });
         }
         Intervention::Rename if token.exists => with("renames it".into(), &|w| {

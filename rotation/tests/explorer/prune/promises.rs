@@ -1,5 +1,6 @@
 //! What must hold: with every call, and at rest.
 
+use rotation::marker::NameDigest;
 use rotation::prune::{PruneCommand, PrunedState, PrunedToken, marked_at};
 
 use super::world::{Budget, Case, INSTALLATION, Late, PruneWorld, Role, TARGET, Token, id_of};
@@ -12,10 +13,19 @@ pub fn judge(case: &Case, world: &mut PruneWorld, call: &Late) {
         PruneCommand::SetState { enabled: true, .. } => enabled(call, &token),
         _ => disabled(world, call),
     };
-    if let (PruneCommand::SetState { enabled: false, .. }, Role::Prune) = (&call.command, call.role)
+    if let (
+        PruneCommand::SetState {
+            enabled: false,
+            name,
+        },
+        Role::Prune,
+    ) = (&call.command, call.role)
     {
         let entry = world.document.find(&id_of(call.token));
-        let ordered = entry.is_some_and(|entry| entry.state == PrunedState::Ordered);
+        let mark = name.as_ref().map(|name| NameDigest::of(name));
+        let is_own = |entry: &PrunedToken| mark.is_none() || entry.digest == mark;
+        let ordered =
+            entry.is_some_and(|entry| entry.state == PrunedState::Ordered && is_own(entry));
         world.overtaken = world.ordered && !ordered;
     }
     world.broken = world.broken.or(wrong);

@@ -78,6 +78,8 @@ pub struct Token {
     pub last_used: Option<Timestamp>,
     /// Since when it is disabled.
     pub disabled_at: Option<u8>,
+    /// Since when it was disabled before a person enabled it.
+    pub disabled_before: Option<u8>,
     /// It was dtrotate that disabled it, for a person.
     pub by_us: bool,
 }
@@ -123,7 +125,7 @@ pub struct PruneWorld {
     pub budget: Budget,
     /// What people were told.
     pub told: Told,
-    /// How often somebody began to prune it.
+    /// How often its prune was ordered.
     orders: u8,
     /// A person changed the token or the document.
     pub touched: bool,
@@ -205,6 +207,7 @@ impl PruneWorld {
             exists: true,
             last_used: None,
             disabled_at: (!enabled).then_some(0),
+            disabled_before: None,
             by_us: false,
         };
         let marked = |base: &str| old_mark(base);
@@ -274,7 +277,8 @@ impl PruneWorld {
         let run = self.actors[actor].run.as_ref();
         let entry = run.and_then(|run| run.entry());
         let cx = PruneContext {
-            now: at(self.tick),
+            // No two orders are given in the same moment.
+            now: at(self.tick) + SignedDuration::from_secs(self.orders.into()),
             clock_agrees: true,
             installation: INSTALLATION,
             base_url: Some(URL),
@@ -327,10 +331,6 @@ impl PruneWorld {
                 name_limit: case.scenario.rename.then_some(100),
             }),
         };
-        self.orders += u8::from(role == Role::Prune);
-        if role == Role::Prune {
-            self.told.restored = false;
-        }
         let who = &mut self.actors[actor];
         who.planned_use = self.tokens[token].last_used;
         who.orders = self.orders;
@@ -447,7 +447,16 @@ impl PruneWorld {
                 self.ordered |= !self.document.tokens.is_empty();
                 let dropped =
                     matches!(&**edit, Edit::Drop(entry) if entry.state == PrunedState::Ordered);
-                self.overtaken |= dropped && edited.applied && self.tokens[TARGET].by_us;
+                if matches!(**edit, Edit::Add(_)) && edited.applied {
+                    // From here on the last order counts.
+                    self.orders += 1;
+                    self.told.restored = false;
+                }
+                if dropped && edited.applied && self.tokens[TARGET].by_us {
+                    self.overtaken = true;
+                    let mut at_work = self.actors.iter().filter(|actor| actor.run.is_some());
+                    self.stranded |= !at_work.any(|actor| actor.role == Role::Prune);
+                }
                 match fault {
                     Fault::AnswerLost => PruneOutcome::Changed(Err(unclear)),
                     _ => PruneOutcome::Changed(Ok(edited)),
@@ -502,6 +511,8 @@ impl PruneWorld {
         if back && self.touched {
             self.actors.iter_mut().for_each(|actor| actor.unseen = true);
         }
+        // What it did after it was held up is taken back, whoever has pruned the token again since it looked.
+        self.stranded |= back && call.role == Role::Prune && !self.document.tokens.is_empty();
         let tick = self.tick;
         let known = &mut self.tokens[number];
         match &call.command {
@@ -558,5 +569,5 @@ impl PruneWorld {
 
 /// A moment after the tick began.
 pub fn moment(tick: u8) -> Timestamp {
-    at(tick) + SignedDuration::from_secs(1)
+    at(tick) + SignedDuration::from_mins(1)
 }
