@@ -184,7 +184,7 @@ async fn end_known<'a>(
     let collected = results.collect(foreground, listen, Some(limit.deadline()), work);
     let collected = collected.await?;
     let alive = tokens.iter();
-    let alive = alive.filter(|(name, _)| collected.unserved.contains(*name));
+    let alive = alive.filter(|(name, _)| collected.open.contains(*name));
     let alive: BTreeSet<&str> = alive.map(|(_, token)| token.as_str()).collect();
     if !alive.is_empty() {
         advise_by_hand(&alive.into_iter().collect::<Vec<_>>().join(", "));

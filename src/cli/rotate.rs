@@ -216,8 +216,8 @@ pub(super) struct Results {
 pub(super) struct Collected {
     /// The gravest.
     pub(super) exit: Exit,
-    /// The secrets for which it was not done.
-    pub(super) unserved: BTreeSet<String>,
+    /// The secrets for which it was not done and may yet be.
+    pub(super) open: BTreeSet<String>,
 }
 
 impl Results {
@@ -262,7 +262,7 @@ impl Results {
         work: impl AsyncFnOnce(&mut dyn FnMut(Finished<'a>)),
     ) -> Result<Collected, Exit> {
         let (mut gravest, mut done) = (Exit::Success, vec![]);
-        let mut unserved = self.names.clone();
+        let mut open = self.names.clone();
         let all = self.names.len();
         self.output.progress(0, all);
         let is_interrupted = Cell::new(false);
@@ -270,8 +270,8 @@ impl Results {
             let name = finished.secret.plan.name.as_str();
             let outcome = Outcome::new(self.task, &finished).interrupted(is_interrupted.get());
             gravest = gravest.max(outcome.exit());
-            if outcome.exit() == Exit::Success {
-                unserved.remove(name);
+            if !outcome.is_open() {
+                open.remove(name);
             }
             match self.json {
                 true => self.output.json(&outcome),
@@ -303,7 +303,7 @@ impl Results {
         let _ = self.output.finish();
         Ok(Collected {
             exit: gravest,
-            unserved,
+            open,
         })
     }
 }

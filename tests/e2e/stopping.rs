@@ -50,7 +50,7 @@ async fn a_signal_lets_what_is_in_flight_end_and_begins_nothing_more() {
         let [first, second, third] = [0, 1, 2].map(|number| world.secrets[number].as_str());
         let sentence = format!("stopped: 1 of 3 secrets ended; not begun: {second}, {third}");
         assert!(log.contains(&sentence), "{log}");
-        let results = fs::read_to_string(world.folder.path().join("rotate.out"));
+        let results = fs::read_to_string(world.folder.path().join("rotate.command.out"));
         let outcome: Value = serde_json::from_str(&results.expect("results")).expect("one");
         assert_eq!(
             (&outcome["secret"], &outcome["result"]),
@@ -62,9 +62,18 @@ async fn a_signal_lets_what_is_in_flight_end_and_begins_nothing_more() {
     }
 }
 
+/// No other process has the name of a command or of a pass, so that nobody would continue what it claimed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_ends_a_wait_and_the_claim_is_given_back() {
-    let mut world = patient(1).await;
+    gives_its_claim_back(&["rotate", "--all"]).await;
+    gives_its_claim_back(&["run", "--once"]).await;
+}
+
+async fn gives_its_claim_back(arguments: &[&str]) {
+    let mut world = World::new(1).await;
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    // A pass rotates what is due.
+    world.set("defaults.schedule", "* * * * * *");
     // A new token may take long until it is accepted everywhere.
     world.set("dynatrace.prod.settle", "5m");
     let (name, old) = (world.secrets[0].clone(), world.current_id(0).await);
@@ -74,21 +83,14 @@ async fn a_signal_ends_a_wait_and_the_claim_is_given_back() {
         .always();
     let unknown = Answer::dynatrace(401, "Token Authentication failed");
     let fault = world.dynatrace.fault(rule.then(Action::Refuse(unknown)));
-    let before = world.dynatrace.count(Operation::LookupToken);
-    let mut command = world.start_command("rotate", &["rotate", &name]);
-    until("it to wait", async || {
-        world.dynatrace.count(Operation::LookupToken) >= before + 3
-    })
-    .await;
+    let mut command = world.start_command("stopped", arguments);
+    assert!(fault.wait_fired(2, LONG).await, "{}", stderr(&command));
     assert!(world.record(0).await["claim"].is_object());
     command.signal("-TERM");
     assert_eq!(ends(&mut command).await, Some(1));
-    let results = fs::read_to_string(world.folder.path().join("rotate.out"));
-    let results = results.expect("results");
-    assert!(
-        results.contains("failed") && results.contains("it was stopped before it was done"),
-        "{results}"
-    );
+    let results = fs::read_to_string(world.folder.path().join("stopped.command.out"));
+    let said = results.expect("results") + &stderr(&command);
+    assert!(said.contains("it was stopped before it was done"), "{said}");
     let record = world.record(0).await;
     assert_eq!(
         (&record["claim"], record["open"].as_array().map(Vec::len)),
