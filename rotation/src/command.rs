@@ -61,7 +61,8 @@ pub enum Command {
     List,
     /// Prove that the environment answers for a token that is known to exist. [`Outcome::Reachable`]
     ProveReachable,
-    /// Wait this long; the runner may end the run instead when the process is to stop. [`Outcome::Waited`]
+    /// Wait this long. [`Outcome::Waited`] or [`Outcome::Stopped`]; the runner may also end the run when the process is to stop and another
+    /// one of its name continues.
     Wait(Duration),
     /// End the run; there is no outcome.
     Finish(RunResult),
@@ -165,6 +166,8 @@ pub enum Outcome {
     Reachable(Result<(), CallError>),
     /// The time has passed.
     Waited,
+    /// The process is to stop, and no other one continues what it claims.
+    Stopped,
 }
 
 impl Outcome {

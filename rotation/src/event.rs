@@ -86,7 +86,7 @@ vocabulary! {
     SecretAdopted "secret_adopted" Info "A secret was seen for the first time and recorded; nothing was changed.",
     SecretMoved "secret_moved" Info "A secret continues at another place, as the configuration says and a person accepted.",
     DocumentRenamed "document_renamed" Info "The journal document of a secret continues under another name.",
-    SecretPaused "secret_paused" Info "A person paused a secret: nothing of it is begun until the pause ends. At WARN its token expires before that.",
+    SecretPaused "secret_paused" Info "A person paused a secret: nothing of it is begun until the pause ends. At WARN its token expires before that, or the pause replaces one that would have ended later.",
     SecretResumed "secret_resumed" Info "The pause of a secret ended; what became due meanwhile is caught up.",
     ScheduleDue "schedule_due" Debug "A secret is due.",
     RotationStarted "rotation_started" Debug "A rotation began: its claim and attempt are in the journal.",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::candidate::{self, Candidate};
 use super::command::{Command, Outcome, RunResult, SecretSnapshot, Source, ValueRef};
 use super::context::{AfterWrite, Change, Context, MintState, Progress, Step};
-use super::error::{CallError, ErrorKind};
+use super::error::{CallError, ErrorKind, Service};
 use super::event::{EventName, Level, Report};
 use super::order;
 use super::plan::{Coordinates, Plan, RetirementPolicy};
@@ -220,6 +220,8 @@ impl Run {
             Outcome::Journal(read) => self.journal_read(read, now),
             Outcome::Written(written) => self.journal_written(written),
             Outcome::Minted(minted) => self.minted(minted, now),
+            // As any call that fails for now: the claim is given back.
+            Outcome::Stopped => self.error = Some(stopped()),
             outcome => {
                 let record = self.journal().and_then(|known| known.record.as_deref());
                 let report = candidate::report(
@@ -398,4 +400,9 @@ impl Run {
             AfterWrite::Finish(result) => self.end = Some(result),
         }
     }
+}
+
+fn stopped() -> CallError {
+    let what = "it was stopped before it was done; a token that it created is found and deleted";
+    CallError::new(Service::Dynatrace, ErrorKind::Transient, what)
 }

@@ -25,6 +25,12 @@ pub struct Pause {
 }
 
 impl Pause {
+    /// It ends before this one.
+    pub fn ends_before(&self, other: &Pause) -> bool {
+        self.until
+            .is_some_and(|until| other.until.is_none_or(|other| until < other))
+    }
+
     /// Its time is up.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| until <= now)

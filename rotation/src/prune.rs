@@ -288,6 +288,17 @@ impl PrunedToken {
         }
     }
 
+    /// The name that it gets when it is brought back; none = it keeps the one that it has, because someone else gave it. A name of theirs that
+    /// has our mark keeps what is theirs of it.
+    pub fn name_back(&self, name: &str, installation: &str) -> Option<String> {
+        marked_at(name, installation)?;
+        match &self.digest {
+            Some(digest) if *digest == NameDigest::of(name) => Some(self.name.clone()),
+            Some(_) => Some(Marker::split(name).0),
+            None => None,
+        }
+    }
+
     /// What is to be done with it, as it was read now; none = the service does not know it.
     pub fn next(&self, seen: Option<&TokenInfo>, cx: &PruneContext<'_>) -> PruneStep {
         if cx.base_url != Some(&self.base_url) {

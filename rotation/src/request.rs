@@ -59,9 +59,14 @@ impl Holder {
         Writer {
             instance: self.instance.clone(),
             boot: self.boot.clone(),
-            daemon: self.is_daemon && !self.is_pass,
+            daemon: self.is_resumed(),
             at,
         }
+    }
+
+    /// The next process of this name continues what this one claims. What nobody resumes is given back instead.
+    pub fn is_resumed(&self) -> bool {
+        self.is_daemon && !self.is_pass
     }
 
     /// For people: who does this.

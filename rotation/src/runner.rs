@@ -59,6 +59,7 @@ pub async fn run(
     context: &impl RunContext,
 ) -> Ended {
     let (name, by) = (request.plan.name.clone(), request.holder.who());
+    let is_resumed = request.holder.is_resumed();
     let mut runner = Runner {
         issuer,
         store,
@@ -76,12 +77,13 @@ pub async fn run(
         reports.append(&mut emit(&mut machine, context, &by, &mut events));
         let outcome = match &command {
             Command::Finish(result) => break result.clone(),
-            Command::Wait(length) => {
-                if !context.wait(*length).await {
+            Command::Wait(length) => match context.wait(*length).await {
+                true => Outcome::Waited,
+                false if is_resumed => {
                     break RunResult::Retry(unavailable("the process is to stop"));
                 }
-                Outcome::Waited
-            }
+                false => Outcome::Stopped,
+            },
             command => runner.carry_out(command, &machine).await,
         };
         machine.learn(&command, outcome, context.now());

@@ -66,8 +66,8 @@ impl FailOn {
 pub(super) fn audit(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
     let mut settings = arguments.load(false)?;
     super::start_log(&settings, "error");
-    rotate::add_discovered(&mut settings)?;
-    let unknown = rotate::add_held(&mut settings)?;
+    rotate::add_discovered(&mut settings, None)?;
+    let unknown = rotate::add_held(&mut settings, None)?;
     let services = services(&settings, options.environment.as_deref()).map_err(|sentence| {
         output::complain(&sentence);
         Exit::Usage

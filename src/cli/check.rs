@@ -42,7 +42,7 @@ pub(super) struct Options {
 pub(super) fn check(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
     let mut settings = arguments.load(options.offline)?;
     if !options.offline {
-        rotate::add_discovered(&mut settings)?;
+        rotate::add_discovered(&mut settings, None)?;
     }
     super::start_log(&settings, "error");
     let complete = settings.clone();

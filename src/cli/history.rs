@@ -1,5 +1,6 @@
 //! `dtrotate history` and `dtrotate upcoming`: what happened to secrets, and what will.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::config::{SecretSettings, Settings, parse_duration};
 use crate::daemon::{past, upcoming};
-use crate::ops::humanize::{exact, hanging, relative};
+use crate::ops::humanize::{hanging, local, relative};
 use crate::ops::upcoming::Upcoming;
 use crate::sanitize;
 use rotation::history::Event;
@@ -76,7 +77,19 @@ pub(super) fn upcoming(arguments: &Arguments, options: &UpcomingOptions) -> Resu
     let events = read.map_err(|error| rotate::complain(&error))?;
     let now = clock::now();
     let document = || json!({ "at": now, "events": events });
-    let lines = || events.iter().map(|one| upcoming_text(one, now)).collect();
+    let zones = settings.secrets.iter();
+    let zones = zones.map(|secret| (secret.plan.name.as_str(), secret.zone_name.as_str()));
+    let zones: BTreeMap<&str, &str> = zones.collect();
+    let lines = || {
+        let zone = |one: &Upcoming| {
+            one.secret
+                .as_deref()
+                .and_then(|name| zones.get(name))
+                .copied()
+        };
+        let text = |one| upcoming_text(one, zone(one), now);
+        events.iter().map(text).collect()
+    };
     print(
         options.json,
         document,
@@ -95,7 +108,7 @@ fn pruned_services(settings: &Settings, selection: &Selection) -> Vec<String> {
 
 fn load(arguments: &Arguments) -> Result<Settings, Exit> {
     let mut settings = arguments.load(false)?;
-    rotate::add_discovered(&mut settings)?;
+    rotate::add_discovered(&mut settings, None)?;
     super::start_log(&settings, "error");
     Ok(settings)
 }
@@ -137,7 +150,7 @@ fn event_json((secret, event): &(&SecretSettings, Event)) -> Value {
 fn event_text(secret: &SecretSettings, event: &Event) -> String {
     let head = format!(
         "{}  {}  {}\n",
-        exact(event.at),
+        local(event.at, Some(&secret.zone_name)),
         secret.plan.name,
         event.event
     );
@@ -157,11 +170,12 @@ fn event_text(secret: &SecretSettings, event: &Event) -> String {
     text
 }
 
-fn upcoming_text(one: &Upcoming, now: Timestamp) -> String {
+/// On the clocks of the secret's zone, as in the status. A pruned token has none.
+fn upcoming_text(one: &Upcoming, zone: Option<&str>, now: Timestamp) -> String {
     let pruned = || format!("pruned token of {}", one.environment);
     let head = format!(
         "{}  {:<7} {} ({})",
-        exact(one.at),
+        local(one.at, zone),
         one.event.as_str(),
         one.secret.clone().unwrap_or_else(pruned),
         relative(one.at, now)

@@ -378,7 +378,7 @@ pub fn of(command: &str) -> Manual {
         "history" => Manual {
             description: "Shows what happened to secrets, newest last: the event, from which token to which, the sentence of the log, and who did it \
                           (the instance, or the user of a command as Vault knows them). The history is a separate document in the journal with \
-                          the last 200 events of each secret.",
+                          the last 200 events of each secret, and the times in the lives of the 200 tokens before these.",
             examples: &[
                 (
                     "dtrotate history dynatrace/ci",

@@ -12,7 +12,7 @@ use crate::sanitize;
 use rotation::command::RunResult;
 use rotation::error::CallError;
 use rotation::event::{EventName, Report};
-use rotation::record::{Record, RetiringState};
+use rotation::record::{EntryReason, Record, RetiringState};
 use rotation::runner::Ended;
 use rotation::token::TokenId;
 
@@ -55,6 +55,9 @@ pub(super) struct Outcome {
     exit_status: u8,
     #[serde(skip)]
     exit: Exit,
+    /// An order of it is in the journal and not carried out.
+    #[serde(skip)]
+    is_open: bool,
     #[serde(skip)]
     quarantine: Duration,
 }
@@ -115,6 +118,7 @@ impl Outcome {
             retirement: None,
             exit_status: 0,
             exit: Exit::Failed,
+            is_open: false,
             quarantine: plan.quarantine,
         };
         let mut outcome = match &finished.ended {
@@ -137,9 +141,25 @@ impl Outcome {
         self.exit
     }
 
+    /// It was not done, and may yet be: by a daemon, or when a service answers again.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open || matches!(self.result, Word::Unavailable | Word::Busy)
+    }
+
+    /// What could not be done because the command was stopped has failed: nobody retries it, and no service is down.
+    pub(super) fn interrupted(mut self, is_interrupted: bool) -> Outcome {
+        if is_interrupted && self.result == Word::Unavailable {
+            (self.result, self.exit) = (Word::Failed, Exit::Failed);
+            self.exit_status = self.exit.code();
+            self.is_open = true;
+        }
+        self
+    }
+
     fn of_run(mut self, task: Task, ended: &Ended) -> Outcome {
         let record = foreground::record(ended);
         self.retiring = record.map(Retiring::all).unwrap_or_default();
+        self.is_open = record.is_some_and(|record| record.revoking.is_some());
         match &ended.result {
             RunResult::Done { .. } => self.of_reports(task, &ended.reports, record),
             RunResult::DryRun(text) => self.with(Word::DryRun, Exit::Success, text),
@@ -261,7 +281,10 @@ impl Outcome {
                       environment is not this one; a daemon ends it then"
                 .to_owned(),
         };
-        self.with(Word::Failed, Exit::Failed, &text)
+        match failure.is_some_and(|failure| failure.reason == EntryReason::Unavailable) {
+            true => self.with(Word::Unavailable, Exit::Unreachable, &text),
+            false => self.with(Word::Failed, Exit::Failed, &text),
+        }
     }
 
     fn with(mut self, result: Word, exit: Exit, message: &str) -> Outcome {

@@ -95,9 +95,9 @@ pub(super) fn pause(arguments: &Arguments, options: &Options) -> Result<Exit, Ex
         output::complain(&format!("a reason has at most {LONGEST_REASON} characters"));
         return Err(Exit::Usage);
     }
-    let settings = rotate::start(arguments)?;
+    let settings = rotate::start(arguments, None)?;
     let secrets = options.targets.choose(&settings, ["Pause", "paused"])?;
-    let results = Results::start(Task::Pause, options.targets.json, secrets.len())?;
+    let results = Results::start(Task::Pause, options.targets.json, &secrets)?;
     results.run(&settings, false, async |foreground, done| {
         let pause = Pause {
             since: now,
@@ -111,9 +111,9 @@ pub(super) fn pause(arguments: &Arguments, options: &Options) -> Result<Exit, Ex
 }
 
 pub(super) fn resume(arguments: &Arguments, options: &ResumeOptions) -> Result<Exit, Exit> {
-    let settings = rotate::start(arguments)?;
+    let settings = rotate::start(arguments, None)?;
     let secrets = options.targets.choose(&settings, ["Resume", "resumed"])?;
-    let results = Results::start(Task::Resume, options.targets.json, secrets.len())?;
+    let results = Results::start(Task::Resume, options.targets.json, &secrets)?;
     results.run(&settings, false, async |foreground, done| {
         foreground.set_pause(secrets, None, done).await;
     })

@@ -68,7 +68,7 @@ impl Options {
 type Outcomes = BTreeMap<TokenId, Outcome>;
 
 pub(super) fn prune(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
-    let (settings, unknown) = rotate::start_for_tokens(arguments)?;
+    let (settings, unknown) = rotate::start_for_tokens(arguments, None)?;
     let services = audit::services(&settings, options.environment.as_deref());
     let mut services = services.map_err(|sentence| {
         output::complain(&sentence);
@@ -287,7 +287,7 @@ pub(super) fn undo(
     dry_run: bool,
     as_json: bool,
 ) -> Result<Exit, Exit> {
-    let settings = rotate::start(arguments)?;
+    let settings = rotate::start(arguments, None)?;
     let id = TokenId::new(token);
     let output = Output::start().map_err(|error| super::cannot_start(&error))?;
     let restored = super::block_on(async {
@@ -297,7 +297,11 @@ pub(super) fn undo(
         Ok::<_, Exit>(restored)
     })??;
     let (word, message, exit) = match restored {
-        Restored::Done { name, enabled } => {
+        Restored::Done {
+            enabled,
+            before,
+            name,
+        } => {
             let how = if enabled {
                 "enabled"
             } else {
@@ -305,11 +309,14 @@ pub(super) fn undo(
             };
             let is = if dry_run { "it would be" } else { "it is" };
             let word = if dry_run { "dry_run" } else { "restored" };
-            (
-                word,
-                format!("{is} {how}, with the name {name:?}"),
-                Exit::Success,
-            )
+            let named = match name {
+                None => String::new(),
+                Some(name) if name == before => format!(", with the name {name:?}"),
+                Some(name) => format!(
+                    ", with the name {name:?}, which someone gave it after it was pruned (before that it was {before:?})"
+                ),
+            };
+            (word, format!("{is} {how}{named}"), Exit::Success)
         }
         Restored::Refused(why) => ("failed", why, Exit::Failed),
         Restored::Failed(error) => {

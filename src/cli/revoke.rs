@@ -20,6 +20,7 @@ use rotation::token::{TokenId, TokenInfo};
 use super::outcome::Task;
 use super::output::{self, Output};
 use super::rotate::{self, Results, ask};
+use super::time_limit::TimeLimit;
 use super::{Arguments, Exit};
 
 /// Which token has leaked.
@@ -84,20 +85,27 @@ fn order(by: &str, token: &TokenId) -> Revocation {
 
 pub(super) fn revoke(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
     let token = TokenId::new(&options.token);
-    let started = rotate::start_for_tokens(arguments);
+    let mut limit = TimeLimit::new();
+    let started = rotate::start_for_tokens(arguments, Some(&limit));
     let (settings, unlisted) = started.map_err(|exit| advise(exit, &token))?;
     super::block_on(async {
-        let opened = Foreground::open(&settings, super::instance(), false).await;
-        let foreground = opened.map_err(|error| cannot_open(&error, &token))?;
-        let read = foreground.snapshots().await;
-        let known = read.map_err(|error| cannot_open(&OpenError::Journal(error), &token))?;
+        let opened = limit.read(open(&settings)).await.unwrap_or_else(Err);
+        let (foreground, known) = opened.map_err(|exit| advise(exit, &token))?;
         let exit = match &known.with_token(&token)[..] {
-            [] => end_unknown(&foreground, &known, &unlisted, &settings, options, &token).await,
+            [] => {
+                let unknown = Unknown {
+                    foreground: &foreground,
+                    known: &known,
+                    unlisted: &unlisted,
+                    settings: &settings,
+                };
+                unknown.end(options, &token, &mut limit).await
+            }
             secrets => {
-                options.confirm(&question(&token, secrets))?;
+                limit.ask(|| options.confirm(&question(&token, secrets)))?;
                 let request = options.request(foreground.user(), &token);
                 let orders = secrets.iter().map(|it| (it.secret, request.clone()));
-                end_known(&foreground, &known, orders.collect(), options.json).await
+                end_known(&foreground, &known, orders.collect(), &limit, options.json).await
             }
         };
         foreground.close().await;
@@ -105,19 +113,27 @@ pub(super) fn revoke(arguments: &Arguments, options: &Options) -> Result<Exit, E
     })?
 }
 
+/// Connects, and reads what is known of all secrets.
+async fn open(settings: &Settings) -> Result<(Foreground<'_>, Snapshots<'_>), Exit> {
+    let opened = Foreground::open(settings, super::instance(), false).await;
+    let foreground = opened.map_err(|error| rotate::complain(&error))?;
+    let read = foreground.snapshots().await;
+    let known = read.map_err(|error| rotate::complain(&OpenError::Journal(error)))?;
+    Ok((foreground, known))
+}
+
 /// `rotate --compromised`: the tokens that these secrets hold in Vault.
 pub(super) fn rotate_compromised(
     settings: &Settings,
     secrets: Vec<&SecretSettings>,
+    limit: TimeLimit,
     delete: bool,
     yes: bool,
     json: bool,
 ) -> Result<Exit, Exit> {
     super::block_on(async {
-        let opened = Foreground::open(settings, super::instance(), false).await;
-        let foreground = opened.map_err(|error| rotate::complain(&error))?;
+        let (foreground, known) = limit.read(open(settings)).await??;
         let journal = |error: CallError| rotate::complain(&OpenError::Journal(error));
-        let known = foreground.snapshots().await.map_err(journal)?;
         let mut orders = vec![];
         for secret in secrets {
             let snapshot = known.of(&secret.plan.name);
@@ -141,7 +157,7 @@ pub(super) fn rotate_compromised(
             };
             orders.push((secret, request));
         }
-        let exit = end_known(&foreground, &known, orders, json).await;
+        let exit = end_known(&foreground, &known, orders, &limit, json).await;
         foreground.close().await;
         exit
     })?
@@ -151,13 +167,29 @@ async fn end_known<'a>(
     foreground: &Foreground<'a>,
     known: &Snapshots<'a>,
     orders: Vec<(&'a SecretSettings, RevokeRequest)>,
+    limit: &TimeLimit,
     json: bool,
 ) -> Result<Exit, Exit> {
-    let results = Results::start(Task::Revoke, json, orders.len())?;
+    let secrets: Vec<_> = orders.iter().map(|(secret, _)| *secret).collect();
+    let results = Results::start(Task::Revoke, json, &secrets)?;
+    let tokens = orders.iter().map(|(secret, request)| {
+        let token = request.revocation.token.clone();
+        (secret.plan.name.as_str(), token)
+    });
+    let tokens: Vec<_> = tokens.collect();
     let work = async |done: &mut dyn FnMut(_)| {
         foreground::revoke::revoke(foreground, orders, known, done).await
     };
-    Ok(results.collect(foreground.listener(), work).await)
+    let listen = foreground.listener();
+    let collected = results.collect(foreground, listen, Some(limit.deadline()), work);
+    let collected = collected.await?;
+    let alive = tokens.iter();
+    let alive = alive.filter(|(name, _)| collected.open.contains(*name));
+    let alive: BTreeSet<&str> = alive.map(|(_, token)| token.as_str()).collect();
+    if !alive.is_empty() {
+        advise_by_hand(&alive.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    Ok(collected.exit)
 }
 
 /// What is about to happen, to which secrets.
@@ -183,79 +215,103 @@ fn question(token: &TokenId, secrets: &[&Snapshot<'_>]) -> String {
     }
 }
 
-/// No secret knows the token: it is ended where a person says.
-async fn end_unknown(
-    foreground: &Foreground<'_>,
-    known: &Snapshots<'_>,
-    unlisted: &[CallError],
-    settings: &Settings,
-    options: &Options,
-    token: &TokenId,
-) -> Result<Exit, Exit> {
-    let Some(environment) = &options.environment else {
-        output::complain(&format!(
-            "{token} is a token of no secret; name its environment with --environment"
-        ));
-        return Err(Exit::Usage);
-    };
-    if !settings.environments.contains_key(environment) {
-        output::complain(&format!("there is no environment {environment}"));
-        return Err(Exit::Usage);
-    }
-    let here = |secret: &SecretSettings| secret.plan.coordinates.environment == *environment;
-    let unread = known.unread().find(|(secret, _)| here(secret));
-    let doubt = match unread {
-        Some((secret, error)) => Some((secret.plan.name.as_str(), error)),
-        None => unlisted
-            .first()
-            .map(|error| ("a secret to discover", error)),
-    };
-    if let Some((who, error)) = doubt.filter(|_| !options.without_replacement) {
-        output::complain(&format!(
-            "nothing was changed, because it is not known whether {who} holds {token}: {}. With --without-replacement the token is ended nevertheless",
-            error.what
-        ));
-        return Err(Exit::of(error));
-    }
-    let failed = |error: CallError| {
-        match error.kind {
-            ErrorKind::Gone => output::complain(&format!(
-                "environment {environment} has no token {token}, so nothing was changed: it was deleted, or it belongs to another environment"
-            )),
-            _ => output::complain(&error.what),
+/// A token that no secret knows.
+struct Unknown<'a> {
+    foreground: &'a Foreground<'a>,
+    known: &'a Snapshots<'a>,
+    unlisted: &'a [CallError],
+    settings: &'a Settings,
+}
+
+impl Unknown<'_> {
+    /// It is ended where a person says.
+    async fn end(
+        &self,
+        options: &Options,
+        token: &TokenId,
+        limit: &mut TimeLimit,
+    ) -> Result<Exit, Exit> {
+        let environment = self.environment(options, token)?;
+        let failed = |error: CallError| {
+            match error.kind {
+                ErrorKind::Gone => output::complain(&format!(
+                    "environment {environment} has no token {token}, so nothing was changed: it was deleted, or it belongs to another environment"
+                )),
+                _ => output::complain(&error.what),
+            }
+            let exit = Exit::of(&error);
+            if exit == Exit::Unreachable {
+                advise_by_hand(token.as_str());
+            }
+            exit
+        };
+        let in_time = |exit: Exit| {
+            advise_by_hand(token.as_str());
+            exit
+        };
+        let named = NamedToken::new(self.foreground, environment, token).map_err(failed)?;
+        let looked = limit.read(named.look_up()).await.map_err(in_time)?;
+        let info = looked.map_err(failed)?;
+        if limit.read(named.manages_tokens()).await.map_err(in_time)? {
+            output::complain(&format!(
+                "{token} is in use as a management token and no secret rotates it: put another one into Vault first, or list it as a [[secret]]"
+            ));
+            return Err(Exit::Failed);
         }
-        Exit::of(&error)
-    };
-    let named = NamedToken::new(foreground, environment, token).map_err(failed)?;
-    let info = named.look_up().await.map_err(failed)?;
-    if named.manages_tokens().await {
-        output::complain(&format!(
-            "{token} is in use as a management token and no secret rotates it: put another one into Vault first, or list it as a [[secret]]"
-        ));
-        return Err(Exit::Failed);
+        limit.ask(|| options.confirm(&describe(&info, environment)))?;
+        let ended = limit.read(named.end(options.delete)).await;
+        ended.map_err(in_time)?.map_err(failed)?;
+        let how = if options.delete || !named.can_disable() {
+            "deleted"
+        } else {
+            "disabled"
+        };
+        let output = Output::start().map_err(|error| super::cannot_start(&error))?;
+        if options.json {
+            output.json(&serde_json::json!({
+                "token": info.id, "environment": environment, "result": "revoked",
+                "message": format!("it is {how}"), "secret": Value::Null, "exit_status": 0,
+            }));
+        } else {
+            output.text(format!(
+                "{}: revoked\n  it is {how} in environment {environment}\n",
+                info.id
+            ));
+        }
+        let _ = output.finish();
+        Ok(Exit::Success)
     }
-    options.confirm(&describe(&info, environment))?;
-    let ended = named.end(options.delete).await;
-    ended.map_err(failed)?;
-    let how = if options.delete || !named.can_disable() {
-        "deleted"
-    } else {
-        "disabled"
-    };
-    let output = Output::start().map_err(|error| super::cannot_start(&error))?;
-    if options.json {
-        output.json(&serde_json::json!({
-            "token": info.id, "environment": environment, "result": "revoked",
-            "message": format!("it is {how}"), "secret": Value::Null, "exit_status": 0,
-        }));
-    } else {
-        output.text(format!(
-            "{}: revoked\n  it is {how} in environment {environment}\n",
-            info.id
-        ));
+
+    /// Where it is, if it is known that no secret holds it.
+    fn environment<'o>(&self, options: &'o Options, token: &TokenId) -> Result<&'o str, Exit> {
+        let Some(environment) = &options.environment else {
+            output::complain(&format!(
+                "{token} is a token of no secret; name its environment with --environment"
+            ));
+            return Err(Exit::Usage);
+        };
+        if !self.settings.environments.contains_key(environment) {
+            output::complain(&format!("there is no environment {environment}"));
+            return Err(Exit::Usage);
+        }
+        let here = |secret: &SecretSettings| secret.plan.coordinates.environment == *environment;
+        let unread = self.known.unread().find(|(secret, _)| here(secret));
+        let doubt = match unread {
+            Some((secret, error)) => Some((secret.plan.name.as_str(), error)),
+            None => self
+                .unlisted
+                .first()
+                .map(|error| ("a secret to discover", error)),
+        };
+        if let Some((who, error)) = doubt.filter(|_| !options.without_replacement) {
+            output::complain(&format!(
+                "nothing was changed, because it is not known whether {who} holds {token}: {}. With --without-replacement the token is ended nevertheless",
+                error.what
+            ));
+            return Err(Exit::of(error));
+        }
+        Ok(environment)
     }
-    let _ = output.finish();
-    Ok(Exit::Success)
 }
 
 /// Who would miss it.
@@ -268,11 +324,6 @@ fn describe(info: &TokenInfo, environment: &str) -> String {
     )
 }
 
-/// Nothing can be done from here: what a person does instead.
-fn cannot_open(error: &OpenError, token: &TokenId) -> Exit {
-    advise(rotate::complain(error), token)
-}
-
 /// What a person does instead while Vault cannot be reached.
 fn advise(exit: Exit, token: &TokenId) -> Exit {
     if exit == Exit::Unreachable {
@@ -282,4 +333,13 @@ fn advise(exit: Exit, token: &TokenId) -> Exit {
         ));
     }
     exit
+}
+
+/// What a person does when these tokens may still be alive.
+fn advise_by_hand(tokens: &str) {
+    output::complain(&format!(
+        "Not known to be dead: {tokens}. If it cannot wait, disable {tokens} in Dynatrace now (Access tokens, search for the id); consumers whose \
+         secret holds no other token yet are locked out until this command succeeds. Run it again when the services answer: it continues from \
+         the journal, as a daemon does"
+    ));
 }

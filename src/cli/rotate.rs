@@ -1,21 +1,27 @@
 //! `dtrotate rotate`: now, in the foreground, under the same claims as a daemon.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use crate::daemon::discovery;
+use crate::daemon::foreground::stopping::{self, Deadline, Stop};
 use crate::daemon::foreground::{self, Finished, Foreground, OpenError};
 use crate::ops::client::recheck;
+use crate::ops::humanize::count;
 use rotation::error::CallError;
 
 use super::outcome::{Outcome, Task};
 use super::output::{self, Output};
 use super::selection::Selection;
+use super::time_limit::TimeLimit;
 use super::{Arguments, Exit};
 
 /// More secrets than these are rotated only when a person says so.
@@ -48,10 +54,12 @@ pub(super) struct Options {
 }
 
 pub(super) fn rotate(arguments: &Arguments, options: &Options) -> Result<Exit, Exit> {
-    let mut settings = start(arguments)?;
+    let limit = TimeLimit::new();
+    let leak = options.compromised.then_some(&limit);
+    let mut settings = start(arguments, leak)?;
     if options.compromised {
         // A leak does not wait for a folder that cannot be listed.
-        drop(add_held(&mut settings)?);
+        drop(add_held(&mut settings, leak)?);
     }
     let secrets = options.choose(&settings)?;
     options.confirm(secrets.len())?;
@@ -61,12 +69,13 @@ pub(super) fn rotate(arguments: &Arguments, options: &Options) -> Result<Exit, E
         return super::revoke::rotate_compromised(
             &settings,
             secrets,
+            TimeLimit::new(),
             options.delete,
             options.yes,
             options.json,
         );
     }
-    let results = Results::start(Task::Rotate, options.json, secrets.len())?;
+    let results = Results::start(Task::Rotate, options.json, &secrets)?;
     results.run(&settings, options.dry_run, async |foreground, done| {
         foreground::rotate::rotate(foreground, secrets, confirmed, done).await;
     })
@@ -132,9 +141,9 @@ pub(super) fn ask(question: &str) -> Result<(), Exit> {
 }
 
 /// Reads the configuration and starts the log, for a command that acts on secrets.
-pub(super) fn start(arguments: &Arguments) -> Result<Settings, Exit> {
+pub(super) fn start(arguments: &Arguments, limit: Option<&TimeLimit>) -> Result<Settings, Exit> {
     let mut settings = arguments.load(false)?;
-    add_discovered(&mut settings)?;
+    add_discovered(&mut settings, limit)?;
     // On a terminal the results say what the INFO lines would.
     let level = match std::io::stderr().is_terminal() {
         true => "warn",
@@ -146,22 +155,40 @@ pub(super) fn start(arguments: &Arguments) -> Result<Settings, Exit> {
 
 /// The same for a command that judges or ends tokens: also what lies in a folder of `discover` and no daemon has taken up yet. The errors say
 /// which folders are not known.
-pub(super) fn start_for_tokens(arguments: &Arguments) -> Result<(Settings, Vec<CallError>), Exit> {
-    let mut settings = start(arguments)?;
-    let unknown = add_held(&mut settings)?;
+pub(super) fn start_for_tokens(
+    arguments: &Arguments,
+    limit: Option<&TimeLimit>,
+) -> Result<(Settings, Vec<CallError>), Exit> {
+    let mut settings = start(arguments, limit)?;
+    let unknown = add_held(&mut settings, limit)?;
     Ok((settings, unknown))
 }
 
 /// Adds what the folders of `discover` hold in Vault.
-pub(super) fn add_held(settings: &mut Settings) -> Result<Vec<CallError>, Exit> {
-    let added = super::block_on(discovery::held::add(settings))?;
+pub(super) fn add_held(
+    settings: &mut Settings,
+    limit: Option<&TimeLimit>,
+) -> Result<Vec<CallError>, Exit> {
+    let added = read_within(limit, discovery::held::add(settings))?;
     added.map_err(|error| complain(&error))
 }
 
 /// Adds what a daemon has discovered.
-pub(super) fn add_discovered(settings: &mut Settings) -> Result<(), Exit> {
-    let added = super::block_on(discovery::add_known(settings))?;
+pub(super) fn add_discovered(
+    settings: &mut Settings,
+    limit: Option<&TimeLimit>,
+) -> Result<(), Exit> {
+    let added = read_within(limit, discovery::add_known(settings))?;
     added.map_err(|error| complain(&error))
+}
+
+fn read_within<T>(limit: Option<&TimeLimit>, reading: impl Future<Output = T>) -> Result<T, Exit> {
+    super::block_on(async {
+        match limit {
+            Some(limit) => limit.read(reading).await,
+            None => Ok(reading.await),
+        }
+    })?
 }
 
 /// The secrets that are meant; a sentence and wrong usage if something is not there.
@@ -181,17 +208,31 @@ pub(super) struct Results {
     task: Task,
     json: bool,
     output: Output,
-    all: usize,
+    /// All secrets that the command is about.
+    names: BTreeSet<String>,
+}
+
+/// What came of a command.
+pub(super) struct Collected {
+    /// The gravest.
+    pub(super) exit: Exit,
+    /// The secrets for which it was not done and may yet be.
+    pub(super) open: BTreeSet<String>,
 }
 
 impl Results {
-    pub(super) fn start(task: Task, json: bool, all: usize) -> Result<Results, Exit> {
+    pub(super) fn start(
+        task: Task,
+        json: bool,
+        secrets: &[&SecretSettings],
+    ) -> Result<Results, Exit> {
         let output = Output::start().map_err(|error| super::cannot_start(&error))?;
+        let names = secrets.iter().map(|secret| secret.plan.name.clone());
         Ok(Results {
             task,
             json,
             output,
-            all,
+            names: names.collect(),
         })
     }
 
@@ -206,40 +247,100 @@ impl Results {
             let foreground = open(settings, dry_run).await?;
             let listen = foreground.listener().filter(|_| !dry_run);
             let work = async |done: &mut dyn FnMut(Finished<'a>)| work(&foreground, done).await;
-            let exit = self.collect(listen, work).await;
+            let collected = self.collect(&foreground, listen, None, work).await;
             foreground.close().await;
-            Ok(exit)
+            Ok(collected?.exit)
         })?
     }
 
-    /// Prints the outcomes of `work`, lets the daemon at `listen` know, and returns the gravest of them.
+    /// Prints the outcomes of `work`, which is stopped by a signal or at its deadline, and lets the daemon at `listen` know.
     pub(super) async fn collect<'a>(
         self,
+        foreground: &Foreground<'a>,
         listen: Option<SocketAddr>,
+        deadline: Option<Deadline>,
         work: impl AsyncFnOnce(&mut dyn FnMut(Finished<'a>)),
-    ) -> Exit {
-        let (mut gravest, mut done) = (Exit::Success, 0);
-        self.output.progress(done, self.all);
-        let mut names = vec![];
+    ) -> Result<Collected, Exit> {
+        let (mut gravest, mut done) = (Exit::Success, vec![]);
+        let mut open = self.names.clone();
+        let all = self.names.len();
+        self.output.progress(0, all);
+        let is_interrupted = Cell::new(false);
         let mut report = |finished: Finished<'a>| {
-            names.push(finished.secret.plan.name.as_str());
-            let outcome = Outcome::new(self.task, &finished);
+            let name = finished.secret.plan.name.as_str();
+            let outcome = Outcome::new(self.task, &finished).interrupted(is_interrupted.get());
             gravest = gravest.max(outcome.exit());
+            if !outcome.is_open() {
+                open.remove(name);
+            }
             match self.json {
                 true => self.output.json(&outcome),
                 false => self.output.text(outcome.text(clock::now())),
             }
-            done += 1;
-            self.output.progress(done, self.all);
+            done.push(name);
+            self.output.progress(done.len(), all);
         };
-        work(&mut report).await;
+        let began = |stop: Stop, left: Duration| {
+            is_interrupted.set(stop == Stop::Signal);
+            output::complain(&stop_begins(stop, left));
+        };
+        let stopped = stopping::until_stopped(foreground, deadline, work(&mut report), began);
+        let stopped = stopped.await.map_err(|error| super::cannot_start(&error))?;
+        let mut left = self.names.clone();
+        left.retain(|name| !done.contains(&name.as_str()));
+        if let Some(stop) = stopped {
+            output::complain(&stop_ended(foreground, &left, all));
+            gravest = match (stop, left.is_empty()) {
+                (_, true) => gravest,
+                (Stop::Signal, false) => gravest.max(Exit::Failed),
+                (Stop::Deadline, false) => gravest.max(Exit::Unreachable),
+            };
+        }
         if let Some(listen) = listen {
-            tell_daemon(listen, &names).await;
+            tell_daemon(listen, &done).await;
         }
         // That nobody reads the results changes nothing of what was done.
         let _ = self.output.finish();
-        gravest
+        Ok(Collected {
+            exit: gravest,
+            open,
+        })
     }
+}
+
+/// A stop has begun.
+fn stop_begins(stop: Stop, left: Duration) -> String {
+    let why = match stop {
+        Stop::Signal => "stopping (a second signal ends it at once)",
+        Stop::Deadline => "stopping, because the time is up",
+    };
+    let seconds = left.as_secs_f64().ceil();
+    format!(
+        "{why}: nothing more is begun, and what is in flight is finished or gives its claim back within {seconds}s"
+    )
+}
+
+/// What was done before a stop, and what was not.
+fn stop_ended(foreground: &Foreground<'_>, left: &BTreeSet<String>, all: usize) -> String {
+    let (cut, not_begun): (Vec<&str>, Vec<&str>) = left
+        .iter()
+        .map(String::as_str)
+        .partition(|name| foreground.has_begun(name));
+    let mut text = format!(
+        "stopped: {} of {} ended",
+        all - left.len(),
+        count(all, "secret")
+    );
+    if !not_begun.is_empty() {
+        text += &format!("; not begun: {}", not_begun.join(", "));
+    }
+    if !cut.is_empty() {
+        text += &format!(
+            "; left where it is, to be continued from the journal after `claim_timeout`: {}",
+            cut.join(", ")
+        );
+    }
+    text
 }
 
 /// Lets the daemon on this machine, if there is one, read what was changed, so that its status shows it at once.

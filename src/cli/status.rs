@@ -7,12 +7,16 @@ use std::net::SocketAddr;
 use crate::config;
 use crate::daemon::foreground::OpenError;
 use crate::daemon::offline_status;
+use crate::daemon::prune::recorded;
 use crate::labels::Labels;
 use crate::ops::client::{ask, recheck};
+use crate::ops::pruned::Pruned;
 use crate::ops::secret::Secret;
 use crate::ops::status::{JournalPlace, Status};
 use crate::ops::table::{self, Paint};
 use crate::sanitize;
+use rotation::plan::Kind;
+use rotation::token::TokenId;
 
 use super::output::{self, Output};
 use super::selection::{Selectable, Selection};
@@ -68,7 +72,7 @@ pub(super) fn status(arguments: &Arguments, options: &Options) -> Result<Exit, E
         }
         Err(problems) => ask_with_broken_files(arguments, options, &problems)?,
     };
-    let status = options.chosen(&status)?.unwrap_or(status);
+    let status = options.chosen(arguments, status)?;
     let output = Output::start().map_err(|error| super::cannot_start(&error))?;
     match (options.json, options.selection.names.is_empty()) {
         (true, _) => {
@@ -109,35 +113,66 @@ fn ask_with_broken_files(
 }
 
 impl Options {
-    /// The part of the status that is meant; none = all of it.
-    fn chosen(&self, status: &Status) -> Result<Option<Status>, Exit> {
-        self.select(status).map_err(|sentence| {
+    /// The part of the status that is meant. A token of no secret may have been pruned, which only the journal tells.
+    fn chosen(&self, arguments: &Arguments, status: Status) -> Result<Status, Exit> {
+        let ids = self.ids_of_no_secret(&status);
+        let pruned = match ids.is_empty() {
+            true => vec![],
+            false => read_pruned(arguments, &ids)?,
+        };
+        let is_pruned = |name: &str| pruned.iter().any(|it| it.token == TokenId::new(name));
+        let mut selection = self.selection.clone();
+        selection.names.retain(|name| !is_pruned(name));
+        if selection.names.is_empty() && !pruned.is_empty() {
+            let nothing = status.only(|_| false);
+            return Ok(Status { pruned, ..nothing });
+        }
+        let chosen = select(&selection, &status).map_err(|sentence| {
             output::complain(&format!("{sentence} (and no token has this id)"));
             Exit::Usage
-        })
+        })?;
+        let chosen = chosen.unwrap_or(status);
+        Ok(Status { pruned, ..chosen })
     }
 
-    /// What concerns the secrets that are meant, by name or by the id of a token; none = everything is meant.
-    fn select(&self, status: &Status) -> Result<Option<Status>, String> {
-        if self.selection.is_everything() {
-            return Ok(None);
-        }
-        let mut meant = BTreeSet::new();
-        let mut names = self.selection.clone();
-        names.names.retain(|one| {
-            let before = meant.len();
-            let found = status.secrets.iter().filter(|secret| secret.has_token(one));
-            meant.extend(found.map(|secret| secret.name.as_str()));
-            meant.len() == before
-        });
-        if meant.is_empty() || !names.names.is_empty() {
-            let chosen = names.choose(&status.secrets)?;
-            meant.extend(chosen.iter().map(|secret| secret.name.as_str()));
-        }
-        Ok(Some(
-            status.only(|secret| meant.contains(secret.name.as_str())),
-        ))
+    /// What is named and looks like the id of a token, but is one of no secret.
+    fn ids_of_no_secret(&self, status: &Status) -> Vec<TokenId> {
+        let is_known = |name: &str| {
+            let mut secrets = status.secrets.iter();
+            secrets.any(|secret| secret.name == name || secret.has_token(name))
+        };
+        let names = self.selection.names.iter().filter(|name| !is_known(name));
+        let ids = names.map(TokenId::new);
+        ids.filter(|id| Kind::of_id(id).is_some()).collect()
     }
+}
+
+/// What concerns the secrets that are meant, by name or by the id of a token; none = everything is meant.
+fn select(selection: &Selection, status: &Status) -> Result<Option<Status>, String> {
+    if selection.is_everything() {
+        return Ok(None);
+    }
+    let mut meant = BTreeSet::new();
+    let mut names = selection.clone();
+    names.names.retain(|one| {
+        let before = meant.len();
+        let found = status.secrets.iter().filter(|secret| secret.has_token(one));
+        meant.extend(found.map(|secret| secret.name.as_str()));
+        meant.len() == before
+    });
+    if meant.is_empty() || !names.names.is_empty() {
+        let chosen = names.choose(&status.secrets)?;
+        meant.extend(chosen.iter().map(|secret| secret.name.as_str()));
+    }
+    Ok(Some(
+        status.only(|secret| meant.contains(secret.name.as_str())),
+    ))
+}
+
+fn read_pruned(arguments: &Arguments, ids: &[TokenId]) -> Result<Vec<Pruned>, Exit> {
+    let settings = arguments.load(false)?;
+    let found = super::block_on(recorded::find(&settings, ids))?;
+    found.map_err(|error| rotate::complain(&error))
 }
 
 /// Colours are for a terminal whose owner did not set `NO_COLOR`.
@@ -165,7 +200,7 @@ impl Daemon {
             return Err("the ops listener is disabled".to_owned());
         };
         let status = self.ask_once(listen).await?;
-        let shown = options.select(&status).ok().flatten();
+        let shown = select(&options.selection, &status).ok().flatten();
         let shown = shown.as_ref().unwrap_or(&status);
         let is_old = |secret: &&Secret| {
             let age = secret.as_of.map(|as_of| status.at.duration_since(as_of));

@@ -61,10 +61,10 @@ pub(super) fn undo(arguments: &Arguments, options: &Options) -> Result<Exit, Exi
         let token = options.token.as_deref().unwrap_or_default();
         return prune::undo(arguments, token, options.dry_run, options.json);
     };
-    let settings = start(arguments)?;
+    let settings = start(arguments, None)?;
     let secret = choose(&Selection::of(name), &settings.secrets)?[0];
     let token = options.token.as_deref().map(TokenId::new);
-    let results = Results::start(Task::Undo, options.json, 1)?;
+    let results = Results::start(Task::Undo, options.json, &[secret])?;
     results.run(&settings, options.dry_run, async |foreground, done| {
         done(match token {
             Some(token) if options.yes => foreground.unrevoke(secret, token).await,
@@ -74,20 +74,20 @@ pub(super) fn undo(arguments: &Arguments, options: &Options) -> Result<Exit, Exi
 }
 
 pub(super) fn forget(arguments: &Arguments, options: &ForgetOptions) -> Result<Exit, Exit> {
-    let settings = start(arguments)?;
+    let settings = start(arguments, None)?;
     let secret = choose(&Selection::of(&options.name), &settings.secrets)?[0];
     let token = TokenId::new(&options.token);
-    let results = Results::start(Task::Forget, options.json, 1)?;
+    let results = Results::start(Task::Forget, options.json, &[secret])?;
     results.run(&settings, false, async |foreground, done| {
         done(foreground.forget(secret, token).await);
     })
 }
 
 pub(super) fn adopt(arguments: &Arguments, options: &AdoptOptions) -> Result<Exit, Exit> {
-    let settings = start(arguments)?;
+    let settings = start(arguments, None)?;
     let secret = choose(&Selection::of(&options.name), &settings.secrets)?[0];
     let token = TokenId::new(&options.token);
-    let results = Results::start(Task::Adopt, options.json, 1)?;
+    let results = Results::start(Task::Adopt, options.json, &[secret])?;
     results.run(&settings, options.dry_run, async |foreground, done| {
         done(foreground.adopt(secret, token).await);
     })

@@ -4,10 +4,12 @@
 pub mod named_token;
 pub mod revoke;
 pub mod rotate;
+pub mod stopping;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{self, Stream, StreamExt};
@@ -29,8 +31,12 @@ use super::assemble::{self, AssembleError};
 use super::claim_age;
 use super::job::{self, Office, Start};
 use super::journal_index;
+use super::lock;
 use super::snapshots::Snapshots;
 use super::sweep;
+
+/// So long a command waits for Vault to take back what it logged in for.
+const LOG_OUT: Duration = Duration::from_secs(2);
 
 /// The runs of one command: its clients, and its name in claims.
 pub struct Foreground<'a> {
@@ -42,6 +48,8 @@ pub struct Foreground<'a> {
     epochs: tokio::sync::OnceCell<Arc<Epochs>>,
     /// What the secrets at a URL held when that was first needed.
     held_tokens: tokio::sync::Mutex<BTreeMap<String, journal_index::HeldTokens>>,
+    /// The secrets of which a run was begun.
+    begun: Mutex<BTreeSet<String>>,
 }
 
 /// Why a command could not begin.
@@ -95,6 +103,7 @@ impl<'a> Foreground<'a> {
             dry_run,
             epochs: tokio::sync::OnceCell::new(),
             held_tokens: tokio::sync::Mutex::default(),
+            begun: Mutex::default(),
         })
     }
 
@@ -166,7 +175,18 @@ impl<'a> Foreground<'a> {
         }
     }
 
-    /// Applies `work` to each secret, `limits.concurrency` at a time in each environment: a slow one does not hold up the others.
+    /// The command is to stop: nothing more is begun.
+    fn is_stopping(&self) -> bool {
+        self.office.stop.is_cancelled()
+    }
+
+    /// A run of this secret was begun.
+    pub fn has_begun(&self, name: &str) -> bool {
+        lock(&self.begun).contains(name)
+    }
+
+    /// Applies `work` to each secret, `limits.concurrency` at a time in each environment: a slow one does not hold up the others. A secret
+    /// whose turn comes when the command is to stop is left out.
     fn concurrently<T, F: Future<Output = T>>(
         &self,
         secrets: Vec<&'a SecretSettings>,
@@ -174,7 +194,13 @@ impl<'a> Foreground<'a> {
     ) -> impl Stream<Item = (&'a SecretSettings, T)> {
         let mut environments: BTreeMap<&String, Vec<_>> = BTreeMap::new();
         for secret in secrets {
-            let run = work(secret).map(move |ended| (secret, ended));
+            let run = work(secret);
+            let run = async move {
+                match self.is_stopping() {
+                    true => None,
+                    false => Some((secret, run.await)),
+                }
+            };
             environments
                 .entry(&secret.plan.service)
                 .or_default()
@@ -182,7 +208,8 @@ impl<'a> Foreground<'a> {
         }
         let most = self.settings.limits.concurrency;
         let streams = environments.into_values();
-        stream::select_all(streams.map(|runs| stream::iter(runs).buffer_unordered(most)))
+        let all = stream::select_all(streams.map(|runs| stream::iter(runs).buffer_unordered(most)));
+        all.filter_map(std::future::ready)
     }
 
     /// Asks each environment for its time once, so that not every run does it.
@@ -246,6 +273,7 @@ impl<'a> Foreground<'a> {
         observation: Option<ClaimObservation>,
     ) -> Result<Ended, CallError> {
         let service = &secret.plan.service;
+        lock(&self.begun).insert(secret.plan.name.clone());
         let (journal, epochs) = match self.office.wired.ledger.read(&secret.plan.name).await? {
             JournalRead::Present { version, record } => {
                 let record = Some(record);
@@ -315,7 +343,8 @@ impl<'a> Foreground<'a> {
 
     /// Gives back what the command logged in for.
     pub async fn close(self) {
-        self.office.wired.log_out().await;
+        // A login that cannot be given back ends by its own time.
+        let _ = tokio::time::timeout(LOG_OUT, self.office.wired.log_out()).await;
     }
 }
 

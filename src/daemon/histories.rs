@@ -78,7 +78,7 @@ impl Histories {
         let reads = stream::iter(wanted).map(async |(name, mark)| {
             // A history that cannot be read is not shown.
             if let Ok(history) = ledger.history(&name).await {
-                self.note(name, mark, rotations::last(&history.events));
+                self.note(name, mark, rotations::last(&history.into_events()));
             }
         });
         let reads = reads.buffer_unordered(AT_ONCE).collect::<Vec<()>>();

@@ -29,8 +29,12 @@ pub async fn read<'a>(
     let read: Result<Vec<_>, CallError> = read.try_collect().await;
     wired.log_out().await;
     let all = read?.into_iter();
-    let all = all
-        .flat_map(|(secret, history)| history.events.into_iter().map(move |event| (secret, event)));
+    let all = all.flat_map(|(secret, history)| {
+        history
+            .into_events()
+            .into_iter()
+            .map(move |event| (secret, event))
+    });
     let mut all: Vec<_> = all.collect();
     // Stable: events of one secret and one instant keep their order.
     all.sort_by_key(|(_, event)| event.at);

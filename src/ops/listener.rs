@@ -226,6 +226,10 @@ impl Server {
                 let text = "this is shown to loopback alone; see [ops] details".to_owned();
                 plain(StatusCode::FORBIDDEN, text)
             }
+            path if is_detail(path) && query.problem().is_some() => {
+                let text = query.problem().unwrap_or_default();
+                plain(StatusCode::BAD_REQUEST, sanitize::line(&text))
+            }
             "/status" => match serde_json::to_string(&query.of(&self.source.status())) {
                 Ok(text) => {
                     let text = sanitize::json(&text).into_owned();

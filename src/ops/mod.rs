@@ -17,6 +17,7 @@ pub mod listener;
 pub mod metrics;
 mod page;
 pub mod prune;
+pub mod pruned;
 pub mod rotations;
 mod runbooks;
 pub mod secret;

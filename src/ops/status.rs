@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, Severity};
+use super::pruned::Pruned;
 use super::secret::{Secret, State};
 
 /// The layout of the JSON. A reader ignores fields it does not know; a field that changes its meaning raises this.
@@ -39,6 +40,9 @@ pub struct Status {
     pub part: Part,
     /// The secrets, by name.
     pub secrets: Vec<Secret>,
+    /// Pruned tokens that `dtrotate status` was asked for; a daemon does not tell of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pruned: Vec<Pruned>,
 }
 
 /// How many secrets and open conditions there are.
@@ -291,6 +295,7 @@ impl Status {
             counts: Counts::default(),
             part: Part::default(),
             secrets: Vec::new(),
+            pruned: Vec::new(),
         }
     }
 

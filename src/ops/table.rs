@@ -115,12 +115,10 @@ fn states(status: &Status, secrets: &[&Secret]) -> String {
 /// Each secret as a card.
 pub fn cards(status: &Status, paint: Paint) -> String {
     let status = &status.sanitized();
-    let cards: Vec<String> = status
-        .worst_first()
-        .into_iter()
-        .map(|secret| card::whole(status, secret, paint))
-        .collect();
-    cards.join("\n")
+    let secrets = status.worst_first().into_iter();
+    let secrets = secrets.map(|secret| card::whole(status, secret, paint));
+    let pruned = status.pruned.iter().map(|token| token.card(status.at));
+    secrets.chain(pruned).collect::<Vec<_>>().join("\n")
 }
 
 fn headline(status: &Status, paint: Paint) -> String {

@@ -22,6 +22,8 @@ pub struct Query {
     pub labels: Vec<Label>,
     /// `state=`.
     pub state: Option<State>,
+    /// The same, of a word that is no state.
+    pub unknown_state: Option<String>,
     /// `page=`, from 1.
     pub page: Page,
     /// `refresh=off`: the page in a browser stays as it is.
@@ -53,7 +55,11 @@ impl Query {
                 "q" => parsed.text = value.to_owned(),
                 "environment" => parsed.environment = value.to_owned(),
                 "label" => parsed.labels.push(label(value)),
-                "state" => parsed.state = State::ALL.into_iter().find(|one| one.as_str() == value),
+                "state" => {
+                    parsed.state = State::ALL.into_iter().find(|one| one.as_str() == value);
+                    let is_unknown = parsed.state.is_none() && !value.is_empty();
+                    parsed.unknown_state = is_unknown.then(|| value.to_owned());
+                }
                 "page" if value == "all" => parsed.page = Page::All,
                 "page" => parsed.page = Page::Number(value.parse().unwrap_or(1).max(1)),
                 "refresh" => parsed.is_still = value == "off",
@@ -61,6 +67,15 @@ impl Query {
             }
         }
         parsed
+    }
+
+    /// Why it cannot be answered: a misspelt state must not look like one that no secret is in, and still less like all of them.
+    pub fn problem(&self) -> Option<String> {
+        let unknown = self.unknown_state.as_ref()?;
+        let states = State::ALL.map(State::as_str).join(", ");
+        Some(format!(
+            "unknown state {unknown:?}; the states are {states}"
+        ))
     }
 
     /// The address of this view, relative to the page.
@@ -202,6 +217,18 @@ mod tests {
         let nothing = view(&status, "environment=test");
         assert!(nothing.secrets.is_empty());
         assert_eq!(nothing.conditions.len(), 1, "the clock's");
+    }
+
+    #[test]
+    fn a_state_that_there_is_not_is_a_problem() {
+        let problem = Query::parse("state=stuk").problem().unwrap();
+        assert!(
+            problem.starts_with("unknown state \"stuk\"") && problem.contains("stuck, "),
+            "{problem}"
+        );
+        for fine in ["", "state=", "state=stuck", "environment=nosuch"] {
+            assert_eq!(Query::parse(fine).problem(), None, "{fine}");
+        }
     }
 
     #[test]

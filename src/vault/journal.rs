@@ -296,7 +296,8 @@ impl Journal for KvJournal {
             let (cas, mut history) = self.read_history(name).await?;
             history.schema = SCHEMA;
             history.append(events);
-            let text = serde_json::to_string(&history)
+            let text = history
+                .document()
                 .map_err(|_| unclear("its history cannot be written"))?;
             let document = Map::from_iter([
                 ("schema".to_owned(), SCHEMA.into()),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, now};
 
-async fn document(world: &World, arguments: &[&str]) -> Vec<Value> {
+async fn document_of(world: &World, arguments: &[&str]) -> Vec<Value> {
     let (code, text) = world.command(&[arguments, &["--json"]].concat()).await;
     assert_eq!(code, Some(0), "{text}");
     let document: Value = serde_json::from_str(&text).expect("a document");
@@ -24,7 +24,7 @@ async fn the_history_says_what_happened_and_who_did_it_newest_last() {
         Some(0)
     );
     let second = world.current_id(0).await;
-    let events = document(&world, &["history", &name]).await;
+    let events = document_of(&world, &["history", &name]).await;
     let words: Vec<&str> = events
         .iter()
         .filter_map(|it| it["event"].as_str())
@@ -42,11 +42,11 @@ async fn the_history_says_what_happened_and_who_did_it_newest_last() {
         by.starts_with("token (") && by.contains("/command-"),
         "{by}"
     );
-    let all = document(&world, &["history"]).await;
+    let all = document_of(&world, &["history"]).await;
     let times: Vec<&str> = all.iter().filter_map(|it| it["at"].as_str()).collect();
     assert!(all.len() == 5 && times.is_sorted(), "{all:?}");
     assert_eq!(
-        document(&world, &["history", "--since", "1ms"]).await,
+        document_of(&world, &["history", "--since", "1ms"]).await,
         Vec::<Value>::new()
     );
     let (code, text) = world.command(&["history", &name]).await;
@@ -56,6 +56,55 @@ async fn the_history_says_what_happened_and_who_did_it_newest_last() {
         "{text}"
     );
     assert_eq!(world.command(&["history", "nosuch"]).await.0, Some(2));
+}
+
+/// As earlier versions wrote it: 200 events and nothing else.
+#[tokio::test]
+async fn a_full_history_of_events_goes_on_and_keeps_the_lives_of_its_tokens() {
+    let world = World::new(1).await;
+    let name = world.secrets[0].clone();
+    let id = |number: usize| format!("dt0c01.{number:0>24}");
+    let events = (0..200).map(|number| {
+        let at = now() - std::time::Duration::from_secs(3600 * (200 - number as u64));
+        json!({
+            "at": at, "event": "rotation_succeeded", "token_id": id(number + 1), "old_token_id": id(number),
+            "detail": format!("rotation {number}"), "by": "an-instance",
+        })
+    });
+    let document = json!({ "schema": 2, "events": events.collect::<Vec<_>>() }).to_string();
+    let key = format!("{}/_history/{}", world.journal, name.replace('/', "~2F"));
+    let data = json!({ "schema": 2, "name": name, "document": document });
+    world.root.put("secret", &key, data).await;
+    for _ in 0..2 {
+        assert_eq!(world.command(&["rotate", &name]).await.0, Some(0));
+    }
+    let events = document_of(&world, &["history", &name]).await;
+    assert!(events.len() > 202, "{}", events.len());
+    let first = &events[0];
+    assert_eq!(
+        (
+            &first["event"],
+            &first["token_id"],
+            &first["old_token_id"],
+            &first["by"]
+        ),
+        (
+            &json!("rotation_succeeded"),
+            &json!(id(1)),
+            &json!(id(0)),
+            &json!("an-instance")
+        )
+    );
+    assert_eq!(events[199]["detail"], "rotation 199");
+    let (_, text) = world.command(&["history", &name]).await;
+    assert!(
+        text.contains(&format!(
+            "  from  {} to {}\n  by    an-instance\n",
+            id(0),
+            id(1)
+        )),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -68,7 +117,7 @@ async fn upcoming_is_what_journal_and_schedules_say_in_order() {
     let name = world.secrets[0].clone();
     assert_eq!(world.command(&["rotate", "--all"]).await.0, Some(0));
     let old = world.record(0).await["retiring"][0]["id"].clone();
-    let events = document(&world, &["upcoming", &name, "--within", "3d"]).await;
+    let events = document_of(&world, &["upcoming", &name, "--within", "3d"]).await;
     let of =
         |word: &str| -> Vec<&Value> { events.iter().filter(|it| it["event"] == word).collect() };
     assert_eq!(of("rotate").len(), 3, "{events:?}");
@@ -83,7 +132,7 @@ async fn upcoming_is_what_journal_and_schedules_say_in_order() {
         world.command(&["pause", &name, "--until", &until]).await.0,
         Some(0)
     );
-    let events = document(&world, &["upcoming", &name, "--within", "3d"]).await;
+    let events = document_of(&world, &["upcoming", &name, "--within", "3d"]).await;
     assert_eq!(events[0]["event"], "resume", "{events:?}");
     for event in &events {
         let at: jiff::Timestamp = event["at"]
@@ -98,5 +147,17 @@ async fn upcoming_is_what_journal_and_schedules_say_in_order() {
     assert!(
         text.contains("  rotate  ") && text.contains("schedule `0 3 * * *` UTC"),
         "{text}"
+    );
+    // For people on the clocks of the secret's zone, as in the status; for machines in UTC.
+    world.set("defaults.timezone", "Asia/Tokyo");
+    let (_, text) = world.command(&["upcoming", &name, "--within", "3d"]).await;
+    assert!(text.contains(" 03:00:00 JST  rotate  "), "{text}");
+    let (_, text) = world.command(&["history", &name]).await;
+    assert!(text.contains(&format!(" JST  {name}  ")), "{text}");
+    let events = document_of(&world, &["history", &name]).await;
+    assert!(
+        events
+            .iter()
+            .all(|it| it["at"].as_str().is_some_and(|at| at.ends_with('Z')))
     );
 }

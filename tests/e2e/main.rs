@@ -40,6 +40,7 @@ mod revoke;
 mod runbooks;
 mod snapshot;
 mod soak;
+mod stopping;
 mod task_pages;
 mod trial;
 mod troubles;

@@ -131,9 +131,15 @@ async fn a_pause_that_ends_by_its_time_ends_once_and_wrong_ones_are_refused() {
         let (code, text) = world.command(wrong).await;
         assert_eq!((code, text.as_str()), (Some(2), ""), "{wrong:?}");
     }
-    assert_eq!(
-        world.command(&["pause", &name, "--for", "5s"]).await.0,
-        Some(0)
+    let first = ["pause", &name, "--for", "1h", "--reason", "change freeze"];
+    assert_eq!(world.command(&first).await.0, Some(0));
+    let (code, text) = world.command(&["pause", "--all", "--for", "5s"]).await;
+    assert_eq!(code, Some(0));
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("no longer paused by token until")
+            && text.contains(": change freeze; it ends earlier than before"),
+        "{text}"
     );
     world.set("defaults.schedule", "* * * * * *");
     let one = world.start("one");

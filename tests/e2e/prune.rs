@@ -226,9 +226,32 @@ async fn undo_brings_a_pruned_token_back_as_it_was() {
         .await;
     assert_eq!(code, Some(0), "{text}");
     assert!(!token(&world, &long).enabled);
+    let (code, text) = world.command(&["status", &long]).await;
+    assert_eq!(code, Some(0), "{text}");
+    for part in [
+        &format!("{long}  pruned token of prod"),
+        name.split(" the").next().expect("its beginning"),
+        "by token",
+        "deleted   in ",
+        &format!("dtrotate undo --token {long}"),
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let both = ["status", &world.secrets[0], &long, "--json"];
+    let (code, text) = world.command(&both).await;
+    assert_eq!(code, Some(0), "{text}");
+    let status: Value = serde_json::from_str(&text).expect("a document");
+    assert_eq!(status["secrets"][0]["name"], json!(world.secrets[0]));
+    assert_eq!(status["pruned"][0]["token"], json!(long));
+    assert_eq!(status["pruned"][0]["name"], json!(name));
+    let (code, _) = world.command(&["status", "dt0c01.NOWHERE"]).await;
+    assert_eq!(code, Some(2));
     for id in [&long, &disabled, &renamed] {
         let (code, text) = world.command(&["undo", "--token", id]).await;
         assert_eq!(code, Some(0), "{text}");
+        // What it says is what is true now.
+        assert!(text.contains(&token(&world, id).name[..6]), "{text}");
+        assert_eq!(text.contains("someone gave it"), *id == renamed, "{text}");
     }
     let facts = |id: &str| (token(&world, id).name, token(&world, id).enabled);
     assert_eq!(facts(&long), (name.to_owned(), true));

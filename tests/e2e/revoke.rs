@@ -1,7 +1,9 @@
 //! A leaked token: `revoke` and `rotate --compromised`, beside daemons, under faults and a kill in the middle.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
-use simulator::{Action, Operation, Rule, Seed};
+use simulator::{Action, Answer, Operation, Rule, Seed};
 
 use crate::world::{LONG, Site, World, until};
 
@@ -302,6 +304,47 @@ async fn it_works_when_somebody_was_faster_and_says_what_to_do_when_vault_is_sea
     world.assert_valid().await;
 }
 
+/// Whatever Vault and Dynatrace do. The cases wait at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_comes_back_within_a_minute_and_says_what_to_do_by_hand() {
+    let site = Site::new().await;
+    let sealed = || Action::Refuse(Answer::vault(503, &["Vault is sealed"]));
+    let down = || Action::Refuse(Answer::dynatrace(503, "unavailable"));
+    let cases = [
+        ("nothing-is-read", true, Operation::ReadSecret, Action::Hold),
+        ("nothing-is-written", true, Operation::WriteSecret, sealed()),
+        ("writes-hang", true, Operation::WriteSecret, Action::Hold),
+        ("nothing-is-minted", false, Operation::CreateToken, down()),
+        ("mints-hang", false, Operation::CreateToken, Action::Hold),
+        ("nothing-is-disabled", false, Operation::UpdateToken, down()),
+    ];
+    let cases = cases.map(async |(tag, at_vault, operation, action)| {
+        let mut world = World::on(site.clone(), tag, 1).await;
+        world.set("defaults.grace", "1h");
+        world.set("defaults.max_grace", "2h");
+        assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+        let leaked = world.current_id(0).await;
+        let rule = Rule::on(operation).always().then(action);
+        let fault = match at_vault {
+            true => world.gate.fault(rule),
+            false => world.dynatrace.fault(rule),
+        };
+        let began = Instant::now();
+        let revoke = ["revoke", &leaked, "--yes"];
+        let (code, _, log) = world.command_and_stderr(&revoke).await;
+        assert!(began.elapsed() < Duration::from_secs(65), "{tag}: {log}");
+        assert_eq!(code, Some(69), "{tag}: {log}");
+        let step = format!("disable {leaked} in Dynatrace now");
+        assert!(log.contains(&step), "{tag}: {log}");
+        fault.drop_held();
+        fault.remove();
+        let (code, text) = world.command(&revoke).await;
+        assert_eq!(code, Some(0), "{tag}: {text}");
+        assert_dead(&world, &leaked).await;
+    });
+    futures_util::future::join_all(cases).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_replacement_it_is_dead_although_nothing_can_be_created() {
     let world = patient(1).await;
@@ -309,7 +352,7 @@ async fn without_a_replacement_it_is_dead_although_nothing_can_be_created() {
     let leaked = world.current_id(0).await;
     let refused = Rule::on(Operation::CreateToken)
         .always()
-        .then(Action::Refuse(simulator::Answer::dynatrace(
+        .then(Action::Refuse(Answer::dynatrace(
             403,
             "Token is missing required scope.",
         )));
@@ -408,7 +451,7 @@ async fn a_leaked_management_token_ends_when_its_successor_was_proven_and_stored
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p1_a_leaked_management_token_stays_when_its_successor_cannot_manage() {
     let (world, leaked) = with_managed_master().await;
-    let refusal = simulator::Answer::dynatrace(403, "Token is missing required scope");
+    let refusal = Answer::dynatrace(403, "Token is missing required scope");
     let by_another = leaked.clone();
     let rule = Rule::on(Operation::UpdateToken)
         .matching(move |call| call.credential.as_ref() != Some(&by_another))

@@ -427,7 +427,7 @@ listen = ""
     ) -> Daemon {
         let mut program = self.program();
         program.args(arguments).envs(variables.iter().copied());
-        self.spawn(name, program)
+        self.spawn(&format!("{name}{OF_A_COMMAND}"), program)
     }
 
     fn spawn(&self, name: &str, mut program: Command) -> Daemon {
@@ -574,6 +574,9 @@ impl Drop for Daemon {
     }
 }
 
+/// What the file with the standard error of a command has in its name. There are sentences for people beside the log.
+const OF_A_COMMAND: &str = ".command";
+
 /// The whole lines of a log from a place on.
 fn lines(log: &Path, begins: usize) -> Vec<Value> {
     let text = fs::read_to_string(log).unwrap_or_default();
@@ -581,6 +584,9 @@ fn lines(log: &Path, begins: usize) -> Vec<Value> {
     let mut whole: Vec<&str> = text.lines().collect();
     if !text.ends_with('\n') {
         whole.pop();
+    }
+    if log.to_string_lossy().contains(OF_A_COMMAND) {
+        whole.retain(|line| line.starts_with('{'));
     }
     let parse =
         |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));

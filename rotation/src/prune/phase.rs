@@ -39,16 +39,15 @@ pub(super) enum Phase {
 pub(super) const OVERTAKEN: &str =
     "was settled by another process, because this one was held up for too long";
 
-/// The call that makes the token what it was. It keeps a name that is not the one that we gave it.
+/// The call that makes the token what it was.
 pub(super) fn as_before(
     entry: &PrunedToken,
     info: &TokenInfo,
     cx: &PruneContext<'_>,
 ) -> PruneCommand {
-    let ours = entry.digest.is_some() && entry.is_marked(info, cx.installation);
     PruneCommand::SetState {
         enabled: entry.enabled,
-        name: ours.then(|| entry.name.clone()),
+        name: entry.name_back(&info.name, cx.installation),
     }
 }
 

@@ -34,6 +34,23 @@ fn token() -> PrunedToken {
     }
 }
 
+#[test]
+fn p4_a_token_that_is_brought_back_keeps_a_name_that_a_person_gave_it() {
+    let back = |name: &str| token().name_back(name, INSTALLATION);
+    assert_eq!(back(&marked_name()).as_deref(), Some("job"));
+    for theirs in ["job", "job, keep it!", "job [dtrotate:other.prune.8640000]"] {
+        assert_eq!(back(theirs), None, "{theirs}");
+    }
+    // The base is theirs, and the mark is ours.
+    let theirs = marked_name().replace("job", "job of ada");
+    assert_eq!(back(&theirs).as_deref(), Some("job of ada"));
+    let unmarked = PrunedToken {
+        digest: None,
+        ..token()
+    };
+    assert_eq!(unmarked.name_back("job", INSTALLATION), None);
+}
+
 fn disabled() -> TokenInfo {
     TokenInfo {
         id: TokenId::new("dt0c01.OLD"),

@@ -13,6 +13,11 @@ pub fn set(cx: &Context<'_>, pause: &Pause) -> Decision<Step> {
     let mut report = Report::new(EventName::SecretPaused, format!("{name} is {pause}"));
     if let Some(former) = cx.record.pause.as_ref().filter(|former| *former != pause) {
         report.message += &format!(", no longer {former}");
+        if pause.ends_before(former) {
+            // Whoever paused it counts on the later end.
+            report.message += "; it ends earlier than before";
+            report.level = Level::Warn;
+        }
     }
     let current = cx.record.current.as_ref();
     let expires = current.and_then(|current| current.expires);

@@ -48,6 +48,7 @@ pub const NONE: Budget = Budget {
     conflict: 0,
     swap: 0,
     partial: 0,
+    stop: 0,
     person: 0,
 };
 

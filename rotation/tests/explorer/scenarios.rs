@@ -49,6 +49,36 @@ pub fn scenarios() -> Vec<Scenario> {
             ..BASE
         },
         Scenario {
+            name: "processes that are stopped while they wait",
+            budget: Budget {
+                stop: 1,
+                lose: 1,
+                fail: 1,
+                ..NONE
+            },
+            ..BASE
+        },
+        Scenario {
+            name: "a revocation that is stopped while it waits",
+            revoke: true,
+            budget: Budget {
+                stop: 1,
+                lose: 1,
+                ..NONE
+            },
+            ..BASE
+        },
+        Scenario {
+            name: "an undo that is stopped while it waits",
+            undo: true,
+            budget: Budget {
+                stop: 1,
+                lose: 1,
+                ..NONE
+            },
+            ..BASE
+        },
+        Scenario {
             name: "lost answers and deaths",
             budget: Budget {
                 crash: 1,

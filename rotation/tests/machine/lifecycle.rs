@@ -471,6 +471,33 @@ fn p6_a_claim_is_renewed_before_a_call_that_has_an_effect() {
     assert!(waited > plan().claim_timeout);
 }
 
+/// Whoever has no successor of its name gives its claim back when it is stopped; its token is found by the next one.
+#[test]
+fn p2_a_process_that_is_stopped_while_it_waits_gives_its_claim_back() {
+    let gone = || {
+        Outcome::Verified(Err(crate::builders::dynatrace(
+            rotation::error::ErrorKind::Gone,
+        )))
+    };
+    let mut world = World::new(record());
+    world.fault(move |_, command| match command {
+        Command::Verify(_) => Some(gone()),
+        Command::Wait(_) => Some(Outcome::Stopped),
+        _ => None,
+    });
+    let mut asked = request(by_command());
+    asked.holder.is_daemon = false;
+    let ended = world.run_at(0, asked);
+    assert!(
+        matches!(&ended.result, RunResult::Retry(error) if error.what.contains("stopped")),
+        "{:?}",
+        ended.result
+    );
+    let after = world.document();
+    assert_eq!((&after.claim, after.open.len()), (&None, 1));
+    assert!(after.is_current(&id("CUR")));
+}
+
 /// A rotation that a person asked for serves what was due when they asked, also when its process died after the store.
 #[test]
 fn p6_an_interrupted_rotation_by_command_serves_what_was_due_before_it() {

@@ -65,6 +65,37 @@ fn a_pause_is_written_with_who_why_and_until_when_and_ended_by_a_command() {
     assert_eq!((ended.events(), ended.written().len()), (vec![], 0));
 }
 
+/// Whoever paused it first counts on it, and its reason would be gone without a word.
+#[test]
+fn a_pause_that_is_replaced_is_named_and_a_shorter_one_is_warned_about() {
+    for (before, after, is_shorter) in [
+        (Some(500), Some(400), true),
+        (None, Some(400), true),
+        (Some(300), Some(400), false),
+        (Some(300), None, false),
+    ] {
+        let mut world = paused(before);
+        let new = Pause {
+            by: "bob".into(),
+            reason: Some("incident 7".into()),
+            ..pause(after)
+        };
+        let ended = world.run_at(10, request(Goal::Pause(new)));
+        let report = &ended.reports[0];
+        let former = format!("no longer {}", pause(before));
+        assert!(
+            report.message.starts_with("a is paused by bob") && report.message.contains(&former),
+            "{}",
+            report.message
+        );
+        assert_eq!(
+            report.message.contains("ends earlier than before"),
+            is_shorter
+        );
+        assert_eq!(report.level == Level::Warn, is_shorter);
+    }
+}
+
 #[test]
 fn a_pause_that_outlives_the_token_is_warned_about() {
     for (until, level) in [

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rotation::command::RunResult;
 use rotation::error::{CallError, ErrorKind};
@@ -17,8 +17,6 @@ use super::super::snapshots::Snapshots;
 use super::{Finished, Foreground, record};
 use crate::config::SecretSettings;
 
-/// A leaked token should be dead within this; so long what may pass is tried again.
-const REVOKE_FOR: Duration = Duration::from_secs(60);
 /// At most this lies between two tries.
 const REVOKE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -67,6 +65,10 @@ pub async fn revoke<'a>(
         }
     }
     for finished in waiting {
+        if foreground.is_stopping() {
+            done(finished);
+            continue;
+        }
         let request = &requests[finished.secret.plan.name.as_str()];
         let ended = revoke_one(foreground, finished.secret, request, left.clone()).await;
         let before = finished
@@ -83,7 +85,7 @@ pub async fn revoke<'a>(
     }
 }
 
-/// What fails for a reason that may pass is tried again for a while.
+/// What fails for a reason that may pass is tried again until the command is to stop.
 async fn revoke_one(
     foreground: &Foreground<'_>,
     secret: &SecretSettings,
@@ -91,12 +93,17 @@ async fn revoke_one(
     held: Arc<CurrentTokens>,
 ) -> Result<Ended, CallError> {
     let mut reports = vec![];
-    let (began, mut tries) = (Instant::now(), 0);
+    let mut tries = 0;
+    let mut cause: Option<RunResult> = None;
     loop {
         let goal = Goal::Revoke(request.clone());
-        let mut ended = foreground
-            .run_once(secret, goal, Some(held.clone()), None)
-            .await?;
+        let run = foreground.run_once(secret, goal, Some(held.clone()), None);
+        tries += 1;
+        let mut ended = match run.await {
+            Ok(ended) => ended,
+            Err(error) if passes(&error) && waited(foreground, tries).await => continue,
+            Err(error) => return Err(error),
+        };
         reports.append(&mut ended.reports);
         let pending = record(&ended).is_some_and(|record| record.revoking.is_some());
         let token = &request.revocation.token;
@@ -104,21 +111,36 @@ async fn revoke_one(
             .get(token)
             .is_some_and(|names| names.iter().any(|name| **name != *secret.plan.name));
         let passes = match ended.result {
-            RunResult::Retry(ref error) => !matches!(
-                error.kind,
-                ErrorKind::Unauthorized
-                    | ErrorKind::Refused
-                    | ErrorKind::Closed
-                    | ErrorKind::Exhausted
-            ),
+            RunResult::Retry(ref error) => passes(error),
             RunResult::Done { .. } => pending && !shared,
             _ => false,
         };
-        tries += 1;
-        if !passes || began.elapsed() >= REVOKE_FOR {
+        // What kept the run before from its end says more than that the last one was stopped.
+        let is_stopped = foreground.is_stopping() && matches!(ended.result, RunResult::Retry(_));
+        if let Some(cause) = cause.take_if(|_| is_stopped) {
+            ended.result = cause;
+        }
+        if !passes || !waited(foreground, tries).await {
             return Ok(Ended { reports, ..ended });
         }
-        tokio::time::sleep(retry::wait(tries, None, fastrand::u64(..)).min(REVOKE_PAUSE)).await;
+        cause = Some(ended.result);
+    }
+}
+
+/// The cause may pass.
+fn passes(error: &CallError) -> bool {
+    !matches!(
+        error.kind,
+        ErrorKind::Unauthorized | ErrorKind::Refused | ErrorKind::Closed | ErrorKind::Exhausted
+    )
+}
+
+/// Waits before the next try; `false` = the command is to stop.
+async fn waited(foreground: &Foreground<'_>, tries: u32) -> bool {
+    let pause = retry::wait(tries, None, fastrand::u64(..)).min(REVOKE_PAUSE);
+    tokio::select! {
+        () = foreground.office.stop.cancelled() => false,
+        () = tokio::time::sleep(pause) => true,
     }
 }
 

@@ -41,6 +41,11 @@ pub async fn rotate<'a>(
             false => done(finished),
         }
     }
+    if foreground.is_stopping() {
+        // A daemon or the next command retires what is due.
+        due.into_iter().for_each(done);
+        return;
+    }
     // After the rotations, so that it is known what every secret holds now.
     let urls = due
         .iter()
@@ -64,6 +69,7 @@ pub async fn rotate<'a>(
             });
         }
     }
+    rotated.into_values().for_each(done);
 }
 
 async fn rotate_one(
@@ -79,7 +85,7 @@ async fn rotate_one(
         })
     };
     let mut first = foreground.run(secret, goal(), None).await?;
-    if !only_recorded(&first) {
+    if !only_recorded(&first) || foreground.is_stopping() {
         return Ok(first);
     }
     // What a dead process had stored is the current value now, but it has not been rotated yet.

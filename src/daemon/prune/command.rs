@@ -54,12 +54,14 @@ pub struct Plan {
 
 /// What became of a token that was to be brought back.
 pub enum Restored {
-    /// It has this name again, and is enabled unless it was disabled before it was pruned.
+    /// It is enabled unless it was disabled before it was pruned.
     Done {
-        /// Its name, without a marker.
-        name: String,
         /// It can be used.
         enabled: bool,
+        /// The name that it had before it was pruned.
+        before: String,
+        /// The name that it has now; none = it could not be read.
+        name: Option<String>,
     },
     /// It cannot be brought back: why.
     Refused(String),
@@ -233,14 +235,10 @@ impl<'a> Pruner<'a> {
                 token.service, token.base_url
             )));
         };
-        let done = Restored::Done {
-            name: token.name.clone(),
-            enabled: token.enabled,
-        };
         let installation = self.office.wired.ledger.installation().await?;
         let held = CurrentTokens::default();
         let driver = self.driver(&place, &installation, &held)?;
-        let runs = vec![(id.clone(), PruneRun::restore(token))];
+        let runs = vec![(id.clone(), PruneRun::restore(token.clone()))];
         let result = match dry_run {
             true => {
                 let stopped = driver.advance(runs).await.pop();
@@ -255,7 +253,19 @@ impl<'a> Pruner<'a> {
             }
         };
         Ok(match result {
-            PruneResult::Restored => done,
+            PruneResult::Restored => {
+                // Someone else may have given it a name meanwhile, which it keeps.
+                let info = driver.issuer.look_up(id).await.ok();
+                let name = info.map(|info| {
+                    let back = token.name_back(&info.name, &installation);
+                    back.unwrap_or(info.name)
+                });
+                Restored::Done {
+                    enabled: token.enabled,
+                    before: token.name,
+                    name,
+                }
+            }
             PruneResult::Refused(why) => Restored::Refused(why),
             PruneResult::Failed(error) | PruneResult::Unclear(error) => Restored::Failed(error),
             _ => Restored::Refused(format!(

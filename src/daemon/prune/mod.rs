@@ -4,5 +4,6 @@
 pub mod command;
 mod disable;
 mod drive;
+pub mod recorded;
 mod round;
 pub(super) mod watch;

@@ -108,6 +108,23 @@ async fn status_of(at: SocketAddr, path: &str) -> u16 {
 }
 
 #[tokio::test]
+async fn a_misspelt_state_is_refused_with_those_that_there_are() {
+    let (_listener, at) = listener(Details::Always, 0, true).await;
+    for path in ["/?state=stuk", "/status?state=stuk"] {
+        let answer = ask(at, path).await.unwrap();
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(
+            answer.text.contains("unknown state \"stuk\"") && answer.text.contains("stuck"),
+            "{}",
+            answer.text
+        );
+    }
+    for path in ["/?state=stuck", "/status?state="] {
+        assert_eq!(status_of(at, path).await, 200, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn each_path_has_its_answer() {
     let (_listener, at) = listener(Details::Loopback, 1, true).await;
     for path in [

@@ -27,6 +27,8 @@ pub enum Fault {
     Swapped(u8),
     /// The listing lacks this token.
     Partial(u8),
+    /// The process is to stop.
+    Stopped,
 }
 
 pub fn error(service: Service, kind: ErrorKind) -> CallError {
@@ -74,6 +76,8 @@ impl World {
         let minting = matches!(command, Command::Mint(_));
         faults.extend((minting && budget.hide > 0).then_some(Fault::Hidden));
         faults.extend((journal && budget.conflict > 0).then_some(Fault::Conflict));
+        let waiting = matches!(command, Command::Wait(_));
+        faults.extend((waiting && budget.stop > 0).then_some(Fault::Stopped));
         let foreign = |token: &u8| self.is_foreign(setting, *token);
         let tokens = 0..self.tokens.len() as u8;
         if swappable && budget.swap > 0 {
@@ -100,6 +104,7 @@ impl World {
             Fault::Conflict => budget.conflict -= 1,
             Fault::Swapped(_) => budget.swap -= u8::from(!free),
             Fault::Partial(_) => budget.partial -= 1,
+            Fault::Stopped => budget.stop -= 1,
         }
         if let Command::Finish(result) = command {
             if setting.manages {
@@ -124,6 +129,7 @@ impl World {
             None => self.perform(setting, actor, command, fault),
         });
         let outcome = match instead {
+            _ if fault == Fault::Stopped => Outcome::Stopped,
             Some(error) => failed(command, error),
             None => done.expect("it was performed"),
         };

@@ -264,10 +264,12 @@ impl World {
                 return;
             };
             let next = (**run).clone().step(self.now());
-            if !matches!(
-                next,
-                Command::Wait(_) | Command::ProveReachable | Command::Finish(_)
-            ) {
+            let is_silent = match next {
+                Command::ProveReachable | Command::Finish(_) => true,
+                Command::Wait(_) => self.budget.stop == 0,
+                _ => false,
+            };
+            if !is_silent {
                 return;
             }
             let command = self.decide(setting, actor);

@@ -40,6 +40,8 @@ pub struct Budget {
     pub swap: u8,
     /// A listing lacks a token.
     pub partial: u8,
+    /// A process that nobody resumes is stopped while it waits.
+    pub stop: u8,
     /// A person, or an adversary with their rights, does something.
     pub person: u8,
 }
