@@ -76,6 +76,7 @@ impl Event {
 /// The life of one token, from events that are no longer kept themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
+    /// The token whose life it is.
     pub token_id: TokenId,
     /// The token that it replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +92,7 @@ pub struct Life {
 /// One event in the life of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
+    /// When it happened, by the clock of who did it.
     pub at: Timestamp,
     /// The stable identifier.
     pub event: String,
