@@ -11,6 +11,7 @@ use crate::sanitize;
 /// A pruned token. The fields are an interface: docs/status.md.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pruned {
+    /// Its id.
     pub token: TokenId,
     /// Its environment or account.
     pub environment: String,
@@ -20,7 +21,9 @@ pub struct Pruned {
     pub was_enabled: bool,
     /// The person who ordered it, as Vault knows them.
     pub by: String,
+    /// When it was ordered.
     pub at: Timestamp,
+    /// How far its prune has come.
     pub state: PrunedState,
     /// When its quarantine ends; none = it is being deleted or brought back.
     pub delete_after: Option<Timestamp>,
