@@ -135,7 +135,8 @@ fn is_vacant(cx: &Context<'_>, secret: &SecretSnapshot) -> Fact<bool> {
 
 /// The environment does not know the value.
 fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
-    let recorded = cx.record.current.as_ref();
+    let unreplaced = cx.record.unreplaced.as_deref();
+    let recorded = cx.record.current.as_ref().or(unreplaced);
     let same = recorded.filter(|current| value.id.as_ref() == Some(&current.id));
     if let Some(current) = same
         && matches!(cx.wanted().1, Trigger::Command | Trigger::Sweep)
@@ -144,7 +145,11 @@ fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
     }
     let name = &cx.plan().name;
     let shown = value.id.as_ref().map_or("(legacy format)", TokenId::as_str);
-    let advice = if same.is_some() {
+    let advice = if same.is_some() && same == unreplaced {
+        format!(
+            "it was revoked without a replacement: run `dtrotate rotate {name}` to give the secret another token"
+        )
+    } else if same.is_some() {
         format!(
             "it existed before, so someone deleted it or it expired more than a week ago: run `dtrotate rotate {name}` to replace it"
         )

@@ -58,6 +58,9 @@ pub struct Record {
     pub attempts: Attempts,
     /// The token that is the current value, as far as the journal knows.
     pub current: Option<Current>,
+    /// The last current token, while there is no other: it was revoked without a replacement. The next one gets its rights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreplaced: Option<Box<Current>>,
     /// A token was recorded before, and is no longer, since the document was closed meanwhile: the first one is not made again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held_before: bool,
@@ -243,6 +246,7 @@ impl Record {
             adopted_at: now,
             attempts: Attempts::default(),
             current: None,
+            unreplaced: None,
             held_before: false,
             last_due: None,
             claim: None,

@@ -62,6 +62,7 @@ pub fn make_current(cx: &Context<'_>, record: &mut Record, new: Current) -> Opti
     record.retiring.retain(|entry| entry.id != new.id);
     record.health.invalid = None;
     record.health.went_back_at = None;
+    record.unreplaced = None;
     let former = record.current.replace(new);
     let former = former.filter(|former| !record.is_current(&former.id))?;
     let id = former.id.clone();

@@ -121,6 +121,9 @@ fn retire_current(cx: &Context<'_>, revocation: &Revocation) -> Change {
         revocation.by
     );
     cx.write(|record| {
+        if revocation.without_replacement {
+            record.unreplaced = record.current.clone().map(Box::new);
+        }
         transition::retire_current(cx, record, version.saturating_sub(1));
         transition::mark_revoked(record, cx.now);
         if revocation.without_replacement {

@@ -9,8 +9,10 @@ use rotation::error::ErrorKind;
 use rotation::event::EventName;
 use rotation::pause::Pause;
 use rotation::plan::Lifetime;
-use rotation::record::{Record, RetiringState, Revocation, Revoked};
-use rotation::request::{ClaimObservation, CurrentTokens, Goal, RevokeRequest, RunRequest};
+use rotation::record::{Record, RetiringState, Revocation, Revoked, Trigger};
+use rotation::request::{
+    ClaimObservation, CurrentTokens, Goal, RevokeRequest, RotationRequest, RunRequest,
+};
 
 use crate::builders::{
     abandoned_rotation, at, by_command, by_schedule, dynatrace, id, minted, plain, plan_with,
@@ -409,6 +411,37 @@ fn without_a_replacement_it_is_ended_although_the_secret_holds_it() {
     assert!(world.document().is_current(&id("NEW1")));
     assert!(world.document().health.invalid.is_none());
     assert!(!world.token("CUR").enabled);
+}
+
+#[test]
+fn without_a_replacement_the_next_token_gets_the_rights_of_the_deleted_one() {
+    let mut world = World::new(record());
+    let revocation = Revocation {
+        without_replacement: true,
+        delete: true,
+        ..order("CUR")
+    };
+    let ended = world.run_at(0, revoke(revocation));
+    assert_eq!(effects(&ended), ["disable", "delete"]);
+    let ended = world.run_at(10, request(by_schedule(5)));
+    assert_eq!(
+        effects(&ended),
+        [""; 0],
+        "its rights are known to nobody else"
+    );
+    let failure = world.document().health.failure.clone().unwrap();
+    assert!(failure.message.contains("dtrotate rotate a"), "{failure:?}");
+    world.run_at(20, request(by_command()));
+    assert_eq!(world.document().current, None);
+    let confirmed = Goal::Rotate(RotationRequest {
+        due: None,
+        trigger: Trigger::Command,
+        accept_recorded_rights: true,
+    });
+    let ended = world.run_at(30, request(confirmed));
+    assert_eq!(effects(&ended), ["mint", "store"]);
+    assert!(world.document().is_current(&id("NEW1")));
+    assert_eq!(world.document().unreplaced, None);
 }
 
 #[test]
