@@ -18,7 +18,7 @@ const EXAMINED: usize = 20;
 pub enum SecretState {
     /// The recorded current token.
     Current(TokenInfo),
-    /// The recorded current token, which Dynatrace no longer knows; a person asked to replace it, or Vault was restored.
+    /// Dynatrace does not know the value, and the recorded token with its rights is to be replaced: a person asked for it, or Vault was restored.
     Missing(Current),
     /// A token of ours that nobody committed: its holder died after the store.
     UncommittedStore(TokenInfo),
@@ -138,9 +138,13 @@ fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
     let unreplaced = cx.record.unreplaced.as_deref();
     let recorded = cx.record.current.as_ref().or(unreplaced);
     let same = recorded.filter(|current| value.id.as_ref() == Some(&current.id));
-    if let Some(current) = same
-        && matches!(cx.wanted().1, Trigger::Command | Trigger::Sweep)
-    {
+    let replaced = match cx.wanted().1 {
+        Trigger::Command | Trigger::Sweep => same,
+        _ => None,
+    };
+    // A person may say that the value is none that anybody needs.
+    let given_up = recorded.filter(|_| cx.accepts_recorded_rights());
+    if let Some(current) = replaced.or(given_up) {
         return SecretState::Missing(current.clone());
     }
     let name = &cx.plan().name;
@@ -152,6 +156,12 @@ fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
     } else if same.is_some() {
         format!(
             "it existed before, so someone deleted it or it expired more than a week ago: run `dtrotate rotate {name}` to replace it"
+        )
+    } else if let Some(current) = recorded {
+        format!(
+            "is it a former token, or one of another environment? Put a token of this environment there, or run `dtrotate rotate {name} --yes` \
+             to replace it by a new one with the rights of {}",
+            current.id
         )
     } else {
         "is it a token of another environment? Put a token of this environment there".to_owned()

@@ -194,7 +194,7 @@ impl Running {
         let (show, shown) = watch::channel(Troubles::new());
         let failing = Arc::<Mutex<Option<Failing>>>::default();
         let (heard, counted) = (failing.clone(), counters.clone());
-        let report = move |outcome| note(&heard, &counted, name, &outcome);
+        let report = move |outcome: Option<_>| note(&heard, &counted, name, outcome.as_ref());
         let mut task = JoinSet::new();
         task.spawn(channel.clone().run(shown, report));
         Running {
@@ -247,11 +247,13 @@ fn note(
     failing: &Mutex<Option<Failing>>,
     counters: &Counters,
     channel: &'static str,
-    outcome: &Result<(), Failure>,
+    outcome: Option<&Result<(), Failure>>,
 ) {
-    counters.notified(channel, outcome.is_ok());
+    if let Some(outcome) = outcome {
+        counters.notified(channel, outcome.is_ok());
+    }
     let mut failing = lock(failing);
-    let last = outcome.as_ref().err().cloned();
+    let last = outcome.and_then(|outcome| outcome.as_ref().err().cloned());
     *failing = last.map(|last| match failing.take() {
         Some(failing) => Failing { last, ..failing },
         None => Failing {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Notice, Phase, REFRESH, Troubles};
+use super::{Group, Notice, Phase, REFRESH, Troubles};
 
-/// What was delivered and is not over, in the words of its first delivery: repeated in the same words, it stays one problem.
+/// What was delivered and is not over, in the words of its first delivery: repeated in the same words, it stays one problem. Without a time,
+/// its beginning did not get through: at its end people read of it for the first time.
 #[derive(Default)]
-pub(super) struct Ledger(BTreeMap<String, (Notice, Instant)>);
+pub(super) struct Ledger(BTreeMap<String, (Notice, Option<Instant>)>);
 
 impl Ledger {
     /// What is to be sent now: the new ones first, then those that last, then the ends.
@@ -15,8 +16,10 @@ impl Ledger {
         let mut due = Vec::new();
         for (key, notice) in troubles {
             match self.0.get(key) {
-                None => due.push((key.clone(), notice.clone(), Phase::Begins)),
-                Some((told, at)) if now.saturating_duration_since(*at) >= REFRESH => {
+                None | Some((_, None)) => {
+                    due.push((key.clone(), notice.clone(), Phase::Begins));
+                }
+                Some((told, Some(at))) if now.saturating_duration_since(*at) >= REFRESH => {
                     due.push((key.clone(), told.clone(), Phase::Lasts));
                 }
                 Some(_) => {}
@@ -35,7 +38,7 @@ impl Ledger {
     pub(super) fn delivered(&mut self, key: String, notice: Notice, phase: Phase, now: Instant) {
         match phase {
             Phase::Begins | Phase::Lasts => {
-                self.0.insert(key, (notice, now));
+                self.0.insert(key, (notice, Some(now)));
             }
             Phase::Over => {
                 self.0.remove(&key);
@@ -43,9 +46,16 @@ impl Ledger {
         }
     }
 
+    /// These did not get through.
+    pub(super) fn failed(&mut self, group: Group) {
+        let begun = group.into_iter().filter(|one| one.2 == Phase::Begins);
+        self.0
+            .extend(begun.map(|(key, notice, _)| (key, (notice, None))));
+    }
+
     /// How long nothing is due, if nothing changes.
     pub(super) fn rest(&self, now: Instant) -> Duration {
-        let first = self.0.values().map(|(_, at)| *at).min();
+        let first = self.0.values().filter_map(|(_, at)| *at).min();
         let next = first.map_or(now + REFRESH, |at| at + REFRESH);
         next.saturating_duration_since(now)
     }

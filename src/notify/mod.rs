@@ -177,11 +177,11 @@ impl Channel {
     }
 
     /// Tells what there is to tell until nobody shows troubles, and then once more what is left. `report` hears how each
-    /// attempt ended.
+    /// attempt ended; none = nothing is left of what could not be sent.
     pub async fn run(
         self,
         mut shown: watch::Receiver<Troubles>,
-        report: impl Fn(Result<(), Failure>),
+        report: impl Fn(Option<Result<(), Failure>>),
     ) {
         let mut ledger = Ledger::default();
         let mut failures = 0;
@@ -191,6 +191,9 @@ impl Channel {
             let failure = self.round(&mut ledger, &troubles, &report).await;
             let (wait, failing) = match failure {
                 None => {
+                    if failures > 0 {
+                        report(None);
+                    }
                     failures = 0;
                     (ledger.rest(Instant::now()), false)
                 }
@@ -263,16 +266,20 @@ impl Channel {
         &self,
         ledger: &mut Ledger,
         troubles: &Troubles,
-        report: &impl Fn(Result<(), Failure>),
+        report: &impl Fn(Option<Result<(), Failure>>),
     ) -> Option<Failure> {
         let mut failed = None;
-        for group in self.groups(ledger.due(troubles, Instant::now())) {
+        let mut groups = self
+            .groups(ledger.due(troubles, Instant::now()))
+            .into_iter();
+        for group in groups.by_ref() {
             if let Some(message) = self.message(&group) {
                 let sent = (self.send)(message).await;
-                report(sent.clone());
+                report(Some(sent.clone()));
                 if let Err(failure) = sent {
                     let all = failure.kind != ErrorKind::Refused;
                     failed = Some(failure);
+                    ledger.failed(group);
                     if all {
                         break;
                     }
@@ -283,6 +290,7 @@ impl Channel {
                 ledger.delivered(key, notice, phase, Instant::now());
             }
         }
+        groups.for_each(|group| ledger.failed(group));
         failed
     }
 }

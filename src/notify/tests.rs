@@ -204,6 +204,65 @@ async fn a_notice_that_is_refused_holds_up_no_other_and_a_dead_channel_is_asked_
     assert_eq!(sent.lock().unwrap().len(), 1);
 }
 
+/// Otherwise the channel would count as broken until the next condition opens.
+#[tokio::test]
+async fn what_ended_while_the_channel_failed_is_told_when_it_works_again() {
+    static WORKS: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    let (one, sent) = channel(|_| match WORKS.load(std::sync::atomic::Ordering::Relaxed) {
+        true => Ok(()),
+        false => failed(ErrorKind::Transient),
+    });
+    let (mut ledger, outcomes) = (Ledger::default(), Mutex::new(vec![]));
+    let report = |outcome: Option<Result<(), Failure>>| outcomes.lock().unwrap().push(outcome);
+    let mut two = troubles(&["a", "b"]);
+    two.get_mut("b").unwrap().reason = None;
+    assert!(one.round(&mut ledger, &two, &report).await.is_some());
+    assert_eq!(
+        ledger.due(&two, Instant::now()).len(),
+        2,
+        "still to be told"
+    );
+    assert!(
+        one.round(&mut ledger, &troubles(&[]), &report)
+            .await
+            .is_some()
+    );
+    WORKS.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(
+        one.round(&mut ledger, &troubles(&[]), &report)
+            .await
+            .is_none()
+    );
+    let posts = sent.lock().unwrap().clone();
+    let ends = posts.iter().filter(|post| post["state"] == "over").count();
+    assert_eq!((posts.len(), ends), (4, 3), "{posts:?}");
+    assert!(matches!(
+        outcomes.lock().unwrap()[..],
+        [.., Some(Ok(())), Some(Ok(()))]
+    ));
+    assert!(ledger.due(&troubles(&[]), Instant::now()).is_empty());
+}
+
+#[tokio::test]
+async fn a_channel_with_nothing_left_to_send_is_not_reported_any_longer() {
+    let send: Send = Arc::new(|_| Box::pin(std::future::ready(failed(ErrorKind::Transient))));
+    let (show, shown) = watch::channel(troubles(&["a"]));
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    // An event has no end that would be sent.
+    let channel = Channel::dynatrace(send);
+    let run = tokio::spawn(channel.run(shown, move |outcome: Option<_>| {
+        let _ = tell.send(outcome);
+    }));
+    assert!(matches!(told.recv().await, Some(Some(Err(_)))));
+    show.send_replace(troubles(&[]));
+    let last = async { while let Some(Some(_)) = told.recv().await {} };
+    tokio::time::timeout(Duration::from_secs(60), last)
+        .await
+        .unwrap();
+    drop(show);
+    run.await.unwrap();
+}
+
 #[tokio::test]
 async fn what_was_shown_last_is_told_and_the_run_ends_when_nobody_shows_any_more() {
     let (one, sent) = channel(|_| Ok(()));

@@ -70,7 +70,9 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
             write_attempt(cx, Some(old), true)
         }
         SecretState::Missing(recorded) => {
-            write_attempt(cx, Some(recorded_rights(cx, recorded)?), false)
+            // One that is not the value may live, and retires.
+            let may_live = cx.view.held(cx.record)? != Some(&recorded.id);
+            write_attempt(cx, Some(recorded_rights(cx, recorded)?), may_live)
         }
         SecretState::Vacant => write_attempt(cx, None, false),
         SecretState::Blocked(reason, message) => Ok(failure::stuck(cx, reason, &message)),
@@ -119,7 +121,9 @@ fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
         // They are those of the configuration.
         return Ok(recorded);
     }
-    for entry in cx.record.retiring.iter().rev() {
+    // What the value is instead says nothing of its rights, and those of older tokens may be others.
+    let is_value = cx.view.held(cx.record)? == Some(&recorded.id);
+    for entry in cx.record.retiring.iter().rev().filter(|_| is_value) {
         if entry.base_url != cx.record.coordinates.base_url {
             continue;
         }
@@ -323,7 +327,7 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
             format!("would create the first token{}", in_brackets(scopes))
         }
         SecretState::Missing(_) => {
-            "would replace the recorded token, which Dynatrace no longer knows".to_owned()
+            "would replace the value, which Dynatrace does not know".to_owned()
         }
         SecretState::UncommittedStore(info) => {
             format!(

@@ -9,7 +9,7 @@ use rotation::token::TokenInfo;
 use std::sync::Arc;
 
 use crate::builders::{
-    by_command, by_schedule, id, minted, plain, plan_with, record, request, retiring,
+    by_command, by_schedule, id, minted, plain, plan_with, record, request, retiring, value,
 };
 use crate::world::{Ended, World};
 
@@ -87,6 +87,39 @@ fn a3_recorded_rights_are_used_only_when_a_person_confirmed_them() {
     let ended = world.run_at(5, confirmed());
     assert_eq!(minted_scopes(&ended), [["everything.write"]]);
     assert!(world.document().is_current(&id("NEW1")));
+}
+
+/// A person put a former value back whose token is gone for good.
+#[test]
+fn a_value_that_nobody_knows_is_replaced_when_a_person_says_so() {
+    let mut world = World::new(record());
+    world.edit().retiring = vec![retiring(&minted("OLD", 2), RetiringState::Grace, -10, 900)];
+    world.token("OLD").scopes = vec!["logs.read".into()];
+    world.put(value("DEAD"));
+    for request in [request(by_schedule(-1)), request(by_command())] {
+        let ended = world.run_at(0, request);
+        assert_eq!(
+            (ended.mints(), failed(&ended)),
+            (0, Some(Reason::TokenUnknown))
+        );
+    }
+    let failure = world.document().health.failure.clone().unwrap();
+    assert!(
+        failure.message.contains("dtrotate rotate a --yes"),
+        "{}",
+        failure.message
+    );
+    let ended = world.run_at(5, confirmed());
+    assert_eq!(
+        minted_scopes(&ended),
+        [["metrics.read"]],
+        "as the message says"
+    );
+    assert!(world.document().is_current(&id("NEW1")));
+    assert!(
+        world.document().retiring(&id("CUR")).is_some(),
+        "it is not lost"
+    );
 }
 
 #[test]
