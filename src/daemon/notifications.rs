@@ -63,7 +63,8 @@ impl Announcer {
     /// Posts it once.
     pub(super) async fn post(&self, rotated: &Rotated) -> Result<(), Failure> {
         let posted = self.channel.post_rotated(rotated).await;
-        note(&self.failing, &self.counters, self.channel.name, &posted);
+        let (failing, counters) = (&self.failing, &self.counters);
+        note(failing, counters, self.channel.name, Some(&posted));
         posted
     }
 }
