@@ -98,9 +98,9 @@ pub(super) fn check_kind(
 /// Keys that have an effect on one kind of token alone.
 pub(super) const OF_ONE_KIND: [&str; 2] = ["verify", "at_max_grace"];
 
-/// Refuses those of [`OF_ONE_KIND`] that a secret of another kind has itself, at these places; in `[defaults]` they are for the secrets of their
+/// Warns of those of [`OF_ONE_KIND`] that a secret of another kind has itself, at these places; in `[defaults]` they are for the secrets of their
 /// kind.
-pub(super) fn refuse_other_kinds(
+pub(super) fn warn_of_other_kinds(
     places: [Option<&Place>; OF_ONE_KIND.len()],
     kind: Kind,
     context: &Context,
@@ -111,12 +111,12 @@ pub(super) fn refuse_other_kinds(
     ];
     for ((key, place), (of, tokens)) in OF_ONE_KIND.iter().zip(places).zip(kinds) {
         if let Some(place) = place.filter(|_| kind != of) {
-            let message = format!(
-                "{key} has no effect on kind = \"{}\": it is for {tokens} tokens; remove it, or set kind = \"{}\"",
+            context.warn(format!(
+                "{}: {key} has no effect on kind = \"{}\": it is for {tokens} tokens; remove it, or set kind = \"{}\"",
+                context.spot(place),
                 kind.word(),
                 of.word()
-            );
-            context.problem(Problem::new(place, message));
+            ));
         }
     }
 }

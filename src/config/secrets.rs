@@ -10,7 +10,7 @@ use crate::schedule::due::CATCH_UP_SPREAD;
 use super::context::Context;
 use super::discovery::Discovery;
 use super::file;
-use super::issuer::{OF_ONE_KIND, check_kind, issuer, refuse_other_kinds};
+use super::issuer::{OF_ONE_KIND, check_kind, issuer, warn_of_other_kinds};
 use super::lifecycle::{check_lengths, check_rates};
 use super::merge::Tree;
 use super::paths;
@@ -121,7 +121,7 @@ impl<'a> Secrets<'a> {
             issuer(&options, environment, self.others.accounts, &place, context)
         });
         if let Some((kind, _)) = &issuer {
-            refuse_other_kinds(of_one_kind, *kind, context);
+            warn_of_other_kinds(of_one_kind, *kind, context);
         }
         if let (Some(issuer), Some(environment), Some(timing)) = (&issuer, environment, &timing) {
             check_kind(

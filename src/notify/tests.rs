@@ -217,11 +217,7 @@ async fn what_ended_while_the_channel_failed_is_told_when_it_works_again() {
     let mut two = troubles(&["a", "b"]);
     two.get_mut("b").unwrap().reason = None;
     assert!(one.round(&mut ledger, &two, &report).await.is_some());
-    assert_eq!(
-        ledger.due(&two, Instant::now()).len(),
-        2,
-        "still to be told"
-    );
+    assert_eq!(ledger.due(&two, Instant::now()).len(), 2, "not sent yet");
     assert!(
         one.round(&mut ledger, &troubles(&[]), &report)
             .await

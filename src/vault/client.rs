@@ -105,13 +105,13 @@ impl Vault {
                 return Err(answer.refuse(&call));
             }
             let told = answer.data::<BTreeMap<String, Vec<String>>>();
-            let mut told = told.map_err(|_| call.unexpected())?.unwrap_or_default();
+            let told = told.map_err(|_| call.unexpected())?.unwrap_or_default();
             for path in paths {
-                let Some(rights) = told.remove(path) else {
+                let Some(rights) = told.get(path) else {
                     let text = format!("the answer says nothing about {path}");
                     return Err(call.error(ErrorKind::Transient, text));
                 };
-                found.insert(path.clone(), rights);
+                found.insert(path.clone(), rights.clone());
             }
         }
         Ok(found)

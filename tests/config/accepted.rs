@@ -293,6 +293,34 @@ fn no_secret_is_a_warning() {
 }
 
 #[test]
+fn keys_of_another_kind_of_token_are_a_warning() {
+    for (keys, why) in [
+        (
+            "verify = \"user\"",
+            "verify has no effect on kind = \"api\": it is for platform tokens; remove it, or set kind = \"platform\"",
+        ),
+        (
+            "at_max_grace = \"delete\"",
+            "at_max_grace has no effect on kind = \"api\": it is for ActiveGate tokens; remove it, or set kind = \"activegate\"",
+        ),
+        (
+            "kind = \"activegate\"\ngrace = \"7d\"\nverify = \"listed\"",
+            "verify has no effect on kind = \"activegate\": it is for platform tokens; remove it, or set kind = \"platform\"",
+        ),
+    ] {
+        let text = format!("{VAULT}{PROD}{SECRET}{keys}\n");
+        let warnings = Files::new(&text).settings(&daemon()).warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].ends_with(why), "{warnings:?}");
+    }
+    // The defaults are for all kinds.
+    let defaults =
+        format!("{VAULT}{PROD}[defaults]\nverify = \"user\"\nat_max_grace = \"delete\"\n{SECRET}");
+    let settings = Files::new(&defaults).settings(&daemon());
+    assert_eq!(settings.warnings, [""; 0]);
+}
+
+#[test]
 fn a_credential_file_that_every_user_can_read_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
     // Not in /tmp, which may be a tmpfs.

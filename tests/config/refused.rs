@@ -256,33 +256,6 @@ fn two_secrets_with_one_bracket_are_one_problem() {
 }
 
 #[test]
-fn keys_of_another_kind_of_token() {
-    for (key, kind, why) in [
-        (
-            "verify = «\"user\"",
-            "",
-            "verify has no effect on kind = \"api\": it is for platform tokens; remove it, or set kind = \"platform\"",
-        ),
-        (
-            "at_max_grace = «\"delete\"",
-            "",
-            "at_max_grace has no effect on kind = \"api\": it is for ActiveGate tokens; remove it, or set kind = \"activegate\"",
-        ),
-        (
-            "verify = «\"listed\"",
-            "kind = \"activegate\"\ngrace = \"7d\"\n",
-            "verify has no effect on kind = \"activegate\": it is for platform tokens; remove it, or set kind = \"platform\"",
-        ),
-    ] {
-        refuses_in_secret(&format!("{kind}{key}"), why);
-    }
-    // The defaults are for all kinds.
-    let defaults =
-        format!("{VAULT}{PROD}[defaults]\nverify = \"user\"\nat_max_grace = \"delete\"\n{SECRET}");
-    assert_eq!(Files::new(&defaults).problems(&daemon()), [""; 0]);
-}
-
-#[test]
 fn lengths_that_contradict_each_other() {
     refuses_in_secret(
         "max_grace = «\"1h\"",
