@@ -250,6 +250,40 @@ async fn a_user_of_the_script_moves_in_ten_lines() {
     assert_eq!(file.expect("the configuration").lines().count(), 10);
 }
 
+/// Cron sets no variables: the configuration that the page shows is all that a pass has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_for_the_crontab_needs_no_variable() {
+    let reader = Reader::with_management_token().await;
+    let page = read("docs/from-the-script.md");
+    let between = |begin: &str, end: &str| {
+        let (_, rest) = page.split_once(begin).expect(begin);
+        rest.split(end).next().expect(end).to_owned()
+    };
+    let lines = between("<<'TOML'\n", "TOML\n") + &between("```toml\n", "```");
+    let config = lines
+        .replace(
+            "https://abc12345.live.dynatrace.com",
+            reader.dynatrace.url(),
+        )
+        .replace("https://vault.example.com:8200", &reader.address);
+    let at = |name: &str| reader.folder.path().join(name);
+    fs::write(at("dtrotate.toml"), config).expect("the configuration");
+    fs::write(at("vault-token"), &reader.token).expect("the token");
+    fs::set_permissions(at("vault-token"), PermissionsExt::from_mode(0o600)).expect("its mode");
+    let command = between(" root /usr/bin/dtrotate ", "\n");
+    let mut dtrotate = Command::new(program());
+    dtrotate
+        .arg("--config")
+        .arg(at("dtrotate.toml"))
+        .args(command.split_whitespace())
+        .env_clear();
+    let output = tokio::task::spawn_blocking(move || dtrotate.output()).await;
+    let output = output.expect("a thread").expect("dtrotate");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains("pass_completed"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_renders_the_token_and_a_rotation_shows_who_is_late() {
     let reader = Reader::with_management_token().await;
