@@ -25,7 +25,8 @@ pub(super) struct Lease {
     /// The greatest length it had: a renewal that gives less than half of it has come near the token's end.
     pub(super) whole: Duration,
     pub(super) renewable: bool,
-    /// When it wants to be renewed or replaced: after 60 to 70 % of it, so that replicas do not come all at once.
+    /// When it is to be renewed or replaced: after 60 to 70 % of it, so that replicas do not come all at once; at once, where the token was near its end
+    /// when this process began to use it.
     pub(super) care: Instant,
 }
 
@@ -143,6 +144,9 @@ fn refused(call: &Call, status: u16, words: &str) -> CallError {
 struct LookUp {
     #[serde(default)]
     ttl: u64,
+    /// How long it lived when it was created, and lives after a renewal.
+    #[serde(default)]
+    creation_ttl: u64,
     #[serde(default)]
     renewable: bool,
 }
@@ -164,7 +168,20 @@ async fn by_token(
         return Err(call.unexpected());
     };
     let ttl = Duration::from_secs(seen.ttl);
-    Ok((header, Lease::new(from, ttl, ttl, seen.renewable)))
+    let lease = Lease::new(from, ttl, ttl, seen.renewable);
+    // A pass ends long before 60 % of what is left: without this no pass would ever renew the token.
+    let is_late = ttl
+        < Duration::from_secs(seen.creation_ttl)
+            .min(LONGEST)
+            .mul_f64(0.4);
+    let lease = lease.map(|lease| match is_late {
+        true => Lease {
+            care: from,
+            ..lease
+        },
+        false => lease,
+    });
+    Ok((header, lease))
 }
 
 /// The question whether a token is alive.

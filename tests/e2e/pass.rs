@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use reqwest::Method;
+use serde_json::json;
 use simulator::{Action, Answer, Operation, Rule};
 
 use crate::world::{LONG, World, now, until};
@@ -34,6 +36,34 @@ async fn settled_by_passes(world: &mut World) {
     })
     .await;
     world.assert_holds().await;
+}
+
+/// No pass lives long enough to see the moment at which a daemon renews.
+#[tokio::test]
+async fn a_pass_renews_a_vault_token_that_has_used_up_most_of_its_time() {
+    let world = World::new(1).await;
+    let made = json!({ "policies": ["dtrotate"], "ttl": "10h", "no_parent": true });
+    let made = world.root.ok(Method::POST, "auth/token/create", made).await;
+    let token = made["auth"]["client_token"].as_str().expect("a token");
+    let renewed = async || {
+        let body = json!({ "token": token });
+        let seen = world.root.ok(Method::POST, "auth/token/lookup", body).await;
+        seen["data"]["last_renewal_time"].as_u64()
+    };
+    let shorter = json!({ "token": token, "increment": "600s" });
+    world
+        .root
+        .ok(Method::POST, "auth/token/renew", shorter)
+        .await;
+    let before = renewed().await;
+    assert!(before.is_some());
+    fs::write(world.folder.path().join("vault-token"), token).expect("the token file");
+    until("a pass to renew the token", async || {
+        let (code, _, log) = world.command_and_stderr(PASS).await;
+        assert_eq!(code, Some(0), "{log}");
+        renewed().await > before
+    })
+    .await;
 }
 
 #[tokio::test]
