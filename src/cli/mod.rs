@@ -18,6 +18,7 @@ mod rotate;
 mod run;
 mod selection;
 mod status;
+mod stopped;
 mod time_limit;
 mod undo;
 

@@ -19,6 +19,7 @@ use rotation::token::TokenId;
 use super::audit::{self, formats};
 use super::output::{self, Output};
 use super::rotate;
+use super::stopped;
 use super::{Arguments, Exit};
 
 /// Which tokens, and whether to do it.
@@ -130,9 +131,24 @@ async fn run(
             }
             outcomes.insert(token.info.id.clone(), outcome);
         };
-        if let Err(error) = pruner.carry_out(&plan, &mut done).await {
-            output::complain(&error.what);
-            exit = exit.max(Exit::of(&error));
+        let mut carried_out = None;
+        let work = async { carried_out = Some(pruner.carry_out(&plan, &mut done).await) };
+        let begins = |stop, left| output::complain(&stopped::begins(stop, left));
+        let stopper = pruner.stopper();
+        let stopped = stopper.until_stopped(None, work, begins).await;
+        stopped.map_err(|error| super::cannot_start(&error))?;
+        match carried_out {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                output::complain(&error.what);
+                exit = exit.max(Exit::of(&error));
+            }
+            None => {
+                output::complain(
+                    "stopped before the services answered; a running daemon finds out what was disabled and continues",
+                );
+                exit = exit.max(Exit::Failed);
+            }
         }
     }
     match options.json {

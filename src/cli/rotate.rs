@@ -12,15 +12,15 @@ use futures_util::{StreamExt, stream};
 use crate::clock;
 use crate::config::{SecretSettings, Settings};
 use crate::daemon::discovery;
-use crate::daemon::foreground::stopping::{self, Deadline, Stop};
+use crate::daemon::foreground::stopping::{Deadline, Stop};
 use crate::daemon::foreground::{self, Finished, Foreground, OpenError};
 use crate::ops::client::recheck;
-use crate::ops::humanize::count;
 use rotation::error::CallError;
 
 use super::outcome::{Outcome, Task};
 use super::output::{self, Output};
 use super::selection::Selection;
+use super::stopped;
 use super::time_limit::TimeLimit;
 use super::{Arguments, Exit};
 
@@ -282,14 +282,15 @@ impl Results {
         };
         let began = |stop: Stop, left: Duration| {
             is_interrupted.set(stop == Stop::Signal);
-            output::complain(&stop_begins(stop, left));
+            output::complain(&stopped::begins(stop, left));
         };
-        let stopped = stopping::until_stopped(foreground, deadline, work(&mut report), began);
+        let stopper = foreground.stopper();
+        let stopped = stopper.until_stopped(deadline, work(&mut report), began);
         let stopped = stopped.await.map_err(|error| super::cannot_start(&error))?;
         let mut left = self.names.clone();
         left.retain(|name| !done.contains(&name.as_str()));
         if let Some(stop) = stopped {
-            output::complain(&stop_ended(foreground, &left, all));
+            output::complain(&stopped::ended(foreground, &left, all));
             gravest = match (stop, left.is_empty()) {
                 (_, true) => gravest,
                 (Stop::Signal, false) => gravest.max(Exit::Failed),
@@ -306,41 +307,6 @@ impl Results {
             open,
         })
     }
-}
-
-/// A stop has begun.
-fn stop_begins(stop: Stop, left: Duration) -> String {
-    let why = match stop {
-        Stop::Signal => "stopping (a second signal ends it at once)",
-        Stop::Deadline => "stopping, because the time is up",
-    };
-    let seconds = left.as_secs_f64().ceil();
-    format!(
-        "{why}: nothing more is begun, and what is in flight is finished or gives its claim back within {seconds}s"
-    )
-}
-
-/// What was done before a stop, and what was not.
-fn stop_ended(foreground: &Foreground<'_>, left: &BTreeSet<String>, all: usize) -> String {
-    let (cut, not_begun): (Vec<&str>, Vec<&str>) = left
-        .iter()
-        .map(String::as_str)
-        .partition(|name| foreground.has_begun(name));
-    let mut text = format!(
-        "stopped: {} of {} ended",
-        all - left.len(),
-        count(all, "secret")
-    );
-    if !not_begun.is_empty() {
-        text += &format!("; not begun: {}", not_begun.join(", "));
-    }
-    if !cut.is_empty() {
-        text += &format!(
-            "; left where it is, to be continued from the journal after `claim_timeout`: {}",
-            cut.join(", ")
-        );
-    }
-    text
 }
 
 /// Lets the daemon on this machine, if there is one, read what was changed, so that its status shows it at once.

@@ -35,6 +35,8 @@ use super::lock;
 use super::snapshots::Snapshots;
 use super::sweep;
 
+use stopping::Stopper;
+
 /// So long a command waits for Vault to take back what it logged in for.
 const LOG_OUT: Duration = Duration::from_secs(2);
 
@@ -178,6 +180,14 @@ impl<'a> Foreground<'a> {
     /// The command is to stop: nothing more is begun.
     fn is_stopping(&self) -> bool {
         self.office.stop.is_cancelled()
+    }
+
+    /// What it is stopped with.
+    pub fn stopper(&self) -> Stopper {
+        Stopper {
+            asked: self.office.stop.clone(),
+            within: self.settings.daemon.shutdown_timeout,
+        }
     }
 
     /// A run of this secret was begun.

@@ -357,6 +357,32 @@ async fn p9_only_what_bears_the_mark_and_is_still_disabled_is_deleted_whatever_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_ends_it_after_the_tokens_that_are_under_way() {
+    let world = World::new(1).await;
+    assert_eq!(world.command(&["run", "--once"]).await.0, Some(0));
+    for number in 0..60 {
+        old(&world, &format!("job{number}"));
+    }
+    let held = world
+        .dynatrace
+        .fault(Rule::on(Operation::UpdateToken).then(Action::Hold));
+    let mut command = world.start_command("prune", &[&UNUSED[..], &["--yes"]].concat());
+    assert!(held.wait_held(1, LONG).await);
+    command.signal("-TERM");
+    let log = || std::fs::read_to_string(&command.log).unwrap_or_default();
+    until("the stop", async || log().contains("stopping")).await;
+    assert_eq!(held.release(), 1);
+    until("its last sentence", async || {
+        log().contains("stopped: the rest of the plan was not begun")
+    })
+    .await;
+    assert_eq!(command.exit_code(), Some(1));
+    let tokens = world.dynatrace.tokens();
+    assert_eq!(tokens.iter().filter(|token| !token.enabled).count(), 50);
+    assert_eq!(entries(&world).await.len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_a_daemon_finishes_what_a_killed_command_began() {
     for (name, in_vault, action) in [
         ("before the first write", true, Action::Hold),

@@ -17,6 +17,7 @@ use rotation::token::TokenId;
 
 use super::super::assemble;
 use super::super::foreground::OpenError;
+use super::super::foreground::stopping::Stopper;
 use super::super::job::Office;
 use super::super::{audit, journal_index, sweep};
 use super::disable::{self, Disabling};
@@ -135,6 +136,23 @@ impl<'a> Pruner<'a> {
         issuer.is_ok_and(|issuer| !issuer.capabilities().rename)
     }
 
+    /// What it is stopped with.
+    pub fn stopper(&self) -> Stopper {
+        Stopper {
+            asked: self.office.stop.clone(),
+            within: self.settings.daemon.shutdown_timeout,
+        }
+    }
+
+    /// The command is to stop: nothing more is begun.
+    fn go_on(&self) -> Result<(), CallError> {
+        let what = "stopped: the rest of the plan was not begun";
+        match self.office.stop.is_cancelled() {
+            true => Err(CallError::new(Service::Vault, ErrorKind::Refused, what)),
+            false => Ok(()),
+        }
+    }
+
     /// Carries a plan out. Each outcome is handed to `done` as soon as it is known.
     ///
     /// # Errors
@@ -167,9 +185,11 @@ impl<'a> Pruner<'a> {
                 by: &self.by,
             };
             for batch in chosen.chunks(disable::BATCH) {
+                self.go_on()?;
                 work.disable(batch, done).await?;
             }
             if !confirmed.is_empty() {
+                self.go_on()?;
                 work.delete(&confirmed, done).await?;
             }
         }
