@@ -136,7 +136,7 @@ OUT ?= target/static/dtrotate
 STATIC := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 .PHONY: static
 static: ## the release binary without any library, target/static/dtrotate
-	RUSTFLAGS='$(STATIC)' $(CARGO) build --locked --profile $(PROFILE) $(FEATURES:%=--features %) --bin dtrotate --target $(TARGET)
+	RUSTFLAGS='$(STATIC)' $(CARGO) build --locked --profile $(PROFILE) --bin dtrotate --target $(TARGET)
 	install -D target/$(TARGET)/$(PROFILE:dev=debug)/dtrotate $(OUT)
 
 .PHONY: archive
@@ -183,10 +183,10 @@ test-portable: archive ## the static program on a system with another glibc and 
 
 # Where Rust cannot add the target there is nothing to run: the workflow files build and check it on machines for arm64.
 .PHONY: test-arm64
-test-arm64: ## the program for arm64, cross-compiled and run under qemu
+test-arm64: world ## the program for arm64, cross-compiled and run under qemu
 	if rustup target add aarch64-unknown-linux-gnu; then \
 		$(CARGO) fetch --locked --target aarch64-unknown-linux-gnu; \
-		TREE="$$(scripts/debian bookworm gcc libc6-dev make gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)" \
+		TREE="$$(scripts/debian bookworm gcc libc6-dev make gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static jq)" \
 		CARGO_HOME="$(CARGO_HOME)" SHOW="$$(rustc --print sysroot):/usr/local/rust $(CARGO_HOME)/registry:$(CARGO_HOME)/registry" \
 			scripts/inside tests/packaging/arm64.sh; \
 	else echo "test-arm64: this Rust cannot add the target; nothing was run"; fi
