@@ -1,5 +1,7 @@
 //! The one place that reads the wall clock. Everything else takes `now` as an argument or asks here.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// The local wall clock. It is evidence, not a fact: it may jump, and it may differ from the servers' clocks.
@@ -9,4 +11,9 @@ use jiff::Timestamp;
 )]
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// The time that it is after this.
+pub fn after(wait: Duration) -> Timestamp {
+    now().saturating_add(wait).unwrap_or(Timestamp::MAX)
 }

@@ -7,7 +7,7 @@ use super::ownership::{Kinship, kinship};
 use super::policy;
 use super::record::{Current, Reason, Retiring, RetiringState, Trigger};
 use super::request::{Goal, after};
-use super::token::{TokenId, TokenInfo};
+use super::token::TokenInfo;
 use super::view::{Fact, Lookup};
 
 /// So many older versions show whether a field was there before; Vault keeps ten, unless configured otherwise.
@@ -148,7 +148,10 @@ fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
         return SecretState::Missing(current.clone());
     }
     let name = &cx.plan().name;
-    let shown = value.id.as_ref().map_or("(legacy format)", TokenId::as_str);
+    let shown = match &value.id {
+        Some(id) => format!("the token {id}"),
+        None => "the value, which shows no token id,".to_owned(),
+    };
     let advice = if same.is_some() && same == unreplaced {
         format!(
             "it was revoked without a replacement: run `dtrotate rotate {name}` to give the secret another token"
@@ -164,12 +167,12 @@ fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
             current.id
         )
     } else {
-        "is it a token of another environment? Put a token of this environment there".to_owned()
+        "is it whole, with nothing else around it, and of this environment? Put a token of this environment there".to_owned()
     };
     SecretState::Blocked(
         Reason::TokenUnknown,
         format!(
-            "Dynatrace does not know the token {shown} in {}; {advice}",
+            "Dynatrace does not know {shown} in {}; {advice}",
             cx.place()
         ),
     )

@@ -213,6 +213,9 @@ pub struct Invalid {
     pub since: Timestamp,
     /// The sentence that says what is wrong with it and what to do.
     pub message: String,
+    /// `rotate` does not replace it: a person disabled the token, or put there what is not this secret's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
 }
 
 /// A failure that lasts.

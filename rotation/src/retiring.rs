@@ -270,18 +270,38 @@ impl Retiring {
             message: failure.message.clone(),
             since: failure.since,
         });
-        let cut_off = self.usage.cut_off_at.map(|since| {
-            let from = self.usage.used_from.as_deref().unwrap_or("an unknown address");
-            Problem {
-                event: EventName::ConsumerCutOff.as_str().to_owned(),
-                message: format!(
-                    "{} was disabled although it was still in use (last from {from}); `dtrotate undo {secret}` brings it back until {:.0}",
-                    self.id, self.due
-                ),
-                since,
-            }
+        let cut_off = self.usage.cut_off_at.map(|since| Problem {
+            event: EventName::ConsumerCutOff.as_str().to_owned(),
+            message: self.cut_off(secret),
+            since,
         });
         blocked.into_iter().chain(cut_off).collect()
+    }
+
+    /// What happens to a token that is ended although it is still in use. `due` is the end of its quarantine only once that has begun.
+    fn cut_off(&self, secret: &str) -> String {
+        let id = &self.id;
+        let from = self.usage.used_from.as_deref();
+        let from = from.unwrap_or("an unknown address");
+        match self.state {
+            RetiringState::Deleting => format!(
+                "{id} is being deleted, and was still in use at the end of its grace (last from {from}); make that consumer read the new value"
+            ),
+            RetiringState::Quarantine => format!(
+                "{id} was disabled although it was still in use (last from {from}); `dtrotate undo {secret}` brings it back until {:.0}",
+                self.due
+            ),
+            _ => format!(
+                "{id} is being disabled although it is still in use (last from {from}); `dtrotate undo {secret}` brings it back until its quarantine \
+                 is over"
+            ),
+        }
+    }
+
+    /// Since when its grace is extended because it is still in use; none = it is not, or the grace is over.
+    pub fn held_since(&self) -> Option<Timestamp> {
+        let is_in_grace = self.state == RetiringState::Grace;
+        self.usage.held_since.filter(|_| is_in_grace)
     }
 
     /// The last version up to which it is known not to have been current.

@@ -10,7 +10,7 @@ use crate::ops::humanize::{due, exact, hanging};
 use crate::ops::secret::Retiring;
 use crate::sanitize;
 use rotation::command::RunResult;
-use rotation::error::CallError;
+use rotation::error::{CallError, Service};
 use rotation::event::{EventName, Report};
 use rotation::record::{EntryReason, Record, RetiringState};
 use rotation::runner::Ended;
@@ -60,6 +60,9 @@ pub(super) struct Outcome {
     is_open: bool,
     #[serde(skip)]
     quarantine: Duration,
+    /// What could not be reached.
+    #[serde(skip)]
+    unreachable: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -120,6 +123,7 @@ impl Outcome {
             exit: Exit::Failed,
             is_open: false,
             quarantine: plan.quarantine,
+            unreachable: None,
         };
         let mut outcome = match &finished.ended {
             Ok(ended) => blank.of_run(task, ended),
@@ -181,7 +185,8 @@ impl Outcome {
         }
     }
 
-    fn of_error(self, error: &CallError) -> Outcome {
+    fn of_error(mut self, error: &CallError) -> Outcome {
+        self.note_unreachable(error);
         let exit = Exit::of(error);
         let word = match exit {
             Exit::Unreachable => Word::Unavailable,
@@ -298,7 +303,10 @@ impl Outcome {
     fn add_retirement(&mut self, retirement: &Result<Ended, CallError>) {
         let ended = match retirement {
             Ok(ended) => ended,
-            Err(error) => return self.retirement_failed(&error.what, Exit::of(error)),
+            Err(error) => {
+                self.note_unreachable(error);
+                return self.retirement_failed(&error.what, Exit::of(error));
+            }
         };
         let gone = ended
             .reports
@@ -309,7 +317,10 @@ impl Outcome {
             self.retiring = Retiring::all(record);
         }
         match &ended.result {
-            RunResult::Retry(error) => self.retirement_failed(&error.what, Exit::of(error)),
+            RunResult::Retry(error) => {
+                self.note_unreachable(error);
+                self.retirement_failed(&error.what, Exit::of(error));
+            }
             RunResult::JournalUnreadable(why)
             | RunResult::JournalImplausible(why)
             | RunResult::Refused(why)
@@ -324,6 +335,16 @@ impl Outcome {
         let mut problems = self.retiring.iter().flat_map(|entry| &entry.problems);
         if problems.any(|problem| problem.event == blocked) {
             self.exit = self.exit.max(Exit::Failed);
+        }
+    }
+
+    fn note_unreachable(&mut self, error: &CallError) {
+        if Exit::of(error) == Exit::Unreachable {
+            let service = match error.service {
+                Service::Vault => "Vault",
+                Service::Dynatrace => &self.environment,
+            };
+            self.unreachable = Some(service.to_owned());
         }
     }
 
@@ -364,6 +385,13 @@ impl Outcome {
     /// What is next for a retiring token.
     fn next(&self, entry: &Retiring, now: Timestamp) -> String {
         let id = &entry.id;
+        if let Some(service) = self.unreachable.as_ref().filter(|_| entry.due <= now) {
+            return format!(
+                "{id} was to be {} at {}; that waits until {service} can be reached",
+                entry.next_step(),
+                exact(entry.due)
+            );
+        }
         let at = |at: Timestamp| format!("{} ({})", due(at, now), exact(at));
         let quarantine = SignedDuration::try_from(self.quarantine).unwrap_or_default();
         let deleted = entry
@@ -399,5 +427,54 @@ impl Outcome {
             text += &format!("; {}", problem.message);
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rotation::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_is_due_and_cannot_be_done_waits_for_what_is_down() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let mut outcome = Outcome {
+            secret: "a".to_owned(),
+            environment: "prod".to_owned(),
+            result: Word::Failed,
+            message: String::new(),
+            reason: None,
+            from: None,
+            to: None,
+            version: None,
+            deleted: vec![],
+            retiring: vec![],
+            retirement: None,
+            exit_status: 0,
+            exit: Exit::Failed,
+            is_open: false,
+            quarantine: Duration::ZERO,
+            unreachable: None,
+        };
+        let entry = Retiring {
+            id: TokenId::new("dt0c01.OLD"),
+            state: RetiringState::Quarantine,
+            due: now - SignedDuration::from_mins(1),
+            cannot_be_disabled: false,
+            held_since: None,
+            used_from: None,
+            problems: vec![],
+        };
+        assert!(outcome.next(&entry, now).contains("it is deleted now"));
+        let down = CallError::new(Service::Dynatrace, ErrorKind::Transient, "503");
+        outcome = outcome.of_error(&down);
+        let text = outcome.next(&entry, now);
+        assert!(
+            text.contains(
+                "was to be deleted at 2027-01-15 07:59:00Z; that waits until prod can be reached"
+            ),
+            "{text}"
+        );
     }
 }

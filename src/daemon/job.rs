@@ -232,6 +232,10 @@ impl RunContext for Around<'_> {
             condition.error.clone_from(&report.error);
             self.office.conditions.reported(condition);
         }
+        if report.event.level() == Level::Error && report.level == Level::Info {
+            // The end of a condition, which `Conditions` writes to the log.
+            report.level = Level::Debug;
+        }
         let line = self.line(report);
         if timed { line.took(took) } else { line }.write();
     }

@@ -267,13 +267,21 @@ fn note(
 
 /// What people are notified of. Another kind or reason about the same thing is another condition.
 fn notice(condition: &Condition, instance: &str, labels: Labels) -> Option<(String, Notice)> {
+    let event = EventName::from_word(&condition.kind)?;
+    let usual = match &condition.secret {
+        Some(secret) => event.what_to_do_for(secret),
+        None => event.what_to_do().to_owned(),
+    };
     let notice = Notice {
-        event: EventName::from_word(&condition.kind)?,
+        event,
         message: condition.message.clone(),
         secret: condition.secret.clone(),
         environment: condition.environment.clone(),
         labels,
         reason: condition.reason.clone(),
+        advice: Some(&condition.what_to_do)
+            .filter(|advice| **advice != usual)
+            .cloned(),
         since: condition.since,
         instance: instance.to_owned(),
     };

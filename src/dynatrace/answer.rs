@@ -2,6 +2,7 @@
 //!
 //! The text of an error envelope (scrubbed, bounded) goes into the sentence for people; no other part of a body ever does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -128,6 +129,8 @@ pub(super) struct Answer {
     pub(super) credential: TokenValue,
     /// What it is called.
     pub(super) credential_name: &'static str,
+    /// Where it is kept.
+    pub(super) kept_in: Option<Arc<str>>,
     /// The value that went out in its body.
     pub(super) hide: Option<TokenValue>,
 }
@@ -159,7 +162,7 @@ impl Answer {
             401 => Err(self.fail(
                 ErrorKind::Unauthorized,
                 &format!("did not accept {} to", self.credential_name),
-                "",
+                &self.which(),
             )),
             403 => {
                 let hint = format!("{} needs the {}", self.credential_name, in_words(scopes));
@@ -258,6 +261,17 @@ impl Answer {
         self.credential.id()
     }
 
+    /// Which credential it was, as far as that is known.
+    fn which(&self) -> String {
+        let at = self.kept_in.as_deref();
+        match (self.sent_as(), at) {
+            (Some(id), Some(at)) => format!("it is {id}, in {at} of Vault"),
+            (Some(id), None) => format!("it is {id}"),
+            (None, Some(at)) => format!("it is in {at} of Vault"),
+            (None, None) => String::new(),
+        }
+    }
+
     /// Adds to the error of a refused mint which of the `scopes` asked for the refusal speaks of: a cloned list may hold one that
     /// can no longer be created.
     pub(super) fn name_scopes(&self, scopes: &[String], error: CallError) -> CallError {
@@ -348,6 +362,7 @@ mod tests {
             location: None,
             credential: TokenValue::new("credential"),
             credential_name: "the management token",
+            kept_in: None,
             hide: Some(TokenValue::new("legacy_canary_value")),
         }
     }

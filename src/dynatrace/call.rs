@@ -11,6 +11,7 @@ use super::answer::{Answer, Body};
 use super::form::is_sendable;
 use super::url::BaseUrl;
 use super::wait;
+use crate::clock;
 use crate::http::pacer::{Pacer, TooLong};
 use crate::http::{self, BuildError, Failure, Http, Reply};
 use rotation::error::{CallError, ErrorKind, Service};
@@ -242,6 +243,7 @@ impl Wire {
                 false => Body::read_freely(reply.body),
             },
             credential_name: self.scheme.credential,
+            kept_in: None,
             credential: credential.clone(),
             hide: call.hide.clone(),
         })
@@ -313,10 +315,9 @@ impl Wire {
     /// The error of a call whose turn does not come in time.
     fn limited(&self, call: &Call, left: TooLong) -> CallError {
         let (name, what, left) = (&self.name, &call.what, left.0);
-        let sentence = format!(
-            "Dynatrace {name} was not asked to {what}: rate limited (429) for another {} s",
-            left.as_secs()
-        );
+        let end = clock::after(left);
+        let sentence =
+            format!("Dynatrace {name} was not asked to {what}: rate limited (429) until {end:.0}");
         CallError::new(Service::Dynatrace, ErrorKind::RateLimited, sentence).retry_after(Some(left))
     }
 

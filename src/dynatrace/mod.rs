@@ -104,6 +104,8 @@ pub struct Options {
 pub struct Dynatrace {
     wire: Arc<Wire>,
     credential: Arc<Credential>,
+    /// Where its value is kept, for error sentences.
+    kept_in: Option<Arc<str>>,
     generation: &'static dyn Generation,
 }
 
@@ -123,8 +125,17 @@ impl Dynatrace {
         Ok(Dynatrace {
             wire: Arc::new(Wire::new(options)?),
             credential: Arc::new(Credential::new(&options.name, management_token)),
+            kept_in: None,
             generation: options.api.generation(),
         })
+    }
+
+    /// The same, and errors name where the management token is kept.
+    pub fn kept_in(self, place: &str) -> Self {
+        Dynatrace {
+            kept_in: Some(place.into()),
+            ..self
+        }
     }
 
     /// The same environment, managed with `value` instead of its management token: to prove that a new management token can list
@@ -135,6 +146,7 @@ impl Dynatrace {
         Dynatrace {
             wire: self.wire.clone(),
             credential: Arc::new(Credential::new(&self.wire.name, source)),
+            kept_in: None,
             generation: self.generation,
         }
     }
@@ -313,10 +325,17 @@ impl Dynatrace {
         if !refused {
             return Ok(answer);
         }
-        match self.credential.renew(&held).await? {
-            Some(newer) => self.wire.send(&call(&newer.value), &newer.value, via).await,
-            None => Ok(answer),
-        }
+        let answer = match self.credential.renew(&held).await? {
+            Some(newer) => {
+                let call = call(&newer.value);
+                self.wire.send(&call, &newer.value, via).await?
+            }
+            None => answer,
+        };
+        Ok(Answer {
+            kept_in: self.kept_in.clone(),
+            ..answer
+        })
     }
 
     /// An environment that has ended its API tokens refuses every look-up, also that of the management token: then a refusal says nothing of
@@ -374,7 +393,11 @@ impl Dynatrace {
     fn check_value(&self, value: &TokenValue) -> Result<(), CallError> {
         match flaw(value) {
             None => Ok(()),
-            Some(why) => Err(self.refuse("look up a token", &format!("the value in Vault {why}"))),
+            // No token has such a value, so the environment knows none: it is not asked.
+            Some(why) => Err(CallError {
+                kind: ErrorKind::Gone,
+                ..self.refuse("look up a token", &format!("the value in Vault {why}"))
+            }),
         }
     }
 

@@ -123,7 +123,7 @@ async fn a_value_with_a_flaw_is_named_and_not_sent() {
         let error = env.look_up_value(&TokenValue::new(value)).await;
         let error = error.unwrap_err();
         assert_clean(&error);
-        assert_eq!(error.kind, ErrorKind::Refused, "{error}");
+        assert_eq!(error.kind, ErrorKind::Gone, "{error}");
         assert!(error.what.contains("the value in Vault "), "{error}");
         assert!(error.what.contains(why), "{error}");
     }

@@ -48,6 +48,8 @@ pub struct Notice {
     pub labels: Labels,
     /// The stable code of a failure.
     pub reason: Option<String>,
+    /// What to do, where its kind alone does not say it.
+    pub advice: Option<String>,
     /// Since when.
     pub since: Timestamp,
     /// Who tells.
@@ -232,9 +234,11 @@ impl Channel {
                     let Notice {
                         reason,
                         environment,
+                        advice,
                         ..
                     } = notice.clone();
-                    (notice.event, reason, environment, notice.secret.is_some())
+                    let cause = (notice.event, reason, advice);
+                    (cause, environment, notice.secret.is_some())
                 };
                 *phase == one.2 && key(first) == key(&one.1)
             };

@@ -93,6 +93,9 @@ pub(super) fn post(notices: &[&Notice], phase: Phase) -> Option<Value> {
 }
 
 fn what_to_do(notice: &Notice) -> String {
+    if let Some(advice) = &notice.advice {
+        return advice.clone();
+    }
     match &notice.secret {
         Some(secret) => notice.event.what_to_do_for(secret),
         None => notice.event.what_to_do().to_owned(),
@@ -122,7 +125,10 @@ fn post_group(notices: &[&Notice], phase: Phase) -> Option<Value> {
         text += &format!(" and {} more", names.len() - SHOWN);
     }
     if phase == Phase::Begins {
-        text = format!("{text}\nWhat to do: {}", first.event.what_to_do());
+        text = format!(
+            "{text}\nWhat to do: {}",
+            first.advice.as_deref().unwrap_or(first.event.what_to_do())
+        );
     }
     let same = |labels: &Labels| notices.iter().all(|notice| notice.labels == *labels);
     Some(json!({

@@ -16,6 +16,7 @@ fn notice(secret: Option<&str>) -> Notice {
         environment: Some("prod".to_owned()),
         labels: crate::labels::Labels::from_iter([("team", "<a>&co")]),
         reason: Some("token_disabled".to_owned()),
+        advice: None,
         since: Timestamp::UNIX_EPOCH,
         instance: "web-1".to_owned(),
     }

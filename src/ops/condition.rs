@@ -93,6 +93,12 @@ impl Condition {
         self.environment(environment)
     }
 
+    /// Does this about it, which the kind alone does not tell.
+    pub fn advise(mut self, what_to_do: impl Into<String>) -> Self {
+        self.what_to_do = what_to_do.into();
+        self
+    }
+
     /// About this environment; an empty name is none.
     pub fn environment(mut self, name: &str) -> Self {
         self.environment = (!name.is_empty()).then(|| name.to_owned());
@@ -275,7 +281,7 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         EventName::ClockSkew,
-        "the clock of a server differs from this machine's by more than 5 minutes",
+        "the clock of a server differs from this machine's by more than 5 minutes; that of Vault concerns all environments, any other its own",
         "the clocks agree",
         NEEDS_HUMAN,
     ),

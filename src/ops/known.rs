@@ -26,6 +26,12 @@ pub const QUEUE_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 /// A former value that is put back twice within this time is put back by something that will do it again.
 const REVERTS: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// What to do about a value that `rotate` does not replace.
+const BY_HAND: &str = "Consumers are locked out now: enable the token in Dynatrace or put a working one into Vault, as the message says. \
+    `dtrotate rotate` does not replace what a person disabled or put there.";
+/// What to do about a refusal that is tried again.
+const RETRIED: &str = "Remove the cause that the message names. It is tried again automatically, less and less often.";
+
 /// Why a document cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
@@ -183,8 +189,14 @@ impl<'a> Known<'a> {
             );
             Condition::new(EventName::SecretFailing, message, failing.since)
         };
+        let is_stuck = condition.kind == EventName::RotationStuck.as_str();
         let condition = condition.tried(failing.attempts, &error.what, self.next_try);
-        Some(self.about_secret(condition))
+        let condition = self.about_secret(condition);
+        Some(match is_stuck {
+            // Nothing of it could be recorded, so it does not wait for the next due time.
+            true => condition.advise(RETRIED),
+            false => condition,
+        })
     }
 
     /// A route was to get the last rotation, and did not in time.
@@ -218,7 +230,11 @@ impl<'a> Known<'a> {
     fn value_invalid(&self, record: &Record) -> Option<Condition> {
         let invalid = record.health.invalid.as_ref()?;
         let condition = Condition::new(EventName::CurrentInvalid, &invalid.message, invalid.since);
-        Some(self.about_secret(condition))
+        let condition = self.about_secret(condition);
+        Some(match invalid.by_hand {
+            true => condition.advise(BY_HAND),
+            false => condition,
+        })
     }
 
     /// A former value was put back twice within [`REVERTS`].

@@ -69,7 +69,7 @@ const METRICS: [Metric; 30] = [
     ),
     Metric::counter(
         "dtrotate_log_lines_dropped_total",
-        "Log lines that were dropped because the reader of the log was too slow.",
+        "Log lines that were lost because the reader of the log was too slow or the log could not be written.",
         |series, picture| series.one(Some(picture.log_lines_dropped as f64)),
     ),
     Metric::counter(

@@ -214,7 +214,7 @@ impl Retiring {
             state: entry.state.clone(),
             due: entry.due,
             cannot_be_disabled: !record.coordinates.kind.can_be_disabled(),
-            held_since: entry.usage.held_since,
+            held_since: entry.held_since(),
             used_from: entry.usage.used_from.clone(),
             problems: entry.problems(&record.name),
         });
@@ -284,9 +284,11 @@ impl Secret {
             drift: current
                 .and_then(|current| drift(known.desired?, &current.scopes, &current.name_base)),
             last_success: record.and_then(|record| record.health.last_success),
+            // Nothing that follows from a document that cannot be used is known.
             next: retry_at
                 .max(retry_at.and(known.next_try))
-                .or(known.next.max(known.next.and(known.next_try))),
+                .or(known.next.max(known.next.and(known.next_try)))
+                .filter(|_| known.unusable.is_none()),
             because: match (known.unusable, retry_at, known.failing) {
                 (Some(unusable), ..) => unusable.why.clone(),
                 (_, Some(_), _) => "retried after a failure".to_owned(),

@@ -428,4 +428,21 @@ mod tests {
         let of = |name: &str| status.only(|secret| secret.name == name).troubles.len();
         assert_eq!((of("dynatrace/healthy"), of("dynatrace/stuck")), (0, 1));
     }
+
+    #[test]
+    fn p8_every_condition_that_is_counted_is_shown() {
+        let mut status = fixture::many(5, false);
+        let second = Trouble {
+            event: "retirement_blocked".to_owned(),
+            message: "the second problem of the same secret".to_owned(),
+            ..status.troubles[0].clone()
+        };
+        status.troubles.push(second);
+        let text = overview(&status, Paint(false), false);
+        assert!(
+            text.starts_with("5 secrets, 6 things need a human\n"),
+            "{text}"
+        );
+        assert!(text.contains("the second problem"), "{text}");
+    }
 }

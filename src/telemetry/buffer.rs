@@ -36,16 +36,21 @@ struct State<E> {
     idle: bool,
     /// Someone waits until everything is written.
     flushing: usize,
-    /// Dropped and not yet reported.
+    /// The last write failed: what is written now would be lost as well.
+    failing: bool,
+    /// Lost and not yet reported.
     unreported: u64,
-    /// Dropped since the start.
+    /// Lost since the start.
     dropped: u64,
 }
 
+/// How many of the entries that were to be written could not be.
+pub(super) type Lost = u64;
+
 impl<E: Entry> Buffer<E> {
-    /// Starts the thread. `write` writes entries, in order, and may block; `report` makes the entry about that many dropped ones.
+    /// Starts the thread. `write` writes entries, in order, and may block; `report` makes the entry about that many lost ones.
     pub fn start(
-        write: impl Fn(Vec<E>) + Send + 'static,
+        write: impl Fn(Vec<E>) -> Lost + Send + 'static,
         report: impl Fn(u64) -> E + Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
@@ -55,6 +60,7 @@ impl<E: Entry> Buffer<E> {
                 writing: false,
                 idle: false,
                 flushing: 0,
+                failing: false,
                 unreported: 0,
                 dropped: 0,
             }),
@@ -65,10 +71,13 @@ impl<E: Entry> Buffer<E> {
         thread.spawn(move || {
             loop {
                 let entries = ours.next();
-                let mut bytes = entries.iter().map(Entry::size).sum();
-                write(entries);
-                while let Some(number) = ours.written(std::mem::take(&mut bytes)) {
-                    write(vec![report(number)]);
+                let bytes = entries.iter().map(Entry::size).sum();
+                let lost = write(entries);
+                let mut lines = ours.written(bytes, lost);
+                while let Some(number) = lines {
+                    // A report that is lost is made again.
+                    let lost = write(vec![report(number)]) > 0;
+                    lines = ours.reported(number, lost);
                 }
             }
         })?;
@@ -112,7 +121,7 @@ impl<E: Entry> Buffer<E> {
         !state.writing && state.entries.is_empty()
     }
 
-    /// How many entries were dropped since the start.
+    /// How many entries were dropped or could not be written since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.lock().dropped
     }
@@ -144,12 +153,29 @@ impl<E: Entry> Shared<E> {
         std::mem::take(&mut state.entries).into()
     }
 
-    /// Entries of so many bytes are written. Returns how many dropped ones are to be reported now: the reader has recovered when half of the
-    /// queue is free. The report counts as being written.
-    fn written(&self, bytes: usize) -> Option<u64> {
+    /// Entries of so many bytes are written, and so many of them lost. Returns how many lost ones are to be reported now.
+    fn written(&self, bytes: usize, lost: Lost) -> Option<u64> {
         let mut state = self.lock();
         state.bytes -= bytes;
-        if state.unreported > 0 && state.bytes <= LIMIT / 2 {
+        state.failing = lost > 0;
+        state.unreported += lost;
+        state.dropped += lost;
+        self.next_report(state)
+    }
+
+    /// So many lost entries were reported, unless the report itself is `lost`. Returns how many more are to be reported now.
+    fn reported(&self, number: u64, lost: bool) -> Option<u64> {
+        let mut state = self.lock();
+        if lost {
+            state.failing = true;
+            state.unreported += number;
+        }
+        self.next_report(state)
+    }
+
+    /// The reader has recovered when a write succeeds and half of the queue is free. The report counts as being written.
+    fn next_report(&self, mut state: MutexGuard<'_, State<E>>) -> Option<u64> {
+        if state.unreported > 0 && !state.failing && state.bytes <= LIMIT / 2 {
             return Some(std::mem::take(&mut state.unreported));
         }
         state.writing = false;
@@ -177,8 +203,10 @@ mod tests {
     fn a_slow_reader_blocks_nobody_and_what_was_dropped_is_counted_and_reported() {
         let (gate, reader) = mpsc::sync_channel::<String>(0);
         let report = |number| format!("{number} dropped");
-        let write =
-            move |lines: Vec<String>| lines.into_iter().for_each(|line| gate.send(line).unwrap());
+        let write = move |lines: Vec<String>| {
+            lines.into_iter().for_each(|line| gate.send(line).unwrap());
+            0
+        };
         let buffer = Buffer::start(write, report).unwrap();
         let (pushed, done) = mpsc::channel();
         std::thread::scope(|scope| {
@@ -207,5 +235,35 @@ mod tests {
             assert!(buffer.flush(LONG));
             assert_eq!(buffer.dropped(), dropped, "reported once");
         });
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_and_reported_when_writing_works_again() {
+        let is_full = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let (sent, written) = mpsc::channel::<String>();
+        let full = is_full.clone();
+        let write = move |lines: Vec<String>| {
+            if full.load(std::sync::atomic::Ordering::SeqCst) {
+                return lines.len() as Lost;
+            }
+            lines.into_iter().for_each(|line| sent.send(line).unwrap());
+            0
+        };
+        let buffer = Buffer::start(write, |number| format!("{number} lost")).unwrap();
+        for number in 0..3 {
+            buffer.push(format!("line {number}"));
+            assert!(buffer.flush(LONG), "it does not try again and again");
+        }
+        assert_eq!(buffer.dropped(), 3);
+        is_full.store(false, std::sync::atomic::Ordering::SeqCst);
+        buffer.push("line 3".to_owned());
+        assert!(buffer.flush(LONG));
+        let lines: Vec<String> = written.try_iter().collect();
+        assert_eq!(lines, ["line 3", "3 lost"]);
+        assert_eq!(
+            buffer.dropped(),
+            3,
+            "reported once, and no report is counted"
+        );
     }
 }

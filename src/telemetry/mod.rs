@@ -27,7 +27,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use buffer::{Buffer, Entry};
+use buffer::{Buffer, Entry, Lost};
 use journald::Journal;
 
 pub use journald::message_id;
@@ -104,8 +104,9 @@ pub fn start(format: Format, level: &str, instance: &str) {
 /// From now on lines are written by a thread, through a bounded queue: a reader that is slow or stopped does not block the daemon.
 pub fn write_in_background() {
     let dropped = |number: u64| {
-        let message =
-            format!("{number} log lines were dropped: the reader of the log was too slow");
+        let message = format!(
+            "{number} log lines were lost: the reader of the log was too slow, or the log could not be written"
+        );
         let fields = [
             ("event", EventName::LogLinesDropped.as_str()),
             ("message", &message),
@@ -114,7 +115,8 @@ pub fn write_in_background() {
         Record::new(Loudness::WARN, fields.into_iter().collect())
     };
     // Without a thread they are written as before.
-    if let Ok(buffer) = Buffer::start(Record::write_all, dropped) {
+    let write = |records| OUTPUT.get().map_or(0, |output| output.write_all(records));
+    if let Ok(buffer) = Buffer::start(write, dropped) {
         let _ = BUFFER.set(buffer);
     }
 }
@@ -126,7 +128,7 @@ pub fn flush(timeout: Duration) {
     }
 }
 
-/// How many lines were dropped since the start because the reader was slow.
+/// How many lines were lost since the start because the reader was slow or the log could not be written.
 pub fn lines_dropped() -> u64 {
     BUFFER.get().map_or(0, Buffer::dropped)
 }
@@ -190,11 +192,28 @@ struct Output {
 }
 
 impl Output {
-    fn write(&self, lines: &str) {
-        if let Some(stderr) = &self.stderr {
-            // A log that cannot be written must not stop the daemon.
-            let _ = write_all(stderr, lines.as_bytes());
+    /// Writes the lines of these records; waits for the reader. Returns how many are lost: a log that cannot be written must not stop the daemon.
+    fn write_all(&self, records: Vec<Record>) -> Lost {
+        let mut lines = String::new();
+        let (mut number, mut lost) = (0, 0);
+        let last = records.len();
+        for (done, record) in records.into_iter().enumerate() {
+            let before = lines.len();
+            record.append_line(&self.format, &mut lines);
+            number += Lost::from(lines.len() > before);
+            if lines.len() >= AT_ONCE || done + 1 == last {
+                let is_written = self.write(&std::mem::take(&mut lines));
+                lost += if is_written { 0 } else { number };
+                number = 0;
+            }
         }
+        lost
+    }
+
+    /// Whether they are written; where there is no stderr, nobody wants them.
+    fn write(&self, lines: &str) -> bool {
+        let stderr = self.stderr.as_ref();
+        stderr.is_none_or(|stderr| write_all(stderr, lines.as_bytes()).is_ok())
     }
 }
 
@@ -219,22 +238,9 @@ impl Record {
 
     /// Writes it; waits for the reader.
     fn write(self) {
-        Record::write_all(vec![self]);
-    }
-
-    /// Writes them; waits for the reader.
-    fn write_all(records: Vec<Record>) {
-        let Some(output) = OUTPUT.get() else {
-            return;
-        };
-        let mut lines = String::new();
-        for record in records {
-            record.append_line(&output.format, &mut lines);
-            if lines.len() >= AT_ONCE {
-                output.write(&std::mem::take(&mut lines));
-            }
+        if let Some(output) = OUTPUT.get() {
+            output.write_all(vec![self]);
         }
-        output.write(&lines);
     }
 
     /// Appends its line, unless systemd's journal has taken it.
@@ -354,6 +360,21 @@ mod tests {
                 .0
                 .would_enable("dtrotate::daemon", &Loudness::INFO)
         );
+    }
+
+    #[test]
+    fn lines_that_the_system_does_not_take_are_counted() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let lines = |number| {
+            let record = |_| Record::new(Loudness::INFO, Map::new());
+            (0..number).map(record).collect()
+        };
+        let output = |stderr| Output {
+            format: Format::json(),
+            stderr,
+        };
+        assert_eq!(output(Some(full)).write_all(lines(5_000)), 5_000);
+        assert_eq!(output(None).write_all(lines(2)), 0, "it is closed");
     }
 
     /// A process of its own: this test, started again with the variable.

@@ -13,6 +13,7 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::clock;
 use crate::http::pacer::Pacer;
 use crate::http::{self, ClientIdentity, Failure, Http};
 use rotation::error::{CallError, ErrorKind};
@@ -208,7 +209,7 @@ impl Wire {
         let mut turn = self.pacer.call();
         let mut trouble = loop {
             if let Err(left) = turn.wait().await {
-                let text = format!("rate limited (429) for another {} s", left.0.as_secs());
+                let text = format!("rate limited (429) until {:.0}", clock::after(left.0));
                 let error = call.error(ErrorKind::RateLimited, text);
                 break Trouble::new(error.retry_after(Some(left.0)));
             }

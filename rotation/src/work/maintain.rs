@@ -196,8 +196,16 @@ pub fn check_validity(cx: &Context<'_>) -> Decision<()> {
         return Ok(());
     }
     let report = Report::new(EventName::CurrentInvalid, message.clone());
-    let since = cx.now.wall;
-    let write = cx.write(|record| record.health.invalid = Some(Invalid { since, message }));
+    let invalid = Invalid {
+        since: cx.now.wall,
+        message,
+        by_hand: match &state {
+            SecretState::Blocked(Reason::TokenUnknown, _) => !is_recorded(cx),
+            SecretState::Blocked(..) => true,
+            _ => false,
+        },
+    };
+    let write = cx.write(|record| record.health.invalid = Some(invalid));
     Err(write.report(report.token(cx.record.current_id())).into())
 }
 
@@ -205,6 +213,14 @@ pub fn check_validity(cx: &Context<'_>) -> Decision<()> {
 fn is_stuck_by_its_value(record: &Record) -> bool {
     let stuck = record.stuck();
     stuck.is_some_and(|failure| failure.reason.is_of_the_value())
+}
+
+/// The value shows the id of the token that the document has as the current one, or as the one that was revoked without another.
+fn is_recorded(cx: &Context<'_>) -> bool {
+    let value = cx.view.known_secret().and_then(|secret| secret.id());
+    let unreplaced = cx.record.unreplaced.as_deref();
+    let recorded = cx.record.current.as_ref().or(unreplaced);
+    recorded.is_some_and(|recorded| value == Some(&recorded.id))
 }
 
 /// Why the value in Vault does not work, as a sentence; none = it works, or that is not known.

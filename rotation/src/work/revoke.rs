@@ -127,7 +127,11 @@ fn retire_current(cx: &Context<'_>, revocation: &Revocation) -> Change {
         transition::retire_current(cx, record, version.saturating_sub(1));
         transition::mark_revoked(record, cx.now);
         if revocation.without_replacement {
-            record.health.invalid = Some(Invalid { since, message });
+            record.health.invalid = Some(Invalid {
+                since,
+                message,
+                by_hand: false,
+            });
         }
     })
 }

@@ -249,6 +249,7 @@ fn p8_a_current_token_that_does_not_work_is_one_error_and_its_end_is_reported() 
     let ended = world.run_at(0, recheck(Goal::Settle));
     assert_eq!(ended.errors(), [EventName::CurrentInvalid]);
     assert_eq!(ended.reports.len(), 1);
+    assert!(world.document().health.invalid.as_ref().unwrap().by_hand);
     // It lasts: no further event. Being stuck for the same reason is none either.
     let invalid = world.document().clone();
     let ended = world.run_at(5, recheck(Goal::Settle));

@@ -7,6 +7,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::clock;
 use crate::config::SecretSettings;
+use crate::credential;
 use rotation::capabilities::Proof;
 use rotation::command::{SecretSnapshot, ValueRef};
 use rotation::error::ErrorKind;
@@ -142,10 +143,13 @@ impl Inspector<'_> {
             Err(error) if error.kind == ErrorKind::Gone => {
                 let id = value.id();
                 let shown = id.as_ref().map_or("(legacy format)", TokenId::as_str);
-                let text = format!(
-                    "Dynatrace does not know the token {shown} in {place}: is it a token of another environment, was it deleted, or did it \
-                     expire more than a week ago? Put a token of this environment there"
-                );
+                let text = match credential::flaw(value.expose()) {
+                    Some(why) => format!("the value in {place} {why}"),
+                    None => format!(
+                        "Dynatrace does not know the token {shown} in {place}: is it a token of another environment, was it deleted, or did it \
+                         expire more than a week ago? Put a token of this environment there"
+                    ),
+                };
                 looked.add(Grade::Error, text);
             }
             Err(error) => looked.add(grade(&error), error.what),

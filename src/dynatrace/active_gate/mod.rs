@@ -305,7 +305,11 @@ impl Shared {
             (_, Some(flaw)) => flaw,
             (None, None) => "is no ActiveGate token",
         };
-        Err(self.refuse(&format!("the value in Vault {wrong}")))
+        // No token has such a value, so none is known by it.
+        Err(CallError {
+            kind: ErrorKind::Gone,
+            ..self.refuse(&format!("the value in Vault {wrong}"))
+        })
     }
 
     /// An id is part of a path: it must be one plain segment.

@@ -216,7 +216,11 @@ impl Shared {
             (_, Some(flaw)) => flaw,
             (None, None) => "is no platform token",
         };
-        Err(self.refuse(&format!("the value in Vault {wrong}")))
+        // No token has such a value, so none is known by it.
+        Err(CallError {
+            kind: ErrorKind::Gone,
+            ..self.refuse(&format!("the value in Vault {wrong}"))
+        })
     }
 
     fn refuse(&self, why: &str) -> CallError {

@@ -25,6 +25,9 @@ use rotation::token::TokenValue;
 /// The life of an access token that does not say how long it lives: the shortest that was ever seen.
 const USUAL_LIFE: Duration = Duration::from_secs(300);
 
+/// A renewal that failed is tried again after this, while the token that is there serves.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
+
 /// The credentials of an OAuth client.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OAuthClient {
@@ -53,6 +56,15 @@ struct State {
     client: Option<OAuthClient>,
     token: Option<Access>,
     failed: Option<CallError>,
+}
+
+impl State {
+    /// The token that is there serves until its end, unless the client was refused.
+    fn usable(&self, failed: &CallError) -> Option<TokenValue> {
+        let is_refused = failed.kind == ErrorKind::Unauthorized;
+        let token = self.token.as_ref().filter(|_| !is_refused)?;
+        (token.ends_at > Instant::now()).then(|| token.value.clone())
+    }
 }
 
 struct Access {
@@ -126,7 +138,8 @@ impl Sso {
         if let Some(failed) = &state.failed
             && self.flights.load(Ordering::Acquire) > seen
         {
-            return Err(failed.clone());
+            // Who waited gets what the one who asked got.
+            return state.usable(failed).ok_or_else(|| failed.clone());
         }
         let fetched = self.fetch(&mut state, scopes).await;
         self.flights.fetch_add(1, Ordering::AcqRel);
@@ -138,10 +151,14 @@ impl Sso {
             }
             Err(error) => {
                 state.failed = Some(error.clone());
-                // The one that is there serves until its end.
-                let token = state.token.as_ref().filter(|token| token.ends_at > now);
-                let usable = token.filter(|_| error.kind != ErrorKind::Unauthorized);
-                usable.map(|token| token.value.clone()).ok_or(error)
+                if let Some(token) = &mut state.token
+                    && error.kind != ErrorKind::Unauthorized
+                {
+                    // Otherwise every call would wait for a single sign-on that hangs.
+                    let pause = Instant::now() + RENEWAL_PAUSE;
+                    token.renew_at = pause.min(token.ends_at);
+                }
+                state.usable(&error).ok_or(error)
             }
         }
     }
@@ -289,5 +306,51 @@ mod tests {
         ] {
             assert_eq!(issued_at(&other, Some(300)), None);
         }
+    }
+
+    fn unreachable() -> Sso {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let nobody = BaseUrl::new("http://127.0.0.1:1").unwrap();
+        let client = || {
+            std::future::ready(Ok(OAuthClient {
+                id: "client".to_owned(),
+                secret: TokenValue::new("secret"),
+            }))
+        };
+        Sso::new(
+            "account main",
+            &nobody,
+            &http::Options::default(),
+            "u",
+            client,
+        )
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn while_the_single_sign_on_is_away_the_token_that_is_there_serves_everybody_until_its_end()
+     {
+        let sso = unreachable();
+        let now = Instant::now();
+        sso.state.lock().await.token = Some(Access {
+            value: TokenValue::new("access"),
+            renew_at: now,
+            ends_at: now + Duration::from_secs(3_600),
+        });
+        let asked = || futures_util::future::join_all((0..20).map(|_| sso.token(&["a"])));
+        for _ in 0..2 {
+            let all = asked().await;
+            let served = all.iter().filter(|one| one.is_ok()).count();
+            assert_eq!(served, 20, "whoever waited for the same request, too");
+            assert_eq!(
+                sso.flights.load(Ordering::Acquire),
+                1,
+                "asked once for a while"
+            );
+        }
+        if let Some(token) = &mut sso.state.lock().await.token {
+            (token.renew_at, token.ends_at) = (now, now);
+        }
+        assert!(asked().await.iter().all(Result::is_err), "it has ended");
     }
 }

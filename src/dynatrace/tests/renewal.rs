@@ -112,3 +112,12 @@ async fn forgetting_reads_again_and_acting_as_another_leaves_the_cache_alone() {
     env.look_up(&id("dt0c01.SUBJECT")).await.unwrap();
     assert_eq!(reads.load(Ordering::SeqCst), 3);
 }
+
+#[tokio::test]
+async fn a_refused_management_token_is_named_with_its_place() {
+    let fake = Fake::always(401, "").await;
+    let env = environment(&fake.url, Api::V2, MANAGEMENT).kept_in("secret/dynatrace/master#token");
+    let error = env.management_info().await.err().unwrap();
+    let named = "it is dt0c01.MANAGEMENT, in secret/dynatrace/master#token of Vault";
+    assert!(error.what.ends_with(named), "{error}");
+}

@@ -69,7 +69,7 @@ impl Known<'_> {
                 }
                 all.push(self.about_secret(condition));
             }
-            if let Some(since) = entry.usage.held_since {
+            if let Some(since) = entry.held_since() {
                 let from = entry.usage.used_from.as_deref();
                 let end = match record.coordinates.kind.can_be_disabled() {
                     true => "stays enabled; at `max_grace` it is disabled",

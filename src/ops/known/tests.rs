@@ -187,6 +187,7 @@ fn what_is_worse_than_an_outage_or_not_concerned_stays_in_front_of_it() {
     invalid.health.invalid = Some(Invalid {
         since: at(-1),
         message: "it is dead".into(),
+        by_hand: false,
     });
     let (_, mut secret) = evaluate(&known(&invalid));
     secret.wait_for("Vault", at(0));
@@ -430,4 +431,80 @@ fn p8_a_revocation_that_is_not_carried_out_is_an_error_after_a_minute() {
     for part in ["alice", "503", "--without-replacement"] {
         assert!(waits.message.contains(part), "{}", waits.message);
     }
+}
+
+#[test]
+fn a_token_that_is_cut_off_is_no_longer_held_and_may_be_brought_back_until_its_quarantine_ends() {
+    let mut record = record();
+    record.retiring = vec![retiring(at(0))];
+    record.retiring[0].usage.held_since = Some(at(-10));
+    assert_eq!(kinds(&known(&record).conditions()), ["retirement_held"]);
+    record.retiring[0].usage.cut_off_at = Some(at(0));
+    record.retiring[0].state = RetiringState::Disabling;
+    let (conditions, secret) = evaluate(&known(&record));
+    assert_eq!(kinds(&conditions), ["consumer_cut_off"]);
+    let message = &conditions[0].message;
+    assert!(
+        message.contains("is being disabled") && message.contains("until its quarantine is over"),
+        "{message}"
+    );
+    assert!(!message.contains(&format!("{:.0}", at(0))), "{message}");
+    assert!(!secret.is_held());
+    record.retiring[0].state = RetiringState::Quarantine;
+    record.retiring[0].due = at(60);
+    let conditions = known(&record).conditions();
+    let message = &conditions[0].message;
+    let until = format!(
+        "was disabled although it was still in use (last from an unknown address); `dtrotate undo a` brings it back until {:.0}",
+        at(60)
+    );
+    assert!(message.contains(&until), "{message}");
+}
+
+#[test]
+fn the_advice_about_a_dead_value_and_about_a_refusal_follows_the_cause() {
+    let mut record = record();
+    for (by_hand, advice) in [
+        (false, "`dtrotate rotate a` creates a new token"),
+        (true, "enable the token in Dynatrace"),
+    ] {
+        record.health.invalid = Some(Invalid {
+            since: at(-1),
+            message: "it is dead".into(),
+            by_hand,
+        });
+        let conditions = known(&record).conditions();
+        let text = &conditions[0].what_to_do;
+        assert!(text.contains(advice), "{text}");
+        assert_eq!(text.contains("creates a new token"), !by_hand, "{text}");
+    }
+    record.health.invalid = None;
+    let conditions = Known {
+        failing: Some(&failing(at(-1), ErrorKind::Refused)),
+        next_try: Some(at(1)),
+        ..known(&record)
+    }
+    .conditions();
+    assert_eq!(kinds(&conditions), ["rotation_stuck"]);
+    assert_eq!(conditions[0].next_try, Some(at(1)));
+    let text = &conditions[0].what_to_do;
+    assert!(
+        text.contains("tried again automatically") && !text.contains("next due time"),
+        "{text}"
+    );
+}
+
+#[test]
+fn nothing_that_follows_from_a_document_that_cannot_be_used_is_shown_as_known() {
+    let unusable = Unusable {
+        event: EventName::JournalImplausible,
+        why: "it is of the year 9999".to_owned(),
+        since: at(-1),
+    };
+    let (_, secret) = evaluate(&Known {
+        unusable: Some(&unusable),
+        next: Some(Timestamp::MAX),
+        ..known(&record())
+    });
+    assert_eq!(secret.next, None);
 }

@@ -133,11 +133,13 @@ fn state(status: &Status, secret: &Secret, paint: Paint) -> String {
 /// What is wrong with it, in a few lines.
 pub(super) fn brief(status: &Status, secret: &Secret, paint: Paint) -> String {
     let mut text = format!("{}  {}\n", secret.name, state(status, secret, paint));
-    let mut troubles = status.troubles_of(&secret.name);
-    match (troubles.next(), &secret.failure) {
-        (Some(trouble), _) => text += &paint.bad(&wrapped(&trouble.message, "  ")),
-        (None, Some(failure)) => text += &paint.uneasy(&wrapped(&failure.message, "  ")),
-        (None, None) => {}
+    let mut troubles = status.troubles_of(&secret.name).peekable();
+    if let (None, Some(failure)) = (troubles.peek(), &secret.failure) {
+        text += &paint.uneasy(&wrapped(&failure.message, "  "));
+    }
+    // Each is one of those that the headline counts.
+    for trouble in troubles {
+        text += &paint.bad(&wrapped(&trouble.message, "  "));
     }
     text
 }
