@@ -29,11 +29,11 @@ use rotation::token::TokenId;
 
 use super::assemble::{self, AssembleError};
 use super::claim_age;
+use super::clocks;
 use super::job::{self, Office, Start};
 use super::journal_index;
 use super::lock;
 use super::snapshots::Snapshots;
-use super::sweep;
 
 /// So long a command waits for Vault to take back what it logged in for.
 const LOG_OUT: Duration = Duration::from_secs(2);
@@ -220,7 +220,7 @@ impl<'a> Foreground<'a> {
             .collect();
         let asks = names
             .into_iter()
-            .map(|environment| sweep::clock_state(&self.office, environment));
+            .map(|environment| clocks::state(&self.office, environment));
         futures_util::future::join_all(asks).await;
     }
 
@@ -310,7 +310,7 @@ impl<'a> Foreground<'a> {
             hints: Hints::default(),
             enabled: secret.enabled,
             blackout_until: secret.blackouts.end(clock::now()),
-            clock: sweep::clock_state(&self.office, service).await,
+            clock: clocks::state(&self.office, service).await,
             may_retire: current_tokens.is_some(),
             current_tokens: current_tokens.unwrap_or_default(),
             epochs,
