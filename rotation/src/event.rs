@@ -141,7 +141,7 @@ vocabulary! {
         "Consumers are locked out now: `dtrotate rotate NAME` creates a new token, or put a working token there.",
     VaultWentBack "vault_went_back" Error "Vault is older than what Dynatrace knows: it was restored from a backup."
         "Check that consumers use what is in Vault now. Nothing is disabled until it has settled; raise `quarantine` above the age of your oldest backup.",
-    ClockSkew "clock_skew" Error "The clocks of this machine and of a server differ too much; nothing is rotated by schedule, disabled or deleted."
+    ClockSkew "clock_skew" Error "The clocks of this machine and of a server differ too much; nothing of its environment (of any, if it is Vault's) is rotated by schedule, disabled or deleted."
         "Check the time synchronisation of this machine and of the server that the message names.",
     ClockUnknown "clock_unknown" Error "An environment sends no time, so the clocks cannot be compared; old tokens are neither disabled nor deleted."
         "Find out what removes the `Date` header from its answers (a proxy), or call the environment directly.",
@@ -166,8 +166,8 @@ vocabulary! {
     UndoSucceeded "undo_succeeded" Info "The previous token is the current value again.",
     UndoFailed "undo_failed" Warn "An undo was given up; the current token is unchanged."
         "The message says why. Run `dtrotate undo NAME` again when that is resolved.",
-    LogLinesDropped "log_lines_dropped" Warn "The reader of the log was slow: lines were dropped, and rotation was not affected."
-        "Find out why the reader of the log was slow; `dtrotate_log_lines_dropped_total` counts them.",
+    LogLinesDropped "log_lines_dropped" Warn "The reader of the log was slow, or the log could not be written: lines were lost, and rotation was not affected."
+        "Find out why: is the disk full, or the reader slow? `dtrotate_log_lines_dropped_total` counts them.",
     CallFailed "call_failed" Debug "A call to Vault or Dynatrace failed; the run decides what follows.",
     PassCompleted "pass_completed" Info "One pass (`run --once`) has ended; the message says what it did and what is left.",
     ShutdownStarted "shutdown_started" Info "The process was asked to stop; no new work is taken.",

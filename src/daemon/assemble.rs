@@ -31,6 +31,16 @@ pub type Store = KvSecrets;
 /// The journal.
 pub type Ledger = KvJournal;
 
+/// The clock of a server.
+pub struct NamedClock {
+    /// The server, for people.
+    pub title: String,
+    /// The environment or account that it belongs to; none = Vault.
+    pub service: Option<String>,
+    /// What its answers said.
+    pub clock: ServerClock,
+}
+
 /// Everything that talks to the outside. One Vault client and one client per environment, shared by all jobs.
 #[derive(Clone)]
 pub struct Wired {
@@ -165,9 +175,10 @@ fn api_tokens(
         let (store, at, name) = (store.clone(), at.clone(), name.clone());
         async move { management_token(&store, &at, &name).await }
     };
-    Dynatrace::new(client, management_token).map_err(|error| {
+    let client = Dynatrace::new(client, management_token).map_err(|error| {
         AssembleError::Issuer(format!("environment {}", client.name), error.to_string())
-    })
+    })?;
+    Ok(client.kept_in(&format!("{}/{}#{}", auth.mount, auth.path, auth.field)))
 }
 
 fn active_gates(
@@ -338,9 +349,13 @@ impl Wired {
         self.vault.clock()
     }
 
-    /// The clocks of the servers, by name. The issuer of ActiveGate tokens may share that of its environment.
-    pub fn clocks(&self) -> Vec<(String, ServerClock)> {
-        let mut clocks = vec![("Vault".to_owned(), self.vault.clock().clone())];
+    /// The clocks of the servers. The issuer of ActiveGate tokens may share that of its environment.
+    pub fn clocks(&self) -> Vec<NamedClock> {
+        let mut clocks = vec![NamedClock {
+            title: "Vault".to_owned(),
+            service: None,
+            clock: self.vault.clock().clone(),
+        }];
         let is_of_gates =
             |issuer: &dynatrace::Issuer| matches!(issuer, dynatrace::Issuer::ActiveGates(_));
         let mut issuers: Vec<_> = self.issuers.iter().collect();
@@ -348,15 +363,28 @@ impl Wired {
         issuers.sort_by_key(|(_, issuer)| is_of_gates(issuer.inner()));
         for (name, issuer) in issuers {
             let clock = issuer.inner().clock();
-            if !clocks.iter().any(|(_, known)| known.is(clock)) {
-                clocks.push((format!("Dynatrace {name}"), clock.clone()));
+            let named = |title: String, clock: &ServerClock| NamedClock {
+                title,
+                service: Some(name.clone()),
+                clock: clock.clone(),
+            };
+            if !clocks.iter().any(|known| known.clock.is(clock)) {
+                clocks.push(named(format!("Dynatrace {name}"), clock));
             }
             if let Some(clock) = issuer.inner().sso_clock() {
-                let name = format!("the single sign-on of {name}");
-                clocks.push((name, clock.clone()));
+                clocks.push(named(format!("the single sign-on of {name}"), clock));
             }
         }
         clocks
+    }
+
+    /// The clocks that the work of a service depends on.
+    pub fn clocks_of(&self, service: &str) -> Vec<&ServerClock> {
+        let issuer = self.issuers.get(service).map(|issuer| issuer.inner());
+        let own = issuer.map(|issuer| issuer.clock());
+        let sso = issuer.and_then(|issuer| issuer.sso_clock());
+        let vault = std::iter::once(self.vault.clock());
+        vault.chain(own).chain(sso).collect()
     }
 
     /// The management token of an environment, as the environment tells. `Unauthorized` = also when it lacks a right: then nothing can be

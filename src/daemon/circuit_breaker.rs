@@ -250,10 +250,12 @@ impl CircuitBreaker {
             let condition = Condition::new(event, &outage.what, outage.since);
             return Some(condition.environment(self.name.as_deref().unwrap_or_default()));
         }
+        // It may end with a question.
+        let what = outage.what.trim_end_matches('.');
+        let stop = if what.ends_with(['?', '!']) { "" } else { "." };
         let message = format!(
-            "{} is unavailable: {}. Rotations wait and are caught up when it is available again",
-            self.title(),
-            outage.what
+            "{} is unavailable: {what}{stop} Rotations wait and are caught up when it is available again",
+            self.title()
         );
         let condition = Condition::new(event, message, outage.since).error(outage.what);
         Some(condition.environment(self.name.as_deref().unwrap_or_default()))

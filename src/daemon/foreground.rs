@@ -29,11 +29,11 @@ use rotation::token::TokenId;
 
 use super::assemble::{self, AssembleError};
 use super::claim_age;
+use super::clocks;
 use super::job::{self, Office, Start};
 use super::journal_index;
 use super::lock;
 use super::snapshots::Snapshots;
-use super::sweep;
 
 use stopping::Stopper;
 
@@ -230,7 +230,7 @@ impl<'a> Foreground<'a> {
             .collect();
         let asks = names
             .into_iter()
-            .map(|environment| sweep::clock_state(&self.office, environment));
+            .map(|environment| clocks::state(&self.office, environment));
         futures_util::future::join_all(asks).await;
     }
 
@@ -320,7 +320,7 @@ impl<'a> Foreground<'a> {
             hints: Hints::default(),
             enabled: secret.enabled,
             blackout_until: secret.blackouts.end(clock::now()),
-            clock: sweep::clock_state(&self.office, service).await,
+            clock: clocks::state(&self.office, service).await,
             may_retire: current_tokens.is_some(),
             current_tokens: current_tokens.unwrap_or_default(),
             epochs,

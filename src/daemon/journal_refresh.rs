@@ -128,10 +128,11 @@ impl Daemon {
             }
         }
         for (name, seen, read) in changed {
-            let busy = self.queue.is_busy(&name);
+            // A key that only waits, perhaps for its environment, has nothing newer to say.
+            let runs = self.queue.is_running(&name);
             let entry = self.roster.get_mut(&name);
             // Not what a run of our own wrote meanwhile.
-            let same = |entry: &&mut Entry| !busy && entry.known_version() == Some(seen);
+            let same = |entry: &&mut Entry| !runs && entry.known_version() == Some(seen);
             if let Some(entry) = entry.filter(same) {
                 let before = entry.stuck().cloned();
                 entry.learn(read, now);
@@ -152,5 +153,60 @@ fn version(read: &JournalRead) -> Option<u64> {
         JournalRead::Present { version, .. } => Some(*version),
         JournalRead::Absent { cas } => Some(*cas),
         JournalRead::Unreadable { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use rotation::marker::Epoch;
+    use rotation::pause::Pause;
+    use rotation::record::Record;
+
+    use super::super::fixture::daemon;
+    use super::*;
+    use crate::ops::secret::State;
+
+    fn paused(daemon: &Daemon, now: Timestamp) -> JournalRead {
+        let epoch = Epoch {
+            installation: "i".into(),
+            secret: "s".into(),
+        };
+        let place = daemon.roster["a"].plan.coordinates.clone();
+        let mut record = Record::blank("a", epoch, place, now);
+        record.pause = Some(Pause {
+            by: "me".into(),
+            reason: None,
+            since: now,
+            until: None,
+            unknown: Default::default(),
+        });
+        JournalRead::Present {
+            version: 2,
+            record: Box::new(record),
+        }
+    }
+
+    fn state(daemon: &Daemon) -> State {
+        daemon.roster["a"].show("a", "i").state
+    }
+
+    #[tokio::test]
+    async fn what_a_command_wrote_is_taken_up_while_the_secret_waits_in_the_queue_and_not_while_it_runs()
+     {
+        for (runs, expected) in [(false, State::Paused), (true, State::NeverSeen)] {
+            let mut daemon = daemon().await;
+            let now = clock::now();
+            let entry = daemon.roster.get_mut("a").unwrap();
+            entry.learn(JournalRead::Absent { cas: 1 }, now);
+            daemon.update("a", now);
+            assert!(daemon.queue.is_busy("a"), "it waits for its environment");
+            if runs {
+                while daemon.queue.take(|_| true).is_some() {}
+            }
+            let read = paused(&daemon, now);
+            daemon.refreshed(vec![("a".into(), 1, read)]);
+            assert_eq!(state(&daemon), expected);
+        }
     }
 }

@@ -14,10 +14,13 @@ mod background;
 pub mod check;
 mod circuit_breaker;
 mod claim_age;
+mod clocks;
 pub mod conditions;
 pub mod difference;
 pub mod discovery;
 mod entry;
+#[cfg(test)]
+mod fixture;
 pub mod foreground;
 mod grouped_listing;
 mod histories;
@@ -156,10 +159,8 @@ struct Daemon {
     looked_at_all: bool,
     /// The secret at which the search for one that was not ended last.
     not_looked_at: Key,
-    /// A server's clock disagreed at the last pulse.
-    clocks_disagree: bool,
-    /// The last pulse at which no clock disagreed, by this machine's clock.
-    clocks_agreed_at: Timestamp,
+    /// Which clocks disagreed at the last pulse.
+    clocks: clocks::Agreement,
     queue: Queue,
     /// The secrets that get no token because their owner has as many as allowed.
     at_limit: BTreeSet<Key>,
@@ -239,8 +240,7 @@ impl Daemon {
             looked_at_all: false,
             at_limit: BTreeSet::new(),
             not_looked_at: "".into(),
-            clocks_disagree: false,
-            clocks_agreed_at: clock::now(),
+            clocks: clocks::Agreement::default(),
             queue: Queue::new(settings.limits.concurrency),
             replicas: Replicas::default(),
             turns,
@@ -344,6 +344,7 @@ impl Daemon {
         self.listen();
         self.log_out_former();
         self.note_clocks();
+        self.publish_sweeps();
         if self.next_rescan <= Instant::now() {
             self.next_rescan = Instant::now() + RESCAN;
             let now = clock::now();
@@ -352,7 +353,6 @@ impl Daemon {
                 self.look(&name, now);
                 self.evaluate_when_due(&name, now);
             }
-            self.publish_sweeps();
             self.publish_pruning();
             // A person resolves it, most likely by a command.
             let stuck = self.roster.names_where(|entry| entry.stuck().is_some());
@@ -371,24 +371,12 @@ impl Daemon {
         self.become_ready();
     }
 
-    /// When the clocks agree again, what waited for that is looked at.
-    fn note_clocks(&mut self) {
-        let agree = sweep::all_agree(&self.office);
-        if agree {
-            self.clocks_agreed_at = clock::now();
-            if self.clocks_disagree {
-                self.hurry(|_| true);
-            }
-        }
-        self.clocks_disagree = !agree;
-    }
-
     /// Up to when a delay of work in this environment counts: what cannot be done during an outage or by a wrong clock is not late.
     fn delays_count_until(&self, environment: &str) -> Timestamp {
         let outage = self.office.services.waits_for(environment);
         let outage = outage.filter(|(_, outage)| outage.reported);
         let since = outage.map(|(_, outage)| outage.since);
-        let agreed = self.clocks_disagree.then_some(self.clocks_agreed_at);
+        let agreed = self.clocks.agreed_until(environment);
         let stops = since.into_iter().chain(agreed).min();
         stops.unwrap_or_else(clock::now)
     }

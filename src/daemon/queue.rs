@@ -214,6 +214,11 @@ impl Queue {
         self.busy.contains_key(key)
     }
 
+    /// It is being worked on.
+    pub fn is_running(&self, key: &str) -> bool {
+        matches!(self.busy.get(key), Some(Stage::Running { .. }))
+    }
+
     fn undelay(&mut self, key: &str) {
         if let Some((key, at)) = self.delays.remove_entry(key) {
             self.delayed.remove(&(at, key));

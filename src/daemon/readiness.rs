@@ -90,6 +90,11 @@ impl Daemon {
             self.plan(&name, now);
         }
         self.hurry(here);
+        for (service, sweep) in &mut self.sweeps {
+            if environment.is_none_or(|back| back == service) {
+                sweep.recovered();
+            }
+        }
         self.hurry_sweeps();
     }
 

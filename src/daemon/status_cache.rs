@@ -1,7 +1,7 @@
 //! What the daemon shows to the ops listener. Each secret's picture is renewed when something about it changed, so that a look costs the main
 //! loop nothing, and a daemon that waits for Vault still shows what it knew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
-use crate::ops::condition::Condition;
 use crate::ops::counters::Counters;
 use crate::ops::rotations::Rotation;
 use crate::ops::secret::Secret;
@@ -53,6 +52,8 @@ pub struct StatusCache {
     services: Arc<Services>,
     conditions: Arc<Conditions>,
     secrets: Mutex<BTreeMap<Key, Arc<Entry>>>,
+    /// The services at which the clocks disagree.
+    skewed: Mutex<BTreeSet<String>>,
     histories: Arc<Histories>,
     reload: Mutex<Reload>,
     journal: Mutex<JournalPlace>,
@@ -82,6 +83,7 @@ impl StatusCache {
             services: office.services.clone(),
             conditions: office.conditions.clone(),
             secrets: Mutex::default(),
+            skewed: Mutex::default(),
             histories: Arc::new(Histories::new(office.wired.ledger.clone())),
             reload: Mutex::new(Reload {
                 at: now,
@@ -107,17 +109,22 @@ impl StatusCache {
         self.histories.forget(name);
     }
 
-    /// What the secrets of an environment wait for, with these conditions open.
-    fn waits_for(&self, environment: &str, open: &[Condition]) -> Option<String> {
-        if let Some((service, outage)) = self.services.waits_for(environment) {
+    /// What the secrets wait for whose tokens this environment or account issues.
+    fn waits_for(&self, service: &str) -> Option<String> {
+        if let Some((title, outage)) = self.services.waits_for(service) {
             return Some(format!(
-                "{service} since {:.0}: {}",
+                "{title} since {:.0}: {}",
                 outage.since, outage.what
             ));
         }
+        let disagree = lock(&self.skewed).contains(service);
         let skew = EventName::ClockSkew.as_str();
-        let disagree = open.iter().any(|condition| condition.kind == skew);
         disagree.then(|| format!("the clocks to agree (`{skew}`)"))
+    }
+
+    /// The clocks disagree at these services, and at no other.
+    pub(super) fn set_skewed(&self, services: BTreeSet<String>) {
+        *lock(&self.skewed) = services;
     }
 
     /// The names that are shown.
@@ -174,9 +181,11 @@ impl Source for StatusCache {
         let mut secrets = Vec::with_capacity(shared.len());
         for (name, entry) in shared {
             let mut secret = entry.show(&name, &self.instance);
+            // As its delays: by who issues its tokens, which of a platform token is the account.
+            let service = &entry.plan.service;
             let waits = waits
-                .entry(secret.environment.clone())
-                .or_insert_with(|| self.waits_for(&secret.environment, &conditions));
+                .entry(service.clone())
+                .or_insert_with(|| self.waits_for(service));
             if let Some(what) = waits {
                 secret.wait_for(what, now);
             }
@@ -278,5 +287,44 @@ impl Source for StatusCache {
             let _ = tokio::time::timeout(RECHECK_TIMEOUT, is_done).await;
             Recheck::Done
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rotation::error::{CallError, ErrorKind, Service};
+
+    use super::super::fixture::daemon;
+    use super::*;
+    use crate::ops::secret::State;
+
+    fn waiting(daemon: &super::super::Daemon) -> Vec<String> {
+        let shown = daemon.status_cache.status().secrets;
+        let waiting = shown.iter().filter(|it| it.state == State::Waiting);
+        waiting
+            .map(|it| format!("{}: {}", it.name, it.because))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_secret_waits_for_whoever_issues_its_tokens() {
+        let daemon = daemon().await;
+        let services = &daemon.office.services;
+        let refused = CallError::new(
+            Service::Dynatrace,
+            ErrorKind::Unauthorized,
+            "a scope is missing",
+        );
+        let names = |waiting: Vec<String>| -> Vec<String> {
+            let name = |line: &String| line.chars().take(1).collect();
+            waiting.iter().map(name).collect()
+        };
+        services.called("prod", "look_up", Some(&refused));
+        assert_eq!(names(waiting(&daemon)), ["a", "b"]);
+        services.called("prod", "look_up", None);
+        services.called("account main", "look_up", Some(&refused));
+        let waiting = waiting(&daemon);
+        assert_eq!(names(waiting.clone()), ["p"]);
+        assert!(waiting[0].contains("account main"), "{waiting:?}");
     }
 }

@@ -10,21 +10,15 @@ use crate::ops::condition::Condition;
 use crate::ops::known::PATIENCE;
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
-use rotation::ports::TokenIssuer;
-use rotation::request;
 use rotation::retry;
 use rotation::token::{TokenId, TokenInfo};
 use rotation::{listing_needs_work, token_suspect};
 
 use super::Daemon;
-use super::assemble::ServerClock;
 use super::background::Apply;
 use super::conditions::Subject;
 use super::grouped_listing::GroupedListing;
-use super::job::Office;
 
-/// Clocks that differ by more than this: nothing is disabled or deleted.
-const SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// A management token that is not rotated is reported when less than this is left, or a fifth of its lifetime if that is less: time enough to
 /// make another one in working hours.
 const LEAST_LEFT: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -39,6 +33,17 @@ pub(super) struct Sweep {
     failing: Option<(Timestamp, u32, CallError)>,
     /// The environment was listed, and no answer of it had a `Date`.
     sends_no_time: bool,
+}
+
+/// When the sweeps of an environment can be done.
+#[derive(Clone, Copy)]
+struct Able {
+    /// Since the start, or since the environment or Vault came back.
+    since: Timestamp,
+    /// Up to now, or to the beginning of an outage.
+    until: Timestamp,
+    /// The environment is available, as far as is known.
+    can_start: bool,
 }
 
 impl Default for Sweep {
@@ -59,6 +64,11 @@ impl Sweep {
         }
     }
 
+    /// The service is back: what failed while it was away is tried at once.
+    pub(super) fn recovered(&mut self) {
+        self.next = Instant::now();
+    }
+
     fn completed(&mut self, interval: Duration, sends_no_time: bool) {
         self.next = Instant::now() + interval;
         self.failing = None;
@@ -72,18 +82,13 @@ impl Sweep {
         self.failing = Some((since, attempts + 1, error));
     }
 
-    /// What is open: a refusal at once, anything else when it has lasted for three intervals or five minutes.
-    fn conditions(
-        &self,
-        environment: &str,
-        interval: Duration,
-        until: Timestamp,
-    ) -> Vec<Condition> {
+    /// What is open: a refusal at once, anything else when it has lasted for three intervals or five minutes in which it could be done.
+    fn conditions(&self, environment: &str, interval: Duration, able: Able) -> Vec<Condition> {
         let now = clock::now();
         let patience = SignedDuration::try_from(interval * 3).unwrap_or(PATIENCE);
         let failing = self.failing.as_ref().filter(|(since, _, error)| {
-            let lasts = since.duration_until(until) >= patience.min(PATIENCE);
-            error.kind == ErrorKind::Refused || lasts
+            let lasts = able.since.max(*since).duration_until(able.until);
+            error.kind == ErrorKind::Refused || lasts >= patience.min(PATIENCE)
         });
         let failing = failing.map(|(since, attempts, error)| {
             let message = format!(
@@ -91,8 +96,10 @@ impl Sweep {
                  left behind are not found",
                 error.what
             );
-            let left = self.next.saturating_duration_since(Instant::now());
-            let next_try = now.checked_add(left).ok();
+            let left = self.next.checked_duration_since(Instant::now());
+            // While the service is down, its return decides when, and nothing else does.
+            let left = left.filter(|left| able.can_start && !left.is_zero());
+            let next_try = left.and_then(|left| now.checked_add(left).ok());
             Condition::new(EventName::SweepFailing, message, *since)
                 .tried(*attempts, &error.what, next_try)
         });
@@ -218,8 +225,18 @@ impl Daemon {
     pub(super) fn publish_sweeps(&self) {
         for (environment, sweep) in &self.sweeps {
             let interval = self.settings.daemon.sweep;
+            let since = self.able_since.get(environment);
+            let outage = self.office.services.waits_for(environment);
             let until = self.delays_count_until(environment);
-            let conditions = sweep.conditions(environment, interval, until);
+            let able = Able {
+                since: since.copied().unwrap_or(self.began),
+                // No sweep is begun in a blip, either.
+                until: outage
+                    .as_ref()
+                    .map_or(until, |(_, outage)| until.min(outage.since)),
+                can_start: outage.is_none(),
+            };
+            let conditions = sweep.conditions(environment, interval, able);
             let subject = Subject::Sweep(environment.clone());
             self.office.conditions.set(subject, conditions);
         }
@@ -299,51 +316,62 @@ fn ends_soon(token: &TokenInfo, now: Timestamp) -> Option<Timestamp> {
     (now.duration_until(end) < least).then_some(end)
 }
 
-/// Whether the local clock and the servers' agree, as far as they returned their time; this environment is asked if it did not yet.
-pub(super) async fn clock_state(office: &Office, environment: &str) -> request::Clock {
-    let Ok(issuer) = office.wired.issuer(environment) else {
-        return request::Clock::Unknown;
-    };
-    let clock = issuer.inner().clock();
-    if clock.skew().is_none() {
-        // Any answer has its time.
-        let _ = issuer.probe_known_token().await;
-    }
-    let known = clock.skew().is_some();
-    match (all_agree(office), known) {
-        (false, _) => request::Clock::Disagrees,
-        (true, false) => request::Clock::Unknown,
-        (true, true) => request::Clock::Agrees,
-    }
-}
+#[cfg(test)]
+mod tests {
+    use rotation::error::Service;
 
-/// Whether the clocks agree; a disagreement is an open condition.
-pub(super) fn all_agree(office: &Office) -> bool {
-    let now = clock::now();
-    let clocks = office.wired.clocks().into_iter();
-    let disagree = clocks.filter_map(|(name, clock)| {
-        let message = disagrees(&name, &clock)?;
-        Some(Condition::new(EventName::ClockSkew, message, now).subject(name))
-    });
-    let disagree: Vec<Condition> = disagree.collect();
-    let agree = disagree.is_empty();
-    office.conditions.set(Subject::Clocks, disagree);
-    agree
-}
+    use super::*;
 
-/// What there is to say of a server's clock that differs too much from this machine's.
-pub(super) fn disagrees(name: &str, clock: &ServerClock) -> Option<String> {
-    let ahead = clock.skew()?.ahead;
-    (ahead.abs() > SKEW).then(|| {
-        format!(
-            "the clock of {name} is {} s {} of this machine's; nothing is disabled or deleted until they agree. Check the time \
-             synchronisation of both",
-            ahead.abs().as_secs(),
-            if ahead.is_negative() {
-                "behind"
-            } else {
-                "ahead"
-            }
-        )
-    })
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    fn ago(seconds: i64) -> Timestamp {
+        clock::now() - SignedDuration::from_secs(seconds)
+    }
+
+    fn failing() -> Sweep {
+        let mut sweep = Sweep::default();
+        let error = CallError::new(Service::Dynatrace, ErrorKind::Unauthorized, "no scope");
+        sweep.failed(error, INTERVAL, ago(60));
+        sweep
+    }
+
+    fn able(since: i64, until: i64, can_start: bool) -> Able {
+        Able {
+            since: ago(since),
+            until: ago(until),
+            can_start,
+        }
+    }
+
+    #[test]
+    fn after_an_outage_the_sweep_gets_its_chance_before_it_is_reported() {
+        let sweep = failing();
+        let kinds = |able| sweep.conditions("prod", INTERVAL, able).len();
+        assert_eq!(kinds(able(600, 0, true)), 1, "it failed for a minute");
+        assert_eq!(
+            kinds(able(600, 55, false)),
+            0,
+            "it failed for 5 s before the outage"
+        );
+        assert_eq!(
+            kinds(able(1, 0, true)),
+            0,
+            "the outage is over since a second"
+        );
+        assert_eq!(kinds(able(31, 0, true)), 1, "three intervals later");
+    }
+
+    #[test]
+    fn the_next_try_of_a_sweep_is_never_in_the_past() {
+        let mut sweep = failing();
+        let next = |sweep: &Sweep, able| sweep.conditions("prod", INTERVAL, able)[0].next_try;
+        assert!(next(&sweep, able(600, 0, true)).is_some_and(|at| at > clock::now()));
+        assert_eq!(
+            next(&sweep, able(600, 0, false)),
+            None,
+            "while the service is down"
+        );
+        sweep.next = Instant::now();
+        assert_eq!(next(&sweep, able(600, 0, true)), None);
+    }
 }

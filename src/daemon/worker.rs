@@ -23,7 +23,7 @@ use super::entry::Entry;
 use super::foreground;
 use super::job::Start;
 use super::queue::Key;
-use super::{Daemon, RESCAN, pass, sweep};
+use super::{Daemon, RESCAN, clocks, pass};
 
 impl Daemon {
     /// A group's due time came: its secrets are asked for their own.
@@ -182,7 +182,7 @@ impl Daemon {
         let task_name = name.clone();
         let is_pass = self.pass.is_some();
         let handle = self.runs.spawn(async move {
-            let clock = sweep::clock_state(&office, &plan.service).await;
+            let clock = clocks::state(&office, &plan.service).await;
             let start = Start {
                 plan,
                 holder,
@@ -399,49 +399,8 @@ mod tests {
     use rotation::request::JournalSnapshot;
     use rotation::token::TokenId;
 
+    use super::super::fixture::daemon;
     use super::*;
-    use crate::config::{Options, load};
-    use crate::schedule::ticker::{Groups, Ticker};
-
-    const CONFIGURATION: &str = r#"
-[vault]
-address = "http://127.0.0.1:1"
-[vault.auth]
-method = "token"
-token_file = "token"
-[journal]
-mount = "secret"
-path = "journal"
-[dynatrace.prod]
-url = "http://127.0.0.1:1"
-[dynatrace.prod.auth]
-path = "dynatrace/master"
-[[secret]]
-path = "a"
-schedule = "@daily"
-[[secret]]
-path = "b"
-schedule = "@daily"
-"#;
-
-    async fn daemon() -> Daemon {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("dtrotate.toml");
-        std::fs::write(&file, CONFIGURATION).unwrap();
-        std::fs::write(folder.path().join("token"), "x").unwrap();
-        let options = Options {
-            environment: Default::default(),
-            config_dir: None,
-            daemon: true,
-            starting: true,
-            offline: true,
-        };
-        let settings = load(&file, &options).unwrap_or_else(|_| panic!("it is valid"));
-        let (ticker, _ticks) = Ticker::start(Groups::new()).await.unwrap();
-        let reload = Arc::new(|| Err(String::new()));
-        Daemon::new(settings, "i".into(), reload, ticker).unwrap()
-    }
 
     #[tokio::test]
     async fn a_secret_that_is_gone_keeps_no_token_from_retiring() {
@@ -450,6 +409,7 @@ schedule = "@daily"
         assert!(daemon.holders.index(&url).is_none(), "a and b are unknown");
         daemon.settings.secrets.clear();
         daemon.settings.environments.clear();
+        daemon.settings.accounts.clear();
         daemon.enroll();
         assert!(daemon.roster.is_empty());
         assert!(daemon.holders.index(&url).is_some());
@@ -460,7 +420,8 @@ schedule = "@daily"
     async fn a_panic_ends_one_run_which_is_tried_again() {
         let mut daemon = daemon().await;
         daemon.queue.add(&"a".into(), "prod");
-        assert_eq!(daemon.queue.take(|_| true).as_deref(), Some("a"));
+        let taken = daemon.queue.take(|service| service == "prod");
+        assert_eq!(taken.as_deref(), Some("a"));
         let handle = daemon.runs.spawn(async { panic!("a fault") });
         daemon.running.insert(handle.id(), "a".into());
         let ended = daemon.runs.join_next_with_id().await.unwrap();

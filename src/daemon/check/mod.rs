@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use crate::config::Settings;
 
 use super::assemble::{self, AssembleError, Right, Wired};
-use super::sweep;
+use super::clocks;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,9 +139,9 @@ impl Inspector<'_> {
             active_gates,
         };
         self.secrets(&around, findings, progress).await;
-        for (name, clock) in self.wired.clocks() {
-            if let Some(message) = sweep::disagrees(&name, &clock) {
-                findings.add(Grade::Error, &name, message);
+        for named in self.wired.clocks() {
+            if let Some(message) = clocks::disagrees(&named) {
+                findings.add(Grade::Error, &named.title, message);
             }
         }
     }

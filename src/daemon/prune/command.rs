@@ -19,7 +19,7 @@ use super::super::assemble;
 use super::super::foreground::OpenError;
 use super::super::foreground::stopping::Stopper;
 use super::super::job::Office;
-use super::super::{audit, journal_index, sweep};
+use super::super::{audit, clocks, journal_index};
 use super::disable::{self, Disabling};
 use super::drive::{Driver, Stop};
 
@@ -173,7 +173,7 @@ impl<'a> Pruner<'a> {
                 continue;
             }
             let service = &place.service;
-            if sweep::clock_state(&self.office, service).await != request::Clock::Agrees {
+            if clocks::state(&self.office, service).await != request::Clock::Agrees {
                 let what = format!(
                     "nothing of {service} was changed, because its clock and this machine's are not known to agree"
                 );

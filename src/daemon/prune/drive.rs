@@ -14,8 +14,8 @@ use rotation::request::{self, CurrentTokens};
 use rotation::token::{TokenId, TokenInfo};
 
 use super::super::assemble::Issuer;
+use super::super::clocks;
 use super::super::job::Office;
-use super::super::sweep;
 
 /// Calls at the same time.
 pub(super) const AT_ONCE: usize = 8;
@@ -95,7 +95,7 @@ impl Driver<'_> {
 
     /// Carries these runs out until each wants to change the document, or ends.
     pub(super) async fn advance(&self, runs: Runs) -> Vec<(TokenId, PruneRun, Stop)> {
-        let agrees = sweep::clock_state(self.office, &self.place.service).await;
+        let agrees = clocks::state(self.office, &self.place.service).await;
         let around = Around {
             clock_agrees: agrees == request::Clock::Agrees,
             management: self.office.wired.management_token_ids(None).await,

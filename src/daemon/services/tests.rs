@@ -93,3 +93,18 @@ fn a_rate_limit_neither_begins_nor_ends_an_outage() {
     services.called("prod", "read", Some(&failed(ErrorKind::RateLimited)));
     assert!(services.vault_outage().is_some());
 }
+
+#[test]
+fn the_sentence_of_an_outage_ends_once() {
+    for (what, expected) in [
+        ("is the address right?", "right? Rotations wait"),
+        ("503", "503. Rotations wait"),
+        ("sealed.", "sealed. Rotations wait"),
+    ] {
+        let services = services();
+        let error = CallError::new(Service::Vault, ErrorKind::Unauthorized, what);
+        services.called("prod", "read", Some(&error));
+        let message = services.conditions().remove(0).message;
+        assert!(message.contains(expected), "{message}");
+    }
+}
