@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::config::Settings;
+use crate::credential;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::plan::Plan;
 use rotation::ports::{Journal, JournalRead, SecretPath, SecretRead, SecretStore, TokenIssuer};
@@ -89,6 +90,11 @@ pub(super) async fn value(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>,
     };
     if let Some(id) = value.id() {
         return Ok(Some(id));
+    }
+    if let Some(flaw) = credential::flaw(value.expose()) {
+        // Whoever reads it may still find a token in it.
+        let what = format!("what {} holds is not clear: it {flaw}", plan.coordinates);
+        return Err(CallError::new(Service::Vault, ErrorKind::Refused, what));
     }
     let issuer = wired.issuer(&plan.service)?;
     match issuer.look_up_value(&value).await {
