@@ -135,15 +135,15 @@ fn is_vacant(cx: &Context<'_>, secret: &SecretSnapshot) -> Fact<bool> {
 
 /// The environment does not know the value.
 fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
-    let unreplaced = cx.record.unreplaced.as_deref();
-    let recorded = cx.record.current.as_ref().or(unreplaced);
+    let recorded = cx.record.recorded();
     let same = recorded.filter(|current| value.id.as_ref() == Some(&current.id));
     let replaced = match cx.wanted().1 {
         Trigger::Command | Trigger::Sweep => same,
         _ => None,
     };
-    // A person may say that the value is none that anybody needs.
-    let given_up = recorded.filter(|_| cx.accepts_recorded_rights());
+    // A person who asks for a rotation may say that the value is none that anybody needs.
+    let is_asked = matches!(&cx.request.goal, Goal::Rotate(it) if it.accept_recorded_rights);
+    let given_up = recorded.filter(|_| is_asked);
     if let Some(current) = replaced.or(given_up) {
         return SecretState::Missing(current.clone());
     }
@@ -152,7 +152,7 @@ fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
         Some(id) => format!("the token {id}"),
         None => "the value, which shows no token id,".to_owned(),
     };
-    let advice = if same.is_some() && same == unreplaced {
+    let advice = if same.is_some() && cx.record.current.is_none() {
         format!(
             "it was revoked without a replacement: run `dtrotate rotate {name}` to give the secret another token"
         )

@@ -236,6 +236,11 @@ pub struct Failure {
 }
 
 impl Record {
+    /// The current token, or the last one while there is no other.
+    pub fn recorded(&self) -> Option<&Current> {
+        self.current.as_ref().or(self.unreplaced.as_deref())
+    }
+
     /// An empty document of a secret that is seen for the first time.
     pub fn blank(name: &str, epoch: Epoch, coordinates: Coordinates, now: Timestamp) -> Record {
         Record {

@@ -218,8 +218,7 @@ fn is_stuck_by_its_value(record: &Record) -> bool {
 /// The value shows the id of the token that the document has as the current one, or as the one that was revoked without another.
 fn is_recorded(cx: &Context<'_>) -> bool {
     let value = cx.view.known_secret().and_then(|secret| secret.id());
-    let unreplaced = cx.record.unreplaced.as_deref();
-    let recorded = cx.record.current.as_ref().or(unreplaced);
+    let recorded = cx.record.recorded();
     recorded.is_some_and(|recorded| value == Some(&recorded.id))
 }
 

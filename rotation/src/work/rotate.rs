@@ -70,9 +70,10 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
             write_attempt(cx, Some(old), true)
         }
         SecretState::Missing(recorded) => {
+            let is_value = cx.view.held(cx.record)? == Some(&recorded.id);
+            let old = recorded_rights(cx, recorded, is_value)?;
             // One that is not the value may live, and retires.
-            let may_live = cx.view.held(cx.record)? != Some(&recorded.id);
-            write_attempt(cx, Some(recorded_rights(cx, recorded)?), may_live)
+            write_attempt(cx, Some(old), !is_value)
         }
         SecretState::Vacant => write_attempt(cx, None, false),
         SecretState::Blocked(reason, message) => Ok(failure::stuck(cx, reason, &message)),
@@ -116,13 +117,12 @@ fn check_mints(cx: &Context<'_>) -> Decision<()> {
 }
 
 /// Rights come from a token of this secret that was read in this run; from the document alone only when a person confirmed them (rule A3).
-fn recorded_rights(cx: &Context<'_>, recorded: Current) -> Decision<Current> {
+fn recorded_rights(cx: &Context<'_>, recorded: Current, is_value: bool) -> Decision<Current> {
     if cx.plan().desired.scopes.is_some() {
         // They are those of the configuration.
         return Ok(recorded);
     }
     // What the value is instead says nothing of its rights, and those of older tokens may be others.
-    let is_value = cx.view.held(cx.record)? == Some(&recorded.id);
     for entry in cx.record.retiring.iter().rev().filter(|_| is_value) {
         if entry.base_url != cx.record.coordinates.base_url {
             continue;

@@ -444,6 +444,20 @@ fn without_a_replacement_the_next_token_gets_the_rights_of_the_deleted_one() {
     assert_eq!(world.document().unreplaced, None);
 }
 
+/// `--yes` says that nobody needs to be asked, not that a value of somebody else may be overwritten.
+#[test]
+fn p4_a_revocation_leaves_a_value_that_nobody_knows() {
+    let mut world = World::new(record());
+    world.put(value("ELSEWHERE"));
+    let mut request = revoke(order("CUR"));
+    if let Goal::Revoke(revocation) = &mut request.goal {
+        revocation.accept_recorded_rights = true;
+    }
+    let ended = world.run_at(0, request);
+    assert_eq!(effects(&ended), ["disable"]);
+    assert!(!world.token("CUR").enabled);
+}
+
 #[test]
 fn a_mint_that_is_refused_leaves_the_order_and_the_token() {
     let mut world = World::new(record());
