@@ -267,8 +267,6 @@ impl Way {
             .tls_backend_preconfigured(self.tls.clone())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(idle)
-            .http2_keep_alive_interval(Duration::from_secs(30))
-            .http2_keep_alive_timeout(Duration::from_secs(10))
             .https_only(self.options.https_only);
         if let Some(proxy) = &self.options.proxy {
             let wrong = |error| BuildError::Proxy(explain::words(error));

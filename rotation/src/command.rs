@@ -88,6 +88,31 @@ impl Command {
             Command::Finish(_) => "finish",
         }
     }
+
+    /// Dynatrace is called for it.
+    pub fn calls_dynatrace(&self) -> bool {
+        match self {
+            Command::LookUpValue
+            | Command::LookUpVersion(_)
+            | Command::TryValue
+            | Command::LookUp(_)
+            | Command::Mint(_)
+            | Command::Verify(_)
+            | Command::ProveManager(_)
+            | Command::Change(..)
+            | Command::List
+            | Command::ProveReachable => true,
+            Command::ReadJournal
+            | Command::WriteJournal { .. }
+            | Command::ReadSecret
+            | Command::ConfirmSecret
+            | Command::ReadVersion(_)
+            | Command::Store { .. }
+            | Command::Fence { .. }
+            | Command::Wait(_)
+            | Command::Finish(_) => false,
+        }
+    }
 }
 
 /// Where a candidate's value comes from.

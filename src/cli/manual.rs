@@ -186,7 +186,7 @@ pub fn of(command: &str) -> Manual {
             ],
         },
         "rotate" => Manual {
-            description: "Rotates secrets now, under the same claims as a daemon, [limits] concurrency at a time in each environment. It prints \
+            description: "Rotates secrets now, under the same claims as a daemon, several at a time, with at most [limits] concurrency calls to each environment. It prints \
                           each result as soon as it is known: both token ids, the version of the secret, and when the old token is disabled and \
                           deleted. Old tokens that are due by then are disabled and deleted before it ends. On a terminal it asks before it \
                           rotates more than ten secrets; without one, --all and full names need no confirmation, but patterns and \

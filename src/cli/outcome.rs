@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::daemon::foreground::{self, Finished};
-use crate::ops::humanize::{due, exact, hanging};
+use crate::ops::humanize::{due, hanging, local};
 use crate::ops::secret::Retiring;
 use crate::sanitize;
 use rotation::command::RunResult;
@@ -60,6 +60,9 @@ pub(super) struct Outcome {
     is_open: bool,
     #[serde(skip)]
     quarantine: Duration,
+    /// The zone of its schedule.
+    #[serde(skip)]
+    zone: String,
     /// What could not be reached.
     #[serde(skip)]
     unreachable: Option<String>,
@@ -123,6 +126,7 @@ impl Outcome {
             exit: Exit::Failed,
             is_open: false,
             quarantine: plan.quarantine,
+            zone: finished.secret.zone_name.clone(),
             unreachable: None,
         };
         let mut outcome = match &finished.ended {
@@ -385,6 +389,7 @@ impl Outcome {
     /// What is next for a retiring token.
     fn next(&self, entry: &Retiring, now: Timestamp) -> String {
         let id = &entry.id;
+        let exact = |at| local(at, Some(&self.zone));
         if let Some(service) = self.unreachable.as_ref().filter(|_| entry.due <= now) {
             return format!(
                 "{id} was to be {} at {}; that waits until {service} can be reached",
@@ -455,6 +460,7 @@ mod tests {
             exit: Exit::Failed,
             is_open: false,
             quarantine: Duration::ZERO,
+            zone: "Europe/Vienna".to_owned(),
             unreachable: None,
         };
         let entry = Retiring {
@@ -472,7 +478,7 @@ mod tests {
         let text = outcome.next(&entry, now);
         assert!(
             text.contains(
-                "was to be deleted at 2027-01-15 07:59:00Z; that waits until prod can be reached"
+                "was to be deleted at 2027-01-15 08:59:00 CET; that waits until prod can be reached"
             ),
             "{text}"
         );

@@ -330,7 +330,7 @@ table! {
 table! {
     /// Limits of the daemon's work
     values struct Limits {
-        /// Maximum number of concurrent rotations in each environment.
+        /// Maximum number of concurrent calls of rotations to each environment. Up to half as many rotations again are under way, which read or write in Vault.
         concurrency: Whole<1, 1024> = Default "8",
     }
 }

@@ -181,6 +181,11 @@ fn parse(text: &str) -> Result<Url, String> {
         return Err("has white space in it".into());
     }
     validate::visible(text)?;
+    if !authority(text).is_ascii() {
+        return Err(
+            "has a host that is not plain ASCII; write it as DNS has it, with \"xn--\"".into(),
+        );
+    }
     let url = Url::parse(text).map_err(|error| format!("is not a web address: {error}"))?;
     if !matches!(url.scheme(), "https" | "http") {
         let scheme = url.scheme();
@@ -241,6 +246,7 @@ mod tests {
             https://dt.example.com:443/e/0a/api/v1 https://dt.example.com/e/0a
             https://ag.example.com:9999/e/abc/ https://ag.example.com:9999/e/abc
             http://127.0.0.1:8080/ http://127.0.0.1:8080
+            https://xn--bcher-kva.example/e/x https://xn--bcher-kva.example/e/x
             http://[::1]:80/e/x http://[::1]/e/x";
         for line in FORMS.lines() {
             let (given, form) = line.trim().split_once(' ').unwrap();
@@ -298,6 +304,7 @@ mod tests {
             https://host/e/api/v2 | has no environment
             https://api.dynatrace.com | serves accounts
             https://m.example.com/api/cluster/v2 | is the API of a cluster
+            https://bücher.example | with \"xn--\"
             https://host//e/x | empty part";
         for line in REASONS.lines() {
             let (given, why) = line.trim().split_once(" | ").unwrap();

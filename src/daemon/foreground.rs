@@ -22,7 +22,7 @@ use rotation::pause::Pause;
 use rotation::ports::{Journal, JournalRead};
 use rotation::record::Record;
 use rotation::request::{
-    ClaimObservation, CurrentTokens, Epochs, Goal, Hints, Holder, JournalSnapshot, Known,
+    ClaimObservation, Clock, CurrentTokens, Epochs, Goal, Hints, Holder, JournalSnapshot, Known,
 };
 use rotation::runner::Ended;
 use rotation::token::TokenId;
@@ -50,6 +50,8 @@ pub struct Foreground<'a> {
     epochs: tokio::sync::OnceCell<Arc<Epochs>>,
     /// What the secrets at a URL held when that was first needed.
     held_tokens: tokio::sync::Mutex<BTreeMap<String, journal_index::HeldTokens>>,
+    /// The environments that were asked for their time.
+    asked: Mutex<BTreeMap<String, Arc<tokio::sync::OnceCell<()>>>>,
     /// The secrets of which a run was begun.
     begun: Mutex<BTreeSet<String>>,
 }
@@ -105,6 +107,7 @@ impl<'a> Foreground<'a> {
             dry_run,
             epochs: tokio::sync::OnceCell::new(),
             held_tokens: tokio::sync::Mutex::default(),
+            asked: Mutex::default(),
             begun: Mutex::default(),
         })
     }
@@ -195,7 +198,7 @@ impl<'a> Foreground<'a> {
         lock(&self.begun).contains(name)
     }
 
-    /// Applies `work` to each secret, `limits.concurrency` at a time in each environment: a slow one does not hold up the others. A secret
+    /// Applies `work` to the secrets of each environment, several at a time: a slow one does not hold up the others. A secret
     /// whose turn comes when the command is to stop is left out.
     fn concurrently<T, F: Future<Output = T>>(
         &self,
@@ -216,22 +219,23 @@ impl<'a> Foreground<'a> {
                 .or_default()
                 .push(run);
         }
-        let most = self.settings.limits.concurrency;
+        let most = self.office.call_limit.runs();
         let streams = environments.into_values();
         let all = stream::select_all(streams.map(|runs| stream::iter(runs).buffer_unordered(most)));
         all.filter_map(std::future::ready)
     }
 
-    /// Asks each environment for its time once, so that not every run does it.
-    async fn compare_clocks(&self, secrets: &[&SecretSettings]) {
-        let names: BTreeSet<&str> = secrets
-            .iter()
-            .map(|secret| secret.plan.service.as_str())
-            .collect();
-        let asks = names
-            .into_iter()
-            .map(|environment| clocks::state(&self.office, environment));
-        futures_util::future::join_all(asks).await;
+    /// Whether the clocks agree. The first run asks an environment for its time, and the others wait for the answer.
+    async fn clock(&self, service: &str) -> Clock {
+        let asked = lock(&self.asked)
+            .entry(service.to_owned())
+            .or_default()
+            .clone();
+        let ask = async || {
+            clocks::state(&self.office, service).await;
+        };
+        asked.get_or_init(ask).await;
+        clocks::state(&self.office, service).await
     }
 
     /// One run, or two: a claim that Vault has had for `claim_timeout` is taken over, because its holder is dead, and there may be no daemon
@@ -320,7 +324,7 @@ impl<'a> Foreground<'a> {
             hints: Hints::default(),
             enabled: secret.enabled,
             blackout_until: secret.blackouts.end(clock::now()),
-            clock: clocks::state(&self.office, service).await,
+            clock: self.clock(service).await,
             may_retire: current_tokens.is_some(),
             current_tokens: current_tokens.unwrap_or_default(),
             epochs,

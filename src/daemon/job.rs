@@ -1,6 +1,7 @@
 //! One run over one secret, with the process around it: clocks, dice, log lines, the stop.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use crate::config::Settings;
 use crate::ops::condition::Condition;
 use crate::ops::counters::Counters;
 use crate::telemetry::Line;
+use rotation::command::Command;
 use rotation::error::CallError;
 use rotation::event::{EventName, Level, Report};
 use rotation::marker::Epoch;
@@ -25,6 +27,7 @@ use rotation::request::{
 use rotation::runner::{self, Ended, RunContext};
 
 use super::assemble::{Issuer, Wired};
+use super::call_limit::{CallLimit, Permit};
 use super::conditions::Conditions;
 use super::services::Services;
 use super::waits;
@@ -37,6 +40,8 @@ const BEFORE_START: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub struct Office {
     /// The clients.
     pub wired: Wired,
+    /// How many calls an environment gets at the same time.
+    pub call_limit: Arc<CallLimit>,
     /// Which services can be used.
     pub services: Arc<Services>,
     /// What is wrong.
@@ -60,6 +65,7 @@ impl Office {
         let services = Services::new(names, counters.clone());
         Office {
             wired,
+            call_limit: Arc::new(CallLimit::new(settings.limits.concurrency)),
             services: Arc::new(services),
             conditions: Arc::default(),
             stop: CancellationToken::new(),
@@ -84,6 +90,7 @@ impl Office {
             id: request.id.clone(),
             trigger: request.rotation().map(|rotation| rotation.trigger),
             manages_tokens: request.plan.manages_tokens,
+            has_called: AtomicBool::new(false),
             began: Instant::now(),
         };
         runner::run(
@@ -175,6 +182,8 @@ struct Around<'a> {
     id: String,
     trigger: Option<Trigger>,
     manages_tokens: bool,
+    /// It has called Dynatrace.
+    has_called: AtomicBool,
     began: Instant,
 }
 
@@ -187,6 +196,8 @@ impl Around<'_> {
 }
 
 impl RunContext for Around<'_> {
+    type Permit = Option<Permit>;
+
     fn now(&self) -> Now {
         Now {
             wall: clock::now(),
@@ -214,6 +225,22 @@ impl RunContext for Around<'_> {
         tokio::select! {
             () = self.office.stop.cancelled() => false,
             () = wait => true,
+        }
+    }
+
+    async fn permit(&self, command: &Command) -> Option<Option<Permit>> {
+        if !command.calls_dynatrace() {
+            return Some(None);
+        }
+        let permit = self.office.call_limit.permit(&self.service);
+        if self.has_called.swap(true, Ordering::Relaxed) {
+            return Some(permit.await);
+        }
+        tokio::select! {
+            biased;
+            // What has not begun does not begin.
+            () = self.office.stop.cancelled() => None,
+            permit = permit => Some(permit),
         }
     }
 

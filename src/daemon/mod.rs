@@ -11,6 +11,7 @@ pub mod assemble;
 mod at_rest;
 pub mod audit;
 mod background;
+mod call_limit;
 pub mod check;
 mod circuit_breaker;
 mod claim_age;
@@ -241,7 +242,7 @@ impl Daemon {
             at_limit: BTreeSet::new(),
             not_looked_at: "".into(),
             clocks: clocks::Agreement::default(),
-            queue: Queue::new(settings.limits.concurrency),
+            queue: Queue::new(office.call_limit.runs()),
             replicas: Replicas::default(),
             turns,
             continuing: VecDeque::new(),

@@ -12,6 +12,7 @@ use crate::{bounded_file, clock};
 use rotation::event::{EventName, Level};
 
 use super::background::Background;
+use super::call_limit::CallLimit;
 use super::conditions::Subject;
 use super::difference::Difference;
 use super::entry::Entry;
@@ -36,7 +37,7 @@ impl Daemon {
             .map(|(name, secret)| (name.to_string(), secret.labels.clone()));
         telemetry::set_labels(labels);
         let now = clock::now();
-        self.queue.set_limit(self.settings.limits.concurrency);
+        self.queue.set_limit(self.office.call_limit.runs());
         self.epochs = None;
         let known: Vec<Key> = self.roster.keys().cloned().collect();
         for name in known {
@@ -204,6 +205,9 @@ impl Daemon {
             }
         }
         self.office.services.reopen();
+        if settings.limits.concurrency != self.settings.limits.concurrency {
+            self.office.call_limit = Arc::new(CallLimit::new(settings.limits.concurrency));
+        }
         self.carry_discovered(&mut settings);
         self.settings = settings;
         if rewired {

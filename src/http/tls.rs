@@ -99,7 +99,7 @@ pub(super) fn config(
         None => builder.with_no_client_auth(),
         Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
     };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 

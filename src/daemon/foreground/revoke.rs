@@ -29,7 +29,6 @@ pub async fn revoke<'a>(
     mut done: impl FnMut(Finished<'a>),
 ) {
     let secrets: Vec<_> = tokens.iter().map(|(secret, _)| *secret).collect();
-    foreground.compare_clocks(&secrets).await;
     let requests: BTreeMap<&str, RevokeRequest> = tokens
         .into_iter()
         .map(|(secret, request)| (secret.plan.name.as_str(), request))

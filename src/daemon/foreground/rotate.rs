@@ -16,15 +16,13 @@ use super::{Finished, Foreground, record};
 use crate::clock;
 use crate::config::SecretSettings;
 
-/// Rotates each secret, `limits.concurrency` at a time in each environment, and retires what is due then. `confirmed` = for these
-/// secrets, rights that only the journal knows may be given to the new token. Each result is handed to `done` as soon as it is known.
+/// Rotates the secrets of each environment, several at a time, and retires what is due then. `confirmed` = for these secrets, rights that only the journal knows may be given to the new token. Each result is handed to `done` as soon as it is known.
 pub async fn rotate<'a>(
     foreground: &Foreground<'a>,
     secrets: Vec<&'a SecretSettings>,
     confirmed: impl Fn(&SecretSettings) -> bool,
     mut done: impl FnMut(Finished<'a>),
 ) {
-    foreground.compare_clocks(&secrets).await;
     let runs = foreground.concurrently(secrets, |secret| {
         rotate_one(foreground, secret, confirmed(secret))
     });

@@ -1,0 +1,47 @@
+//! How many calls an environment gets at the same time from all runs together: `limits.concurrency`. Half as many secrets again are worked on,
+//! so that another run calls Dynatrace while one is busy with Vault.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::lock;
+
+/// The calls of the runs over one environment's or account's secrets, for each of them.
+pub struct CallLimit {
+    most: usize,
+    services: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// A call that may be made. It ends when this is dropped.
+pub struct Permit(#[expect(dead_code, reason = "it is only held")] OwnedSemaphorePermit);
+
+impl CallLimit {
+    /// At most `most` calls at the same time.
+    pub fn new(most: usize) -> Self {
+        CallLimit {
+            most,
+            services: Mutex::default(),
+        }
+    }
+
+    /// So many secrets of an environment are worked on at the same time.
+    pub fn runs(&self) -> usize {
+        self.most + self.most / 2
+    }
+
+    /// Waits until this environment or account may be called; first come, first served.
+    pub async fn permit(&self, service: &str) -> Option<Permit> {
+        let calls = {
+            let mut services = lock(&self.services);
+            let new = || Arc::new(Semaphore::new(self.most));
+            services
+                .entry(service.to_owned())
+                .or_insert_with(new)
+                .clone()
+        };
+        // It is never closed.
+        calls.acquire_owned().await.ok().map(Permit)
+    }
+}
