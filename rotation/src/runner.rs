@@ -28,17 +28,14 @@ const JOURNAL_SENDS: u32 = 6;
 
 /// What the runner needs besides the ports: time, chance, waiting, and a log.
 pub trait RunContext: Send + Sync {
-    /// Held while a call is made.
-    type Permit: Send;
-
     /// The clocks and a random number.
     fn now(&self) -> Now;
     /// A random mark for a journal write.
     fn mark(&self) -> String;
     /// Waits; `false` = the process is to stop, so the run ends here (safe: the journal says how to continue).
     fn wait(&self, length: Duration) -> impl Future<Output = bool> + Send;
-    /// Waits until this call may be made; none = the process is to stop, as for a wait.
-    fn permit(&self, command: &Command) -> impl Future<Output = Option<Self::Permit>> + Send;
+    /// Waits until this may be carried out; `false` = the process is to stop, as for a wait.
+    fn admit(&self, command: &Command) -> impl Future<Output = bool> + Send;
     /// Writes a report to the log.
     fn emit(&self, report: Report);
     /// A call ended; `step` is its word in the logs.
@@ -138,9 +135,9 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
     async fn carry_out(&mut self, command: &Command, machine: &Run) -> Outcome {
         let (place, name) = (machine.place(), &machine.plan().name);
         let path = &SecretPath::from(place);
-        let Some(permit) = self.context.permit(command).await else {
+        if !self.context.admit(command).await {
             return Outcome::Stopped;
-        };
+        }
         let outcome = match command {
             Command::ReadJournal => Outcome::Journal(self.read_journal(name).await),
             Command::WriteJournal { cas, record } => {
@@ -191,7 +188,6 @@ impl<I: TokenIssuer, S: SecretStore, J: Journal, C: RunContext> Runner<'_, I, S,
             Command::ProveReachable => Outcome::Reachable(self.issuer.probe_known_token().await),
             Command::Wait(_) | Command::Finish(_) => Outcome::Waited,
         };
-        drop(permit);
         self.context.call_ended(command.as_str(), outcome.error());
         outcome
     }

@@ -178,7 +178,10 @@ fn upcoming_text(one: &Upcoming, zone: Option<&str>, now: Timestamp) -> String {
         local(one.at, zone),
         one.event.as_str(),
         one.secret.clone().unwrap_or_else(pruned),
-        relative(one.at, now)
+        match one.at <= now {
+            true => "due".to_owned(),
+            false => relative(one.at, now),
+        }
     );
     let token = one
         .token

@@ -12,6 +12,7 @@ use crate::sanitize;
 use rotation::command::RunResult;
 use rotation::error::{CallError, Service};
 use rotation::event::{EventName, Report};
+use rotation::pause::Pause;
 use rotation::record::{EntryReason, Record, RetiringState};
 use rotation::runner::Ended;
 use rotation::token::TokenId;
@@ -60,6 +61,9 @@ pub(super) struct Outcome {
     is_open: bool,
     #[serde(skip)]
     quarantine: Duration,
+    /// Nothing retires before it ends.
+    #[serde(skip)]
+    pause: Option<Pause>,
     /// The zone of its schedule.
     #[serde(skip)]
     zone: String,
@@ -126,6 +130,7 @@ impl Outcome {
             exit: Exit::Failed,
             is_open: false,
             quarantine: plan.quarantine,
+            pause: None,
             zone: finished.secret.zone_name.clone(),
             unreachable: None,
         };
@@ -167,6 +172,7 @@ impl Outcome {
     fn of_run(mut self, task: Task, ended: &Ended) -> Outcome {
         let record = foreground::record(ended);
         self.retiring = record.map(Retiring::all).unwrap_or_default();
+        self.pause = record.and_then(|record| record.pause.clone());
         self.is_open = record.is_some_and(|record| record.revoking.is_some());
         match &ended.result {
             RunResult::Done { .. } => self.of_reports(task, &ended.reports, record),
@@ -397,29 +403,29 @@ impl Outcome {
                 exact(entry.due)
             );
         }
+        let pause = self.pause.as_ref().filter(|pause| !pause.is_over(now));
+        let step = match pause.map(|pause| pause.until) {
+            Some(None) => return format!("{id} is {} after the pause", entry.next_step()),
+            Some(Some(until)) => entry.due.max(until),
+            None => entry.due,
+        };
         let at = |at: Timestamp| format!("{} ({})", due(at, now), exact(at));
         let quarantine = SignedDuration::try_from(self.quarantine).unwrap_or_default();
-        let deleted = entry
-            .due
-            .max(now)
-            .checked_add(quarantine)
-            .unwrap_or(entry.due);
+        let deleted = step.max(now).checked_add(quarantine).unwrap_or(step);
         let mut text = match entry.state {
             RetiringState::Grace if entry.cannot_be_disabled => {
-                format!("{id} is deleted {}", at(entry.due))
+                format!("{id} is deleted {}", at(step))
             }
-            RetiringState::Grace => format!(
-                "{id} is disabled {} and deleted {}",
-                at(entry.due),
-                at(deleted)
-            ),
+            RetiringState::Grace => {
+                format!("{id} is disabled {} and deleted {}", at(step), at(deleted))
+            }
             RetiringState::Quarantine => {
-                format!("{id} is disabled; it is deleted {}", at(entry.due))
+                format!("{id} is disabled; it is deleted {}", at(step))
             }
             RetiringState::Disabling | RetiringState::Deleting => format!(
                 "{id} is to be {}; whether the call took effect is examined {}",
                 entry.next_step(),
-                at(entry.due)
+                at(step)
             ),
             RetiringState::Newer(_) => {
                 format!("{id} retires as only a newer version of dtrotate knows")
@@ -460,6 +466,7 @@ mod tests {
             exit: Exit::Failed,
             is_open: false,
             quarantine: Duration::ZERO,
+            pause: None,
             zone: "Europe/Vienna".to_owned(),
             unreachable: None,
         };
@@ -473,6 +480,23 @@ mod tests {
             problems: vec![],
         };
         assert!(outcome.next(&entry, now).contains("it is deleted now"));
+        let mut pause = Pause {
+            since: now,
+            until: Some(now + SignedDuration::from_hours(2)),
+            by: "alice".to_owned(),
+            reason: None,
+            unknown: serde_json::Map::new(),
+        };
+        outcome.pause = Some(pause.clone());
+        assert!(outcome.next(&entry, now).contains("it is deleted in 2h"));
+        pause.until = None;
+        outcome.pause = Some(pause);
+        assert!(
+            outcome
+                .next(&entry, now)
+                .ends_with(" is deleted after the pause")
+        );
+        outcome.pause = None;
         let down = CallError::new(Service::Dynatrace, ErrorKind::Transient, "503");
         outcome = outcome.of_error(&down);
         let text = outcome.next(&entry, now);

@@ -45,3 +45,22 @@ impl CallLimit {
         calls.acquire_owned().await.ok().map(Permit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_environment_takes_no_calls_of_another_one() {
+        let limit = CallLimit::new(2);
+        let permit = |service| limit.permit(service).now_or_never().flatten();
+        let held = (permit("slow"), permit("slow"));
+        assert!(held.0.is_some() && held.1.is_some());
+        assert!(permit("slow").is_none());
+        assert!(permit("other").is_some());
+        drop(held);
+        assert!(permit("slow").is_some());
+    }
+}

@@ -225,12 +225,26 @@ impl Conditions {
         }
     }
 
+    /// How many need a human.
+    pub fn errors(&self) -> usize {
+        let open = lock(&self.open);
+        let all = open.values().flatten();
+        all.filter(|open| open.condition.needs_human()).count()
+    }
+
     /// All that are open, those of the process first.
     pub fn all(&self) -> Vec<Condition> {
         let open = lock(&self.open);
         let all = open.values().flatten();
         all.map(|open| open.condition.clone()).collect()
     }
+}
+
+/// Vault refuses what dtrotate must do in the journal.
+pub fn journal_refused(message: impl Into<String>) -> Condition {
+    Condition::new(EventName::JournalUnreadable, message, clock::now()).advise(
+        "Add the rule that is missing to the policy of dtrotate's Vault login; `dtrotate check` prints it.",
+    )
 }
 
 /// The line of an error; a warning has been written by the run that found it.

@@ -207,22 +207,21 @@ impl<'a> Foreground<'a> {
     ) -> impl Stream<Item = (&'a SecretSettings, T)> {
         let mut environments: BTreeMap<&String, Vec<_>> = BTreeMap::new();
         for secret in secrets {
-            let run = work(secret);
-            let run = async move {
-                match self.is_stopping() {
-                    true => None,
-                    false => Some((secret, run.await)),
-                }
-            };
-            environments
-                .entry(&secret.plan.service)
-                .or_default()
-                .push(run);
+            let environment = environments.entry(&secret.plan.service);
+            environment.or_default().push(secret);
         }
         let most = self.office.call_limit.runs();
-        let streams = environments.into_values();
-        let all = stream::select_all(streams.map(|runs| stream::iter(runs).buffer_unordered(most)));
-        all.filter_map(std::future::ready)
+        let work = Arc::new(work);
+        let streams = environments.into_values().map(|secrets| {
+            let work = work.clone();
+            // Each run is made when its turn comes: a run is large.
+            let runs = stream::iter(secrets).map(move |secret| {
+                let run = (!self.is_stopping()).then(|| work(secret));
+                async move { Some((secret, run?.await)) }
+            });
+            runs.buffer_unordered(most)
+        });
+        stream::select_all(streams).filter_map(std::future::ready)
     }
 
     /// Whether the clocks agree. The first run asks an environment for its time, and the others wait for the answer.

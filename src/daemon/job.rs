@@ -1,7 +1,7 @@
 //! One run over one secret, with the process around it: clocks, dice, log lines, the stop.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -29,6 +29,7 @@ use rotation::runner::{self, Ended, RunContext};
 use super::assemble::{Issuer, Wired};
 use super::call_limit::{CallLimit, Permit};
 use super::conditions::Conditions;
+use super::lock;
 use super::services::Services;
 use super::waits;
 
@@ -91,6 +92,7 @@ impl Office {
             trigger: request.rotation().map(|rotation| rotation.trigger),
             manages_tokens: request.plan.manages_tokens,
             has_called: AtomicBool::new(false),
+            permit: Mutex::default(),
             began: Instant::now(),
         };
         runner::run(
@@ -184,6 +186,8 @@ struct Around<'a> {
     manages_tokens: bool,
     /// It has called Dynatrace.
     has_called: AtomicBool,
+    /// It may call Dynatrace now.
+    permit: Mutex<Option<Permit>>,
     began: Instant,
 }
 
@@ -196,8 +200,6 @@ impl Around<'_> {
 }
 
 impl RunContext for Around<'_> {
-    type Permit = Option<Permit>;
-
     fn now(&self) -> Now {
         Now {
             wall: clock::now(),
@@ -211,6 +213,7 @@ impl RunContext for Around<'_> {
     }
 
     async fn wait(&self, length: Duration) -> bool {
+        lock(&self.permit).take();
         let turns = self.office.turns.as_ref();
         let turns = turns.filter(|_| length >= waits::GIVES_WAY);
         if let Some(turns) = turns {
@@ -228,20 +231,28 @@ impl RunContext for Around<'_> {
         }
     }
 
-    async fn permit(&self, command: &Command) -> Option<Option<Permit>> {
+    /// Calls to Dynatrace that follow one another have one permit, so that nothing comes between a proof and what it allows.
+    async fn admit(&self, command: &Command) -> bool {
         if !command.calls_dynatrace() {
-            return Some(None);
+            lock(&self.permit).take();
+            return true;
+        }
+        if lock(&self.permit).is_some() {
+            return true;
         }
         let permit = self.office.call_limit.permit(&self.service);
-        if self.has_called.swap(true, Ordering::Relaxed) {
-            return Some(permit.await);
-        }
-        tokio::select! {
-            biased;
-            // What has not begun does not begin.
-            () = self.office.stop.cancelled() => None,
-            permit = permit => Some(permit),
-        }
+        let permit = if self.has_called.swap(true, Ordering::Relaxed) {
+            permit.await
+        } else {
+            tokio::select! {
+                biased;
+                // What has not begun does not begin.
+                () = self.office.stop.cancelled() => return false,
+                permit = permit => permit,
+            }
+        };
+        *lock(&self.permit) = permit;
+        true
     }
 
     fn emit(&self, mut report: Report) {

@@ -417,11 +417,8 @@ impl Daemon {
                 self.survey_when_due();
             }
             Err(error) if error.kind == ErrorKind::Refused => {
-                let condition =
-                    Condition::new(EventName::JournalUnreadable, error.what, clock::now());
-                self.office
-                    .conditions
-                    .set(Subject::Installation, vec![condition]);
+                let all = vec![conditions::journal_refused(error.what)];
+                self.office.conditions.set(Subject::Installation, all);
             }
             Err(_) => {}
         }

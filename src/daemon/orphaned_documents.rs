@@ -24,7 +24,7 @@ use rotation::request::JournalSnapshot;
 use super::Daemon;
 use super::assemble::Ledger;
 use super::background::Apply;
-use super::conditions::Subject;
+use super::conditions::{Subject, journal_refused};
 use super::entry::Entry;
 
 /// A document that another installation's configuration left behind is found within this.
@@ -92,8 +92,7 @@ impl Daemon {
                     "the journal cannot be listed, so secrets that leave the configuration are not finished: {}",
                     error.what
                 );
-                let condition = Condition::new(EventName::JournalUnreadable, message, clock::now());
-                let all = vec![condition.error(error.what)];
+                let all = vec![journal_refused(message).error(error.what)];
                 self.office.conditions.set(Subject::Journal, all);
             }
             Err(_) => self.next_survey = Instant::now(),

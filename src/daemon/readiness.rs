@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clock;
+use crate::ops::humanize::needs_human;
 use crate::telemetry::Line;
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
@@ -112,7 +113,10 @@ impl Daemon {
             None if self.rejected => {
                 format!("{secrets} secrets; the changed configuration was refused, see the log")
             }
-            None => format!("{secrets} secrets"),
+            None => match self.office.conditions.errors() {
+                0 => format!("{secrets} secrets"),
+                number => format!("{secrets} secrets, {}", needs_human(number)),
+            },
         };
         if !self.ready && is_start_over(recovered, self.office.began.elapsed()) {
             self.ready = true;

@@ -109,9 +109,12 @@ impl Future {
     pub fn of(&mut self, secret: &Secret, settings: Option<&SecretSettings>) -> Vec<Upcoming> {
         let (now, end) = (self.now, self.end);
         let mut all = vec![];
+        let able = secret.able_from(now);
         let mut add = |at: Timestamp, event, token, because: &str| {
+            // What is due while nothing can be done comes at a time that nobody knows.
+            let is_held_up = able.is_none() && at <= now && event != What::Expire;
             let at = at.max(now);
-            if at <= end {
+            if at <= end && !is_held_up {
                 all.push(Upcoming {
                     at,
                     event,
@@ -135,7 +138,7 @@ impl Future {
             if let Some(next) = secret.next {
                 add(next, What::Rotate, token(), &secret.because);
             }
-            let earliest = resumed.unwrap_or(now);
+            let earliest = able.unwrap_or(now);
             if let Some(settings) = settings {
                 let (cron, zone) = (settings.schedule.cron(), settings.schedule.zone_name());
                 let because = format!("schedule `{cron}` {zone}");

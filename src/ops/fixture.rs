@@ -45,6 +45,7 @@ fn secret(name: &str, state: State) -> Secret {
         last_success: Some(now() - HOUR * 50),
         next: Some(now() + HOUR * 4),
         because: "next by schedule `0 14 * * *` UTC".to_owned(),
+        next_try: None,
         zone: Some("UTC".to_owned()),
         retiring: Vec::new(),
         failure: None,

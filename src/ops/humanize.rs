@@ -71,6 +71,14 @@ pub fn moment(at: Timestamp, now: Timestamp, zone: Option<&str>) -> String {
     }
 }
 
+/// `1 thing needs a human`, `2 things need a human`.
+pub fn needs_human(number: usize) -> String {
+    match number {
+        1 => "1 thing needs a human".to_owned(),
+        number => format!("{number} things need a human"),
+    }
+}
+
 /// `1 secret`, `2 secrets`.
 pub fn count(number: usize, one: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };

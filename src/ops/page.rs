@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::sanitize;
 
 use super::condition::Severity;
-use super::humanize::{count, exact, relative, span};
+use super::humanize::{count, exact, needs_human, relative, span};
 use super::rotations::Rotation;
 use super::secret::{Secret, State};
 use super::status::{Daemon, Service, ServiceState, Status};
@@ -100,6 +100,8 @@ pub fn render(status: &Status, query: &Query, extras: &Extras) -> String {
 fn verdict(status: &Status) -> (&'static str, String) {
     let retrying = status.counts.states.get(&State::Retrying);
     let retrying = retrying.copied().unwrap_or_default();
+    let waiting = status.counts.states.get(&State::Waiting);
+    let waiting = waiting.copied().unwrap_or_default();
     let ready = status.daemon.as_ref().is_none_or(|daemon| daemon.ready);
     match status.counts.errors {
         0 if !ready => ("uneasy", "Not ready yet".to_owned()),
@@ -107,10 +109,10 @@ fn verdict(status: &Status) -> (&'static str, String) {
             "uneasy",
             format!("{}, retried automatically", failing(retrying)),
         ),
+        0 if waiting > 0 => ("uneasy", format!("{} waiting", count(waiting, "secret"))),
         0 if status.counts.secrets == 0 => ("uneasy", "Nothing to rotate yet".to_owned()),
         0 => ("good", "All is well".to_owned()),
-        1 => ("bad", "1 thing needs a human".to_owned()),
-        number => ("bad", format!("{number} things need a human")),
+        number => ("bad", needs_human(number)),
     }
 }
 
@@ -366,6 +368,16 @@ mod tests {
         status.daemon = fixture::status().daemon;
         status = status.narrowed(|_| true, |secret| secret.state == State::Healthy);
         assert_eq!(verdict(&status), ("good", "All is well".to_owned()));
+        let mut waits = status.clone();
+        for secret in &mut waits.secrets {
+            secret.wait_for("Vault", waits.at);
+        }
+        waits = waits.narrowed(|_| true, |_| true);
+        let number = waits.secrets.len();
+        assert_eq!(
+            verdict(&waits).1,
+            format!("{} waiting", count(number, "secret"))
+        );
         status.daemon = fixture::status().daemon;
         status = status.narrowed(|_| true, |_| false);
         assert_eq!(verdict(&status).1, "Nothing to rotate yet");

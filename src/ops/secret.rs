@@ -10,6 +10,7 @@ use rotation::token::TokenId;
 
 use crate::labels::Labels;
 
+use super::humanize::due;
 use super::known::Known;
 
 /// One secret.
@@ -37,6 +38,9 @@ pub struct Secret {
     pub next: Option<Timestamp>,
     /// Why then, or why never.
     pub because: String,
+    /// Nothing of it is tried before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<Timestamp>,
     /// The IANA name of the time zone of its schedule; none = it is not in the configuration.
     #[serde(default)]
     pub zone: Option<String>,
@@ -292,9 +296,12 @@ impl Secret {
             because: match (known.unusable, retry_at, known.failing) {
                 (Some(unusable), ..) => unusable.why.clone(),
                 (_, Some(_), _) => "retried after a failure".to_owned(),
-                (_, _, Some(failing)) => format!("retried after: {}", failing.error.what),
+                (_, _, Some(failing)) if known.next <= known.next_try => {
+                    format!("it is tried again; the last error: {}", failing.error.what)
+                }
                 _ => known.because.to_owned(),
             },
+            next_try: known.next_try,
             zone: known.zone.map(str::to_owned),
             retiring: record.map(Retiring::all).unwrap_or_default(),
             failure: failure.map(|failure| Failure {
@@ -333,6 +340,27 @@ impl Secret {
         }
     }
 
+    /// From when on something can be done for it; none = that is not known, because a person paused it, or because it waits for a service or
+    /// its document.
+    pub fn able_from(&self, now: Timestamp) -> Option<Timestamp> {
+        match (&self.paused, self.state) {
+            (Some(paused), _) => paused.until.map(|until| until.max(now)),
+            (None, State::Waiting | State::Unreadable) => None,
+            (None, _) => Some(self.next_try.map_or(now, |at| at.max(now))),
+        }
+    }
+
+    /// When a step of a retirement comes that is due at this time, in words.
+    pub fn step_comes(&self, at: Timestamp, now: Timestamp) -> String {
+        match self.able_from(now) {
+            Some(from) => due(at.max(from), now),
+            None if self.paused.is_some() => "after the pause".to_owned(),
+            None if at > now => due(at, now),
+            None if self.state == State::Unreadable => "when its document can be read".to_owned(),
+            None => "when the service is back".to_owned(),
+        }
+    }
+
     /// One of its old tokens is still in use.
     pub fn is_held(&self) -> bool {
         let mut retiring = self.retiring.iter();
@@ -346,5 +374,45 @@ impl Secret {
         let current = self.current.iter().map(|token| &token.id);
         let mut ids = current.chain(self.retiring.iter().map(|entry| &entry.id));
         ids.any(|known| *known == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn p8_a_step_is_not_announced_for_now_while_nothing_can_be_done() {
+        let now = fixture::status().at;
+        let hour = SignedDuration::from_hours(1);
+        let secret = |change: fn(&mut Secret)| {
+            let mut secret = fixture::status().secrets.remove(0);
+            (secret.paused, secret.state, secret.next_try) = (None, State::Healthy, None);
+            change(&mut secret);
+            secret
+        };
+        let paused = |until| Paused {
+            by: "alice".to_owned(),
+            reason: None,
+            since: Timestamp::UNIX_EPOCH,
+            until,
+        };
+        let comes = |secret: &Secret, due| secret.step_comes(due, now);
+        assert_eq!(comes(&secret(|_| {}), now), "now");
+        let mut one = secret(|_| {});
+        one.next_try = Some(now + hour);
+        assert_eq!(comes(&one, now), "in 1h");
+        one.paused = Some(paused(Some(now + hour * 2)));
+        assert_eq!(comes(&one, now), "in 2h");
+        one.paused = Some(paused(None));
+        assert_eq!(comes(&one, now + hour), "after the pause");
+        let waiting = secret(|it| it.state = State::Waiting);
+        assert_eq!(comes(&waiting, now), "when the service is back");
+        assert_eq!(comes(&waiting, now + hour), "in 1h");
+        let unreadable = secret(|it| it.state = State::Unreadable);
+        assert_eq!(comes(&unreadable, now), "when its document can be read");
     }
 }

@@ -388,6 +388,19 @@ impl Status {
         self.troubles.iter().filter(of)
     }
 
+    /// What to do about a trouble, and its page in the runbook.
+    pub fn advice(&self, trouble: &Trouble) -> Option<String> {
+        let mut conditions = self.conditions.iter();
+        let condition = conditions.find(|it| {
+            it.kind == trouble.event && it.secret == trouble.secret && it.message == trouble.message
+        })?;
+        let page = condition.runbook.as_ref();
+        let page = page.map(|page| format!("docs/{page}"));
+        let advice = Some(condition.what_to_do.clone()).filter(|text| !text.is_empty());
+        let parts: Vec<String> = advice.into_iter().chain(page).collect();
+        Some(parts.join(" ")).filter(|text| !text.is_empty())
+    }
+
     /// The secrets, those that need a human first, then by state and name.
     pub fn worst_first(&self) -> Vec<&Secret> {
         let troubled = troubled(&self.troubles);

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::condition::Condition;
-use super::humanize::{WIDTH, count, exact, moment, relative, span, width, wrapped};
+use super::humanize::{
+    WIDTH, count, exact, hanging, moment, needs_human, relative, span, width, wrapped,
+};
 use super::secret::{Mood, Secret, State};
 use super::status::{Counts, ServiceState, Status, Trouble};
 
@@ -56,7 +58,7 @@ pub fn overview(status: &Status, paint: Paint, all: bool) -> String {
     let mut text = headline(status, paint) + &around(status, paint);
     for trouble in status.general_troubles() {
         text.push('\n');
-        text += &trouble_card(trouble, status.at, paint);
+        text += &trouble_card(status, trouble, paint);
     }
     for warning in status.general_warnings() {
         text.push('\n');
@@ -125,14 +127,7 @@ fn headline(status: &Status, paint: Paint) -> String {
     let secrets = count(status.secrets.len(), "secret");
     let need = match status.troubles.len() {
         0 => paint.good("nothing needs a human"),
-        number => paint.bad(&format!(
-            "{} a human",
-            if number == 1 {
-                "1 thing needs".to_owned()
-            } else {
-                format!("{number} things need")
-            }
-        )),
+        number => paint.bad(&needs_human(number)),
     };
     format!("{secrets}, {need}\n")
 }
@@ -176,10 +171,13 @@ fn around(status: &Status, paint: Paint) -> String {
     text
 }
 
-fn trouble_card(trouble: &Trouble, now: Timestamp, paint: Paint) -> String {
-    let since = span(now.duration_since(trouble.since));
+fn trouble_card(status: &Status, trouble: &Trouble, paint: Paint) -> String {
+    let since = span(status.at.duration_since(trouble.since));
     let title = format!("{} for {since}", trouble.event);
-    format!("{}\n{}", paint.bad(&title), wrapped(&trouble.message, "  "))
+    let advice = status.advice(trouble);
+    let advice = advice.map_or_else(String::new, |advice| hanging("  to do     ", &advice));
+    let message = wrapped(&trouble.message, "  ");
+    format!("{}\n{message}{advice}", paint.bad(&title))
 }
 
 /// What needs no human now, and is seen nowhere else.

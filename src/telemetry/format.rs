@@ -54,6 +54,13 @@ pub(super) fn text(at: Timestamp, level: &Loudness, mut found: Map<String, Value
         Value::String(text) => sanitize::line(text),
         other => other.to_string(),
     };
+    // A sentence that contains the error says it once.
+    if let (Some(Value::String(message)), Some(Value::String(error))) =
+        (found.get("message"), found.get("error"))
+        && message.contains(error.as_str())
+    {
+        found.remove("error");
+    }
     let mut take = |name: &str| found.remove(name).map(|value| plain(&value));
     let mut line = format!("{at:.3} {level:5}");
     for part in [
@@ -136,5 +143,15 @@ mod tests {
             line.contains("WARN rotation_failed ci: a b (error=c d owner="),
             "{line}"
         );
+    }
+
+    #[test]
+    fn an_error_that_the_sentence_contains_is_not_said_twice() {
+        let said = [
+            ("message", "cannot read x: 403 denied; ask"),
+            ("error", "403 denied"),
+        ];
+        let line = text(Timestamp::UNIX_EPOCH, &Loudness::WARN, fields(&said));
+        assert!(line.ends_with("cannot read x: 403 denied; ask"), "{line}");
     }
 }

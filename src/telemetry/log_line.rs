@@ -91,7 +91,11 @@ impl Line {
     /// The line that reports the end of what this one reported: the same event, not loud.
     pub fn over(mut self, since: Timestamp) -> Self {
         self.report.level = Level::Info;
-        self.report.message = format!("resolved: {}", self.report.message);
+        let message = &self.report.message;
+        // What was to be done about it is no longer to be done.
+        let ends = ["; ", ". "].iter().filter_map(|end| message.find(end));
+        let fact = &message[..ends.min().unwrap_or(message.len())];
+        self.report.message = format!("resolved: {fact}");
         self.since(Some(since))
     }
 

@@ -62,6 +62,29 @@ async fn a_signal_lets_what_is_in_flight_end_and_begins_nothing_more() {
     }
 }
 
+/// Half as many secrets again as there may be calls to an environment are worked on; those that wait for their first call do not make it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_waits_for_its_first_call_ends_without_one() {
+    let mut world = patient(3).await;
+    world.set("limits.concurrency", 2);
+    let create = Rule::on(Operation::CreateToken).always();
+    let held = world.dynatrace.fault(create.then(Action::Hold));
+    let mut command = world.start_command("rotate", &["rotate", "--all", "--json"]);
+    assert!(held.wait_held(2, LONG).await);
+    command.signal("-TERM");
+    stops(&command).await;
+    held.remove();
+    held.release();
+    assert_eq!(ends(&mut command).await, Some(1));
+    let results = fs::read_to_string(world.folder.path().join("rotate.command.out"));
+    let results = results.expect("results");
+    let count = |result: &str| results.matches(&format!("\"result\":\"{result}\"")).count();
+    assert_eq!((count("rotated"), count("failed")), (2, 1), "{results}");
+    assert_eq!(world.tokens(), 5, "the third secret has its old one");
+    assert_eq!(world.command(&["rotate", "--all"]).await.0, Some(0));
+    world.assert_valid().await;
+}
+
 /// No other process has the name of a command or of a pass, so that nobody would continue what it claimed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_ends_a_wait_and_the_claim_is_given_back() {

@@ -61,7 +61,7 @@ fn condition(event: EventName, message: &str) -> Condition {
 }
 
 fn stuck() -> Condition {
-    condition(EventName::RotationStuck, "stuck").secret("a", "prod")
+    condition(EventName::RotationStuck, "stuck; enable it").secret("a", "prod")
 }
 
 #[test]
@@ -99,8 +99,12 @@ fn p8_what_a_run_has_written_is_only_repeated() {
         conditions.set_secret_after_run("a", vec![stuck()]);
         assert!(written.take().is_empty());
         conditions.repeat_at(Instant::now() + REPEAT);
-        assert_eq!(written.take(), ["ERROR rotation_stuck since stuck"]);
+        assert_eq!(
+            written.take(),
+            ["ERROR rotation_stuck since stuck; enable it"]
+        );
         conditions.set_secret("a", vec![]);
+        // What was to be done is not repeated.
         let end = "INFO rotation_stuck since resolved: stuck";
         assert_eq!(written.take(), [end]);
     });
@@ -111,7 +115,7 @@ fn p8_what_another_process_has_found_is_written_once() {
     with_conditions(|conditions, written| {
         conditions.set_secret("a", vec![stuck()]);
         conditions.set_secret("a", vec![stuck()]);
-        assert_eq!(written.take(), ["ERROR rotation_stuck stuck"]);
+        assert_eq!(written.take(), ["ERROR rotation_stuck stuck; enable it"]);
     });
 }
 

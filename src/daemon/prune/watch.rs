@@ -18,7 +18,7 @@ use rotation::token::TokenId;
 
 use super::super::Daemon;
 use super::super::background::Apply;
-use super::super::conditions::Subject;
+use super::super::conditions::{Subject, journal_refused};
 use super::drive::Driver;
 use super::round::{Round, round};
 
@@ -189,8 +189,8 @@ impl Daemon {
             Ok(record) => record,
             Err(error) => {
                 let refused = error.kind == ErrorKind::Refused;
-                let condition = Condition::new(EventName::JournalUnreadable, error.what, now);
-                let all = refused.then_some(condition).into_iter().collect();
+                let condition = refused.then(|| journal_refused(error.what));
+                let all = condition.into_iter().collect();
                 self.office.conditions.set(Subject::PruneDocument, all);
                 self.pruning.is_read |= refused;
                 self.pruning.next_read = Instant::now() + PAUSE;

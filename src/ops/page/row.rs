@@ -8,7 +8,7 @@ use crate::labels::Label;
 
 use super::super::humanize::{count, due, exact, relative, span};
 use super::super::rotations::Rotation;
-use super::super::secret::{Mood, Retiring, Secret, State};
+use super::super::secret::{Mood, Secret, State};
 use super::super::status::Status;
 use super::super::view::Query;
 use super::Safe;
@@ -59,7 +59,7 @@ pub(super) fn render(html: &mut String, status: &Status, secret: &Secret, rotati
         name = Safe(&secret.name),
     );
     facts(html, secret, rotations, now);
-    retiring(html, &secret.retiring, now);
+    retiring(html, secret, now);
     *html += "</details>\n";
 }
 
@@ -182,18 +182,18 @@ fn labels(secret: &Secret) -> String {
     links.collect::<Vec<_>>().join(" ")
 }
 
-fn retiring(html: &mut String, entries: &[Retiring], now: Timestamp) {
-    if entries.is_empty() {
+fn retiring(html: &mut String, secret: &Secret, now: Timestamp) {
+    if secret.retiring.is_empty() {
         return;
     }
     *html += "<ul class=\"retiring\">\n";
-    for entry in entries {
+    for entry in &secret.retiring {
         let _ = write!(
             html,
             "<li><code>{}</code> {} {}",
             Safe(&entry.id),
             entry.next_step(),
-            time(entry.due, due(entry.due, now))
+            time(entry.due, secret.step_comes(entry.due, now))
         );
         if let Some(held) = entry.held_since {
             let from = entry.used_from.as_deref().unwrap_or("an unknown address");

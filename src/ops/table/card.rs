@@ -7,7 +7,7 @@ use rotation::event::EventName;
 use rotation::retiring::Problem;
 
 use super::super::humanize::{count, due, hanging, local, relative, span, wrapped};
-use super::super::secret::{Mood, Retiring, Secret, State};
+use super::super::secret::{Mood, Paused, Retiring, Secret, State};
 use super::super::status::Status;
 use super::Paint;
 
@@ -18,6 +18,9 @@ pub(super) fn whole(status: &Status, secret: &Secret, paint: Paint) -> String {
     let mut text = format!("{}  {}\n", secret.name, state(status, secret, paint));
     for trouble in status.troubles_of(&secret.name) {
         text += &paint.bad(&wrapped(&trouble.message, "  "));
+        if let Some(advice) = status.advice(trouble) {
+            text += &hanging("  to do     ", &advice);
+        }
     }
     let failure = secret.failure.as_ref();
     if let Some(failure) = failure.filter(|_| secret.state == State::Retrying) {
@@ -64,11 +67,15 @@ pub(super) fn whole(status: &Status, secret: &Secret, paint: Paint) -> String {
             .last_success
             .map_or("never".to_owned(), |at| when(zone, at, now)),
     );
+    let because = match &secret.paused {
+        Some(paused) => pause(paused, zone),
+        None => secret.because.clone(),
+    };
     line(
         "next",
         match secret.next {
-            Some(at) => format!("{} ({}), {}", due(at, now), local(at, zone), secret.because),
-            None => secret.because.clone(),
+            Some(at) => format!("{} ({}), {because}", due(at, now), local(at, zone)),
+            None => because,
         },
     );
     if let Some(holder) = &secret.holder {
@@ -78,7 +85,7 @@ pub(super) fn whole(status: &Status, secret: &Secret, paint: Paint) -> String {
         line("as of", when(zone, as_of, now));
     }
     for entry in &secret.retiring {
-        line("retiring", retiring(entry, now));
+        line("retiring", retiring(secret, entry, now));
     }
     text
 }
@@ -87,14 +94,25 @@ fn when(zone: Option<&str>, at: Timestamp, now: Timestamp) -> String {
     format!("{} ({})", relative(at, now), local(at, zone))
 }
 
-fn retiring(entry: &Retiring, now: Timestamp) -> String {
+/// Who paused it, in the zone of its schedule: `paused by alice until 2026-12-24 09:00:00 CET: change freeze`.
+fn pause(paused: &Paused, zone: Option<&str>) -> String {
+    let end = match paused.until {
+        Some(until) => format!("until {}", local(until, zone)),
+        None => format!("since {}", local(paused.since, zone)),
+    };
+    let reason = paused.reason.as_ref();
+    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("paused by {} {end}{reason}", paused.by)
+}
+
+fn retiring(secret: &Secret, entry: &Retiring, now: Timestamp) -> String {
     let blocked = |problem: &Problem| problem.event == EventName::RetirementBlocked.as_str();
     // What cannot be done is only tried then.
     let next = match entry.problems.iter().any(blocked) {
         true => "tried again",
         false => entry.next_step(),
     };
-    let mut text = format!("{}, {next} {}", entry.id, due(entry.due, now));
+    let mut text = format!("{}, {next} {}", entry.id, secret.step_comes(entry.due, now));
     if let Some(held) = entry.held_since {
         let from = entry.used_from.as_deref().unwrap_or("an unknown address");
         let since = span(now.duration_since(held));
