@@ -116,6 +116,9 @@ pub fn is_exposed(path: &Path) -> bool {
 /// What is wrong with the text of a credential, as half a sentence that follows where it was found: the usual slips of copying one.
 pub fn flaw(text: &str) -> Option<&'static str> {
     let quoted = |quote| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+    if let Some(why) = header_word(text) {
+        return Some(why);
+    }
     match text {
         "" => Some("is empty"),
         _ if text.starts_with('\u{feff}') => {
@@ -123,6 +126,9 @@ pub fn flaw(text: &str) -> Option<&'static str> {
         }
         _ if text.starts_with('{') => Some("holds JSON; write only the credential"),
         _ if quoted('"') || quoted('\'') => Some("has quotes around the credential; remove them"),
+        _ if text.starts_with(TYPOGRAPHIC) => {
+            Some("begins with a typographic quote; remove the quotes around the credential")
+        }
         _ if is_assignment(text) => {
             Some("holds an assignment (NAME=...); write only the credential")
         }
@@ -134,6 +140,39 @@ pub fn flaw(text: &str) -> Option<&'static str> {
         ),
         _ => None,
     }
+}
+
+/// The quotes that a word processor or a chat makes of straight ones.
+const TYPOGRAPHIC: [char; 8] = ['“', '”', '„', '‘', '’', '‚', '«', '»'];
+
+/// What is in front of a credential in the header of a request, in any case, and what is wrong then.
+const HEADER_WORDS: [(&str, &str); 4] = [
+    (
+        "Authorization:",
+        "begins with \"Authorization:\", the name of a request header; write only the credential",
+    ),
+    (
+        "X-Vault-Token:",
+        "begins with \"X-Vault-Token:\", the name of a request header; write only the credential",
+    ),
+    (
+        "Api-Token ",
+        "begins with \"Api-Token \", which belongs to a request header; delete it in front of the credential",
+    ),
+    (
+        "Bearer ",
+        "begins with \"Bearer \", which belongs to a request header; delete it in front of the credential",
+    ),
+];
+
+/// What is wrong with a credential that was copied with a part of its header.
+fn header_word(text: &str) -> Option<&'static str> {
+    let begins = |word: &str| {
+        let start = text.get(..word.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    let found = HEADER_WORDS.iter().find(|(word, _)| begins(word));
+    found.map(|(_, why)| *why)
 }
 
 /// `VAULT_TOKEN=...`, as in a file for a shell.
@@ -192,6 +231,14 @@ mod tests {
             (b"export VAULT_TOKEN=canary\n", "an assignment"),
             ("can\u{200b}ary".as_bytes(), "an invisible character"),
             (b"{\"token\": \"canary\"}", "holds JSON"),
+            (b"Api-Token canary", "delete it in front of the credential"),
+            (b"bearer canary\n", "delete it in front of the credential"),
+            (
+                b"Authorization: Api-Token canary",
+                "write only the credential",
+            ),
+            (b"X-Vault-Token:canary", "write only the credential"),
+            ("\u{201c}canary\u{201d}".as_bytes(), "a typographic quote"),
         ] {
             let text = problem(Some(content));
             assert!(text.contains(cause), "{text}");
