@@ -14,7 +14,12 @@ pub enum Credential {
     /// A file, read at each use, so that it can be replaced at any time.
     File(PathBuf),
     /// A value from an environment variable, fixed for the life of the process.
-    Value(TokenValue),
+    Variable {
+        /// The variable's name.
+        name: String,
+        /// Its value.
+        value: TokenValue,
+    },
 }
 
 /// Why a credential cannot be used.
@@ -36,6 +41,14 @@ pub enum CredentialError {
         /// Half a sentence.
         why: &'static str,
     },
+    /// The variable does not hold one plain value.
+    #[error("the environment variable {name} {why}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// Half a sentence.
+        why: &'static str,
+    },
 }
 
 impl CredentialError {
@@ -52,19 +65,33 @@ impl CredentialError {
 }
 
 impl Credential {
+    /// The value of an environment variable.
+    pub fn variable(name: &str, value: &str) -> Self {
+        Credential::Variable {
+            name: name.to_owned(),
+            value: TokenValue::new(value),
+        }
+    }
+
     /// The value without surrounding white space. It may wait for the file system: see [`bounded_file::off_runtime`].
     pub fn read(&self) -> Result<TokenValue, CredentialError> {
         match self {
             Credential::File(path) => read_file(path),
-            Credential::Value(value) => Ok(value.clone()),
+            Credential::Variable { name, value } => match flaw(value.expose()) {
+                None => Ok(value.clone()),
+                Some(why) => Err(CredentialError::Variable {
+                    name: name.clone(),
+                    why,
+                }),
+            },
         }
     }
 
-    /// The path, or that it is from the environment, for messages.
+    /// The path of the file, or the variable, for messages.
     pub fn origin(&self) -> String {
         match self {
             Credential::File(path) => path.display().to_string(),
-            Credential::Value(_) => "the environment".to_owned(),
+            Credential::Variable { name, .. } => format!("the environment variable {name}"),
         }
     }
 }

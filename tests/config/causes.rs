@@ -215,6 +215,42 @@ fn a_credential_file_that_holds_more_than_the_credential() {
     }
 }
 
+/// As an expired token they would be refused by Vault, with the same words.
+#[test]
+fn a_variable_that_holds_more_than_the_credential() {
+    for (name, value, cause, cure) in [
+        (
+            "VAULT_TOKEN",
+            "\"canary\"",
+            "quotes around the credential",
+            "remove them",
+        ),
+        ("BAO_TOKEN", "Bearer canary", "\"Bearer \"", "delete it"),
+        (
+            "VAULT_TOKEN",
+            "VAULT_TOKEN=canary",
+            "an assignment",
+            "only the credential",
+        ),
+    ] {
+        let options = Options {
+            environment: [(name.to_owned(), value.to_owned())].into(),
+            ..Options::default()
+        };
+        let message = problem(&format!("{VAULT}{PROD}{SECRET}"), &options);
+        let place = format!("${name}: the environment variable {name} ");
+        says(&message, [&place, cause, cure]);
+        assert!(!message.contains("canary"), "{message}");
+        // The daemon has a login of its own.
+        let daemon = Options {
+            daemon: true,
+            ..options
+        };
+        let files = Files::new(&format!("{VAULT}{PROD}{SECRET}")).with("t", "token");
+        assert_eq!(files.problems(&daemon), [""; 0]);
+    }
+}
+
 #[test]
 fn a_proxy_without_a_scheme_or_with_a_password() {
     let with = |proxy: &str| format!("{VAULT}{PROD}proxy = \"{proxy}\"\n{SECRET}");
