@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use crate::bounded_file;
 use crate::config::{self, Settings};
 use crate::dynatrace::{self, Account, Dynatrace, OAuthClient, Trials, unusable_client};
-pub use crate::dynatrace::{ActiveGates, OwnerLoad, add_in_dynatrace, scopes_in_words};
+pub use crate::dynatrace::{ActiveGates, OwnerLoad, add_in_dynatrace, scopes_in_words, value_flaw};
 use crate::http::BuildError;
 pub use crate::http::ServerClock;
 use crate::notify::{self, Webhook};

@@ -414,6 +414,11 @@ async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a
     for (name, data) in [
         ("blank", json!({ "token": "  " })),
         ("gone", json!({ "token": "x" })),
+        (
+            "alone",
+            json!({ "token": "dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX" }),
+        ),
+        ("worded", json!({ "token": "Api-Token x" })),
     ] {
         scene
             .root
@@ -421,7 +426,7 @@ async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a
             .await;
     }
     scene.root.delete("secret", "dynatrace/gone").await;
-    for name in ["two", "blank", "gone", "absent"] {
+    for name in ["two", "blank", "gone", "absent", "alone", "worded"] {
         list(name);
     }
     let said = scene.check(&config).await;
@@ -435,6 +440,8 @@ async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a
         ("ERROR", "blank", "missing, empty or not a string"),
         ("ERROR", "gone", "is deleted"),
         ("ERROR", "absent", "there is nothing at"),
+        ("ERROR", "alone", "without its secret part"),
+        ("ERROR", "worded", "delete it in front"),
         ("WARN", "forever", "never expires"),
         (
             "WARN",
@@ -450,7 +457,7 @@ async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a
         said.tells("OK", &format!("dynatrace/{name}"), "holds dt0c01.");
     }
     assert!(
-        said.out.ends_with("; 8 errors, 5 warnings\n"),
+        said.out.ends_with("; 10 errors, 5 warnings\n"),
         "{}",
         said.out
     );
