@@ -280,11 +280,17 @@ async fn management_token(
         CallError::new(Service::Dynatrace, ErrorKind::Unauthorized, what)
     };
     match store.read(&path).await {
-        Ok(SecretRead::Present { data, .. }) => data.value(&at.field).ok_or_else(|| {
-            wrong(format!(
-                "is missing: {place} is no field of this secret, or blank; write the token there, or correct `field` in [dynatrace.{environment}.auth]"
-            ))
-        }),
+        Ok(SecretRead::Present { data, .. }) => {
+            let value = data.value(&at.field).ok_or_else(|| {
+                wrong(format!(
+                    "is missing: {place} is no field of this secret, or blank; write the token there, or correct `field` in [dynatrace.{environment}.auth]"
+                ))
+            })?;
+            match value_flaw(&value) {
+                None => Ok(value),
+                Some(why) => Err(wrong(format!("cannot be used: the value in {place} {why}"))),
+            }
+        }
         Ok(_) => {
             let cure = policy::without_data(&at.path);
             let cure = cure.unwrap_or_else(|| {

@@ -14,6 +14,7 @@ use super::call::Effect;
 use super::message::quoted;
 use super::scopes::in_words;
 use rotation::error::{CallError, ErrorKind, Service};
+use rotation::plan::Kind;
 use rotation::token::{TokenId, TokenValue};
 
 /// The body of an answer, by what it is.
@@ -134,6 +135,12 @@ pub(super) struct Answer {
     /// The value that went out in its body.
     pub(super) hide: Option<TokenValue>,
 }
+
+/// Why a whole token is refused, and what to do.
+const REFUSED: &str = "it was disabled or deleted, it expired, or it is of another environment: put a valid one there";
+/// What the value of an API token begins with, and how long its secret part is.
+const API_TOKEN: &str = "dt0c01";
+const SECRET_LENGTH: usize = 64;
 
 const WRONG_HOST: &str = "is this the environment's API URL?";
 
@@ -261,14 +268,37 @@ impl Answer {
         self.credential.id()
     }
 
-    /// Which credential it was, as far as that is known.
+    /// Which credential was refused, as far as that is known, and what to do.
     fn which(&self) -> String {
-        let at = self.kept_in.as_deref();
-        match (self.sent_as(), at) {
-            (Some(id), Some(at)) => format!("it is {id}, in {at} of Vault"),
-            (Some(id), None) => format!("it is {id}"),
-            (None, Some(at)) => format!("it is in {at} of Vault"),
+        let (id, name) = (self.sent_as(), self.credential_name);
+        match (&id, self.kept_in.as_deref()) {
+            (Some(id), Some(at)) => {
+                format!("{name} is {id}, in {at} of Vault; {}", self.cure(id))
+            }
+            (Some(id), None) => format!("{name} is {id}"),
+            (None, Some(at)) => format!("{name} is in {at} of Vault; {REFUSED}"),
             (None, None) => String::new(),
+        }
+    }
+
+    /// What to do about a refused token of an environment, by what its value shows.
+    fn cure(&self, id: &TokenId) -> String {
+        let prefix = id.as_str().split('.').next().unwrap_or_default();
+        if prefix != API_TOKEN {
+            let hint = match Kind::of_id(id) {
+                Some(Kind::Platform) => ", and a platform token manages only ActiveGate tokens",
+                _ => "",
+            };
+            return format!(
+                "tokens that begin with {prefix} do not manage API tokens{hint}: put an API token there, which begins with {API_TOKEN}"
+            );
+        }
+        let secret = self.credential.expose().len() - id.as_str().len() - 1;
+        match secret < SECRET_LENGTH {
+            true => format!(
+                "its secret part has {secret} characters and not {SECRET_LENGTH}, so it may be cut off; {REFUSED}"
+            ),
+            false => REFUSED.to_owned(),
         }
     }
 

@@ -369,8 +369,22 @@ async fn what_is_wrong_at_an_environment_is_one_line_about_the_environment() {
     let said = scene.check(TWO).await;
     assert_eq!(said.code, Some(1));
     said.tells("ERROR", "environment prod", "401");
+    said.tells(
+        "ERROR",
+        "environment prod",
+        "secret/dynatrace/master#token of Vault; it was disabled or deleted",
+    );
     said.tells("OK", "dynatrace/a", "was not looked up");
     assert!(said.lines("ERROR", "dynatrace/a").is_empty());
+
+    let alone = json!({ "token": "dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX" });
+    scene.root.put("secret", "dynatrace/master", alone).await;
+    let said = scene.check(TWO).await;
+    said.tells(
+        "ERROR",
+        "environment prod",
+        "the value in secret/dynatrace/master#token is the id of a token without its secret part",
+    );
 }
 
 #[tokio::test]
