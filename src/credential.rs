@@ -153,7 +153,7 @@ pub fn flaw(text: &str) -> Option<&'static str> {
         }
         _ if text.starts_with('{') => Some("holds JSON; write only the credential"),
         _ if quoted('"') || quoted('\'') => Some("has quotes around the credential; remove them"),
-        _ if text.starts_with(TYPOGRAPHIC) => {
+        _ if text.starts_with(sanitize::TYPOGRAPHIC_QUOTES) => {
             Some("begins with a typographic quote; remove the quotes around the credential")
         }
         _ if is_assignment(text) => {
@@ -168,9 +168,6 @@ pub fn flaw(text: &str) -> Option<&'static str> {
         _ => None,
     }
 }
-
-/// The quotes that a word processor or a chat makes of straight ones.
-const TYPOGRAPHIC: [char; 8] = ['“', '”', '„', '‘', '’', '‚', '«', '»'];
 
 /// What is in front of a credential in the header of a request, in any case, and what is wrong then.
 const HEADER_WORDS: [(&str, &str); 4] = [

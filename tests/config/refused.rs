@@ -52,6 +52,24 @@ fn syntax() {
     );
 }
 
+/// They look right, and stand on many lines.
+#[test]
+fn typographic_quotes_are_named_once() {
+    refuses_in_secret(
+        "missed = «”run”",
+        "this is not TOML: ” is a typographic quote; write \" in place of each",
+    );
+    refuses_in_secret(
+        "missed = «“run”\ngrace = “1h”\njitter = ”1m”",
+        "this is not TOML: “ or ” is a typographic quote; write \" in place of each, also on 2 further lines",
+    );
+    // Within a string they are text.
+    refuses_in_secret(
+        "name = \"Bob’s\"\nmissed = «run # “run”",
+        "this is not TOML: string values must be quoted, expected literal string",
+    );
+}
+
 #[test]
 fn a_key_twice_in_a_table() {
     refuses_in_secret(
