@@ -99,6 +99,45 @@ fn unknown_keys() {
 }
 
 #[test]
+fn what_is_written_in_another_form_is_refused_with_the_form() {
+    refuses_in_secret(
+        "path = «[\"a\", \"b\"]",
+        "this must be a string, not a list; for several secrets with the same settings write paths = [...]",
+    );
+    for key in ["SECRETS", "secrets", "Secret"] {
+        refuses(
+            &format!("«{key} = [\"a\"]\n{VAULT}{PROD}"),
+            &format!(
+                "unknown key \"{key}\" at the top of the file; did you mean [[secret]]? Each is a table of its own, with two brackets"
+            ),
+        );
+    }
+    for (text, header) in [
+        (
+            format!("vault = «\"http://vault:8200\"\n{PROD}{SECRET}"),
+            "[vault] on a line of its own, and below it its keys, such as address = \"https://vault.example.com:8200\"",
+        ),
+        (
+            format!("dynatrace.prod = «\"https://abc\"\n{VAULT}{SECRET}"),
+            "[dynatrace.prod] on a line of its own, and below it its keys, such as url = \"https://abc12345.live.dynatrace.com\"",
+        ),
+        (
+            format!("dynatrace = «\"https://abc\"\n{VAULT}{SECRET}"),
+            "[dynatrace.NAME] on a line of its own, and below it its keys, such as url = \"https://abc12345.live.dynatrace.com\"",
+        ),
+        (
+            format!("journal = «\"kv\"\n{VAULT}{PROD}{SECRET}"),
+            "[journal] on a line of its own, and below it its keys, such as mount = \"secret\"",
+        ),
+    ] {
+        refuses(
+            &text,
+            &format!("this must be a table, not a string; write {header}"),
+        );
+    }
+}
+
+#[test]
 fn wrong_types() {
     refuses_in_secret("missed = «true", "this must be a string, not a boolean");
     refuses_in_secret(
