@@ -138,8 +138,8 @@ async fn a_pause_that_ends_by_its_time_ends_once_and_wrong_ones_are_refused() {
     assert_eq!(code, Some(0));
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        text.contains("no longer paused by token until")
-            && text.contains(": change freeze; it ends earlier than before"),
+        text.contains("; this replaces the pause until 2")
+            && text.contains("(by token, reason: change freeze), which would have ended later"),
         "{text}"
     );
     world.set("defaults.schedule", "* * * * * *");
