@@ -370,7 +370,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p7_what_is_no_token_id_is_said_without_repeating_it() {
+    fn p7_what_is_not_the_id_of_a_token_is_not_repeated() {
         let says = |text: &str, is_secret| belongs_nowhere(&TokenId::new(text), is_secret);
         for id in ["dt0c01.ABC", "0c0ffee0-aaaa-bbbb-cccc-0123456789ab"] {
             let text = says(id, false);

@@ -280,7 +280,7 @@ fn file(text: &str, context: &Context) -> Result<PathBuf, String> {
     Err(format!("this {wrong}"))
 }
 
-/// The path of one secret. Several are another key's.
+/// The path of one secret; a list of them belongs to another key.
 pub struct OnePath;
 
 impl Kind for OnePath {

@@ -137,7 +137,7 @@ fn engine_of(mount: &str, found: &Mount) -> Result<Engine, String> {
     }
 }
 
-/// What to do with what was written behind the real mount. The API puts `data` there, which is no part of the path.
+/// What to do with what was written behind the real mount. The API puts `data` there, which does not belong to the path.
 fn rest(mount: &str, real: &str) -> String {
     let below = |path: &str, folder: &str| -> Option<String> {
         Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned())
@@ -146,7 +146,7 @@ fn rest(mount: &str, real: &str) -> String {
         return String::new();
     };
     if rest == "data" {
-        return ": `data` is of the API's addresses".to_owned();
+        return ": `data` belongs to the addresses of the API".to_owned();
     }
     let rest = below(&rest, "data").unwrap_or(rest);
     format!(" and put \"{rest}/\" in front of the path")
@@ -166,7 +166,7 @@ mod tests {
         for (mount, cure) in [
             (
                 "secret/data",
-                "write mount = \"secret\": `data` is of the API's addresses",
+                "write mount = \"secret\": `data` belongs to the addresses of the API",
             ),
             (
                 "secret/data/team",

@@ -212,7 +212,7 @@ impl Inspector<'_> {
             looked.add(Grade::Ok, text);
             return None;
         }
-        // What no token can be is of no kind.
+        // A value that cannot be a token has no kind that could be wrong.
         if let Some(why) = value.as_ref().and_then(value_flaw) {
             let text = format!("the value in {} {why}", plan.coordinates);
             looked.add(Grade::Error, text);
