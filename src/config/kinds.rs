@@ -280,32 +280,6 @@ fn file(text: &str, context: &Context) -> Result<PathBuf, String> {
     Err(format!("this {wrong}"))
 }
 
-/// The path of one secret; a list of them belongs to another key.
-pub struct OnePath;
-
-impl Kind for OnePath {
-    type Value = String;
-
-    fn key_type() -> KeyType {
-        VaultPath::key_type()
-    }
-
-    fn parse(text: &str, context: &Context) -> Result<String, String> {
-        VaultPath::parse(text, context)
-    }
-
-    fn read(node: &Node, context: &Context) -> Option<String> {
-        if let Value::List(_) = node.value {
-            let problem = Problem::new(&node.place, "this must be a string, not a list");
-            context.problem(
-                problem.help("for several secrets with the same settings write paths = [...]"),
-            );
-            return None;
-        }
-        VaultPath::read(node, context)
-    }
-}
-
 /// One or several of a kind, each with its place.
 pub struct Several<K>(PhantomData<K>);
 

@@ -1,6 +1,8 @@
 //! Mounts and paths as the addresses of Vault's API and the output of `vault kv` have them: with the mount or `data/` in front of the path.
 
 use super::context::Context;
+use super::file::{Node, Value};
+use super::kinds::{KeyType, Kind, VaultPath};
 use super::problem::{Place, Problem};
 
 /// What the API of KV version 2 puts between the mount and the path.
@@ -43,4 +45,30 @@ pub(super) fn check_mount(mount: &str, place: &Place, context: &Context) {
 /// The path from a folder on.
 fn below<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     path.strip_prefix(folder)?.strip_prefix('/')
+}
+
+/// The path of one secret; a list of them belongs to another key.
+pub struct OnePath;
+
+impl Kind for OnePath {
+    type Value = String;
+
+    fn key_type() -> KeyType {
+        VaultPath::key_type()
+    }
+
+    fn parse(text: &str, context: &Context) -> Result<String, String> {
+        VaultPath::parse(text, context)
+    }
+
+    fn read(node: &Node, context: &Context) -> Option<String> {
+        if let Value::List(_) = node.value {
+            let problem = Problem::new(&node.place, "this must be a string, not a list");
+            context.problem(
+                problem.help("for several secrets with the same settings write paths = [...]"),
+            );
+            return None;
+        }
+        VaultPath::read(node, context)
+    }
 }

@@ -3,10 +3,11 @@
 
 use super::kinds::{
     AnyNumber, Authorities, BlackoutWindow, CredentialFile, EnvironmentId, EnvironmentUrl, File,
-    Flag, Kind, Length, LengthOrZero, Listen, LoginFile, Name, Namespace, OneOf, OnePath, Origin,
+    Flag, Kind, Length, LengthOrZero, Listen, LoginFile, Name, Namespace, OneOf, Origin,
     PathPattern, Proxy, Scope, SecretName, Server, Several, Text, TlsName, TokenLifetime,
     TokenName, Trial, Uuid, VaultFolder, VaultPath, Whole, Words,
 };
+use super::kv_path::OnePath;
 use super::labels::LabelTable;
 use super::section::Section;
 use super::table::{Role, Table, TableDoc, table};
