@@ -172,7 +172,11 @@ impl Answer {
                 &self.which(),
             )),
             403 => {
-                let hint = format!("{} needs the {}", self.credential_name, in_words(scopes));
+                let id = self.sent_as().filter(|_| self.kept_in.is_some());
+                let hint = match id.as_ref().and_then(unfit) {
+                    Some(_) => self.which(),
+                    None => format!("{} needs the {}", self.credential_name, in_words(scopes)),
+                };
                 Err(self.fail(ErrorKind::Unauthorized, "refused to", &hint))
             }
             404 if self.says_gone() => Err(self.fail(ErrorKind::Gone, "could not", "")),
@@ -283,15 +287,8 @@ impl Answer {
 
     /// What to do about a refused token of an environment, by what its value shows.
     fn cure(&self, id: &TokenId) -> String {
-        let prefix = id.as_str().split('.').next().unwrap_or_default();
-        if prefix != API_TOKEN {
-            let hint = match Kind::of_id(id) {
-                Some(Kind::Platform) => ", and a platform token manages only ActiveGate tokens",
-                _ => "",
-            };
-            return format!(
-                "tokens that begin with {prefix} do not manage API tokens{hint}: put an API token there, which begins with {API_TOKEN}"
-            );
+        if let Some(why) = unfit(id) {
+            return why;
         }
         let secret = self.credential.expose().len() - id.as_str().len() - 1;
         match secret < SECRET_LENGTH {
@@ -364,6 +361,20 @@ impl Answer {
         };
         self.fail(kind, "failed to", hint)
     }
+}
+
+/// Why a token of this id cannot be the management token, and what to do.
+fn unfit(id: &TokenId) -> Option<String> {
+    let prefix = id.as_str().split('.').next().unwrap_or_default();
+    let hint = match Kind::of_id(id) {
+        Some(Kind::Platform) => ", and a platform token manages only ActiveGate tokens",
+        _ => "",
+    };
+    (prefix != API_TOKEN).then(|| {
+        format!(
+            "tokens that begin with {prefix} do not manage API tokens{hint}: put an API token there, which begins with {API_TOKEN}"
+        )
+    })
 }
 
 /// Why a body is not what was expected. The reader's own message may quote the body, so only its category is shown.
