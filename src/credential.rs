@@ -14,7 +14,12 @@ pub enum Credential {
     /// A file, read at each use, so that it can be replaced at any time.
     File(PathBuf),
     /// A value from an environment variable, fixed for the life of the process.
-    Value(TokenValue),
+    Variable {
+        /// The variable's name.
+        name: String,
+        /// Its value.
+        value: TokenValue,
+    },
 }
 
 /// Why a credential cannot be used.
@@ -36,6 +41,14 @@ pub enum CredentialError {
         /// Half a sentence.
         why: &'static str,
     },
+    /// The variable does not hold one plain value.
+    #[error("the environment variable {name} {why}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// Half a sentence.
+        why: &'static str,
+    },
 }
 
 impl CredentialError {
@@ -52,19 +65,33 @@ impl CredentialError {
 }
 
 impl Credential {
+    /// The value of an environment variable.
+    pub fn variable(name: &str, value: &str) -> Self {
+        Credential::Variable {
+            name: name.to_owned(),
+            value: TokenValue::new(value),
+        }
+    }
+
     /// The value without surrounding white space. It may wait for the file system: see [`bounded_file::off_runtime`].
     pub fn read(&self) -> Result<TokenValue, CredentialError> {
         match self {
             Credential::File(path) => read_file(path),
-            Credential::Value(value) => Ok(value.clone()),
+            Credential::Variable { name, value } => match flaw(value.expose()) {
+                None => Ok(value.clone()),
+                Some(why) => Err(CredentialError::Variable {
+                    name: name.clone(),
+                    why,
+                }),
+            },
         }
     }
 
-    /// The path, or that it is from the environment, for messages.
+    /// The path of the file, or the variable, for messages.
     pub fn origin(&self) -> String {
         match self {
             Credential::File(path) => path.display().to_string(),
-            Credential::Value(_) => "the environment".to_owned(),
+            Credential::Variable { name, .. } => format!("the environment variable {name}"),
         }
     }
 }
@@ -116,6 +143,9 @@ pub fn is_exposed(path: &Path) -> bool {
 /// What is wrong with the text of a credential, as half a sentence that follows where it was found: the usual slips of copying one.
 pub fn flaw(text: &str) -> Option<&'static str> {
     let quoted = |quote| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+    if let Some(why) = header_word(text) {
+        return Some(why);
+    }
     match text {
         "" => Some("is empty"),
         _ if text.starts_with('\u{feff}') => {
@@ -123,6 +153,9 @@ pub fn flaw(text: &str) -> Option<&'static str> {
         }
         _ if text.starts_with('{') => Some("holds JSON; write only the credential"),
         _ if quoted('"') || quoted('\'') => Some("has quotes around the credential; remove them"),
+        _ if text.starts_with(sanitize::TYPOGRAPHIC_QUOTES) => {
+            Some("begins with a typographic quote; remove the quotes around the credential")
+        }
         _ if is_assignment(text) => {
             Some("holds an assignment (NAME=...); write only the credential")
         }
@@ -134,6 +167,36 @@ pub fn flaw(text: &str) -> Option<&'static str> {
         ),
         _ => None,
     }
+}
+
+/// What is in front of a credential in the header of a request, in any case, and what is wrong then.
+const HEADER_WORDS: [(&str, &str); 4] = [
+    (
+        "Authorization:",
+        "begins with \"Authorization:\", the name of a request header; write only the credential",
+    ),
+    (
+        "X-Vault-Token:",
+        "begins with \"X-Vault-Token:\", the name of a request header; write only the credential",
+    ),
+    (
+        "Api-Token ",
+        "begins with \"Api-Token \", which belongs to a request header; delete it in front of the credential",
+    ),
+    (
+        "Bearer ",
+        "begins with \"Bearer \", which belongs to a request header; delete it in front of the credential",
+    ),
+];
+
+/// What is wrong with a credential that was copied with a part of its header.
+fn header_word(text: &str) -> Option<&'static str> {
+    let begins = |word: &str| {
+        let start = text.get(..word.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    let found = HEADER_WORDS.iter().find(|(word, _)| begins(word));
+    found.map(|(_, why)| *why)
 }
 
 /// `VAULT_TOKEN=...`, as in a file for a shell.
@@ -192,6 +255,14 @@ mod tests {
             (b"export VAULT_TOKEN=canary\n", "an assignment"),
             ("can\u{200b}ary".as_bytes(), "an invisible character"),
             (b"{\"token\": \"canary\"}", "holds JSON"),
+            (b"Api-Token canary", "delete it in front of the credential"),
+            (b"bearer canary\n", "delete it in front of the credential"),
+            (
+                b"Authorization: Api-Token canary",
+                "write only the credential",
+            ),
+            (b"X-Vault-Token:canary", "write only the credential"),
+            ("\u{201c}canary\u{201d}".as_bytes(), "a typographic quote"),
         ] {
             let text = problem(Some(content));
             assert!(text.contains(cause), "{text}");

@@ -18,6 +18,9 @@ pub fn is_hazard(c: char) -> bool {
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
+/// The quotes that a word processor or a chat makes of straight ones. Neither TOML nor a credential has them.
+pub const TYPOGRAPHIC_QUOTES: [char; 8] = ['“', '”', '„', '‘', '’', '‚', '«', '»'];
+
 /// Text on one line, without secrets: line ends and tabs become spaces, other hazards visible escapes.
 pub fn line(text: &str) -> String {
     let text = redact::by_shape(text);

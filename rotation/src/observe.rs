@@ -167,7 +167,9 @@ fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
             current.id
         )
     } else {
-        "is it whole, with nothing else around it, and of this environment? Put a token of this environment there".to_owned()
+        "is it whole, with its secret part and without anything in front such as `Api-Token`, and of this environment? Put a token of this environment \
+         there"
+            .to_owned()
     };
     SecretState::Blocked(
         Reason::TokenUnknown,

@@ -54,6 +54,9 @@ fn decide(cx: &Context<'_>) -> Decision<Step> {
         return Ok(Step::done());
     }
     if request.dry_run {
+        if let (Goal::Rotate(_), Some(why)) = (&request.goal, cx.held_back()) {
+            return Ok(Step::refuse(why));
+        }
         return match &request.goal {
             Goal::Undo(token) => undo::next(cx, token.as_ref()),
             Goal::Unrevoke(token) => undo::next(cx, Some(token)),

@@ -31,6 +31,18 @@ impl Pause {
             .is_some_and(|until| other.until.is_none_or(|other| until < other))
     }
 
+    /// Its end, and in brackets who ordered it and why: `until 2026-12-24T08:00:00Z (by alice, reason: change freeze)`.
+    pub fn described(&self) -> String {
+        let until = match self.until {
+            Some(until) => format!("until {until:.0}"),
+            None => "without an end".to_owned(),
+        };
+        match &self.reason {
+            Some(reason) => format!("{until} (by {}, reason: {reason})", self.by),
+            None => format!("{until} (by {})", self.by),
+        }
+    }
+
     /// Its time is up.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| until <= now)

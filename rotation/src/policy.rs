@@ -44,12 +44,23 @@ pub fn value_of<'a>(
         )),
         SecretSnapshot::Absent => Err((
             Reason::SecretMissing,
-            format!(
-                "there is nothing at {place}; write the token there, or correct the path in the configuration. `create` and `scopes` make a \
-                 first token only where no token was before"
-            ),
+            match without_data(&place.path) {
+                Some(cure) => format!("there is nothing at {place}; {cure}"),
+                None => format!(
+                    "there is nothing at {place}; write the token there, or correct the path in the configuration. `create` and `scopes` make a \
+                     first token only where no token was before"
+                ),
+            },
         )),
     }
+}
+
+/// What to do where there is nothing at a path that begins as in the addresses of Vault's API and the output of `vault kv put`.
+pub fn without_data(path: &str) -> Option<String> {
+    let path = path.strip_prefix("data/")?;
+    Some(format!(
+        "Vault's API puts `data/` in front of every path: write path = \"{path}\" in the configuration, without it"
+    ))
 }
 
 /// Why a token that the environment knows cannot be rotated: the code, and the sentence with what to do.
@@ -185,5 +196,38 @@ impl std::fmt::Display for Drift {
             parts.push(format!("its name is {name:?}"));
         }
         f.write_str(&parts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Kind, Place};
+
+    /// `vault kv put` prints `secret/data/app` for `app`.
+    #[test]
+    fn p7_a_path_as_the_api_has_it_is_corrected_where_nothing_is_found() {
+        let message = |path: &str| {
+            let place = Place {
+                mount: "secret".into(),
+                fields: vec!["token".into()],
+                environment: "prod".into(),
+                base_url: "https://abc.live.dynatrace.com".into(),
+                kind: Kind::Api,
+            };
+            let nothing = SecretSnapshot::Absent;
+            let refused = value_of(&nothing, &place.at(path), "a");
+            refused.expect_err("there is nothing").1
+        };
+        let text = message("data/app");
+        assert!(
+            text.starts_with("there is nothing at secret/data/app#token")
+                && text.contains("write path = \"app\""),
+            "{text}"
+        );
+        for path in ["app", "database/app", "app/data/x"] {
+            let text = message(path);
+            assert!(text.contains("write the token there"), "{text}");
+        }
     }
 }

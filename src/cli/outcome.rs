@@ -83,6 +83,7 @@ enum Word {
     Revoked,
     Paused,
     Resumed,
+    NotPaused,
     DryRun,
     Superseded,
     Busy,
@@ -101,6 +102,7 @@ impl Word {
             Word::Revoked => "revoked",
             Word::Paused => "paused",
             Word::Resumed => "resumed",
+            Word::NotPaused => "not paused",
             Word::DryRun => "dry run",
             Word::Superseded => "not rotated",
             Word::Busy => "busy",
@@ -226,9 +228,10 @@ impl Outcome {
                 return self.with(Word::Paused, Exit::Success, text);
             }
             Task::Resume => {
-                let report = find(EventName::SecretResumed);
-                let text = report.map_or("it was not paused", |report| &report.message);
-                return self.with(Word::Resumed, Exit::Success, text);
+                return match find(EventName::SecretResumed) {
+                    Some(report) => self.with(Word::Resumed, Exit::Success, &report.message),
+                    None => self.with(Word::NotPaused, Exit::Success, "nothing was changed"),
+                };
             }
             Task::Adopt => {
                 find(EventName::SecretAdopted).or(find(EventName::SecretChangedElsewhere))

@@ -285,9 +285,9 @@ impl Unknown<'_> {
     /// Where it is, if it is known that no secret holds it.
     fn environment<'o>(&self, options: &'o Options, token: &TokenId) -> Result<&'o str, Exit> {
         let Some(environment) = &options.environment else {
-            output::complain(&format!(
-                "{token} is a token of no secret; name its environment with --environment"
-            ));
+            let mut secrets = self.settings.secrets.iter();
+            let is_secret = secrets.any(|secret| secret.plan.name == token.as_str());
+            output::complain(&belongs_nowhere(token, is_secret));
             return Err(Exit::Usage);
         };
         if !self.settings.environments.contains_key(environment) {
@@ -311,6 +311,27 @@ impl Unknown<'_> {
             return Err(Exit::of(error));
         }
         Ok(environment)
+    }
+}
+
+/// What to do about a token that no secret knows and whose environment was not named.
+fn belongs_nowhere(token: &TokenId, is_secret: bool) -> String {
+    let text = token.as_str();
+    let is_dotted = text.starts_with("dt0") && text.contains('.');
+    // The id of a token in the legacy format is a UUID.
+    let is_uuid = text.len() == 36 && text.bytes().all(|it| it == b'-' || it.is_ascii_hexdigit());
+    if is_secret {
+        format!(
+            "{text} is a secret, and revoke takes the id of a token; to replace the token of the secret and end the old one, run \
+             `dtrotate rotate {text} --compromised`"
+        )
+    } else if is_dotted || is_uuid {
+        format!("{token} is a token of no secret; name its environment with --environment")
+    } else {
+        // It may be the value of a token in the legacy format, so it is not repeated.
+        "this is not the id of a token, such as dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX; Dynatrace shows the ids in its list of tokens, and `dtrotate status` \
+         those of the secrets"
+            .to_owned()
     }
 }
 
@@ -342,4 +363,28 @@ fn advise_by_hand(tokens: &str) {
          secret holds no other token yet are locked out until this command succeeds. Run it again when the services answer: it continues from \
          the journal, as a daemon does"
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p7_what_is_not_the_id_of_a_token_is_not_repeated() {
+        let says = |text: &str, is_secret| belongs_nowhere(&TokenId::new(text), is_secret);
+        for id in ["dt0c01.ABC", "0c0ffee0-aaaa-bbbb-cccc-0123456789ab"] {
+            let text = says(id, false);
+            assert!(
+                text.contains(id) && text.contains("--environment"),
+                "{text}"
+            );
+        }
+        let text = says("hello", false);
+        assert!(
+            text.contains("not the id of a token") && !text.contains("hello"),
+            "{text}"
+        );
+        let text = says("dynatrace/ci", true);
+        assert!(text.contains("`dtrotate rotate dynatrace/ci --compromised`"));
+    }
 }

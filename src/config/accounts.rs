@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::context::Context;
+use super::kv_path::{check_mount, check_path};
 use super::problem::Problem;
 use super::section::Section;
 use super::settings::{Account, OAuthPlace};
@@ -64,7 +65,7 @@ fn account(
             context.spot(&given.place)
         ));
     }
-    let auth = oauth_client(name, section.table("auth"), default_mount);
+    let auth = oauth_client(name, section.table("auth"), default_mount, context);
     section.finish();
     let limits = [&table.tokens_per_user, &table.tokens_per_service_user];
     Some(Account {
@@ -82,7 +83,12 @@ fn account(
 }
 
 /// `[account.X.auth]`
-fn oauth_client(name: &str, section: Section<'_>, default_mount: &str) -> Option<OAuthPlace> {
+fn oauth_client(
+    name: &str,
+    section: Section<'_>,
+    default_mount: &str,
+    context: &Context,
+) -> Option<OAuthPlace> {
     let table = OAuthClientTable::read(&section);
     if !table.path.is_present() {
         section.missing(
@@ -93,9 +99,16 @@ fn oauth_client(name: &str, section: Section<'_>, default_mount: &str) -> Option
         );
     }
     section.finish();
+    if let Some(mount) = table.mount.given() {
+        check_mount(&mount.value, &mount.place, context);
+    }
     let mount = table.mount.value();
+    let mount = mount.unwrap_or_else(|| default_mount.to_owned());
+    if let Some(path) = table.path.given() {
+        check_path(&mount, &path.value, &path.place, context);
+    }
     Some(OAuthPlace {
-        mount: mount.unwrap_or_else(|| default_mount.to_owned()),
+        mount,
         path: table.path.value()?,
         id_field: table.id_field.or_default(),
         secret_field: table.secret_field.or_default(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::context::Context;
+use super::kv_path::{check_mount, check_path};
 use super::problem::Problem;
 use super::section::Section;
 use super::settings::{Environment, Field};
@@ -82,7 +83,7 @@ fn environment(
     // Only platform tokens may be rotated here; a secret that needs more says so.
     let auth = match auth.is_empty() && !accounts.is_empty() && !section.is_misspelt("auth") {
         true => Some(None),
-        false => management_token(name, auth, default_mount).map(Some),
+        false => management_token(name, auth, default_mount, context).map(Some),
     };
     section.finish();
     let base = url.map(|url| url.value.base.url());
@@ -128,7 +129,12 @@ fn account(table: &EnvironmentTable, accounts: &[String], context: &Context) -> 
 }
 
 /// `[dynatrace.X.auth]`
-fn management_token(name: &str, section: Section<'_>, default_mount: &str) -> Option<Field> {
+fn management_token(
+    name: &str,
+    section: Section<'_>,
+    default_mount: &str,
+    context: &Context,
+) -> Option<Field> {
     let table = ManagementToken::read(&section);
     if !table.path.is_present() {
         section.missing("path", &format!(
@@ -136,9 +142,16 @@ fn management_token(name: &str, section: Section<'_>, default_mount: &str) -> Op
         ));
     }
     section.finish();
+    if let Some(mount) = table.mount.given() {
+        check_mount(&mount.value, &mount.place, context);
+    }
     let mount = table.mount.value();
+    let mount = mount.unwrap_or_else(|| default_mount.to_owned());
+    if let Some(path) = table.path.given() {
+        check_path(&mount, &path.value, &path.place, context);
+    }
     Some(Field {
-        mount: mount.unwrap_or_else(|| default_mount.to_owned()),
+        mount,
         field: table.field.or_default(),
         path: table.path.value()?,
     })

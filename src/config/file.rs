@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::context::Context;
 use super::problem::{Place, Problem};
 use crate::redact;
+use crate::sanitize::TYPOGRAPHIC_QUOTES;
 
 /// A table. `place` is where it begins, for messages about what it lacks.
 #[derive(Clone, Debug)]
@@ -84,6 +85,7 @@ pub fn read(name: String, text: &str, context: &Context) -> Option<Table> {
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut lines = BTreeSet::new();
+    let mut quotes = Vec::new();
     // Where the table ends that is there twice: its keys are there twice because of that.
     let mut twice_until = 0;
     for error in &errors {
@@ -97,6 +99,11 @@ pub fn read(name: String, text: &str, context: &Context) -> Option<Table> {
         // What follows on the same line is mostly a consequence.
         let before = text.get(..span.start).unwrap_or_default();
         if lines.insert(before.matches('\n').count()) {
+            let quote = typographic_quote(text, before.len());
+            if let Some(quote) = quote.filter(|_| error.message() != "duplicate key") {
+                quotes.push(quote);
+                continue;
+            }
             let message = match error.message() {
                 "duplicate key" if text.get(span.clone()) == Some("secret") => {
                     "there are two tables [secret]: write [[secret]], with two brackets, for each"
@@ -108,8 +115,51 @@ pub fn read(name: String, text: &str, context: &Context) -> Option<Table> {
             context.problem(Problem::new(&Place::span(file, span), message));
         }
     }
+    refuse_quotes(text, quotes, file, context);
     let table = || convert_table(table.get_ref(), Place::Whole(file), file);
     (errors.is_empty() || context.keeps_the_rest).then(table)
+}
+
+/// Reports the typographic quotes of all lines at once: they come with the program that the file was copied from.
+fn refuse_quotes(text: &str, quotes: Vec<Range<usize>>, file: usize, context: &Context) {
+    let lines = quotes
+        .iter()
+        .filter_map(|at| text[at.start..].lines().next());
+    let characters = lines.flat_map(str::chars);
+    let found: BTreeSet<char> = characters
+        .filter(|c| TYPOGRAPHIC_QUOTES.contains(c))
+        .collect();
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let further = match quotes.len() {
+        0 | 1 => String::new(),
+        lines => format!(", also on {} further lines", lines - 1),
+    };
+    if let Some(first) = quotes.into_iter().next() {
+        let message = format!(
+            "this is not TOML: {} is a typographic quote; write \" in place of each{further}",
+            found.join(" or ")
+        );
+        context.problem(Problem::new(&Place::span(file, first), message));
+    }
+}
+
+/// The first typographic quote that begins or ends a string in the line of this place.
+fn typographic_quote(text: &str, place: usize) -> Option<Range<usize>> {
+    let start = text.get(..place)?.rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next()?;
+    let code = line.split('#').next()?;
+    let begins = |before: &str| {
+        let before = before.trim_end();
+        before.is_empty() || before.ends_with(['=', '[', ',', '{'])
+    };
+    let ends = |after: &str| {
+        let after = after.trim_start();
+        after.is_empty() || after.starts_with([']', ',', '}', '='])
+    };
+    let quotes = code.match_indices(TYPOGRAPHIC_QUOTES);
+    let mut quotes = quotes.map(|(at, quote)| at..at + quote.len());
+    let quote = quotes.find(|at| begins(&code[..at.start]) || ends(&code[at.end..]))?;
+    Some(start + quote.start..start + quote.end)
 }
 
 /// The end of the table whose header this is; 0 where it is no header.

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::kinds::{CredentialFile, Kind as _, Words};
-use super::problem::{Placed, Problem};
+use super::problem::{Place, Placed, Problem};
 use super::section::Section;
 use super::table::{Given, Table};
 use super::tables::{AuthTable, Method};
@@ -10,7 +10,6 @@ use super::transport::client_certificate;
 use crate::credential::Credential;
 use crate::http::CertificateFiles;
 use crate::vault::{Login, SecretId};
-use rotation::token::TokenValue;
 
 /// Where Kubernetes puts the token of a pod's service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -40,7 +39,6 @@ pub(super) fn login(
     context: &Context,
 ) -> Option<WithCertificate> {
     let token = context.variable("TOKEN");
-    let token = token.map(|token| Credential::Value(TokenValue::new(token.value)));
     let overruled = token.clone().filter(|_| !context.options.daemon);
     context.set_unused(overruled.is_some());
     let table = AuthTable::read(&section);
@@ -67,8 +65,23 @@ pub(super) fn login(
     context.set_unused(false);
     section.finish();
     match overruled {
-        Some(token) => Some((Login::Token(token), certificate)),
+        Some(token) => Some((Login::Token(of_variable(&token, context)?), certificate)),
         None => login,
+    }
+}
+
+/// The token in `BAO_TOKEN` or `VAULT_TOKEN`; `None` is reported already.
+fn of_variable(token: &Placed<String>, context: &Context) -> Option<Credential> {
+    let Place::Variable(name) = &token.place else {
+        return None;
+    };
+    let credential = Credential::variable(name, &token.value);
+    match context.look(|| credential.read()) {
+        Ok(()) => Some(credential),
+        Err(why) => {
+            context.problem(Problem::new(&token.place, why));
+            None
+        }
     }
 }
 
@@ -110,7 +123,7 @@ impl Reader<'_> {
 
     fn login(
         &self,
-        token: Option<Credential>,
+        token: Option<Placed<String>>,
         certificate: Option<CertificateFiles>,
     ) -> Option<WithCertificate> {
         let table = self.table;
@@ -170,7 +183,7 @@ impl Reader<'_> {
         read.map_err(refused).ok()
     }
 
-    fn token(&self, of_environment: Option<Credential>) -> Option<Credential> {
+    fn token(&self, of_environment: Option<Placed<String>>) -> Option<Credential> {
         let file = &self.table.token_file;
         if !file.is_present() && of_environment.is_none() {
             self.section.missing(
@@ -180,7 +193,7 @@ impl Reader<'_> {
         }
         match file.is_present() {
             true => file.value(),
-            false => of_environment,
+            false => of_variable(&of_environment?, self.context),
         }
     }
 

@@ -15,6 +15,7 @@ mod dynatrace;
 mod file;
 mod issuer;
 mod kinds;
+mod kv_path;
 mod labels;
 mod lifecycle;
 mod login;
@@ -132,7 +133,7 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
     top.has_tables(names.map(|name| name.split('.').next().unwrap_or(name)));
     let defaults = SecretOptions::read_all(top.table("defaults"));
     let vault = vault::vault(top.table("vault"), context);
-    let journal = Journal::read_all(top.table("journal"));
+    let journal = journal(top.table("journal"), context);
     let mount = defaults.mount.or_default();
     let (accounts, account_names) = accounts::accounts(&top.table("account"), &mount, context);
     let dynatrace = top.table("dynatrace");
@@ -188,6 +189,19 @@ fn resolve(tree: &Tree, context: &Context) -> Option<Settings> {
         warnings: context.take_warnings(),
         files: Vec::new(),
     })
+}
+
+/// `[journal]`
+fn journal(section: Section<'_>, context: &Context) -> Journal {
+    let [mount, path] = ["mount", "path"].map(|key| section.place_of(key));
+    let journal = Journal::read_all(section);
+    if let Some(place) = mount {
+        kv_path::check_mount(&journal.mount, place, context);
+    }
+    if let Some(place) = path {
+        kv_path::check_path(&journal.mount, &journal.path, place, context);
+    }
+    journal
 }
 
 /// Reads one file; a failure is reported.

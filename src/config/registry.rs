@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::context::Context;
+use super::kv_path::check_path;
 use super::problem::{Place, Placed, Problem};
 use super::tables::{Journal, SecretKeys, SecretOptions};
 
@@ -112,7 +113,8 @@ impl<'a> Registry<'a> {
             );
             self.context.problem(Problem::new(place, message));
         }
-        check_mount(mount, path, place, self.context);
+        warn_of_pattern(path, place, self.context);
+        check_path(mount, path, place, self.context);
     }
 
     /// The former names, when all names are known.
@@ -133,27 +135,13 @@ impl<'a> Registry<'a> {
     }
 }
 
-/// Finds a path that is meant as a pattern, or that repeats the mount, as the addresses of Vault's API and `vault kv` do.
-pub(super) fn check_mount(mount: &str, path: &str, place: &Place, context: &Context) {
+/// Finds a path that is meant as a pattern.
+fn warn_of_pattern(path: &str, place: &Place, context: &Context) {
     if path.contains('*') {
         context.warn(format!(
             "{}: the path \"{path}\" has a \"*\" in it, which is taken literally; to rotate every secret below a folder, set discover",
             context.spot(place)
         ));
-    }
-    let below = path.strip_prefix(mount);
-    let Some(below) = below.and_then(|rest| rest.strip_prefix('/')) else {
-        return;
-    };
-    match below.strip_prefix("data/") {
-        Some(below) => {
-            let message = format!("the path is below the mount \"{mount}\"; write \"{below}\"");
-            context.problem(Problem::new(place, message));
-        }
-        None => context.warn(format!(
-            "{}: the path \"{path}\" repeats the mount \"{mount}\"; unless there is such a folder, write \"{below}\"",
-            context.spot(place)
-        )),
     }
 }
 

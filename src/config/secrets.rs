@@ -11,11 +11,12 @@ use super::context::Context;
 use super::discovery::Discovery;
 use super::file;
 use super::issuer::{OF_ONE_KIND, check_kind, issuer, warn_of_other_kinds};
+use super::kv_path::{check_mount, check_path};
 use super::lifecycle::{check_lengths, check_rates};
 use super::merge::Tree;
 use super::paths;
 use super::problem::{Place, Placed, Problem};
-use super::registry::{Identity, Registry, check_mount, refuse_double_fields};
+use super::registry::{Identity, Registry, refuse_double_fields};
 use super::rights::desired;
 use super::schedules::{Schedules, blackouts};
 use super::section::Section;
@@ -105,6 +106,9 @@ impl<'a> Secrets<'a> {
         section.finish();
 
         refuse_double_fields(&options, context);
+        if let Some(mount) = options.mount.given() {
+            check_mount(&mount.value, &mount.place, context);
+        }
         self.registry.rename(&keys);
         let environment = self.environment(&options, &place);
         let timing = self.schedules.get(&options, context);
@@ -143,7 +147,7 @@ impl<'a> Secrets<'a> {
                     self.refuse_credential(identity, &path.place);
                 }
                 Some(identity) => {
-                    check_mount(&identity.mount, &identity.path, &path.place, context)
+                    check_path(&identity.mount, &identity.path, &path.place, context);
                 }
                 None => {}
             }

@@ -3,11 +3,11 @@
 
 use std::cell::RefCell;
 
-use super::context::{Context, did_you_mean, nearest};
+use super::context::{Context, nearest};
 use super::file::{Entry, Node, Table, Value};
 use super::kinds::Kind;
 use super::problem::{Place, Placed, Problem};
-use super::table::Given;
+use super::table::{Given, Role, TableDoc};
 use super::tables;
 
 /// One table being read.
@@ -148,23 +148,33 @@ impl<'a> Section<'a> {
             Some((_, Value::Table(table))) => Some(table),
             Some((node, value)) => {
                 let message = format!("this must be a table, not {}", value.what());
-                self.context.problem(Problem::new(&node.place, message));
+                let problem = Problem::new(&node.place, message);
+                self.context.problem(match header(&self.name_of(key)) {
+                    Some(header) => problem.help(header),
+                    None => problem,
+                });
                 None
             }
             None => None,
         };
         Section {
-            name: match self.name.as_str() {
-                "" => key.to_owned(),
-                name => format!("{name}.{key}"),
-            },
+            name: self.name_of(key),
             own,
             inherited: Vec::new(),
             place: own.map_or(&self.place, |table| &table.place).clone(),
             known: RefCell::default(),
             refused: RefCell::default(),
-            misspelt: self.is_misspelt(key),
+            // What it lacks is a consequence of what is in its place.
+            misspelt: node.is_some() && own.is_none() || self.is_misspelt(key),
             context: self.context,
+        }
+    }
+
+    /// The dotted name of a table in it.
+    fn name_of(&self, key: &str) -> String {
+        match self.name.as_str() {
+            "" => key.to_owned(),
+            name => format!("{name}.{key}"),
         }
     }
 
@@ -231,12 +241,44 @@ impl<'a> Section<'a> {
                 name => format!("unknown key \"{key}\" in [{name}]"),
             };
             let known = self.known.borrow();
-            let help = did_you_mean(key, known.iter().copied());
-            let help = help.unwrap_or_else(|| format!("known keys: {}", known.join(", ")));
+            let help = match nearest(key, known.iter().copied()) {
+                Some(meant) if tables::is_repeated(&self.name_of(meant)) => {
+                    let name = self.name_of(meant);
+                    format!(
+                        "did you mean [[{name}]]? Each is a table of its own, with two brackets"
+                    )
+                }
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => format!("known keys: {}", known.join(", ")),
+            };
             let problem = Problem::new(place, message);
             self.context.problem(problem.help(help));
         }
     }
+}
+
+/// How a table of this name is written, for who wrote a value in its place.
+fn header(name: &str) -> Option<String> {
+    let is_it = |table: &TableDoc| {
+        let mut parts = table.name.split('.');
+        let mut own = name.split('.');
+        own.all(|part| {
+            parts
+                .next()
+                .is_some_and(|known| known == part || known == "*")
+        })
+    };
+    let table = tables::tables().into_iter().find(is_it)?;
+    let further = table.name.split('.').skip(name.split('.').count());
+    let further: String = further
+        .map(|part| format!(".{}", part.replace('*', "NAME")))
+        .collect();
+    let shown = table.keys.iter().find(|key| key.role == Role::Shown);
+    let key = shown.or(table.keys.first())?;
+    Some(format!(
+        "write [{name}{further}] on a line of its own, and below it its keys, such as {} = {}",
+        key.name, key.sample
+    ))
 }
 
 fn keys(table: Option<&Table>) -> impl Iterator<Item = (&str, &Place)> {

@@ -7,6 +7,7 @@ use super::kinds::{
     PathPattern, Proxy, Scope, SecretName, Server, Several, Text, TlsName, TokenLifetime,
     TokenName, Trial, Uuid, VaultFolder, VaultPath, Whole, Words,
 };
+use super::kv_path::OnePath;
 use super::labels::LabelTable;
 use super::section::Section;
 use super::table::{Role, Table, TableDoc, table};
@@ -273,7 +274,7 @@ table! {
     /// A secret to rotate; also accepts every key of `[defaults]`
     given struct SecretKeys {
         /// Path below the mount, without `data/`. Required.
-        path: VaultPath = Shown "\"dynatrace/automation_script1\"",
+        path: OnePath = Shown "\"dynatrace/automation_script1\"",
         /// Instead of `path`: several paths, one secret each, with the same settings.
         paths: Several<VaultPath> = Example "[\"dynatrace/a\", \"dynatrace/b\"]",
         /// Instead of `path`: a folder below the mount. Every secret below it that holds a token in the field is rotated with these settings; looked for at

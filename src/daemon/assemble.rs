@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use crate::bounded_file;
 use crate::config::{self, Settings};
 use crate::dynatrace::{self, Account, Dynatrace, OAuthClient, Trials, unusable_client};
-pub use crate::dynatrace::{ActiveGates, OwnerLoad, add_in_dynatrace, scopes_in_words};
+pub use crate::dynatrace::{ActiveGates, OwnerLoad, add_in_dynatrace, scopes_in_words, value_flaw};
 use crate::http::BuildError;
 pub use crate::http::ServerClock;
 use crate::notify::{self, Webhook};
@@ -19,6 +19,7 @@ pub use crate::vault::{
     reads, reads_limits, rotates, suspicions,
 };
 use rotation::error::{CallError, ErrorKind, Service};
+use rotation::policy;
 use rotation::ports::{SecretPath, SecretRead, SecretStore};
 use rotation::token::{TokenId, TokenInfo};
 
@@ -229,7 +230,18 @@ async fn oauth_client(
     let wrong = |what: String| unusable_client(service, &what);
     let data = match store.read(&path).await {
         Ok(SecretRead::Present { data, .. }) => data,
-        Ok(_) => return Err(wrong(format!("is not in {place}: there is no such secret"))),
+        Ok(_) => {
+            let cure = policy::without_data(&at.path);
+            let cure = cure.unwrap_or_else(|| {
+                format!(
+                    "write {} and {} there, or correct `path` in the table `auth` of the account",
+                    at.id_field, at.secret_field
+                )
+            });
+            return Err(wrong(format!(
+                "is not in {place}: there is no such secret; {cure}"
+            )));
+        }
         Err(error) if error.kind == ErrorKind::Refused => {
             return Err(wrong(format!(
                 "cannot be read from {place}: {}",
@@ -268,15 +280,29 @@ async fn management_token(
         CallError::new(Service::Dynatrace, ErrorKind::Unauthorized, what)
     };
     match store.read(&path).await {
-        Ok(SecretRead::Present { data, .. }) => data.value(&at.field).ok_or_else(|| {
-            wrong(format!(
-                "is missing: {place} is no field of this secret, or blank; write the token there, or correct `field` in [dynatrace.{environment}.auth]"
-            ))
-        }),
-        Ok(_) => Err(wrong(format!(
-            "is missing: there is no secret at {}/{}; write the token there, or correct `path` in [dynatrace.{environment}.auth]",
-            at.mount, at.path
-        ))),
+        Ok(SecretRead::Present { data, .. }) => {
+            let value = data.value(&at.field).ok_or_else(|| {
+                wrong(format!(
+                    "is missing: {place} is no field of this secret, or blank; write the token there, or correct `field` in [dynatrace.{environment}.auth]"
+                ))
+            })?;
+            match value_flaw(&value) {
+                None => Ok(value),
+                Some(why) => Err(wrong(format!("cannot be used: the value in {place} {why}"))),
+            }
+        }
+        Ok(_) => {
+            let cure = policy::without_data(&at.path);
+            let cure = cure.unwrap_or_else(|| {
+                format!(
+                    "write the token there, or correct `path` in [dynatrace.{environment}.auth]"
+                )
+            });
+            Err(wrong(format!(
+                "is missing: there is no secret at {}/{}; {cure}",
+                at.mount, at.path
+            )))
+        }
         Err(error) if error.kind == ErrorKind::Refused => Err(wrong(format!(
             "cannot be read from {place}: {}",
             error.what

@@ -14,6 +14,7 @@ use super::call::Effect;
 use super::message::quoted;
 use super::scopes::in_words;
 use rotation::error::{CallError, ErrorKind, Service};
+use rotation::plan::Kind;
 use rotation::token::{TokenId, TokenValue};
 
 /// The body of an answer, by what it is.
@@ -135,6 +136,12 @@ pub(super) struct Answer {
     pub(super) hide: Option<TokenValue>,
 }
 
+/// Why a whole token is refused, and what to do.
+const REFUSED: &str = "it was disabled or deleted, it expired, or it is of another environment: put a valid one there";
+/// What the value of an API token begins with, and how long its secret part is.
+const API_TOKEN: &str = "dt0c01";
+const SECRET_LENGTH: usize = 64;
+
 const WRONG_HOST: &str = "is this the environment's API URL?";
 
 impl Answer {
@@ -165,7 +172,11 @@ impl Answer {
                 &self.which(),
             )),
             403 => {
-                let hint = format!("{} needs the {}", self.credential_name, in_words(scopes));
+                let id = self.sent_as().filter(|_| self.kept_in.is_some());
+                let hint = match id.as_ref().and_then(unfit) {
+                    Some(_) => self.which(),
+                    None => format!("{} needs the {}", self.credential_name, in_words(scopes)),
+                };
                 Err(self.fail(ErrorKind::Unauthorized, "refused to", &hint))
             }
             404 if self.says_gone() => Err(self.fail(ErrorKind::Gone, "could not", "")),
@@ -261,14 +272,30 @@ impl Answer {
         self.credential.id()
     }
 
-    /// Which credential it was, as far as that is known.
+    /// Which credential was refused, as far as that is known, and what to do.
     fn which(&self) -> String {
-        let at = self.kept_in.as_deref();
-        match (self.sent_as(), at) {
-            (Some(id), Some(at)) => format!("it is {id}, in {at} of Vault"),
-            (Some(id), None) => format!("it is {id}"),
-            (None, Some(at)) => format!("it is in {at} of Vault"),
+        let (id, name) = (self.sent_as(), self.credential_name);
+        match (&id, self.kept_in.as_deref()) {
+            (Some(id), Some(at)) => {
+                format!("{name} is {id}, in {at} of Vault; {}", self.cure(id))
+            }
+            (Some(id), None) => format!("{name} is {id}"),
+            (None, Some(at)) => format!("{name} is in {at} of Vault; {REFUSED}"),
             (None, None) => String::new(),
+        }
+    }
+
+    /// What to do about a refused token of an environment, by what its value shows.
+    fn cure(&self, id: &TokenId) -> String {
+        if let Some(why) = unfit(id) {
+            return why;
+        }
+        let secret = self.credential.expose().len() - id.as_str().len() - 1;
+        match secret < SECRET_LENGTH {
+            true => format!(
+                "its secret part has {secret} characters and not {SECRET_LENGTH}, so it may be cut off; {REFUSED}"
+            ),
+            false => REFUSED.to_owned(),
         }
     }
 
@@ -334,6 +361,20 @@ impl Answer {
         };
         self.fail(kind, "failed to", hint)
     }
+}
+
+/// Why a token of this id cannot be the management token, and what to do.
+fn unfit(id: &TokenId) -> Option<String> {
+    let prefix = id.as_str().split('.').next().unwrap_or_default();
+    let hint = match Kind::of_id(id) {
+        Some(Kind::Platform) => ", and a platform token manages only ActiveGate tokens",
+        _ => "",
+    };
+    (prefix != API_TOKEN).then(|| {
+        format!(
+            "tokens that begin with {prefix} do not manage API tokens{hint}: put an API token there, which begins with {API_TOKEN}"
+        )
+    })
 }
 
 /// Why a body is not what was expected. The reader's own message may quote the body, so only its category is shown.

@@ -108,6 +108,8 @@ impl Credential {
                     format!("the management token of Dynatrace {name}: the value in Vault {why}"),
                 )),
             },
+            // Who read it has named it.
+            Err(error) if error.service == Service::Dynatrace => Err(error),
             Err(mut error) => {
                 if !matches!(
                     error.kind,

@@ -42,6 +42,7 @@ use answer::Answer;
 use call::{Call, Effect, Via, Wire};
 use credential::Credential;
 pub use events::Events;
+pub use form::flaw as value_flaw;
 use form::{flaw, is_plain, is_sendable, shown};
 use generation::Generation;
 pub use issuer::Issuer;

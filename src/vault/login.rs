@@ -86,7 +86,7 @@ pub(super) async fn log_in(
         shown.map_err(|error| unusable(&error.to_string()))?;
     }
     let got = match &with.proof {
-        Proof::Token(value) => by_token(wire, value).await,
+        Proof::Token(value) => by_token(wire, login, value).await,
         Proof::Request(form) => by_request(wire, login, form).await,
     };
     let (header, lease) = got.map_err(|error| match error.kind {
@@ -122,7 +122,7 @@ async fn by_request(
     let mut answer = wire.exchange(&call, None).await?;
     let status = answer.status;
     let Some(auth) = answer.body.auth.as_mut().filter(|_| status == 200) else {
-        let words = answer.words() + login.hint(status);
+        let words = answer.words() + &login.hint(status);
         return Err(refused(&call, status, &words));
     };
     let header = header(&call, &auth.token())?;
@@ -153,6 +153,7 @@ struct LookUp {
 
 async fn by_token(
     wire: &Wire,
+    login: &Login,
     value: &TokenValue,
 ) -> Result<(HeaderValue, Option<Lease>), CallError> {
     let call = look_up();
@@ -161,7 +162,7 @@ async fn by_token(
     let answer = wire.exchange(&call, Some(&header)).await?;
     match answer.status {
         200 => {}
-        403 => return Err(dead(&call)),
+        403 => return Err(dead(&call, login)),
         status => return Err(refused(&call, status, &answer.words())),
     }
     let Ok(Some(seen)) = answer.data::<LookUp>() else {
@@ -190,9 +191,15 @@ pub(super) fn look_up() -> Call {
 }
 
 /// The error for a token that cannot even look itself up.
-pub(super) fn dead(call: &Call) -> CallError {
-    let text = "Vault answered 403 at auth/token/lookup-self: the token is wrong, expired or revoked (or lacks the policy line \
-                `path \"auth/token/lookup-self\" { capabilities = [\"read\"] }`)";
+pub(super) fn dead(call: &Call, login: &Login) -> CallError {
+    let from = match login {
+        Login::Token(token) => format!(" from {}", token.origin()),
+        _ => String::new(),
+    };
+    let text = format!(
+        "Vault answered 403 at auth/token/lookup-self: the token{from} is wrong, expired or revoked; put a valid one there (or it lacks the policy \
+         line `path \"auth/token/lookup-self\" {{ capabilities = [\"read\"] }}`)"
+    );
     call.error(ErrorKind::Unauthorized, text)
 }
 

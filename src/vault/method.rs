@@ -28,6 +28,16 @@ pub enum SecretId {
     },
 }
 
+impl SecretId {
+    /// Where it is, for messages.
+    fn origin(&self) -> String {
+        match self {
+            SecretId::Plain(credential) => credential.origin(),
+            SecretId::Wrapped { file, .. } => file.display().to_string(),
+        }
+    }
+}
+
 /// How to get a token.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Login {
@@ -128,15 +138,24 @@ impl Login {
     }
 
     /// What may be behind a refusal beyond the server's words.
-    pub(super) fn hint(&self, status: u16) -> &'static str {
+    pub(super) fn hint(&self, status: u16) -> String {
         match (self, status) {
-            (Login::AppRole { .. }, 403) => {
-                "; the role id or the secret id is wrong, expired or used up (after some refused logins Vault locks a role for 15 minutes, see sys/locked-users)"
-            }
+            (
+                Login::AppRole {
+                    role_id, secret_id, ..
+                },
+                403,
+            ) => format!(
+                "; the role id in {} or the secret id in {} is wrong, expired or used up (after some refused logins Vault locks a role for 15 minutes, \
+                 see sys/locked-users)",
+                role_id.origin(),
+                secret_id.origin()
+            ),
             (Login::Kubernetes { .. }, 403) => {
-                "; Vault says so, too, when it cannot ask the Kubernetes API, and then it heals automatically"
+                "; Vault says so, too, when it cannot ask the Kubernetes API, and then it heals automatically".to_owned()
             }
-            _ => "",
+            (Login::Jwt { jwt, .. }, 400 | 403) => format!("; the JWT is in {}", jwt.origin()),
+            _ => String::new(),
         }
     }
 

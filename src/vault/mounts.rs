@@ -122,7 +122,8 @@ fn engine_of(mount: &str, found: &Mount) -> Result<Engine, String> {
     let real = found.path.trim_end_matches('/');
     if real != mount {
         return Err(format!(
-            "the mount is {real}; write mount = \"{real}\" and put the rest into the path"
+            "the mount is {real}; write mount = \"{real}\"{}",
+            rest(mount, real)
         ));
     }
     if found.kind != "kv" && found.kind != "generic" {
@@ -136,9 +137,50 @@ fn engine_of(mount: &str, found: &Mount) -> Result<Engine, String> {
     }
 }
 
+/// What to do with what was written behind the real mount. The API puts `data` there, which does not belong to the path.
+fn rest(mount: &str, real: &str) -> String {
+    let below = |path: &str, folder: &str| -> Option<String> {
+        Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned())
+    };
+    let Some(rest) = below(mount, real) else {
+        return String::new();
+    };
+    if rest == "data" {
+        return ": `data` belongs to the addresses of the API".to_owned();
+    }
+    let rest = below(&rest, "data").unwrap_or(rest);
+    format!(" and put \"{rest}/\" in front of the path")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_behind_the_mount_belongs_to_the_path_or_to_the_api() {
+        let found = Mount {
+            path: "secret/".into(),
+            kind: "kv".into(),
+            options: None,
+        };
+        for (mount, cure) in [
+            (
+                "secret/data",
+                "write mount = \"secret\": `data` belongs to the addresses of the API",
+            ),
+            (
+                "secret/data/team",
+                "write mount = \"secret\" and put \"team/\" in front of the path",
+            ),
+            (
+                "secret/team",
+                "write mount = \"secret\" and put \"team/\" in front of the path",
+            ),
+        ] {
+            let error = engine_of(mount, &found).expect_err(mount);
+            assert!(error.ends_with(cure), "{error}");
+        }
+    }
 
     #[test]
     fn an_odd_answer_has_a_mount_asked_again_but_not_for_each_of_many() {

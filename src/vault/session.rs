@@ -130,7 +130,7 @@ impl Session {
         let result = match (read, dead) {
             (Err(error), _) => Err(error),
             (Ok(credentials), Some(dead)) if !dead.own && credentials == dead.with => {
-                Err(login::dead(&login::look_up()))
+                Err(login::dead(&login::look_up(), &self.login))
             }
             (Ok(credentials), _) => {
                 flight.generation += 1;

@@ -36,7 +36,7 @@ fn options(addresses: &[&Url]) -> VaultOptions {
             usual_port: Some(8200),
             ..http::Options::default()
         },
-        login: Login::Token(Credential::Value(TokenValue::new(CANARY))),
+        login: Login::Token(Credential::variable("VAULT_TOKEN", CANARY)),
     }
 }
 
@@ -442,7 +442,7 @@ async fn with_approle(alive: Arc<AtomicU64>, logins: Arc<AtomicU64>) -> Fake {
 }
 
 fn approle(url: &Url) -> VaultOptions {
-    let value = |text: &str| Credential::Value(TokenValue::new(text));
+    let value = |text: &str| Credential::variable("VAULT_TOKEN", text);
     VaultOptions {
         login: Login::AppRole {
             mount: "approle".into(),
@@ -521,6 +521,43 @@ async fn a_dead_static_token_is_unauthorized_and_a_new_one_in_the_file_heals_it(
     std::fs::write(&path, "hvs.good-token-here\n").unwrap();
     assert!(store.read(&app()).await.is_ok());
     assert_eq!(*vault.health().borrow(), Health::Available);
+}
+
+/// Vault refuses each of them with the same words.
+#[tokio::test]
+async fn p7_a_refused_credential_is_named_by_where_it_comes_from() {
+    let fake = Fake::new(|_| reply(403, r#"{"errors":["permission denied"]}"#)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, CANARY).unwrap();
+        Credential::File(path)
+    };
+    let variable = Credential::variable("BAO_TOKEN", CANARY);
+    let role = Login::AppRole {
+        mount: "approle".into(),
+        role_id: file("role-id"),
+        secret_id: SecretId::Plain(file("secret-id")),
+    };
+    for (login, origins) in [
+        (Login::Token(file("token")), vec!["/token is wrong"]),
+        (
+            Login::Token(variable),
+            vec!["the token from the environment variable BAO_TOKEN is wrong"],
+        ),
+        (role, vec!["/role-id or", "/secret-id is wrong"]),
+    ] {
+        let options = VaultOptions {
+            login,
+            ..options(&[&fake.url])
+        };
+        let store = KvSecrets::new(Vault::new(options).unwrap());
+        let refused = error(store.read(&app()).await);
+        assert_eq!(refused.kind, ErrorKind::Unauthorized);
+        for origin in origins {
+            assert!(refused.what.contains(origin), "{refused}");
+        }
+    }
 }
 
 #[tokio::test]

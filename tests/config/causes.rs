@@ -79,6 +79,76 @@ fn a_path_as_the_api_or_the_command_of_vault_has_it() {
     );
 }
 
+/// Each key that holds a path in Vault, where its value begins.
+fn with_path(path: &str) -> [(String, &'static str); 6] {
+    let schedule = "schedule = \"@daily\"";
+    let account = "[account.main]\nuuid = \"0f5c7a6e-1f2b-4c3d-8e9f-0a1b2c3d4e5f\"";
+    [
+        (
+            with_secret(&format!("path = \"{path}\"\n{schedule}")),
+            "main.toml:10:8",
+        ),
+        (
+            with_secret(&format!("paths = [\"a\", \"{path}\"]\n{schedule}")),
+            "main.toml:10:15",
+        ),
+        (
+            with_secret(&format!("discover = \"{path}/\"\n{schedule}")),
+            "main.toml:10:12",
+        ),
+        (
+            format!("{VAULT}{}{SECRET}", PROD.replace("dt/master", path)),
+            "main.toml:8:13",
+        ),
+        (
+            format!("{VAULT}{PROD}{SECRET}{account}\nauth.path = \"{path}\"\n"),
+            "main.toml:14:13",
+        ),
+        (
+            format!("{VAULT}{PROD}{SECRET}[journal]\npath = \"{path}\"\n"),
+            "main.toml:13:8",
+        ),
+    ]
+}
+
+/// `vault kv put` prints `secret/data/x` as the path, which suggests `data/x` below the mount.
+#[test]
+fn what_the_api_puts_in_front_of_a_path_is_found_in_every_key() {
+    for (text, place) in with_path("secret/data/x") {
+        says(
+            &problem(&text, &daemon()),
+            [place, "below the mount \"secret\"", "write \"x\""],
+        );
+    }
+    for (text, place) in with_path("data/x") {
+        let line = place.rsplit_once(':').expect("a column").0;
+        says(
+            &warning(&text, &daemon()),
+            [line, "begins with \"data/\"", "write \"x\""],
+        );
+    }
+}
+
+#[test]
+fn a_mount_with_what_the_api_puts_behind_it() {
+    let secret = with_secret("path = \"a\"\nschedule = \"@daily\"\nmount = \"secret/data\"");
+    let after = |table: &str| format!("{VAULT}{PROD}{SECRET}{table}\nmount = \"secret/data\"\n");
+    for (text, line) in [
+        (secret, "main.toml:12"),
+        (after("[defaults]"), "main.toml:13"),
+        (after("[journal]"), "main.toml:13"),
+        (
+            format!("{VAULT}{PROD}auth.mount = \"secret/data\"\n{SECRET}"),
+            "main.toml:9",
+        ),
+    ] {
+        says(
+            &warning(&text, &daemon()),
+            [line, "ends with \"/data\"", "write \"secret\""],
+        );
+    }
+}
+
 #[test]
 fn an_address_with_a_path_of_the_api() {
     let vault = VAULT.replace("vault:8200", "vault:8200/v1/secret/data/");
@@ -142,6 +212,42 @@ fn a_credential_file_that_holds_more_than_the_credential() {
             ["main.toml:5:14: the credential file t", cause, cure],
         );
         assert!(!problems[0].contains("canary"), "{problems:?}");
+    }
+}
+
+/// As an expired token they would be refused by Vault, with the same words.
+#[test]
+fn a_variable_that_holds_more_than_the_credential() {
+    for (name, value, cause, cure) in [
+        (
+            "VAULT_TOKEN",
+            "\"canary\"",
+            "quotes around the credential",
+            "remove them",
+        ),
+        ("BAO_TOKEN", "Bearer canary", "\"Bearer \"", "delete it"),
+        (
+            "VAULT_TOKEN",
+            "VAULT_TOKEN=canary",
+            "an assignment",
+            "only the credential",
+        ),
+    ] {
+        let options = Options {
+            environment: [(name.to_owned(), value.to_owned())].into(),
+            ..Options::default()
+        };
+        let message = problem(&format!("{VAULT}{PROD}{SECRET}"), &options);
+        let place = format!("${name}: the environment variable {name} ");
+        says(&message, [&place, cause, cure]);
+        assert!(!message.contains("canary"), "{message}");
+        // The daemon has a login of its own.
+        let daemon = Options {
+            daemon: true,
+            ..options
+        };
+        let files = Files::new(&format!("{VAULT}{PROD}{SECRET}")).with("t", "token");
+        assert_eq!(files.problems(&daemon), [""; 0]);
     }
 }
 

@@ -52,6 +52,24 @@ fn syntax() {
     );
 }
 
+/// They look right, and stand on many lines.
+#[test]
+fn typographic_quotes_are_named_once() {
+    refuses_in_secret(
+        "missed = «”run”",
+        "this is not TOML: ” is a typographic quote; write \" in place of each",
+    );
+    refuses_in_secret(
+        "missed = «“run”\ngrace = “1h”\njitter = ”1m”",
+        "this is not TOML: “ or ” is a typographic quote; write \" in place of each, also on 2 further lines",
+    );
+    // Within a string they are text.
+    refuses_in_secret(
+        "name = \"Bob’s\"\nmissed = «run # “run”",
+        "this is not TOML: string values must be quoted, expected literal string",
+    );
+}
+
 #[test]
 fn a_key_twice_in_a_table() {
     refuses_in_secret(
@@ -78,6 +96,45 @@ fn unknown_keys() {
         "[daemon]\n«xyz = 3",
         "unknown key \"xyz\" in [daemon]; known keys: shutdown_timeout, sweep",
     );
+}
+
+#[test]
+fn what_is_written_in_another_form_is_refused_with_the_form() {
+    refuses_in_secret(
+        "path = «[\"a\", \"b\"]",
+        "this must be a string, not a list; for several secrets with the same settings write paths = [...]",
+    );
+    for key in ["SECRETS", "secrets", "Secret"] {
+        refuses(
+            &format!("«{key} = [\"a\"]\n{VAULT}{PROD}"),
+            &format!(
+                "unknown key \"{key}\" at the top of the file; did you mean [[secret]]? Each is a table of its own, with two brackets"
+            ),
+        );
+    }
+    for (text, header) in [
+        (
+            format!("vault = «\"http://vault:8200\"\n{PROD}{SECRET}"),
+            "[vault] on a line of its own, and below it its keys, such as address = \"https://vault.example.com:8200\"",
+        ),
+        (
+            format!("dynatrace.prod = «\"https://abc\"\n{VAULT}{SECRET}"),
+            "[dynatrace.prod] on a line of its own, and below it its keys, such as url = \"https://abc12345.live.dynatrace.com\"",
+        ),
+        (
+            format!("dynatrace = «\"https://abc\"\n{VAULT}{SECRET}"),
+            "[dynatrace.NAME] on a line of its own, and below it its keys, such as url = \"https://abc12345.live.dynatrace.com\"",
+        ),
+        (
+            format!("journal = «\"kv\"\n{VAULT}{PROD}{SECRET}"),
+            "[journal] on a line of its own, and below it its keys, such as mount = \"secret\"",
+        ),
+    ] {
+        refuses(
+            &text,
+            &format!("this must be a table, not a string; write {header}"),
+        );
+    }
 }
 
 #[test]

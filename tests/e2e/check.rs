@@ -369,8 +369,22 @@ async fn what_is_wrong_at_an_environment_is_one_line_about_the_environment() {
     let said = scene.check(TWO).await;
     assert_eq!(said.code, Some(1));
     said.tells("ERROR", "environment prod", "401");
+    said.tells(
+        "ERROR",
+        "environment prod",
+        "secret/dynatrace/master#token of Vault; it was disabled or deleted",
+    );
     said.tells("OK", "dynatrace/a", "was not looked up");
     assert!(said.lines("ERROR", "dynatrace/a").is_empty());
+
+    let alone = json!({ "token": "dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX" });
+    scene.root.put("secret", "dynatrace/master", alone).await;
+    let said = scene.check(TWO).await;
+    said.tells(
+        "ERROR",
+        "environment prod",
+        "the value in secret/dynatrace/master#token is the id of a token without its secret part",
+    );
 }
 
 #[tokio::test]
@@ -414,6 +428,11 @@ async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a
     for (name, data) in [
         ("blank", json!({ "token": "  " })),
         ("gone", json!({ "token": "x" })),
+        (
+            "alone",
+            json!({ "token": "dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX" }),
+        ),
+        ("worded", json!({ "token": "Api-Token x" })),
     ] {
         scene
             .root
@@ -421,7 +440,7 @@ async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a
             .await;
     }
     scene.root.delete("secret", "dynatrace/gone").await;
-    for name in ["two", "blank", "gone", "absent"] {
+    for name in ["two", "blank", "gone", "absent", "alone", "worded"] {
         list(name);
     }
     let said = scene.check(&config).await;
@@ -435,6 +454,8 @@ async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a
         ("ERROR", "blank", "missing, empty or not a string"),
         ("ERROR", "gone", "is deleted"),
         ("ERROR", "absent", "there is nothing at"),
+        ("ERROR", "alone", "without its secret part"),
+        ("ERROR", "worded", "delete it in front"),
         ("WARN", "forever", "never expires"),
         (
             "WARN",
@@ -450,7 +471,7 @@ async fn every_secret_that_cannot_be_rotated_is_an_error_and_what_may_surprise_a
         said.tells("OK", &format!("dynatrace/{name}"), "holds dt0c01.");
     }
     assert!(
-        said.out.ends_with("; 8 errors, 5 warnings\n"),
+        said.out.ends_with("; 10 errors, 5 warnings\n"),
         "{}",
         said.out
     );

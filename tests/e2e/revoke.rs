@@ -187,6 +187,14 @@ async fn p1_a_token_that_only_vault_shows_is_replaced_before_it_is_ended() {
     assert_eq!(world.command(&nevertheless).await.0, Some(0));
     assert!(!is_alive(&unknown));
     world.put(1, &world.value(0).await).await;
+    for (named, says) in [
+        ("hello", "this is not the id of a token"),
+        (first.as_str(), "is a secret, and revoke takes the id"),
+    ] {
+        let (code, _, log) = world.command_and_stderr(&["revoke", named, "--yes"]).await;
+        assert_eq!(code, Some(2), "{log}");
+        assert!(log.contains(says), "{log}");
+    }
     let nowhere = ["revoke", "dt0c01.NOWHERE", "--environment", "prod", "--yes"];
     let (code, _, log) = world.command_and_stderr(&nowhere).await;
     assert_eq!(code, Some(1), "{log}");

@@ -30,7 +30,7 @@ pub fn options(bao: &OpenBao, token: &str) -> VaultOptions {
             timeout: Duration::from_secs(10),
             ..http::Options::default()
         },
-        login: Login::Token(Credential::Value(TokenValue::new(token))),
+        login: Login::Token(Credential::variable("VAULT_TOKEN", token)),
     }
 }
 

@@ -10,12 +10,13 @@ use crate::work::adopt;
 pub fn set(cx: &Context<'_>, pause: &Pause) -> Decision<Step> {
     check(cx)?;
     let name = &cx.plan().name;
-    let mut report = Report::new(EventName::SecretPaused, format!("{name} is {pause}"));
+    let message = format!("{name} is paused {}", pause.described());
+    let mut report = Report::new(EventName::SecretPaused, message);
     if let Some(former) = cx.record.pause.as_ref().filter(|former| *former != pause) {
-        report.message += &format!(", no longer {former}");
+        report.message += &format!("; this replaces the pause {}", former.described());
         if pause.ends_before(former) {
             // Whoever paused it counts on the later end.
-            report.message += "; it ends earlier than before";
+            report.message += ", which would have ended later";
             report.level = Level::Warn;
         }
     }

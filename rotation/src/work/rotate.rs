@@ -301,9 +301,10 @@ fn mint_again(cx: &Context<'_>, former: &Attempt, order: &Order) -> Decision<Ste
     Ok(change.then(AfterWrite::Attempt(order)).into())
 }
 
-/// What a dry run prints.
+/// What a dry run prints. It fails where the rotation would.
 fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
     let name = &cx.plan().name;
+    let stuck = |message: &str| Step::refuse(format!("{name}: stuck: {message}"));
     let new = cx.record.current.is_none();
     let text = match state {
         SecretState::Current(info) | SecretState::Foreign(info) | SecretState::Revoked(info) => {
@@ -312,7 +313,7 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
             let expiry = cx.env().capabilities.expiry;
             let unfit = policy::lifetime(cx.plan(), expiry, &old, cx.now.wall);
             match (state, unfit) {
-                (_, Err(message)) => format!("stuck: {message}"),
+                (_, Err(message)) => return stuck(&message),
                 (SecretState::Foreign(_), _) if new => {
                     format!("would record {current}, and then replace it")
                 }
@@ -339,7 +340,7 @@ fn describe(cx: &Context<'_>, state: &SecretState) -> Step {
             "would accept {}, which someone put back, and then replace it",
             info.id
         ),
-        SecretState::Blocked(_, message) => format!("stuck: {message}"),
+        SecretState::Blocked(_, message) => return stuck(message),
     };
     Step::finish(RunResult::DryRun(format!("{name}: {text}")))
 }

@@ -204,6 +204,9 @@ fn nothing_left(cx: &Context<'_>) -> String {
             "there is no previous token to bring back but {}, which was revoked; if it is safe, run `dtrotate undo {name} --token {} --yes`",
             entry.id, entry.id
         ),
+        None if cx.record.health.last_success.is_none() => {
+            format!("there is no previous token to bring back: {name} was never rotated")
+        }
         None => format!(
             "there is no previous token left to bring back; `dtrotate history {name}` tells when the last one was deleted"
         ),

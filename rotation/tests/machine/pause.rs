@@ -49,8 +49,8 @@ fn a_pause_is_written_with_who_why_and_until_when_and_ended_by_a_command() {
     assert_eq!(ended.events(), [EventName::SecretPaused]);
     let message = &ended.reports[0].message;
     assert!(
-        message.starts_with("a is paused by alice until 20")
-            && message.ends_with(": change freeze"),
+        message.starts_with("a is paused until 20")
+            && message.ends_with(" (by alice, reason: change freeze)"),
         "{message}"
     );
     assert_eq!(world.document().pause, Some(pause(Some(500))));
@@ -82,16 +82,21 @@ fn a_pause_that_is_replaced_is_named_and_a_shorter_one_is_warned_about() {
         };
         let ended = world.run_at(10, request(Goal::Pause(new)));
         let report = &ended.reports[0];
-        let former = format!("no longer {}", pause(before));
-        assert!(
-            report.message.starts_with("a is paused by bob") && report.message.contains(&former),
-            "{}",
-            report.message
+        let end = |until: Option<i64>| match until {
+            Some(until) => format!("until {:.0}", at(until)),
+            None => "without an end".to_owned(),
+        };
+        let later = if is_shorter {
+            ", which would have ended later"
+        } else {
+            ""
+        };
+        let message = format!(
+            "a is paused {} (by bob, reason: incident 7); this replaces the pause {} (by alice, reason: change freeze){later}",
+            end(after),
+            end(before)
         );
-        assert_eq!(
-            report.message.contains("ends earlier than before"),
-            is_shorter
-        );
+        assert_eq!(report.message, message);
         assert_eq!(report.level == Level::Warn, is_shorter);
     }
 }

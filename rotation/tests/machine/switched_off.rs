@@ -10,7 +10,7 @@ use crate::builders::{
     value,
 };
 use crate::identity::sweep;
-use crate::world::World;
+use crate::world::{Version, World};
 
 fn off(mut request: RunRequest) -> RunRequest {
     request.env.enabled = false;
@@ -189,4 +189,36 @@ fn k2_a_token_that_retires_without_our_marker_is_not_renamed() {
     world.token("OLD").name = "by hand".into();
     let ended = world.run_at(0, off(request(Goal::Settle)));
     assert_eq!(ended.effects(), Vec::<&Command>::new());
+}
+
+#[test]
+fn p7_a_dry_run_is_refused_where_the_rotation_would_fail() {
+    let dry = || RunRequest {
+        dry_run: true,
+        ..request(by_command())
+    };
+    for (world, request, words) in [
+        (World::new(record()), off(dry()), "a is switched off"),
+        (empty(), dry(), "a: stuck: secret/"),
+        (World::new(record()), dry(), ""),
+    ] {
+        let mut world = world;
+        let before = world.document().clone();
+        let ended = world.run_at(0, request);
+        match &ended.result {
+            RunResult::Refused(why) => {
+                assert!(!words.is_empty() && why.starts_with(words), "{why}")
+            }
+            RunResult::DryRun(text) => assert!(words.is_empty(), "{text}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(ended.effects().is_empty() && *world.document() == before);
+    }
+}
+
+/// The latest version has no token in our field.
+fn empty() -> World {
+    let mut world = World::new(record());
+    world.versions.push(Version::Empty);
+    world
 }

@@ -163,7 +163,9 @@ fn p4_an_undo_is_refused_where_it_cannot_be_done_and_says_why() {
     };
     let mut nothing = world();
     nothing.edit().retiring.clear();
-    refused(&mut nothing, "no previous token");
+    refused(&mut nothing, "a was never rotated");
+    nothing.edit().health.last_success = Some(at(50));
+    refused(&mut nothing, "no previous token left");
 
     let mut deleting = world();
     deleting.edit().retiring[0].state = RetiringState::Deleting;

@@ -7,7 +7,6 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::clock;
 use crate::config::SecretSettings;
-use crate::credential;
 use rotation::capabilities::Proof;
 use rotation::command::{SecretSnapshot, ValueRef};
 use rotation::error::ErrorKind;
@@ -19,7 +18,7 @@ use rotation::ports::{
 use rotation::record::Current;
 use rotation::token::{TokenId, TokenInfo, TokenValue};
 
-use super::super::assemble::{self, Engine, VersionLimits};
+use super::super::assemble::{self, Engine, VersionLimits, value_flaw};
 use super::super::journal_retention::expiring;
 use super::bounds::{self, Kept};
 use super::looked::{Looked, judge, other_fields, trial, unproven};
@@ -143,13 +142,10 @@ impl Inspector<'_> {
             Err(error) if error.kind == ErrorKind::Gone => {
                 let id = value.id();
                 let shown = id.as_ref().map_or("(legacy format)", TokenId::as_str);
-                let text = match credential::flaw(value.expose()) {
-                    Some(why) => format!("the value in {place} {why}"),
-                    None => format!(
-                        "Dynatrace does not know the token {shown} in {place}: is it a token of another environment, was it deleted, or did it \
-                         expire more than a week ago? Put a token of this environment there"
-                    ),
-                };
+                let text = format!(
+                    "Dynatrace does not know the token {shown} in {place}: is it a token of another environment, was it deleted, or did it \
+                     expire more than a week ago? Put a token of this environment there"
+                );
                 looked.add(Grade::Error, text);
             }
             Err(error) => looked.add(grade(&error), error.what),
@@ -214,6 +210,12 @@ impl Inspector<'_> {
                 plan.coordinates
             );
             looked.add(Grade::Ok, text);
+            return None;
+        }
+        // A value that cannot be a token has no kind that could be wrong.
+        if let Some(why) = value.as_ref().and_then(value_flaw) {
+            let text = format!("the value in {} {why}", plan.coordinates);
+            looked.add(Grade::Error, text);
             return None;
         }
         if let Err((_, message)) = policy::value_of(&seen, &plan.coordinates, &plan.name) {

@@ -118,6 +118,44 @@ async fn a_refused_management_token_is_named_with_its_place() {
     let fake = Fake::always(401, "").await;
     let env = environment(&fake.url, Api::V2, MANAGEMENT).kept_in("secret/dynatrace/master#token");
     let error = env.management_info().await.err().unwrap();
-    let named = "it is dt0c01.MANAGEMENT, in secret/dynatrace/master#token of Vault";
-    assert!(error.what.ends_with(named), "{error}");
+    let named =
+        "; the management token is dt0c01.MANAGEMENT, in secret/dynatrace/master#token of Vault; ";
+    assert!(error.what.contains(named), "{error}");
+}
+
+/// What the value shows says more than the refusal; the value itself does not show.
+#[tokio::test]
+async fn p7_a_refused_management_token_that_cannot_be_right_is_told_from_one_that_was() {
+    let whole = format!("dt0c01.WHOLE.{}", "C".repeat(64));
+    for (status, value, says) in [
+        (401, whole.as_str(), "of Vault; it was disabled or deleted"),
+        (403, whole.as_str(), "the management token needs the scope"),
+        (
+            401,
+            "dt0c01.CUT.CANARY",
+            "has 6 characters and not 64, so it may be cut off",
+        ),
+        (
+            401,
+            "dt0s16.PLATFORM.CANARY",
+            "manages only ActiveGate tokens: put an API token there",
+        ),
+        (
+            403,
+            "dt0s16.PLATFORM.CANARY",
+            "manages only ActiveGate tokens: put an API token there",
+        ),
+        (
+            401,
+            "dt0s02.CLIENT.CANARY",
+            "tokens that begin with dt0s02 do not manage API tokens: put",
+        ),
+    ] {
+        let fake = Fake::always(status, "").await;
+        let env = environment(&fake.url, Api::V2, value).kept_in("secret/a#token");
+        let error = env.management_info().await.err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Unauthorized);
+        assert!(error.what.contains(says), "{error}");
+        assert!(!error.what.contains("CANARY"), "{error}");
+    }
 }

@@ -212,7 +212,7 @@ fn from_fields(whole: Part<'_>, fields: &[Part<'_>]) -> Result<Cron, CronError> 
     let mut masks = [1, 0, 0, 0, 0, 0];
     let skipped = KINDS.len() - kinds.len();
     for ((mask, kind), part) in masks[skipped..].iter_mut().zip(kinds).zip(fields) {
-        *mask = field(*part, kind)?;
+        *mask = field(*part, kind).map_err(|error| with_seconds(error, whole, fields))?;
     }
     let starred = |from_the_end: usize| fields[fields.len() - from_the_end].text.starts_with('*');
     let words: Vec<&str> = fields.iter().map(|part| part.text).collect();
@@ -229,6 +229,22 @@ fn from_fields(whole: Part<'_>, fields: &[Part<'_>]) -> Result<Cron, CronError> 
         any_day: starred(3),
         any_weekday: starred(1),
     })
+}
+
+/// Six fields that are wrong, and whose first five are an expression: the last one was taken for something else, such as a year.
+fn with_seconds(error: CronError, whole: Part<'_>, fields: &[Part<'_>]) -> CronError {
+    let first: Vec<&str> = fields.iter().take(5).map(|part| part.text).collect();
+    if fields.len() != 6 || from_fields(whole, &fields[..5]).is_err() {
+        return error;
+    }
+    CronError {
+        message: format!(
+            "{}; six fields begin with the seconds: write `{}` if five are meant",
+            error.message,
+            first.join(" ")
+        ),
+        ..error
+    }
 }
 
 fn field(part: Part<'_>, kind: &Kind) -> Result<u64, CronError> {

@@ -514,6 +514,11 @@ mod parsing {
             ("   ", "   ", "empty"),
             ("0 3 * *", "0 3 * *", "this has 4"),
             ("0 0 3 * * * 2027", "2027", "year"),
+            (
+                "0 10 * * TUE *",
+                "TUE",
+                "six fields begin with the seconds: write `0 10 * * TUE` if five",
+            ),
             ("75 3 * * *", "75", "takes 0 to 59, not 75"),
             ("0 24 * * *", "24", "takes 0 to 23"),
             ("0 0 0 * *", "0", "takes 1 to 31"),

@@ -35,11 +35,11 @@ struct Row {
 }
 
 fn by_token(_: &Path) -> Login {
-    Login::Token(Credential::Value(TokenValue::new(CANARY)))
+    Login::Token(Credential::variable("VAULT_TOKEN", CANARY))
 }
 
 fn by_role(_: &Path) -> Login {
-    let value = |text: &str| Credential::Value(TokenValue::new(text));
+    let value = |text: &str| Credential::variable("VAULT_TOKEN", text);
     Login::AppRole {
         mount: "approle".into(),
         role_id: value("role-canary-canary"),
@@ -52,7 +52,7 @@ fn by_wrapped(folder: &Path) -> Login {
     std::fs::write(&file, CANARY).unwrap();
     Login::AppRole {
         mount: "approle".into(),
-        role_id: Credential::Value(TokenValue::new("role-canary-canary")),
+        role_id: Credential::variable("ROLE_ID", "role-canary-canary"),
         secret_id: SecretId::Wrapped { file, ours: true },
     }
 }
