@@ -112,7 +112,7 @@ vocabulary! {
     RotationSkipped "rotation_skipped" Info "A missed rotation was skipped as configured (`missed = \"skip\"`).",
     RotationRecovered "rotation_recovered" Info "Resumed an interrupted rotation of another (or a previous) process.",
     RotationStuck "rotation_stuck" Error "A rotation needs a person; the message says what to do."
-        "Remove the cause that the message names, then run `dtrotate rotate NAME`. Without that it is tried again at the next due time.",
+        "Remove the cause that the message names, then run `dtrotate rotate NAME`. Otherwise it is tried again at the next due time; a cause in the value or its token is examined with each sweep, and a refusal that could not be recorded is retried automatically.",
     MintAnswerMismatch "mint_answer_mismatch" Error "The answer to creating a token belongs to another request; nothing was stored. The value of our new token may have reached someone else."
         "Find out what mixes up answers between dtrotate and Dynatrace (a proxy, a load balancer). The token that was created is found by its marker and deleted.",
     OrphanFound "orphan_found" Warn "A token bears our marker but is in no journal document. At INFO it is retired after the full grace; at WARN it is a copy and left alone."
@@ -155,7 +155,7 @@ vocabulary! {
         "Set `delete_version_after` of the journal's mount, or of the documents that the message names, to 0s.",
     InstanceNameConflict "instance_name_conflict" Error "Another daemon uses the same instance name, so the two cannot be told apart in claims, logs and metrics."
         "Give each daemon its own name: set `DTROTATE_INSTANCE`, or leave it unset where host names differ. Then restart that daemon.",
-    InternalError "internal_error" Error "A fault of dtrotate ended a run; it will be retried."
+    InternalError "internal_error" Error "An internal error of dtrotate ended a run; it will be retried."
         "Report it with the log lines before it. Nothing is lost: the journal says how to continue.",
     OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation is not affected, but nobody can see it."
         "Give `[ops] listen` an address that is free and reload; it is also retried automatically.",
@@ -199,7 +199,7 @@ pub struct Report {
     pub error: Option<String>,
     /// Why the rotation runs.
     pub trigger: Option<Trigger>,
-    /// The number of the attempt, the N of the marker.
+    /// The number of the attempt in the document of the secret, the N of the marker: it counts all attempts, not those of this rotation.
     pub attempt: Option<u64>,
     /// The stable code of a failure.
     pub reason: Option<Reason>,

@@ -292,7 +292,7 @@ pub fn of(command: &str) -> Manual {
             environment: COMMANDS,
             exit_status: &[
                 DONE,
-                (1, "It is no retiring token of this secret."),
+                (1, "It is not a retiring token of this secret."),
                 USAGE,
                 UNREACHABLE,
                 BUSY,
@@ -484,14 +484,20 @@ pub fn of(command: &str) -> Manual {
             ],
         },
         "health" => Manual {
-            description: "Queries the running daemon at [ops] listen for readiness, for a container without a shell. It reads nothing else of the \
-                          configuration.",
+            description: "Queries the running daemon at [ops] listen for readiness, for a container without a shell. If the configuration is \
+                          valid, the daemon must use the journal that it names ([journal] and [vault]). If the configuration is not valid or \
+                          the file does not exist, only [ops] listen is read, without a message; where that is not found, the default address \
+                          127.0.0.1:9780 is queried.",
             examples: &[("dtrotate health", "As the health check of a container.")],
             files: CONFIGURATION,
             environment: &[CONFIG, OVERRIDE],
             exit_status: &[
                 (0, "Ready."),
-                (1, "Not ready, or no daemon answers."),
+                (
+                    1,
+                    "Not ready; or no daemon answers; or the daemon belongs to another configuration, because its journal is another one; or [ops] \
+                     listen is off.",
+                ),
                 (2, "Wrong usage."),
             ],
         },

@@ -192,7 +192,7 @@ pub const KINDS: &[Kind] = &[
     kind(
         EventName::RotationStuck,
         "a rotation failed for a cause that a retry does not remove; `reason` is its stable code",
-        "the next rotation that succeeds: at the next due time, by `dtrotate rotate NAME`, or after a change of its configuration",
+        "a rotation that succeeds: at the next due time, by `dtrotate rotate NAME`, after a change of its configuration, or automatically where the refusal could not be recorded; or a sweep finds that the value works again",
         "DtrotateRotationStuck",
     ),
     kind(
@@ -347,7 +347,7 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         EventName::InternalError,
-        "a fault of dtrotate ended a run",
+        "an internal error of dtrotate ended a run",
         "a later run over the secret comes to its end; it is retried automatically",
         NEEDS_HUMAN,
     ),
