@@ -286,7 +286,7 @@ impl Unknown<'_> {
     fn environment<'o>(&self, options: &'o Options, token: &TokenId) -> Result<&'o str, Exit> {
         let Some(environment) = &options.environment else {
             output::complain(&format!(
-                "{token} is a token of no secret; name its environment with --environment"
+                "no secret knows the token {token}; name its environment with --environment"
             ));
             return Err(Exit::Usage);
         };

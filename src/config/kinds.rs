@@ -235,7 +235,7 @@ fn verification(text: &str) -> Result<Verification, String> {
             let meant =
                 did_you_mean(text, words).map_or(String::new(), |meant| format!("; {meant}"));
             Err(format!(
-                "is no way to verify a token (expected \"auto\", \"listed\", \"{}\" or a call such as \"GET /platform/document/v1/documents\"){meant}",
+                "is not a way to verify a token (expected \"auto\", \"listed\", \"{}\" or a call such as \"GET /platform/document/v1/documents\"){meant}",
                 TRIAL_WORDS.join("\", \"")
             ))
         }

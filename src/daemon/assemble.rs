@@ -270,7 +270,7 @@ async fn management_token(
     match store.read(&path).await {
         Ok(SecretRead::Present { data, .. }) => data.value(&at.field).ok_or_else(|| {
             wrong(format!(
-                "is missing: {place} is no field of this secret, or blank; write the token there, or correct `field` in [dynatrace.{environment}.auth]"
+                "is missing: there is no field {place}, or it is empty; write the token there, or correct `field` in [dynatrace.{environment}.auth]"
             ))
         }),
         Ok(_) => Err(wrong(format!(
@@ -324,7 +324,7 @@ impl Wired {
         }
     }
 
-    /// What Vault tells of our token.
+    /// What Vault says about our token.
     pub async fn own_token(&self) -> Result<OwnToken, CallError> {
         self.vault.own_token().await
     }

@@ -50,7 +50,7 @@ impl Body {
     }
 }
 
-/// Longer texts are no message.
+/// Longer texts are not a message.
 const LONGEST_MESSAGE: usize = 4096;
 
 /// The message of an error whose form is not documented: the usual fields of an object, or a short text.
@@ -341,7 +341,7 @@ fn unreadable(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Eof => "it is cut off",
         serde_json::error::Category::Data => "a field is missing or has an unknown form",
-        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is no JSON",
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is not JSON",
     }
 }
 

@@ -172,7 +172,7 @@ impl Generation for V2 {
     fn read_page(&self, answer: &Answer) -> Result<(Vec<TokenInfo>, Option<String>), CallError> {
         let page: Page = answer.json()?;
         if page.api_tokens.is_none() && page.total_count.is_none() {
-            return Err(answer.odd("it is no listing"));
+            return Err(answer.odd("it is not a listing"));
         }
         let tokens = page
             .api_tokens

@@ -1,8 +1,8 @@
-//! Telling people of troubles: channels out of the process (a problem in Dynatrace, a webhook), each with a task of its own.
+//! Notifications: channels to the outside (a problem in Dynatrace, a webhook), one task for each.
 //!
-//! A channel is shown the troubles there are now and compares them with what it has sent (`ledger`); so nothing queues up, and what it
-//! could not tell it tells later, as it is then. Conditions of one kind that open together are one post. It never makes anybody wait, never
-//! changes anything, and no type here could hold a token value. What is wrong with a channel is for others to tell.
+//! A channel gets the open errors of this moment and compares them with what it has sent (`ledger`). So nothing queues up, and failed
+//! notifications are sent later in their current state. Conditions of one kind that open together are one post. Nothing waits for a channel, a
+//! channel changes nothing, and no type here can hold a token value. The failure of a channel is reported through the other channels.
 
 mod ledger;
 mod render;

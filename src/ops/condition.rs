@@ -275,7 +275,7 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         EventName::ManagementTokenExpiring,
-        "an environment's management token expires within 14 days (a fifth of its lifetime, if that is less) and is no rotated secret",
+        "an environment's management token expires within 14 days (a fifth of its lifetime, if that is less) and is not a secret that dtrotate rotates",
         "a management token that lives longer is in Vault",
         NEEDS_HUMAN,
     ),

@@ -105,7 +105,7 @@ const METRICS: [Metric; 30] = [
     ),
     Metric::counter(
         "dtrotate_notifications_total",
-        "Attempts to tell people of a trouble, by channel and outcome.",
+        "Attempts to deliver a notification, by channel and outcome.",
         |series, picture| {
             for channel in ["dynatrace", "webhook", "route"] {
                 for outcome in ["succeeded", "failed"] {
@@ -118,7 +118,7 @@ const METRICS: [Metric; 30] = [
     ),
     Metric::gauge(
         "dtrotate_troubles",
-        "What needs a human now, by the word of its ERROR line.",
+        "Open conditions that need a human, by the event of their ERROR line.",
         troubles,
     ),
     Metric::gauge(

@@ -174,7 +174,7 @@ impl KvJournal {
             (None, None) => Err(self.error(
                 ErrorKind::Refused,
                 INSTALLATION,
-                "its field `installation` is missing or no short identifier",
+                "its field `installation` is missing or not a short identifier",
             )),
         }
     }

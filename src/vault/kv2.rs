@@ -126,7 +126,7 @@ async fn read_over(
         }
         (200 | 404, _) => {
             vault.mounts().doubt(&at.mount);
-            let text = "the answer has not the form of a KV version 2 engine";
+            let text = "unexpected response format: not that of a KV version 2 engine";
             Err(call.error(ErrorKind::Transient, text))
         }
         _ => Err(answer.refuse(&call)),

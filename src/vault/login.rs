@@ -198,7 +198,7 @@ pub(super) fn dead(call: &Call) -> CallError {
 
 fn header(call: &Call, value: &TokenValue) -> Result<HeaderValue, CallError> {
     http::sensitive(value.expose()).ok_or_else(|| {
-        let text = "the token holds a character that no header can carry";
+        let text = "the token contains a character that is not allowed in a header";
         call.error(ErrorKind::Unauthorized, text)
     })
 }

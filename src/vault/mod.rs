@@ -74,6 +74,6 @@ pub enum SetupError {
     #[error("no Vault address is given")]
     NoAddress,
     /// The namespace cannot stand in a header.
-    #[error("the Vault namespace holds a character that no header can carry")]
+    #[error("the Vault namespace contains a character that is not allowed in a header")]
     Namespace,
 }

@@ -176,7 +176,7 @@ async fn read_v1(
         }
         (200, _) => {
             vault.mounts().doubt(&at.mount);
-            Err(call.error(ErrorKind::Transient, "the answer has not the expected form"))
+            Err(call.error(ErrorKind::Transient, "unexpected response format"))
         }
         _ => Err(answer.refuse(&call)),
     }

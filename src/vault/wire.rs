@@ -115,7 +115,7 @@ impl Call {
 
     /// The error for an answer whose data is not what Vault documents.
     pub(super) fn unexpected(&self) -> CallError {
-        self.error(ErrorKind::Transient, "the answer has not the expected form")
+        self.error(ErrorKind::Transient, "unexpected response format")
     }
 
     /// The path as it stands in the URL, or the error for one that no server takes as it stands.

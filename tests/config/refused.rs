@@ -900,7 +900,7 @@ fn platform_tokens() {
         ),
         (
             "verify = «\"enviroment\"",
-            "\"enviroment\" is no way to verify a token (expected \"auto\", \"listed\", \"environment\", \"documents\", \"workflows\", \"settings\", \
+            "\"enviroment\" is not a way to verify a token (expected \"auto\", \"listed\", \"environment\", \"documents\", \"workflows\", \"settings\", \
              \"permissions\", \"user\" or a call such as \"GET /platform/document/v1/documents\"); did you mean \"environment\"?",
         ),
     ] {

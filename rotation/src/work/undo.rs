@@ -205,7 +205,7 @@ fn nothing_left(cx: &Context<'_>) -> String {
             entry.id, entry.id
         ),
         None => format!(
-            "there is no previous token left to bring back; `dtrotate history {name}` tells when the last one was deleted"
+            "there is no previous token left to bring back; `dtrotate history {name}` shows when the last one was deleted"
         ),
     }
 }

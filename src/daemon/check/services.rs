@@ -18,7 +18,7 @@ const VAULT: &str = "Vault";
 pub(super) type Engines = BTreeMap<String, Engine>;
 
 impl Inspector<'_> {
-    /// Whether Vault lets us in.
+    /// Whether the login to Vault succeeds.
     pub(super) async fn vault(&self, findings: &mut Findings) -> bool {
         let own = match self.wired.own_token().await {
             Ok(own) => own,
@@ -31,7 +31,7 @@ impl Inspector<'_> {
         findings.add(
             Grade::Ok,
             VAULT,
-            format!("lets us in; the policies of the token: {policies}"),
+            format!("login succeeded; token policies: {policies}"),
         );
         if own.policies.iter().any(|policy| policy == "root") {
             let text = "this is a root token, so nothing is proved about the rights that are needed; give dtrotate a token of its own \

@@ -11,7 +11,7 @@ use rotation::request::RotationRequest;
 use super::{Entry, Planned};
 
 impl Entry {
-    /// What it is due for was overtaken, or is not known.
+    /// The due time is not known, or a later one has passed.
     pub fn stale(&self, now: Timestamp) -> bool {
         self.due.is_none() || self.is_overtaken(now)
     }

@@ -291,10 +291,7 @@ impl Shared {
         let info = api::read_info(&answer)?;
         match info.id == *id {
             true => Ok(info),
-            false => Err(answer.odd(&format!(
-                "it tells about another token, {}",
-                shown(&info.id)
-            ))),
+            false => Err(answer.odd(&format!("it is about another token, {}", shown(&info.id)))),
         }
     }
 

@@ -209,12 +209,12 @@ impl Shared {
         found.cloned().ok_or_else(|| self.not_listed(id))
     }
 
-    /// A value shows its id; one that does not is no platform token.
+    /// A value shows its id; one that does not is not a platform token.
     fn id_of(&self, value: &TokenValue) -> Result<TokenId, CallError> {
         let wrong = match (value.id(), flaw(value)) {
             (Some(id), None) => return Ok(id),
             (_, Some(flaw)) => flaw,
-            (None, None) => "is no platform token",
+            (None, None) => "is not a platform token",
         };
         // No token has such a value, so none is known by it.
         Err(CallError {
