@@ -1,5 +1,5 @@
-//! Telling people: a problem in Dynatrace and a post to a webhook when a trouble begins, a post when it ends; and whatever is wrong with
-//! these ways disturbs no rotation and shows in none of the lines.
+//! Notifications: a problem in Dynatrace and a post to a webhook when a condition opens, a post when it is resolved; and a channel that
+//! fails disturbs no rotation and shows no secret in a line of the log.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

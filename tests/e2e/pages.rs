@@ -392,11 +392,7 @@ async fn the_client_and_the_token_of_an_account_are_put_into_vault() {
 async fn the_management_token_is_put_into_vault() {
     let reader = Reader::new().await;
     reader
-        .follows_section(
-            "docs/operations.md",
-            "Before: Vault and Dynatrace",
-            &["typed"],
-        )
+        .follows_section("docs/operations.md", "Prerequisites", &["typed"])
         .await;
     assert_eq!(reader.token("dynatrace/master").await, "typed");
 }
