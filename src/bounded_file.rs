@@ -94,7 +94,7 @@ pub fn read_text(path: &Path, limit: usize) -> Result<Zeroizing<String>, ReadErr
 }
 
 /// Runs a function that reads files on a thread of its own, and gives up waiting for it after five seconds. It is not the runtime's pool
-/// of blocking threads, since a runtime does not shut down before those have ended.
+/// of blocking threads, because a runtime does not shut down before those have ended.
 pub async fn off_runtime<T: Send + 'static>(
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReadError> {

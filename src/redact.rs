@@ -2,7 +2,7 @@
 //!
 //! It hides by shape (Dynatrace, Vault and signed tokens, passwords in addresses) and by value: what was sent in this call, quoted whole
 //! or in part, in another case, percent-encoded, escaped, in base64, or split by white space. The public part of a dotted Dynatrace token
-//! stays, since it is the token's id. It would rather hide too much than too little, and is the last fence: bodies and headers are never
+//! stays, because it is the token's id. It would rather hide too much than too little, and is the last fence: bodies and headers are never
 //! quoted in the first place.
 
 use std::collections::HashMap;

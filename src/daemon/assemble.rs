@@ -122,7 +122,7 @@ pub enum AssembleError {
     /// An environment's or account's.
     #[error("{0}: {1}")]
     Issuer(String, String),
-    /// A way of telling people.
+    /// A notification channel.
     #[error("[notify]: {0}")]
     Notify(String),
 }

@@ -80,7 +80,7 @@ impl Daemon {
         });
     }
 
-    /// Reads the document of one secret again, since a command has changed it.
+    /// Reads the document of one secret again, because a command has changed it.
     pub(super) fn recheck(&mut self, request: status_cache::Request) {
         let status_cache::Request { secret, done } = request;
         let entry = self.roster.get(secret.as_str());

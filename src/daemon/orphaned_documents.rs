@@ -288,7 +288,7 @@ fn unreadable(name: &str, why: &str) -> Condition {
     Condition::new(EventName::JournalUnreadable, message, clock::now()).secret(name, "")
 }
 
-/// The secret `former` is called `name` now: its document goes along. `false` = not, since that name has one of its own at work. Unless a
+/// The secret `former` is called `name` now: its document goes along. `false` = not, because that name has one of its own at work. Unless a
 /// person `told` so, a document is not taken back from the name that it was given to.
 async fn carry_over(
     ledger: &Ledger,

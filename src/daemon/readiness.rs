@@ -74,7 +74,7 @@ impl Daemon {
         }
     }
 
-    /// Vault (no name) or an environment is back: the due times of what waited are computed again, since they may have passed, and
+    /// Vault (no name) or an environment is back: the due times of what waited are computed again, because they may have passed, and
     /// everything is looked at.
     fn returned(&mut self, environment: Option<&str>) {
         let now = clock::now();

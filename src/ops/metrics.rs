@@ -249,7 +249,7 @@ const METRICS: [Metric; 30] = [
     ),
     Metric::gauge(
         "dtrotate_held_tokens",
-        "Former tokens of the secret whose grace is extended since they are still used.",
+        "Former tokens of the secret whose grace is extended because they are still used.",
         |series, picture| {
             series.each(picture, |secret| {
                 let held = secret

@@ -1,4 +1,4 @@
-//! An authenticated call: the token of the session, and the one thing that may be repeated: a call that got a 403 since the token
+//! An authenticated call: the token of the session, and the one thing that may be repeated: a call that got a 403 because the token
 //! was dead, once, with a new one.
 
 use std::collections::BTreeMap;

@@ -139,7 +139,7 @@ impl Session {
         true
     }
 
-    /// Logs in again while the old token still works; it is left to expire, since calls under way use it.
+    /// Logs in again while the old token still works; it is left to expire, because calls under way use it.
     async fn replace(&self, wire: &Wire, token: &Token) -> bool {
         let asked = Instant::now();
         let mut flight = self.flight.lock().await;

@@ -168,7 +168,7 @@ pub(super) async fn write_with_end(
     data: &Map<String, Value>,
 ) -> Result<(u64, Option<Timestamp>), CallError> {
     let path = Engine::V2.data_path(at);
-    // Built by hand, since `json!` would copy the values into memory that is not wiped.
+    // Built by hand, because `json!` would copy the values into memory that is not wiped.
     let mut body = Zeroizing::new(format!(r#"{{"options":{{"cas":{cas}}},"data":"#).into_bytes());
     let mut call = Call::post(path, &Value::Null);
     call.what = format!("write {}", call.path);

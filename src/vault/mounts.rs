@@ -1,4 +1,4 @@
-//! Which engine stands behind a mount. Asked once per mount; a wrong guess would be fatal, since a KV v1 engine stores a version 2
+//! Which engine stands behind a mount. Asked once per mount; a wrong guess would be fatal, because a KV v1 engine stores a version 2
 //! request literally.
 
 use std::collections::HashMap;

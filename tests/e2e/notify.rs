@@ -73,7 +73,7 @@ impl Sink {
     }
 }
 
-/// Two secrets that rotate every two seconds, and both ways of telling people; `scopes` are those of the small token.
+/// Two secrets that rotate every two seconds, and both channels of notification; `scopes` are those of the small token.
 async fn telling(url: &str, scopes: &[&str]) -> World {
     let mut world = World::new(2).await;
     let token = world.dynatrace.seed(Seed::new("notify").scopes(scopes));

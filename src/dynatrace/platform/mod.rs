@@ -427,7 +427,7 @@ impl TokenIssuer for Account {
     }
 
     /// The answer to a second deletion is an error whose status is not documented: the listing decides. So it does where something in between
-    /// may have answered, since a token that is believed to be gone is never looked at again.
+    /// may have answered, because a token that is believed to be gone is never looked at again.
     async fn delete(&self, id: &TokenId) -> Result<(), CallError> {
         let deleted = self.0.change(id, &self.0.api.delete(id)).await;
         match deleted {
