@@ -358,7 +358,7 @@ impl Way {
             None => format!("set proxy_auth_file in {}", self.options.section),
         };
         format!(
-            "the proxy {} wants a user and a password (407): {cure}",
+            "the proxy {} requires a user and a password (407): {cure}",
             shown(&proxy.url)
         )
     }

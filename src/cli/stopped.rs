@@ -15,7 +15,7 @@ pub(super) fn begins(stop: Stop, left: Duration) -> String {
     };
     let seconds = left.as_secs_f64().ceil();
     format!(
-        "{why}: nothing more is begun, and what is in flight is finished or gives its claim back within {seconds}s"
+        "{why}: no further work begins; within {seconds}s the work in progress is finished or its claim is released"
     )
 }
 

@@ -242,7 +242,7 @@ async fn oauth_client(
         let value = data.value(name);
         value.ok_or_else(|| {
             wrong(format!(
-                "is not in {place}: the field {name} is missing or blank"
+                "is not in {place}: the field {name} is missing or empty"
             ))
         })
     };

@@ -257,7 +257,7 @@ impl Dynatrace {
             }
         }
         let what = format!(
-            "Dynatrace {} was asked to list its tokens and does not come to an end",
+            "Dynatrace {} was asked to list its tokens, and the listing does not end",
             self.wire.name
         );
         Err(CallError::new(

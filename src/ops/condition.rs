@@ -203,7 +203,7 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         EventName::SecretFailing,
-        "runs over a secret have failed for 5 minutes, so neither its value nor its old tokens are looked after",
+        "runs over a secret have failed for 5 minutes, so it is not rotated, and its old tokens are not retired",
         "a run over the secret succeeds",
         NEEDS_HUMAN,
     ),
@@ -341,14 +341,14 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         EventName::SecretChangedElsewhere,
-        "someone deleted a version of the secret in the moment of its rotation",
+        "someone deleted a version of the secret while it was being rotated",
         "the next rotation: at the next due time or by `dtrotate rotate NAME`",
         NEEDS_HUMAN,
     ),
     kind(
         EventName::InternalError,
         "an internal error of dtrotate ended a run",
-        "a later run over the secret comes to its end; it is retried automatically",
+        "a later run over the secret ends normally; it is retried automatically",
         NEEDS_HUMAN,
     ),
     Kind {

@@ -107,7 +107,7 @@ impl Session {
                     tracing::warn!(
                         event = "vault_login",
                         ttl_seconds = ttl.as_secs(),
-                        "the Vault token nears its end and cannot be renewed beyond it; replace it within {} s",
+                        "the Vault token expires soon and cannot be renewed beyond that; replace it within {} s",
                         ttl.as_secs()
                     );
                 }

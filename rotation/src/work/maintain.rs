@@ -69,7 +69,7 @@ pub fn forget(cx: &Context<'_>, id: &TokenId) -> Step {
         ));
     }
     let message = format!(
-        "{id} was dropped from the retiring tokens by a command; it is left as it is at Dynatrace"
+        "{id} was dropped from the retiring tokens by a command; at Dynatrace it is unchanged"
     );
     let report = Report::new(EventName::RetirementBlocked, message)
         .token(id)

@@ -118,7 +118,7 @@ impl Rounds {
             Condition::new(EventName::RetirementBlocked, message, since).environment(service)
         };
         let blocked = self.blocked.iter().map(|(id, (since, why))| {
-            let message = format!("a pruned token cannot be deleted: {why}; it is left as it is");
+            let message = format!("a pruned token cannot be deleted: {why}; it is unchanged");
             let mut condition = new(message, *since).subject(id.as_str());
             WHAT_TO_DO.clone_into(&mut condition.what_to_do);
             condition

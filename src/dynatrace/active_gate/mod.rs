@@ -281,7 +281,7 @@ impl Shared {
                 None => return Ok(all),
             }
         }
-        Err(self.no_listing("does not come to an end"))
+        Err(self.no_listing("does not end"))
     }
 
     async fn look_up(&self, id: &TokenId, via: Via) -> Result<TokenInfo, CallError> {
