@@ -19,7 +19,7 @@ pub const HIDDEN: &str = "[hidden]";
 /// So many consecutive characters of a known value are hidden; a shorter value is hidden as a whole.
 const PART: usize = 12;
 
-/// A known value that is shorter is no secret, and would tear ordinary words apart.
+/// A known value that is shorter is not a secret, and hiding it would hide parts of ordinary words.
 const SHORTEST: usize = 4;
 
 /// A run of base64 that is shorter cannot hold a recognizable part of a token.

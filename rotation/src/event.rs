@@ -132,7 +132,7 @@ vocabulary! {
     TokenPruned "token_pruned" Info "A token that `dtrotate prune` disabled was deleted after its quarantine. At WARN it is kept, because someone enabled it or the command was interrupted."
         "At WARN: nothing, if it is still needed. Otherwise run `dtrotate prune` again.",
     TokenShared "token_shared" Warn "A token that is due for retirement is also the current value of another secret; it is left alone."
-        "Give each secret a token of its own, or list both fields under one [[secret]].",
+        "Give each secret a separate token, or list both fields under one [[secret]].",
     SecretChangedElsewhere "secret_changed_elsewhere" Warn "Someone else changed the secret; their change is kept."
         "Find out who wrote it. If it was not intended, put the right token there.",
     ValueReverted "value_reverted" Error "Something other than dtrotate puts a former value back again and again."

@@ -112,7 +112,7 @@ pub fn read(name: String, text: &str, context: &Context) -> Option<Table> {
     (errors.is_empty() || context.keeps_the_rest).then(table)
 }
 
-/// The end of the table whose header this is; 0 where it is no header.
+/// The end of the table whose header this is; 0 where it is not a header.
 fn end_of_table(text: &str, key: &Range<usize>) -> usize {
     let before = text.get(..key.start).unwrap_or_default();
     let line = before.rsplit('\n').next().unwrap_or_default();

@@ -135,7 +135,7 @@ impl Daemon {
         if let Some(secret) = renamed {
             let name = &secret.plan.name;
             let message = format!(
-                "{name} has a journal document of its own, which counts; that of its former name {} is not carried over but finished and closed",
+                "{name} already has a journal document; that of its former name {} is not carried over: its old tokens are retired, then it is closed",
                 record.name
             );
             Line::new(EventName::SecretReleased, message)

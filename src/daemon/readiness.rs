@@ -100,7 +100,7 @@ impl Daemon {
 
     pub(super) fn become_ready(&mut self) {
         let outages = self.office.services.outages();
-        // Once for a journal: what a reload adds is no start.
+        // Once for a journal: a reload is not a start.
         let recovered = self.status_cache.is_recovered()
             || self.installation.is_some()
                 && self.surveyed

@@ -130,7 +130,7 @@ async fn by_request(
     Ok((header, Lease::new(from, ttl, ttl, auth.renewable)))
 }
 
-/// Vault's own word against the credentials; an answer that is no refusal but lacks what is due is no word at all.
+/// Vault's own word against the credentials; an answer that is not a refusal but is incomplete decides nothing.
 fn refused(call: &Call, status: u16, words: &str) -> CallError {
     let kind = match status {
         400..=499 => ErrorKind::Unauthorized,

@@ -134,7 +134,7 @@ impl Login {
                 "; the role id or the secret id is wrong, expired or used up (after some refused logins Vault locks a role for 15 minutes, see sys/locked-users)"
             }
             (Login::Kubernetes { .. }, 403) => {
-                "; Vault says so, too, when it cannot ask the Kubernetes API, and then it heals automatically"
+                "; Vault also answers this while it cannot reach the Kubernetes API, and then dtrotate recovers automatically"
             }
             _ => "",
         }

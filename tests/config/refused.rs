@@ -102,7 +102,7 @@ fn wrong_types() {
 
 #[test]
 fn a_secret_in_single_brackets() {
-    let message = "a secret is a table of its own under [[secret]], with two brackets";
+    let message = "each secret is a separate table under [[secret]], with two brackets";
     refuses(&format!("{VAULT}{PROD}[«secret]\npath = \"a\"\n"), message);
 }
 
@@ -440,7 +440,7 @@ fn routes() {
     );
     refuses_table(
         "[notify.«route]\nurl_file = \"u\"",
-        "this is a table of its own under [[notify.route]], with two brackets",
+        "this is a separate table under [[notify.route]], with two brackets",
     );
 }
 

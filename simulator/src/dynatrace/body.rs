@@ -17,7 +17,7 @@ pub(crate) fn created(body: &Value, id: &str) -> Reply {
     }
 }
 
-/// 201 for something that is no token.
+/// 201 for something that is not a token.
 pub(crate) fn accepted(body: &Value) -> Reply {
     Reply::json(201, JSON, body)
 }

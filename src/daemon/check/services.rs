@@ -34,7 +34,7 @@ impl Inspector<'_> {
             format!("login succeeded; token policies: {policies}"),
         );
         if own.policies.iter().any(|policy| policy == "root") {
-            let text = "this is a root token, so nothing is proved about the rights that are needed; give dtrotate a token of its own \
+            let text = "this is a root token, so nothing is proved about the rights that are needed; give dtrotate a separate token \
                         with config/vault-policy.hcl";
             findings.add(Grade::Warn, VAULT, text);
         }
@@ -261,7 +261,7 @@ impl Inspector<'_> {
                     let all = listed.len();
                     let number = listed.iter().filter_map(|path| finder.secret(path)).count();
                     let text = format!(
-                        "{number} of {all} secrets below the folder are looked into: neither excluded, nor with a table of their own"
+                        "{number} of {all} secrets below the folder are examined: neither excluded, nor with a separate table"
                     );
                     findings.add(Grade::Ok, &about, text);
                 }

@@ -262,7 +262,7 @@ fn issued_at(token: &TokenValue, life: Option<u64>) -> Option<Timestamp> {
     let claims: Claims = serde_json::from_slice(&claims).ok()?;
     let start = || claims.exp?.checked_sub(i64::try_from(life?).ok()?);
     let at = Timestamp::from_second(claims.iat.or_else(start)?).ok()?;
-    // The epoch, or a life without an end, is no time of issue.
+    // The epoch, or a life without an end, is not a time of issue.
     (at > Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24)).then_some(at)
 }
 

@@ -44,7 +44,7 @@ pub(super) fn refuse_time_zone(whole: Part<'_>) -> Result<(), CronError> {
     Err(CronError::new(
         part,
         format!(
-            "the time zone has a key of its own: write `timezone = \"{}\"` and \
+            "the time zone has a separate key: write `timezone = \"{}\"` and \
              `schedule = \"{}\"`",
             zone.shown(),
             rest.shown()
