@@ -40,7 +40,7 @@ const METRICS: [Metric; 30] = [
     ),
     Metric::gauge(
         "dtrotate_main_loop_idle_seconds",
-        "How long ago the main loop turned.",
+        "Time since the main loop last ran.",
         |series, picture| {
             series.one(Some(picture.idle.as_secs_f64()));
         },
