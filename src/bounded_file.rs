@@ -50,7 +50,7 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// What people meet, with the cure; else the system's words.
+/// The usual mistakes, with what to do; otherwise the message of the system.
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "not found; create it, or correct the path".to_owned(),

@@ -387,7 +387,7 @@ impl Wired {
         vault.chain(own).chain(sso).collect()
     }
 
-    /// The management token of an environment, as the environment tells. `Unauthorized` = also when it lacks a right: then nothing can be
+    /// The management token of an environment, as the environment reports it. `Unauthorized` = also when it lacks a right: then nothing can be
     /// done for any secret of the environment.
     /// None = an account, which has an OAuth client in its place, or ActiveGate tokens, which any token may manage that has the right: it is
     /// accepted.

@@ -211,7 +211,7 @@ fn blocked(record: &Record, message: String) -> Condition {
         .secret(&record.name, &record.coordinates.environment)
 }
 
-/// Lists the journal, carries documents over to new names, and tells which ones have no secret. Those that are known to be `closed` are not
+/// Lists the journal, carries documents over to new names, and returns those that have no secret. Those that are known to be `closed` are not
 /// read again.
 async fn survey(
     ledger: &Ledger,

@@ -172,7 +172,7 @@ impl Dynatrace {
         self.credential.forget();
     }
 
-    /// What the environment tells about its management token: its id, its end, its scopes.
+    /// What the environment reports about its management token: its id, its end, its scopes.
     ///
     /// # Errors
     /// `Unauthorized` = it is not accepted or not there. Never `Gone`.
@@ -355,7 +355,7 @@ impl Dynatrace {
         answer.check(&[self.generation.scope_for(answer.effect.is_read())])
     }
 
-    /// Reads the one token that an answer tells about; it must be `asked`, if that is known.
+    /// Reads the one token that an answer is about; it must be `asked`, if that is known.
     fn read_info(&self, answer: &Answer, asked: Option<&TokenId>) -> Result<TokenInfo, CallError> {
         self.check(answer)?;
         let info = self.generation.read_info(answer)?;
@@ -377,7 +377,7 @@ impl Dynatrace {
         )
     }
 
-    /// The token that this value is, as the environment tells the management token.
+    /// The token that this value is, as the environment reports it to the management token.
     async fn look_up_for_manager(
         &self,
         value: &TokenValue,

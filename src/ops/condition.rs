@@ -93,7 +93,7 @@ impl Condition {
         self.environment(environment)
     }
 
-    /// Does this about it, which the kind alone does not tell.
+    /// Sets what to do, where the kind alone does not say it.
     pub fn advise(mut self, what_to_do: impl Into<String>) -> Self {
         self.what_to_do = what_to_do.into();
         self

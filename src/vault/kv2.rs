@@ -44,7 +44,7 @@ pub(super) async fn read(
     Ok(read_over(vault, at, version, false).await?.read)
 }
 
-/// Reads the latest version, and tells when it will be deleted.
+/// Reads the latest version, and when it will be deleted.
 pub(super) async fn read_with_end(
     vault: &Vault,
     at: &SecretPath,
@@ -150,7 +150,7 @@ fn absent(
     Err(answer.refuse(call))
 }
 
-/// Writes the whole map if the latest version is `cas`, and tells the new version.
+/// Writes the whole map if the latest version is `cas`, and returns the new version.
 pub(super) async fn write(
     vault: &Vault,
     at: &SecretPath,
@@ -160,7 +160,7 @@ pub(super) async fn write(
     Ok(write_with_end(vault, at, cas, data).await?.0)
 }
 
-/// The same, and tells when the new version will be deleted.
+/// The same, and also returns when the new version will be deleted.
 pub(super) async fn write_with_end(
     vault: &Vault,
     at: &SecretPath,

@@ -139,7 +139,7 @@ fn refused(call: &Call, status: u16, words: &str) -> CallError {
     call.error(kind, format!("Vault answered {status}: {words}"))
 }
 
-/// What `auth/token/lookup-self` tells; only at the start of a token's use, because a standby may show it frozen.
+/// What `auth/token/lookup-self` returns; only at the start of a token's use, because a standby may show it frozen.
 #[derive(Deserialize)]
 struct LookUp {
     #[serde(default)]

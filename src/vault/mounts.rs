@@ -82,7 +82,7 @@ struct Mount {
 }
 
 impl Vault {
-    /// The engine behind `mount`, as `sys/internal/ui/mounts` tells; any right below the mount is enough to ask.
+    /// The engine behind `mount`, as `sys/internal/ui/mounts` reports it; any right below the mount is enough to ask.
     /// `Refused` = there is none, or it is no KV engine, or the token has no right at all below it.
     pub async fn engine(&self, mount: &str) -> Result<Engine, CallError> {
         if let Some(engine) = self.mounts().get(mount) {

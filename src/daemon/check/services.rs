@@ -143,7 +143,7 @@ impl Inspector<'_> {
         limits
     }
 
-    /// Proves every right; tells the paths below which nothing can be read.
+    /// Proves every right; returns the paths below which nothing can be read.
     pub(super) async fn rights(
         &self,
         engines: &Engines,
@@ -195,7 +195,7 @@ impl Inspector<'_> {
         denied
     }
 
-    /// Every rule that is needed, and who needs it. A mount that tells nothing of itself is taken for KV version 2.
+    /// Every rule that is needed, and who needs it. A mount whose version is not known counts as KV version 2.
     fn needed(&self, engines: &Engines) -> BTreeMap<Right, BTreeSet<String>> {
         let engine = |mount: &str| engines.get(mount).copied().unwrap_or(Engine::V2);
         let mut needed: BTreeMap<Right, BTreeSet<String>> = BTreeMap::new();

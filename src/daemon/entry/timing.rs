@@ -105,7 +105,7 @@ impl Entry {
     /// whose jitter is running.
     pub fn alarm(&self, now: Timestamp) -> Option<Timestamp> {
         let due = self.due.as_ref().filter(|due| {
-            // The engine reports a firing that lies ahead.
+            // The engine reports a future firing.
             due.trigger != due::Trigger::Schedule || due.instant <= now
         });
         let pause = self.paused(now);

@@ -1,6 +1,6 @@
 //! Access tokens of the single sign-on, for an OAuth client whose credentials are in Vault.
 //!
-//! One flight for all: whoever waits for a token takes the outcome of the request that is under way. A token is held in memory only and renewed
+//! One flight for all: every call that waits for a token takes the outcome of the request that is under way. A token is held in memory only and renewed
 //! when two thirds of its life are over. The client is read again, once, when it is refused: a person may have replaced it.
 
 use std::future::Future;
