@@ -35,7 +35,7 @@ pub(super) fn ended(foreground: &Foreground<'_>, left: &BTreeSet<String>, all: u
     }
     if !cut.is_empty() {
         text += &format!(
-            "; left where it is, to be continued from the journal after `claim_timeout`: {}",
+            "; unfinished, to be continued from the journal after `claim_timeout`: {}",
             cut.join(", ")
         );
     }

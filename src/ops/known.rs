@@ -203,7 +203,7 @@ impl<'a> Known<'a> {
     fn unannounced(&self, record: &Record) -> Option<Condition> {
         let announcement = record.announcement.as_ref().filter(|_| self.configured)?;
         let message = format!(
-            "the rotation of {:.0} to {} could not be announced: a route of [[notify.route]] does not take the post",
+            "the rotation of {:.0} to {} could not be announced: a route of [[notify.route]] does not accept the post",
             announcement.at, announcement.token
         );
         let condition = Condition::new(

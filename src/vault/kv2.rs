@@ -191,8 +191,7 @@ pub(super) async fn write_with_end(
     })) = answer.data()
     else {
         vault.mounts().forget(&at.mount);
-        let text =
-            "Vault took the write, but not as a KV version 2 engine does; was the mount replaced?";
+        let text = "Vault accepted the write, but not as a KV version 2 engine does; was the mount replaced?";
         return Err(call.error(ErrorKind::Unclear, text));
     };
     Ok((version, retention::ends(&deletion_time)))
