@@ -1,4 +1,4 @@
-# The least rights that dtrotate needs at Vault or OpenBao. The end-to-end tests run the daemon with this very file.
+# The least rights that dtrotate needs in Vault or OpenBao. The end-to-end tests run the daemon with this file.
 #
 #   bao policy write dtrotate vault-policy.hcl        (vault policy write ...)
 #
@@ -12,7 +12,7 @@
 # - `delete`, and the paths `delete/`, `destroy/` and `undelete/` of the mount: dtrotate never removes a value from
 #   Vault, and old versions are how it proves which tokens were its own.
 # - `delete` on `metadata/`: it would forget all versions and start the counter at 1 again, so that a check-and-set on an
-#   old version could succeed against a new value. Give this right to nobody who need not have it.
+#   old version could succeed against a new value. Give this right only to those who must have it.
 # - `patch` and writing `metadata/`: every write replaces the whole secret under check-and-set, which carries the fields
 #   of others over unchanged.
 # - `list` on all secrets: dtrotate lists only folders that a `discover` of its configuration names.
@@ -28,7 +28,7 @@ path "secret/data/dynatrace/*" {
   capabilities = ["create", "read", "update"]
 }
 
-# read: which versions exist, and which of them a person deleted. A token that ever stood in a version keeps its grace.
+# read: which versions exist, and which of them a person deleted. A token that was ever stored in a version keeps its grace.
 path "secret/metadata/dynatrace/*" {
   capabilities = ["read"]
 }
@@ -42,7 +42,7 @@ path "secret/metadata/dynatrace/apps/*" {
 # --- the management token ------------------------------------------------------------------------------------------
 
 # read only: this rule is the more specific one and takes the write rights of the rule above away. Remove it when the
-# management token is itself listed as a [[secret]] and shall rotate.
+# management token is itself listed as a [[secret]].
 path "secret/data/dynatrace/master" {
   capabilities = ["read"]
 }
@@ -57,8 +57,8 @@ path "secret/data/dynatrace/oauth-client" {
 
 # --- the journal ---------------------------------------------------------------------------------------------------
 
-# create: the first document of a secret. read: where a rotation stands. update: every claim and every step, always with
-# check-and-set. Who has these rights can ask dtrotate for deletions: a mount of its own is better still.
+# create: the first document of a secret. read: the progress of a rotation. update: every claim and every step, always with
+# check-and-set. Anyone with these rights can make dtrotate delete tokens: a separate mount is even better.
 path "secret/data/dtrotate/journal/*" {
   capabilities = ["create", "read", "update"]
 }

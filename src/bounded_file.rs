@@ -50,7 +50,7 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// What people meet, with the cure; else the system's words.
+/// The usual mistakes, with what to do; otherwise the message of the system.
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "not found; create it, or correct the path".to_owned(),
@@ -94,7 +94,7 @@ pub fn read_text(path: &Path, limit: usize) -> Result<Zeroizing<String>, ReadErr
 }
 
 /// Runs a function that reads files on a thread of its own, and gives up waiting for it after five seconds. It is not the runtime's pool
-/// of blocking threads, since a runtime does not shut down before those have ended.
+/// of blocking threads, because a runtime does not shut down before those have ended.
 pub async fn off_runtime<T: Send + 'static>(
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReadError> {

@@ -8,7 +8,7 @@ use crate::bounded_file::{self, ReadError};
 use crate::sanitize;
 use rotation::token::TokenValue;
 
-/// A credential. No `Debug`, since it may hold the value.
+/// A credential. No `Debug`, because it may hold the value.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// A file, read at each use, so that it can be replaced at any time.

@@ -41,7 +41,7 @@ pub const LISTING: usize = 32 * 1024 * 1024;
 /// How long a connection may take to stand, TLS included, where the total time allows.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// How long an idle connection is kept: below the 60 to 75 seconds of usual load balancers, since a request on a connection that
+/// How long an idle connection is kept: below the 60 to 75 seconds of usual load balancers, because a request on a connection that
 /// the server closes at the same moment has an unknown outcome.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -358,7 +358,7 @@ impl Way {
             None => format!("set proxy_auth_file in {}", self.options.section),
         };
         format!(
-            "the proxy {} wants a user and a password (407): {cure}",
+            "the proxy {} requires a user and a password (407): {cure}",
             shown(&proxy.url)
         )
     }

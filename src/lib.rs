@@ -7,7 +7,7 @@
 //! - [`config`]: from TOML files to settings that are valid, or refused with a place.
 //! - [`vault`]: Vault and OpenBao: the secrets and the journal.
 //! - [`dynatrace`]: the environments that issue the tokens.
-//! - [`notify`]: telling people of what needs them: a problem in Dynatrace, a webhook.
+//! - [`notify`]: notifications of what needs a human: a problem in Dynatrace, a webhook.
 //! - [`ops`]: what the outside may see: the status, the listener, the metrics, the page. Read-only.
 //! - [`daemon`]: the life of the process; `assemble` wires the modules together.
 //! - [`cli`]: one file per command.

@@ -2,7 +2,7 @@
 //!
 //! It hides by shape (Dynatrace, Vault and signed tokens, passwords in addresses) and by value: what was sent in this call, quoted whole
 //! or in part, in another case, percent-encoded, escaped, in base64, or split by white space. The public part of a dotted Dynatrace token
-//! stays, since it is the token's id. It would rather hide too much than too little, and is the last fence: bodies and headers are never
+//! stays, because it is the token's id. It would rather hide too much than too little, and is the last fence: bodies and headers are never
 //! quoted in the first place.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ pub const HIDDEN: &str = "[hidden]";
 /// So many consecutive characters of a known value are hidden; a shorter value is hidden as a whole.
 const PART: usize = 12;
 
-/// A known value that is shorter is no secret, and would tear ordinary words apart.
+/// A known value that is shorter is not a secret, and hiding it would hide parts of ordinary words.
 const SHORTEST: usize = 4;
 
 /// A run of base64 that is shorter cannot hold a recognizable part of a token.

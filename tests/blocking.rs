@@ -123,7 +123,7 @@ fn a_configuration_that_is_a_fifo_is_refused_and_stops_nothing() {
     loop {
         let asked = Instant::now();
         let metrics = daemon.get("/metrics").expect("metrics");
-        assert!(asked.elapsed() < Duration::from_secs(2), "it stands still");
+        assert!(asked.elapsed() < Duration::from_secs(2), "it is blocked");
         if metrics.contains("\ndtrotate_config_last_reload_successful 0\n") {
             break;
         }

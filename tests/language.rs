@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// A phrase and what to write instead.
-const PHRASES: [(&str, &str); 28] = [
+const PHRASES: [(&str, &str); 37] = [
     ("a person's hand", "manually"),
     ("any more", "no longer"),
     ("anew", "again"),
@@ -15,20 +15,29 @@ const PHRASES: [(&str, &str); 28] = [
     ("by itself", "automatically"),
     ("came to nothing", "failed"),
     ("chores", "background tasks"),
+    ("come to rest", "become idle"),
+    ("comes to rest", "becomes idle"),
     ("comes too late", "has no effect"),
     ("does not work out", "fails"),
     ("errand", "request"),
     ("for ever", "indefinitely"),
     ("goes on", "continues"),
+    ("how to go on", "how to continue"),
+    ("is no json", "is not JSON"),
+    ("is no listing", "is not a listing"),
     ("is told", "is notified, is reported"),
     ("it is over", "resolved"),
     ("leavers", "orphaned documents"),
+    ("lets us in", "login succeeded"),
     ("let go", "released"),
     ("mend", "fix"),
     ("mended", "fixed"),
     ("no whole answer", "no complete response"),
     ("patrol", "rescan"),
     ("rooms", "modules"),
+    ("stands against it", "mitigates it"),
+    ("stands still", "is stopped"),
+    ("telling people", "notifying"),
     ("to be told", "to be reported"),
     ("told of", "gets"),
     ("too much to do", "rate limited"),

@@ -319,7 +319,7 @@ pub enum RunResult {
     DryRun(String),
     /// What a person asked for cannot be done: why. The current value is unchanged.
     Refused(String),
-    /// The run did not come to rest: a fault of dtrotate.
+    /// The run did not end: a fault of dtrotate.
     InternalError(String),
 }
 

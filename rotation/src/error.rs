@@ -29,15 +29,15 @@ impl std::fmt::Display for Service {
 pub enum ErrorKind {
     /// Nothing happened, and the same call may succeed later: not sent, refused connection, sealed, a read that timed out.
     Transient,
-    /// Nothing happened, since the server was asked too often (429). The service is available.
+    /// Nothing happened, because the server was asked too often (429). The service is available.
     RateLimited,
     /// Nothing happened, and the same call will not succeed until a human changes something (400, 403 of a policy, 415).
     Refused,
     /// Nothing happened: the owner of the new token has as many tokens as an owner may have. It may succeed when one of them is gone.
     Exhausted,
-    /// Nothing happened, since the service no longer has this API. It concerns every secret of that service, and waiting does not help.
+    /// Nothing happened, because the service no longer has this API. It concerns every secret of that service, and waiting does not help.
     Closed,
-    /// Nothing happened, since our own credential was not accepted: the Vault token, or the environment's management token.
+    /// Nothing happened, because our own credential was not accepted: the Vault token, or the environment's management token.
     /// It concerns every secret of that service, not one.
     Unauthorized,
     /// The object is not there (404). Evidence, not a fact: the caller decides what it proves.

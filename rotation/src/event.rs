@@ -73,7 +73,7 @@ vocabulary! {
     VaultUnavailable "vault_unavailable" Error "Vault is unavailable; all rotations wait and are caught up later."
         "Check Vault: is it sealed, unreachable, or does it refuse the token? The message says which. It recovers automatically when the cause is resolved.",
     WrappedSecretIdRefused "wrapped_secret_id_refused" Error "The wrapped AppRole secret id could not be unwrapped; someone else may have it."
-        "Find out who unwrapped it first: destroy the secret id if that was nobody you know, then put a new wrapped one into the file.",
+        "Find out who unwrapped it first. If that cannot be explained, destroy the secret id. Then put a new wrapped one into the file.",
     VaultAvailable "vault_available" Info "Vault is available again.",
     DynatraceUnavailable "dynatrace_unavailable" Error "An environment is unavailable; its secrets wait and are caught up later."
         "Check the environment, its URL and its management token; `dtrotate check` names what is missing. It recovers automatically when the cause is resolved.",
@@ -103,7 +103,7 @@ vocabulary! {
         "Delete tokens of this owner that nobody uses (expired ones count), give secrets to another owner, or rotate less often; it is retried automatically.",
     RotationOverdue "rotation_overdue" Error "A rotation is not done although it was due minutes ago, whatever the cause."
         "The message has the number of attempts and the last error. Remove its cause; the rotation is retried automatically.",
-    SecretFailing "secret_failing" Error "Runs over a secret keep failing, so neither its value nor its old tokens are looked after."
+    SecretFailing "secret_failing" Error "Runs over a secret keep failing, so it is not rotated, and its old tokens are not retired."
         "The message has the last error. Remove its cause; it is retried automatically.",
     DiscoveryFailing "discovery_failing" Error "The secrets below a folder of `discover` cannot be listed or read, so new ones are not found; none is released."
         "The message has the error: most likely a rule for `list` is missing in the policy; `dtrotate check` prints it.",
@@ -112,7 +112,7 @@ vocabulary! {
     RotationSkipped "rotation_skipped" Info "A missed rotation was skipped as configured (`missed = \"skip\"`).",
     RotationRecovered "rotation_recovered" Info "Resumed an interrupted rotation of another (or a previous) process.",
     RotationStuck "rotation_stuck" Error "A rotation needs a person; the message says what to do."
-        "Remove the cause that the message names, then run `dtrotate rotate NAME`. Without that it is tried again at the next due time.",
+        "Remove the cause that the message names, then run `dtrotate rotate NAME`. Otherwise it is tried again at the next due time; a cause in the value or its token is examined with each sweep, and a refusal that could not be recorded is retried automatically.",
     MintAnswerMismatch "mint_answer_mismatch" Error "The answer to creating a token belongs to another request; nothing was stored. The value of our new token may have reached someone else."
         "Find out what mixes up answers between dtrotate and Dynatrace (a proxy, a load balancer). The token that was created is found by its marker and deleted.",
     OrphanFound "orphan_found" Warn "A token bears our marker but is in no journal document. At INFO it is retired after the full grace; at WARN it is a copy and left alone."
@@ -132,7 +132,7 @@ vocabulary! {
     TokenPruned "token_pruned" Info "A token that `dtrotate prune` disabled was deleted after its quarantine. At WARN it is kept, because someone enabled it or the command was interrupted."
         "At WARN: nothing, if it is still needed. Otherwise run `dtrotate prune` again.",
     TokenShared "token_shared" Warn "A token that is due for retirement is also the current value of another secret; it is left alone."
-        "Give each secret a token of its own, or list both fields under one [[secret]].",
+        "Give each secret a separate token, or list both fields under one [[secret]].",
     SecretChangedElsewhere "secret_changed_elsewhere" Warn "Someone else changed the secret; their change is kept."
         "Find out who wrote it. If it was not intended, put the right token there.",
     ValueReverted "value_reverted" Error "Something other than dtrotate puts a former value back again and again."
@@ -148,21 +148,21 @@ vocabulary! {
     JournalUnreadable "journal_unreadable" Error "A journal document cannot be read; nothing is done for its secret."
         "Use the version of dtrotate that wrote it, or repair the document from an older version of it in Vault.",
     JournalImplausible "journal_implausible" Error "A journal document contradicts itself, another document or the time; nothing is done for its secret."
-        "The message names the contradiction and its cure.",
+        "The message names the contradiction and what to do.",
     JournalTooLarge "journal_too_large" Error "A journal document is too large to be written, so nothing can be done for its secret."
         "Drop entries of tokens that you have ended by hand with `dtrotate forget NAME --token ID`, then rotate less often or shorten `max_grace` or `quarantine`.",
     JournalExpiring "journal_expiring" Error "Vault deletes journal documents automatically; without them dtrotate would lose track of old tokens, which would stay valid."
         "Set `delete_version_after` of the journal's mount, or of the documents that the message names, to 0s.",
-    InstanceNameConflict "instance_name_conflict" Error "Another daemon uses the same instance name, so the two cannot be told apart in claims, logs and metrics."
+    InstanceNameConflict "instance_name_conflict" Error "Another daemon uses the same instance name, so the two cannot be distinguished in claims, logs and metrics."
         "Give each daemon its own name: set `DTROTATE_INSTANCE`, or leave it unset where host names differ. Then restart that daemon.",
-    InternalError "internal_error" Error "A fault of dtrotate ended a run; it will be retried."
+    InternalError "internal_error" Error "An internal error of dtrotate ended a run; it will be retried."
         "Report it with the log lines before it. Nothing is lost: the journal says how to continue.",
-    OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation is not affected, but nobody can see it."
+    OpsUnavailable "ops_unavailable" Error "The ops listener cannot listen at its address; rotation is not affected, but there is no status page, and no metrics and health checks."
         "Give `[ops] listen` an address that is free and reload; it is also retried automatically.",
     NotifyFailed "notify_failed" Error "A notification channel is failing; rotation is not affected, and pending notifications are sent when it recovers."
         "Check the token, the URL and network connectivity: the message says which of `[notify]` it is and what was answered. It is retried automatically.",
     NotificationUndelivered "notification_undelivered" Error "A completed rotation could not be announced to a route of `[[notify.route]]` within its grace (at least 24 hours)."
-        "Whoever relies on the announcement does not know of the new token: tell them. Then see `notify_failed` for the cause; it is retried until the next rotation.",
+        "Whoever relies on the announcement does not know of the new token: inform them. Then see `notify_failed` for the cause; it is retried until the next rotation.",
     UndoSucceeded "undo_succeeded" Info "The previous token is the current value again.",
     UndoFailed "undo_failed" Warn "An undo was given up; the current token is unchanged."
         "The message says why. Run `dtrotate undo NAME` again when that is resolved.",
@@ -199,7 +199,7 @@ pub struct Report {
     pub error: Option<String>,
     /// Why the rotation runs.
     pub trigger: Option<Trigger>,
-    /// The number of the attempt, the N of the marker.
+    /// The number of the attempt in the document of the secret, the N of the marker: it counts all attempts, not those of this rotation.
     pub attempt: Option<u64>,
     /// The stable code of a failure.
     pub reason: Option<Reason>,

@@ -19,7 +19,7 @@ use super::view::{Effect, View};
 
 /// A run that loses this many check-and-sets on the journal leaves the secret to the others for now.
 const CONFLICTS: u32 = 8;
-/// A run that takes more steps than this does not come to rest: a fault of dtrotate. The longest useful run works off a listing of
+/// A run that takes more steps than this does not end: a fault of dtrotate. The longest useful run works off a listing of
 /// thousands of tokens in slices.
 const STEPS: u32 = 20_000;
 
@@ -114,7 +114,7 @@ impl Run {
         self.steps += 1;
         if self.steps > STEPS && self.end.is_none() {
             let message = format!(
-                "the run over {} did not come to rest within {STEPS} steps; this is a fault of dtrotate",
+                "internal error: the run over {} did not end within {STEPS} steps; please report it",
                 self.request.plan.name
             );
             self.reports

@@ -22,7 +22,7 @@ pub struct Epoch {
     pub secret: String,
 }
 
-/// A digest of a whole token name. It distinguishes a token of ours from a copy whose name was changed; it is no protection against a
+/// A digest of a whole token name. It distinguishes a token of ours from a copy whose name was changed; it is not a protection against a
 /// forged name, because names are not secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -287,7 +287,7 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.prefix() == prefix)
     }
 
-    /// Why a value that shows this id is no token of this kind, as half a sentence, with the kind to write.
+    /// Why a value that shows this id is not a token of this kind, as half a sentence, with the kind to write.
     pub fn mismatch(self, shown: Option<&TokenId>) -> Option<String> {
         let Some(id) = shown else {
             let word = self.word();

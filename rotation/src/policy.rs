@@ -81,7 +81,7 @@ pub fn unfit(info: &TokenInfo, place: &Coordinates, may_manage: bool) -> Option<
     }
     if !info.enabled {
         let message = format!(
-            "a person disabled {id} in {place}, so no new one is made for it; enable it in Dynatrace or put another token there"
+            "a person disabled {id} in {place}, so no new one is created; enable it in Dynatrace or put another token there"
         );
         return Some((Reason::TokenDisabled, message));
     }
@@ -101,7 +101,7 @@ pub fn lifetime(
     let id = &old.id;
     let unknown = || {
         format!(
-            "how long {id} was to live is not known, so its successor cannot live as long; set `lifetime` of this secret"
+            "the original lifetime of {id} is not known, so its successor cannot get the same; set `lifetime` of this secret"
         )
     };
     let minted = old.lifetime.and_then(|life| Duration::try_from(life).ok());

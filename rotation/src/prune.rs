@@ -377,7 +377,7 @@ impl PrunedToken {
         }
         if !self.is_marked(info, cx.installation) {
             return Some(format!(
-                "has another name than `dtrotate prune` gave it ({:?}); `dtrotate undo --token {}` takes it off the list",
+                "has another name than `dtrotate prune` gave it ({:?}); `dtrotate undo --token {}` removes it from the list",
                 info.name, self.id
             ));
         }

@@ -61,7 +61,7 @@ pub struct Record {
     /// The last current token, while there is no other: it was revoked without a replacement. The next one gets its rights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreplaced: Option<Box<Current>>,
-    /// A token was recorded before, and is no longer, since the document was closed meanwhile: the first one is not made again.
+    /// A token was recorded before, and is no longer, because the document was closed meanwhile: the first one is not made again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held_before: bool,
     /// The nominal due instant served last.

@@ -82,7 +82,7 @@ pub async fn run(
             Command::Wait(length) => match context.wait(*length).await {
                 true => Outcome::Waited,
                 false if is_resumed => {
-                    break RunResult::Retry(unavailable("the process is to stop"));
+                    break RunResult::Retry(unavailable("the process is stopping"));
                 }
                 false => Outcome::Stopped,
             },

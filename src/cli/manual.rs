@@ -85,7 +85,7 @@ pub fn of(command: &str) -> Manual {
             description: "Runs the daemon in the foreground, for systemd or a container. SIGHUP reloads the configuration; SIGTERM finishes what is \
                           running and stops; a second signal stops at once. It stays up while Vault or Dynatrace cannot be reached. With --once it \
                           makes one complete pass instead and exits: it finishes interrupted work, rotates and retires what is due (without \
-                          jitter, and whatever `missed` says), and compares the tokens of each environment with the journal.",
+                          jitter, and regardless of `missed`), and compares the tokens of each environment with the journal.",
             examples: &[
                 (
                     "dtrotate run --config dtrotate.toml",
@@ -97,7 +97,7 @@ pub fn of(command: &str) -> Manual {
                 ),
                 (
                     "dtrotate run --once --metrics-file /var/lib/node_exporter/dtrotate.prom",
-                    "Leave the metrics to the textfile collector of the node exporter.",
+                    "Write the metrics for the textfile collector of the node exporter.",
                 ),
             ],
             files: CONFIGURATION,
@@ -115,11 +115,11 @@ pub fn of(command: &str) -> Manual {
             exit_status: &[
                 (
                     0,
-                    "Stopped by a signal; with --once: everything that was due is served.",
+                    "Stopped by a signal; with --once: everything that was due is done.",
                 ),
                 (
                     1,
-                    "It cannot start, or a second signal stopped it at once; with --once: something needs a human, or the time was up.",
+                    "It cannot start, or a second signal stopped it at once; with --once: something needs a human, or the time limit was reached.",
                 ),
                 (2, "Wrong usage."),
                 (69, "With --once: Vault or Dynatrace cannot be reached."),
@@ -188,7 +188,7 @@ pub fn of(command: &str) -> Manual {
         "rotate" => Manual {
             description: "Rotates secrets now, under the same claims as a daemon, several at a time, with at most [limits] concurrency calls to each environment. It prints \
                           each result as soon as it is known: both token ids, the version of the secret, and when the old token is disabled and \
-                          deleted. Old tokens that are due by then are disabled and deleted before it ends. On a terminal it asks before it \
+                          deleted. Old tokens that are due when all rotations have ended are disabled and deleted before the command ends. On a terminal it asks before it \
                           rotates more than ten secrets; without one, --all and full names need no confirmation, but patterns and \
                           --environment that match more than ten need --yes.",
             examples: &[
@@ -226,9 +226,9 @@ pub fn of(command: &str) -> Manual {
         },
         "undo" => Manual {
             description: "Makes the previous token of a secret its current value again, as long as it exists (grace and quarantine): it is \
-                          enabled, verified and stored; the newer token retires. An undo is not undone by a second one: name the newer token \
-                          with --token. Without a NAME, it brings back a token that dtrotate prune disabled: it gets its name again, and is enabled \
-                          if it was.",
+                          enabled, verified and stored; the newer token retires. A second undo does not revert the first one: name the newer token \
+                          with --token. Without a NAME, it brings back a token that dtrotate prune disabled: its name is restored, and it is \
+                          enabled if it was enabled before.",
             examples: &[
                 (
                     "dtrotate undo dynatrace/ci --dry-run",
@@ -264,8 +264,9 @@ pub fn of(command: &str) -> Manual {
         },
         "adopt" => Manual {
             description: "Records the token whose value is in Vault as the current one of a secret, although nothing proves that the value is this \
-                          token's: a platform token that may make no call by which it could show that it works. Its owner and its rights are cloned \
-                          from then on, so compare the id with Account Management first. When it is replaced it ends by its expiry, which is moved up.",
+                          token's: a platform token whose scopes allow no call that would prove it. Its owner and its rights are cloned \
+                          from then on, so compare the id with Account Management first. When it is replaced, dtrotate shortens its expiry, \
+                          which then ends it.",
             examples: &[(
                 "dtrotate adopt dynatrace/otel --token dt0s16.ABCDEFGH",
                 "Take this token over.",
@@ -283,7 +284,7 @@ pub fn of(command: &str) -> Manual {
         },
         "forget" => Manual {
             description: "Drops a retiring token that dtrotate cannot prove to be its own, or cannot disable or delete, from the journal. The \
-                          token is left as it is at Dynatrace.",
+                          token is not changed at Dynatrace.",
             examples: &[(
                 "dtrotate forget dynatrace/ci --token dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX",
                 "Drop this token after you have dealt with it in Dynatrace.",
@@ -292,7 +293,7 @@ pub fn of(command: &str) -> Manual {
             environment: COMMANDS,
             exit_status: &[
                 DONE,
-                (1, "It is no retiring token of this secret."),
+                (1, "It is not a retiring token of this secret."),
                 USAGE,
                 UNREACHABLE,
                 BUSY,
@@ -334,9 +335,9 @@ pub fn of(command: &str) -> Manual {
             ],
         },
         "pause" => Manual {
-            description: "Pauses secrets: nothing of them is begun until the pause ends, by no replica and no command, in the foreground or in the \
-                          background; work that is under way is finished. The pause is in the journal and is shown with who, why and until \
-                          when. What became due meanwhile is caught up when it ends.",
+            description: "Pauses secrets: until the pause ends, no replica and no command begins any work on them; work in progress is finished. The \
+                          pause is in the journal and is shown with its author, its reason and its end. Work that became due meanwhile is \
+                          caught up when it ends.",
             examples: &[
                 (
                     "dtrotate pause dynatrace/ci --for 2h --reason 'release 7.4'",
@@ -359,7 +360,7 @@ pub fn of(command: &str) -> Manual {
             ],
         },
         "resume" => Manual {
-            description: "Ends the pause of secrets. What became due meanwhile is caught up.",
+            description: "Ends the pause of secrets. Work that became due meanwhile is caught up.",
             examples: &[
                 ("dtrotate resume dynatrace/ci", "Resume one secret."),
                 ("dtrotate resume --all --yes", "Resume everything."),
@@ -376,9 +377,10 @@ pub fn of(command: &str) -> Manual {
             ],
         },
         "history" => Manual {
-            description: "Shows what happened to secrets, newest last: the event, from which token to which, the sentence of the log, and who did it \
+            description: "Shows what happened to secrets, newest last: the event, from which token to which, the message of the log, and who did it \
                           (the instance, or the user of a command as Vault knows them). The history is a separate document in the journal with \
-                          the last 200 events of each secret, and the times in the lives of the 200 tokens before these.",
+                          the last 200 events of each secret, and the times at which each of the 200 tokens before these was stored, disabled and \
+                          deleted.",
             examples: &[
                 (
                     "dtrotate history dynatrace/ci",
@@ -392,7 +394,7 @@ pub fn of(command: &str) -> Manual {
             files: CONFIGURATION,
             environment: COMMANDS,
             exit_status: &[
-                (0, "It is shown."),
+                DONE,
                 (1, "A history cannot be read."),
                 USAGE,
                 (69, "Vault cannot be reached."),
@@ -412,7 +414,7 @@ pub fn of(command: &str) -> Manual {
             files: CONFIGURATION,
             environment: COMMANDS,
             exit_status: &[
-                (0, "It is shown."),
+                DONE,
                 (1, "The journal cannot be read."),
                 USAGE,
                 (69, "Vault cannot be reached."),
@@ -420,9 +422,9 @@ pub fn of(command: &str) -> Manual {
             ],
         },
         "audit" => Manual {
-            description: "Lists every token of the environments and accounts: what dtrotate has to do with it, owner, age, last use and from where, expiry, \
+            description: "Lists every token of the environments and accounts: its relation to dtrotate, owner, age, last use and from where, expiry, \
                           rights to manage tokens. It ends with findings: tokens that manage tokens, of another installation, left over, personal, \
-                          without an owner, that never expire, and that nobody used for 90 days; each is explained. It only reads.",
+                          without an owner, that never expire, and unused for 90 days; each is explained. It changes nothing.",
             examples: &[
                 ("dtrotate audit", "All environments and accounts."),
                 (
@@ -448,8 +450,8 @@ pub fn of(command: &str) -> Manual {
             ],
         },
         "prune" => Manual {
-            description: "Shows the tokens of the environments and accounts that no secret holds and that are unused, expired or of an owner; given several \
-                          of these, all must hold. With --yes each is disabled and its name gets the marker [dtrotate:INSTALLATION.prune.N], in one call. \
+            description: "Shows the tokens of the environments and accounts that no secret holds and that are unused, expired or of an owner; a token must \
+                          meet all criteria that are given. With --yes each is disabled and its name gets the marker [dtrotate:INSTALLATION.prune.N], in one call. \
                           A running daemon, or dtrotate run --once, deletes it after the quarantine of [defaults], if it bears that marker and is still \
                           disabled; until then dtrotate undo --token ID brings it back. Platform tokens cannot be renamed: after the quarantine a \
                           second dtrotate prune --yes deletes them. Never touched: tokens of secrets and of other installations, management tokens \
@@ -484,14 +486,20 @@ pub fn of(command: &str) -> Manual {
             ],
         },
         "health" => Manual {
-            description: "Queries the running daemon at [ops] listen for readiness, for a container without a shell. It reads nothing else of the \
-                          configuration.",
+            description: "Queries the running daemon at [ops] listen for readiness, for a container without a shell. If the configuration is \
+                          valid, the daemon must use the journal that it names ([journal] and [vault]). If the configuration is not valid or \
+                          the file does not exist, only [ops] listen is read, without a message; where that is not found, the default address \
+                          127.0.0.1:9780 is queried.",
             examples: &[("dtrotate health", "As the health check of a container.")],
             files: CONFIGURATION,
             environment: &[CONFIG, OVERRIDE],
             exit_status: &[
                 (0, "Ready."),
-                (1, "Not ready, or no daemon answers."),
+                (
+                    1,
+                    "Not ready; or no daemon answers; or the daemon belongs to another configuration, because its journal is another one; or [ops] \
+                     listen is off.",
+                ),
                 (2, "Wrong usage."),
             ],
         },
@@ -514,7 +522,7 @@ pub fn of(command: &str) -> Manual {
         },
         "completions" => Manual {
             description: "Prints a script that completes commands and options of dtrotate in a shell; in bash, zsh and fish also the names of \
-                          secrets, environments and labels. These come from the configuration: nobody is asked for them.",
+                          secrets, environments and labels. These come from the configuration; no service is queried.",
             examples: &[(
                 "dtrotate completions bash >/etc/bash_completion.d/dtrotate",
                 "Install it for bash.",

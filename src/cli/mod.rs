@@ -128,7 +128,7 @@ fn execute() -> Exit {
     let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are no errors. A reader that has gone is none, either.
+            // Help and version are not errors, and neither is a reader that has gone.
             let _ = error.print();
             return if error.use_stderr() {
                 Exit::Usage

@@ -237,8 +237,7 @@ impl Outcome {
                 find(EventName::SecretAdopted).or(find(EventName::SecretChangedElsewhere))
             }
             Task::Forget => {
-                let text =
-                    "the token is no longer in the journal; it is left as it is at Dynatrace";
+                let text = "the token is no longer in the journal; at Dynatrace it is unchanged";
                 return self.with(Word::Dropped, Exit::Success, text);
             }
         };

@@ -45,7 +45,7 @@ pub(super) struct Options {
     /// Pause until this time, such as 2027-01-07T08:00:00+01:00
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
-    /// Why, for whoever sees it in the status
+    /// Reason, shown in the status
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }

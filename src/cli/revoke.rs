@@ -326,7 +326,7 @@ fn belongs_nowhere(token: &TokenId, is_secret: bool) -> String {
              `dtrotate rotate {text} --compromised`"
         )
     } else if is_dotted || is_uuid {
-        format!("{token} is a token of no secret; name its environment with --environment")
+        format!("no secret knows the token {token}; name its environment with --environment")
     } else {
         // It may be the value of a token in the legacy format, so it is not repeated.
         "this is not the id of a token, such as dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX; Dynatrace shows the ids in its list of tokens, and `dtrotate status` \

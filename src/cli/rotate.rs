@@ -39,7 +39,7 @@ pub(super) struct Options {
     /// Print what would be done; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Disable the old tokens as soon as the new ones are stored, whoever still uses them: they have leaked
+    /// Disable the old tokens, which have leaked, as soon as the new ones are stored, even if they are still used
     #[arg(long, conflicts_with = "dry_run")]
     compromised: bool,
     /// Delete the leaked tokens at once, without a quarantine

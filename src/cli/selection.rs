@@ -219,7 +219,7 @@ mod tests {
             (&["*"], None, &["odd*name"]),
             (&["dynatrace/*/[ab]"], Some("prod"), &all[..2]),
             (&[], Some("prod"), &all[..3]),
-            // In the order of the configuration, each once; a full name is no pattern.
+            // In the order of the configuration, each once; a full name is not a pattern.
             (
                 &["odd*name", "dynatrace/prod/b", "dynatrace/prod/?"],
                 None,

@@ -113,7 +113,7 @@ fn ask_with_broken_files(
 }
 
 impl Options {
-    /// The part of the status that is meant. A token of no secret may have been pruned, which only the journal tells.
+    /// The part of the status that is meant. A token of no secret may have been pruned, which only the journal shows.
     fn chosen(&self, arguments: &Arguments, status: Status) -> Result<Status, Exit> {
         let ids = self.ids_of_no_secret(&status);
         let pruned = match ids.is_empty() {

@@ -15,7 +15,7 @@ pub(super) fn begins(stop: Stop, left: Duration) -> String {
     };
     let seconds = left.as_secs_f64().ceil();
     format!(
-        "{why}: nothing more is begun, and what is in flight is finished or gives its claim back within {seconds}s"
+        "{why}: no further work begins; within {seconds}s the work in progress is finished or its claim is released"
     )
 }
 
@@ -35,7 +35,7 @@ pub(super) fn ended(foreground: &Foreground<'_>, left: &BTreeSet<String>, all: u
     }
     if !cut.is_empty() {
         text += &format!(
-            "; left where it is, to be continued from the journal after `claim_timeout`: {}",
+            "; unfinished, to be continued from the journal after `claim_timeout`: {}",
             cut.join(", ")
         );
     }

@@ -162,7 +162,7 @@ fn typographic_quote(text: &str, place: usize) -> Option<Range<usize>> {
     Some(start + quote.start..start + quote.end)
 }
 
-/// The end of the table whose header this is; 0 where it is no header.
+/// The end of the table whose header this is; 0 where it is not a header.
 fn end_of_table(text: &str, key: &Range<usize>) -> usize {
     let before = text.get(..key.start).unwrap_or_default();
     let line = before.rsplit('\n').next().unwrap_or_default();

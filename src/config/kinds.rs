@@ -152,7 +152,7 @@ kinds! {
     Scope(KeyType::Text): String = |text, _| rights::scope(text);
     /// The name of a token.
     TokenName(KeyType::Text): String = |text, _| rights::token_name(text);
-    /// A folder in Vault; a slash at its end is no part of it.
+    /// A folder in Vault; a slash at its end is not part of it.
     VaultFolder(KeyType::Text): String = |text, _| folder(text);
     /// A pattern for paths.
     PathPattern(KeyType::Text): glob::Pattern = |text, _| path_pattern(text);
@@ -235,7 +235,7 @@ fn verification(text: &str) -> Result<Verification, String> {
             let meant =
                 did_you_mean(text, words).map_or(String::new(), |meant| format!("; {meant}"));
             Err(format!(
-                "is no way to verify a token (expected \"auto\", \"listed\", \"{}\" or a call such as \"GET /platform/document/v1/documents\"){meant}",
+                "is not a way to verify a token (expected \"auto\", \"listed\", \"{}\" or a call such as \"GET /platform/document/v1/documents\"){meant}",
                 TRIAL_WORDS.join("\", \"")
             ))
         }

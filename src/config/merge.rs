@@ -141,7 +141,7 @@ fn is_service_link(path: &str, text: &str) -> bool {
 /// The tables of `[[secret]]`; anything else of that name is reported.
 fn secret_tables(entry: Entry, context: &Context) -> Vec<Table> {
     let wrong = |place: &Place| {
-        let message = "a secret is a table of its own under [[secret]], with two brackets";
+        let message = "each secret is a separate table under [[secret]], with two brackets";
         context.problem(Problem::new(place, message));
         None
     };

@@ -74,7 +74,7 @@ const LARGEST_FILE: usize = 16 * 1024 * 1024;
 /// How to read a configuration.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// The environment's variables. No `Debug` here, since tokens may stand among them.
+    /// The environment's variables. No `Debug` here, because tokens may stand among them.
     pub environment: BTreeMap<String, String>,
     /// Where the drop-in files are; `None`: `conf.d` beside the main file, if there is one.
     pub config_dir: Option<PathBuf>,

@@ -107,17 +107,18 @@ pub(super) fn desired(
     let create = options.create.value().unwrap_or_default();
     if let Some(given) = options.create.given().filter(|_| create) {
         if keys.discover.is_present() {
-            let message = "what is discovered exists: create has no effect with discover";
+            let message =
+                "create has no effect with discover: the secrets that discover finds already exist";
             problem(&given.place, message.to_owned());
         } else if manages {
-            let message = "the management token itself cannot be created: without it nothing can be. Put the first one there by hand";
+            let message = "the management token itself cannot be created, because it creates all others. Put the first one there by hand";
             problem(&given.place, message.to_owned());
         } else if kind == Kind::Platform {
             let message = "the first platform token cannot be created: its owner and where it may be used are those of the token that is replaced. \
                            Put one there by hand";
             problem(&given.place, message.to_owned());
         } else if !options.scopes.is_present() && kind != Kind::ActiveGate {
-            let message = "create needs scopes: which rights shall the first token have?";
+            let message = "create requires `scopes`, the rights of the first token";
             problem(&given.place, message.to_owned());
         }
     }

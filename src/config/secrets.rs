@@ -271,7 +271,7 @@ impl<'a> Secrets<'a> {
         })
     }
 
-    /// The credentials of an OAuth client are no token that can be rotated.
+    /// The credentials of an OAuth client are not a token that can be rotated.
     fn refuse_credential(&self, identity: &Identity, path: &Place) {
         let is = |account: &&Account| {
             let auth = &account.auth;

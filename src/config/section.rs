@@ -186,7 +186,7 @@ impl<'a> Section<'a> {
         };
         let name = format!("{}.{key}", self.name);
         let wrong = |place: &Place| {
-            let message = format!("this is a table of its own under [[{name}]], with two brackets");
+            let message = format!("this is a separate table under [[{name}]], with two brackets");
             self.context.problem(Problem::new(place, message));
             None
         };

@@ -188,7 +188,7 @@ table! {
         sso_url: Origin = Default "\"https://sso.dynatrace.com\"",
         /// Limit of platform tokens for each user.
         tokens_per_user: Whole<1, 100_000> = Default "50",
-        /// Limit of platform tokens for each service user; the smaller limit counts, since the kind of an owner is not known.
+        /// Limit of platform tokens for each service user; the smaller limit counts, because the kind of an owner is not known.
         tokens_per_service_user: Whole<1, 100_000> = Default "100",
         /// Time after which a change of a platform token is visible everywhere; disabling alone may take 5 minutes.
         settle: Length = Default "\"15m\"",

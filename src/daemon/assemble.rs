@@ -123,7 +123,7 @@ pub enum AssembleError {
     /// An environment's or account's.
     #[error("{0}: {1}")]
     Issuer(String, String),
-    /// A way of telling people.
+    /// A notification channel.
     #[error("[notify]: {0}")]
     Notify(String),
 }
@@ -254,7 +254,7 @@ async fn oauth_client(
         let value = data.value(name);
         value.ok_or_else(|| {
             wrong(format!(
-                "is not in {place}: the field {name} is missing or blank"
+                "is not in {place}: the field {name} is missing or empty"
             ))
         })
     };
@@ -283,7 +283,7 @@ async fn management_token(
         Ok(SecretRead::Present { data, .. }) => {
             let value = data.value(&at.field).ok_or_else(|| {
                 wrong(format!(
-                    "is missing: {place} is no field of this secret, or blank; write the token there, or correct `field` in [dynatrace.{environment}.auth]"
+                    "is missing: there is no field {place}, or it is empty; write the token there, or correct `field` in [dynatrace.{environment}.auth]"
                 ))
             })?;
             match value_flaw(&value) {
@@ -350,7 +350,7 @@ impl Wired {
         }
     }
 
-    /// What Vault tells of our token.
+    /// What Vault says about our token.
     pub async fn own_token(&self) -> Result<OwnToken, CallError> {
         self.vault.own_token().await
     }
@@ -413,7 +413,7 @@ impl Wired {
         vault.chain(own).chain(sso).collect()
     }
 
-    /// The management token of an environment, as the environment tells. `Unauthorized` = also when it lacks a right: then nothing can be
+    /// The management token of an environment, as the environment reports it. `Unauthorized` = also when it lacks a right: then nothing can be
     /// done for any secret of the environment.
     /// None = an account, which has an OAuth client in its place, or ActiveGate tokens, which any token may manage that has the right: it is
     /// accepted.

@@ -55,7 +55,7 @@ struct Unavailable {
 }
 
 impl Unavailable {
-    /// It is no blip.
+    /// It has lasted longer than a blip.
     fn is_reported(&self) -> bool {
         self.refused || self.began.elapsed() >= BLIP
     }
@@ -238,7 +238,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// An outage that is no blip.
+    /// An outage that has lasted longer than a blip.
     pub(super) fn condition(&self) -> Option<Condition> {
         let outage = self.outage().filter(|outage| outage.reported)?;
         let event = match self.name {

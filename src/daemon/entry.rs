@@ -97,7 +97,7 @@ pub struct Surroundings<'a> {
 }
 
 impl Entry {
-    /// A secret that was not looked at yet: it is looked at at once.
+    /// A secret that was not read yet: it is read at once.
     pub fn new(plan: Arc<Plan>, settings: Option<Arc<SecretSettings>>) -> Self {
         Entry {
             plan,
@@ -106,7 +106,7 @@ impl Entry {
             known_at: None,
             held: None,
             due: None,
-            because: "not looked at yet".into(),
+            because: "not read yet".into(),
             looked: false,
             state: State::Unknown,
             wake: None,

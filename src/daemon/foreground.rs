@@ -374,7 +374,7 @@ pub fn record(ended: &Ended) -> Option<&Record> {
     ended.journal.as_ref()?.record.as_deref()
 }
 
-/// The end of a run that panicked: a fault of dtrotate in the run of one secret is no reason to give up the others.
+/// The end of a run that panicked: an internal error in the run of one secret does not stop the others.
 fn panicked() -> Ended {
     let what = "internal error: the run panicked. Nothing is lost: the next run continues from the journal. Please report it";
     Ended {

@@ -19,7 +19,7 @@ const AT_ONCE: usize = 16;
 /// Whoever looks waits for them no longer; those that are missing are read when somebody looks again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What tells that something happened to a secret: its last success, and its failure with the number of attempts.
+/// What shows that something happened to a secret: its last success, and its failure with the number of attempts.
 type Mark = (Option<Timestamp>, Option<(Timestamp, u32)>);
 
 struct Known {

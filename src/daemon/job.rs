@@ -53,7 +53,7 @@ pub struct Office {
     pub counters: Arc<Counters>,
     /// When the process began.
     pub began: Instant,
-    /// Where runs tell of their waits; none = nobody else needs their worker.
+    /// Where runs report their waits; none = nothing else needs their worker.
     pub turns: Option<mpsc::UnboundedSender<waits::Turn>>,
 }
 

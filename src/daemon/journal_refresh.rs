@@ -80,7 +80,7 @@ impl Daemon {
         });
     }
 
-    /// Reads the document of one secret again, since a command has changed it.
+    /// Reads the document of one secret again, because a command has changed it.
     pub(super) fn recheck(&mut self, request: status_cache::Request) {
         let status_cache::Request { secret, done } = request;
         let entry = self.roster.get(secret.as_str());
@@ -136,7 +136,7 @@ impl Daemon {
             if let Some(entry) = entry.filter(same) {
                 let before = entry.stuck().cloned();
                 entry.learn(read, now);
-                // What is refused to one replica is refused to all: they do not drive each other.
+                // Without this, replicas that are refused the same call would start each other's runs again and again.
                 if before.is_none() || before.as_ref() != entry.stuck() {
                     entry.look_at(now);
                 }

@@ -27,7 +27,7 @@ impl Daemon {
         let mount = self.settings.journal.mount.clone();
         self.background.begin("journal retention", async move {
             let limits = ledger.mount_limits().await;
-            // Nothing else depends on this call, so its failure is no outage.
+            // Nothing else depends on this call, so its failure is not an outage.
             let refused = |error: &CallError| error.kind == ErrorKind::Refused;
             let known = limits.as_ref().err().is_none_or(refused);
             let after = limits.ok().and_then(|limits| limits.delete_after());

@@ -167,7 +167,7 @@ struct Daemon {
     at_limit: BTreeSet<Key>,
     /// The other daemons on this journal.
     replicas: Replicas,
-    /// What runs tell of their waits.
+    /// What runs report about their waits.
     turns: mpsc::UnboundedReceiver<waits::Turn>,
     /// Runs that have waited and want a worker again.
     continuing: VecDeque<(String, oneshot::Sender<()>)>,

@@ -1,4 +1,4 @@
-//! The state of all secrets as the journal tells it, without a daemon: reads documents and changes nothing.
+//! The state of all secrets as the journal shows it, without a daemon: reads documents and changes nothing.
 
 use std::collections::BTreeSet;
 

@@ -134,7 +134,7 @@ impl Daemon {
         if let Some(secret) = renamed {
             let name = &secret.plan.name;
             let message = format!(
-                "{name} has a journal document of its own, which counts; that of its former name {} is not carried over but finished and closed",
+                "{name} already has a journal document; that of its former name {} is not carried over: its old tokens are retired, then it is closed",
                 record.name
             );
             Line::new(EventName::SecretReleased, message)
@@ -210,7 +210,7 @@ fn blocked(record: &Record, message: String) -> Condition {
         .secret(&record.name, &record.coordinates.environment)
 }
 
-/// Lists the journal, carries documents over to new names, and tells which ones have no secret. Those that are known to be `closed` are not
+/// Lists the journal, carries documents over to new names, and returns those that have no secret. Those that are known to be `closed` are not
 /// read again.
 async fn survey(
     ledger: &Ledger,
@@ -287,7 +287,7 @@ fn unreadable(name: &str, why: &str) -> Condition {
     Condition::new(EventName::JournalUnreadable, message, clock::now()).secret(name, "")
 }
 
-/// The secret `former` is called `name` now: its document goes along. `false` = not, since that name has one of its own at work. Unless a
+/// The secret `former` is called `name` now: its document goes along. `false` = not, because that name has one of its own at work. Unless a
 /// person `told` so, a document is not taken back from the name that it was given to.
 async fn carry_over(
     ledger: &Ledger,

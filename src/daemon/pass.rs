@@ -1,8 +1,8 @@
 //! One pass (`dtrotate run --once`): the daemon without its schedule. It recovers, rotates what is due, retires what is due, compares each
 //! environment with the journal once, and ends. For cron, systemd timers and jobs.
 //!
-//! It is the same controller as the daemon's; a pass differs in what it waits for. Nothing is spread by jitter, since there is no later.
-//! What another process holds is served by that process. What a dead one held is taken over by the age of its claim at Vault, since no
+//! It is the same controller as the daemon's; a pass differs in what it waits for. Nothing is spread by jitter, because there is no later.
+//! What another process holds is served by that process. What a dead one held is taken over by the age of its claim at Vault, because no
 //! pass lives as long as `claim_timeout`.
 
 use std::collections::{BTreeMap, BTreeSet};

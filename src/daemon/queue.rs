@@ -198,7 +198,7 @@ impl Queue {
         taken
     }
 
-    /// The key is no more. What is running runs to its end.
+    /// The key was removed. A run in progress continues to its end.
     pub fn remove(&mut self, key: &str) {
         self.undelay(key);
         if let Some(Stage::Ready { environment }) = self.busy.get(key) {

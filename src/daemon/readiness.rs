@@ -75,7 +75,7 @@ impl Daemon {
         }
     }
 
-    /// Vault (no name) or an environment is back: the due times of what waited are computed again, since they may have passed, and
+    /// Vault (no name) or an environment is back: the due times of what waited are computed again, because they may have passed, and
     /// everything is looked at.
     fn returned(&mut self, environment: Option<&str>) {
         let now = clock::now();
@@ -101,7 +101,7 @@ impl Daemon {
 
     pub(super) fn become_ready(&mut self) {
         let outages = self.office.services.outages();
-        // Once for a journal: what a reload adds is no start.
+        // Once for a journal: a reload is not a start.
         let recovered = self.status_cache.is_recovered()
             || self.installation.is_some()
                 && self.surveyed

@@ -45,7 +45,7 @@ impl Daemon {
                 continue;
             };
             match wanted.remove(&name) {
-                // Labels are no reason for a run.
+                // Changed labels need no run.
                 Some(settings) if entry.settings.as_ref() == Some(&settings) => {
                     entry.settings = Some(settings);
                 }

@@ -1,4 +1,4 @@
-//! All secrets that the daemon knows. Nothing here is needed to be right: a restart begins with an empty roster and the journal.
+//! All secrets that the daemon knows. This is a cache: correctness depends on the journal alone, from which a restart rebuilds it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Deref;

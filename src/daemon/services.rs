@@ -136,7 +136,7 @@ impl Services {
         self.each(|breaker| Some((breaker.name.clone(), breaker.take_return()?)))
     }
 
-    /// The outages that are no blip, by environment; "" is Vault.
+    /// The outages that have lasted longer than a blip, by environment; "" is Vault.
     pub fn reported_outages(&self) -> BTreeMap<String, Outage> {
         let outages = self.each(|breaker| {
             let outage = breaker.outage().filter(|outage| outage.reported)?;
@@ -150,7 +150,7 @@ impl Services {
         self.each(|breaker| Some(breaker.show()))
     }
 
-    /// The outages that are no blip.
+    /// The outages that have lasted longer than a blip.
     pub fn conditions(&self) -> Vec<Condition> {
         self.each(CircuitBreaker::condition)
     }

@@ -23,10 +23,10 @@ impl Daemon {
         }
     }
 
-    /// Takes no new work, lets what is in flight come to a safe place, and ends.
+    /// Takes no new work, waits until the runs in progress have reached a safe point, and ends.
     pub(super) async fn shut_down(&mut self) {
         systemd::stopping();
-        let message = format!("stopping; {} runs in flight", self.runs.len());
+        let message = format!("stopping; {} runs in progress", self.runs.len());
         Line::new(EventName::ShutdownStarted, message).write();
         self.office.stop.cancel();
         let drain = async { while self.runs.join_next().await.is_some() {} };
@@ -34,11 +34,11 @@ impl Daemon {
         let left = tokio::time::timeout(limit, drain).await.is_err();
         let message = if left {
             format!(
-                "stopped; {} runs were left where they are, and the journal says how to go on",
+                "stopped with {} runs unfinished; the next start resumes them from the journal",
                 self.runs.len()
             )
         } else {
-            "stopped; nothing is in flight".to_owned()
+            "stopped; no run is unfinished".to_owned()
         };
         self.login_stop.cancel();
         // Before the token is revoked: they would log in again.

@@ -1,5 +1,5 @@
-//! Signals, through signal-hook: the first SIGTERM or SIGINT asks for a stop, a second one ends the process at once (safe: the journal says
-//! how to go on), SIGHUP asks for a reload.
+//! Signals, through signal-hook: the first SIGTERM or SIGINT asks for a stop, a second one ends the process at once (that is safe: the next
+//! start resumes from the journal), SIGHUP asks for a reload.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -92,7 +92,7 @@ impl Sweep {
         });
         let failing = failing.map(|(since, attempts, error)| {
             let message = format!(
-                "the tokens of environment {environment} could not be listed since {since:.0} ({attempts} attempts): {}; tokens that were \
+                "the tokens of environment {environment} have not been listed successfully since {since:.0} ({attempts} attempts): {}; tokens that were \
                  left behind are not found",
                 error.what
             );

@@ -3,7 +3,7 @@
 use sd_notify::NotifyState;
 
 fn tell(states: &[NotifyState]) {
-    // There may be nobody to tell, and a daemon must not end because nobody listens.
+    // There may be no service manager, and a daemon must not end because nobody listens.
     let _ = sd_notify::notify(states);
 }
 

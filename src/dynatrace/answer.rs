@@ -51,7 +51,7 @@ impl Body {
     }
 }
 
-/// Longer texts are no message.
+/// Longer texts are not a message.
 const LONGEST_MESSAGE: usize = 4096;
 
 /// The message of an error whose form is not documented: the usual fields of an object, or a short text.
@@ -290,7 +290,8 @@ impl Answer {
         if let Some(why) = unfit(id) {
             return why;
         }
-        let secret = self.credential.expose().len() - id.as_str().len() - 1;
+        let whole = self.credential.expose().len();
+        let secret = whole.saturating_sub(id.as_str().len() + 1);
         match secret < SECRET_LENGTH {
             true => format!(
                 "its secret part has {secret} characters and not {SECRET_LENGTH}, so it may be cut off; {REFUSED}"
@@ -382,7 +383,7 @@ fn unreadable(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Eof => "it is cut off",
         serde_json::error::Category::Data => "a field is missing or has an unknown form",
-        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is no JSON",
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is not JSON",
     }
 }
 

@@ -22,7 +22,7 @@ use rotation::token::TokenValue;
 pub(super) enum Effect {
     /// Reads one token. A 404 says that there is none.
     Read,
-    /// Lists tokens. A 404 says that this is no tokens API.
+    /// Lists tokens. A 404 says that this is not a tokens API.
     List,
     /// Changes or deletes one token.
     Change,
@@ -226,7 +226,7 @@ impl Wire {
         let header = authorization(self.scheme.word, credential).ok_or_else(|| {
             let (name, what) = (&self.name, &call.what);
             let sentence = format!(
-                "Dynatrace {name} was not asked to {what}: the credential is no token value"
+                "Dynatrace {name} was not asked to {what}: the credential is not a token value"
             );
             CallError::new(Service::Dynatrace, ErrorKind::Refused, sentence)
         })?;

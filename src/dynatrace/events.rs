@@ -1,6 +1,6 @@
 //! Telling an environment of an event (events API v2), with a small token of its own that may do nothing else.
 //!
-//! 201 is no proof: the status of the event in the reply is. An event may be sent again: the same payload keeps one problem open.
+//! 201 is not proof: the status of the event in the reply is. An event may be sent again: the same payload keeps one problem open.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ impl Events {
 fn taken(answer: &Answer) -> Result<(), CallError> {
     let results = answer.json::<Ingested>()?.event_ingest_results;
     if results.is_empty() {
-        return Err(answer.odd("it tells of no event"));
+        return Err(answer.odd("it contains no result of an event"));
     }
     match results.iter().find(|result| result.status != "OK") {
         None => Ok(()),

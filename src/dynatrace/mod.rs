@@ -1,12 +1,13 @@
 //! Dynatrace environments: [`TokenIssuer`] over the classic tokens APIs, v2 and v1, and that of a Managed cluster.
 //!
 //! A [`Dynatrace`] is one environment; all jobs share it, so that they share its connections and its management token. It never
-//! repeats a call whose outcome is unknown, and it waits for nothing: what to do after a failure is the caller's business, told by
-//! the kind of the error. It never writes a token value anywhere but into a request.
+//! repeats a call whose outcome is unknown, and it waits for nothing: what to do after a failure is the caller's business; the kind of
+//! the error says what is possible. It never writes a token value anywhere but into a request.
 //!
 //! The files, in reading order: `url` (the addresses below an environment's), `call` (one request and its sending), `answer` (what a
 //! status and a body mean), `credential` (the management token: cached, read again when refused), `generation` with `v2` and `v1`
-//! (paths and shapes, pure), and the small helpers `form`, `when`, `wait`, `redact`.
+//! (paths and shapes, pure), `scopes` (those that are known), `events` (the events API, for notifications), `issuer` (an
+//! issuer of any kind of token), and the small helpers `form`, `message`, `wait`, `when`.
 //!
 //! `active_gate` has the ActiveGate tokens of an environment, `platform` the platform tokens of an account: another host, OAuth in place of a
 //! management token. [`Issuer`] is any of them.
@@ -73,7 +74,7 @@ pub enum Api {
     V1,
     /// `/api/v2/apiTokens`
     V2,
-    /// `/api/cluster/v2/tokens` of a Managed cluster, which is no environment.
+    /// `/api/cluster/v2/tokens` of a Managed cluster, which is not an environment.
     Cluster,
 }
 
@@ -172,7 +173,7 @@ impl Dynatrace {
         self.credential.forget();
     }
 
-    /// What the environment tells about its management token: its id, its end, its scopes.
+    /// What the environment reports about its management token: its id, its end, its scopes.
     ///
     /// # Errors
     /// `Unauthorized` = it is not accepted or not there. Never `Gone`.
@@ -257,7 +258,7 @@ impl Dynatrace {
             }
         }
         let what = format!(
-            "Dynatrace {} was asked to list its tokens and does not come to an end",
+            "Dynatrace {} was asked to list its tokens, and the listing does not end",
             self.wire.name
         );
         Err(CallError::new(
@@ -355,15 +356,14 @@ impl Dynatrace {
         answer.check(&[self.generation.scope_for(answer.effect.is_read())])
     }
 
-    /// Reads the one token that an answer tells about; it must be `asked`, if that is known.
+    /// Reads the one token that an answer is about; it must be `asked`, if that is known.
     fn read_info(&self, answer: &Answer, asked: Option<&TokenId>) -> Result<TokenInfo, CallError> {
         self.check(answer)?;
         let info = self.generation.read_info(answer)?;
         match asked {
-            Some(asked) if info.id != *asked => Err(answer.odd(&format!(
-                "it tells about another token, {}",
-                shown(&info.id)
-            ))),
+            Some(asked) if info.id != *asked => {
+                Err(answer.odd(&format!("it is about another token, {}", shown(&info.id))))
+            }
             _ => Ok(info),
         }
     }
@@ -378,7 +378,7 @@ impl Dynatrace {
         )
     }
 
-    /// The token that this value is, as the environment tells the management token.
+    /// The token that this value is, as the environment reports it to the management token.
     async fn look_up_for_manager(
         &self,
         value: &TokenValue,
@@ -549,7 +549,7 @@ fn closed(answer: &Answer) -> CallError {
 fn minted(answer: &Answer, token: Option<String>, id: Option<String>) -> Result<Minted, CallError> {
     let value = TokenValue::new(token.ok_or_else(|| answer.odd("it has no token"))?);
     if !is_sendable(&value) {
-        return Err(answer.odd("its token is no token value"));
+        return Err(answer.odd("its `token` is not a token value"));
     }
     let told = id.map(TokenId::new);
     match (value.id(), told) {

@@ -12,7 +12,7 @@ impl BaseUrl {
     /// Takes the canonical text of the configuration.
     ///
     /// # Errors
-    /// It is no address that paths can be appended to. The sentence does not repeat it.
+    /// It is not an address that paths can be appended to. The sentence does not repeat it.
     pub fn new(canonical: &str) -> Result<Self, String> {
         let url = Url::parse(canonical).map_err(|error| format!("this is no URL ({error})"))?;
         match url.has_host() {

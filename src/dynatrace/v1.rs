@@ -1,5 +1,5 @@
 //! Tokens API v1: `/api/v1/tokens`, deprecated since Dynatrace 1.242 and still there. It is the API of the opaque tokens from
-//! before the dotted format; ids are then UUIDs which only a look-up tells. The tokens of a Managed cluster have the same shapes below
+//! before the dotted format; ids are then UUIDs which only a look-up shows. The tokens of a Managed cluster have the same shapes below
 //! `/api/cluster/v2/tokens`; there every call needs the right to manage tokens, a look-up of the own value included.
 //!
 //! Two traps: a create answers with the value alone, and an `expiresIn` without a unit counts milliseconds.
@@ -43,7 +43,7 @@ pub(super) const CLUSTER: V1 = V1 {
     proves_itself: false,
 };
 
-/// A token as v1 tells it (`TokenMetadata`). The schema says that times are numbers, its worked examples show texts.
+/// A token in the format of v1 (`TokenMetadata`). The schema says that times are numbers, its worked examples show texts.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct TokenMetadata {
@@ -72,7 +72,7 @@ struct Listing {
 }
 
 impl TokenMetadata {
-    /// `None` without an id, which the API always tells.
+    /// `None` without an id, which the API always sends.
     fn into_info(self) -> Option<TokenInfo> {
         Some(TokenInfo {
             id: TokenId::new(self.id.filter(|id| !id.is_empty())?),

@@ -26,7 +26,7 @@ const PATH: [&str; 3] = ["api", "v2", "apiTokens"];
 /// API v2.
 pub(super) struct V2;
 
-/// A token as v2 tells it. Every field is optional in the SDK.
+/// A token in the format of v2. Every field is optional in the SDK.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ApiToken {
@@ -61,7 +61,7 @@ struct Page {
 }
 
 impl ApiToken {
-    /// `None` without an id, which the API always tells. A token that does not say whether it is enabled counts as enabled: the
+    /// `None` without an id, which the API always sends. A token that does not say whether it is enabled counts as enabled: the
     /// machine then takes more care of it, not less.
     fn into_info(self) -> Option<TokenInfo> {
         Some(TokenInfo {
@@ -172,7 +172,7 @@ impl Generation for V2 {
     fn read_page(&self, answer: &Answer) -> Result<(Vec<TokenInfo>, Option<String>), CallError> {
         let page: Page = answer.json()?;
         if page.api_tokens.is_none() && page.total_count.is_none() {
-            return Err(answer.odd("it is no listing"));
+            return Err(answer.odd("it is not a listing"));
         }
         let tokens = page
             .api_tokens

@@ -25,7 +25,7 @@ fn read(value: &Value) -> Result<Option<Timestamp>, &'static str> {
             Some(ms) => Timestamp::from_millisecond(ms)
                 .map(Some)
                 .map_err(|_| "a time out of range"),
-            None => Err("a time that is no whole number"),
+            None => Err("a time that is not a whole number"),
         },
         Value::String(text) if text.trim().is_empty() => Ok(None),
         Value::String(text) => parse(text.trim())

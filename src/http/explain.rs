@@ -1,4 +1,4 @@
-//! The sentence for a request that failed: its cause, by the types in the error's chain where they tell it, and what to do. It holds no
+//! The sentence for a request that failed: its cause, by the types in the error's chain where they show it, and what to do. It holds no
 //! URL, header or body.
 
 use std::error::Error;
@@ -8,7 +8,7 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::Options;
 
-/// What the types of an error tell.
+/// What the types of an error show.
 pub(super) enum Cause<'a> {
     /// TLS.
     Tls(&'a rustls::Error),

@@ -1,6 +1,6 @@
 //! The pace of requests to a service that limits their rate.
 //!
-//! A 429 says that nothing was done and that we ask too often: it is no outage. The requests to the service are spaced from then on, at the
+//! A 429 says that nothing was done and that we ask too often: it is not an outage. The requests to the service are spaced from then on, at the
 //! rate that it took, and the refused one is sent again in its turn.
 
 use std::sync::{Mutex, MutexGuard};

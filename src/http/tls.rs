@@ -42,7 +42,7 @@ impl ClientIdentity {
     /// Reads the two files.
     ///
     /// # Errors
-    /// They cannot be read, or are no certificate with its private key.
+    /// They cannot be read, or are not a certificate with its private key.
     pub fn read(files: &CertificateFiles) -> Result<Self, BuildError> {
         let mut pem = read(&files.cert)?;
         pem.push(b'\n');

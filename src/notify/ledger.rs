@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Group, Notice, Phase, REFRESH, Troubles};
 
-/// What was delivered and is not over, in the words of its first delivery: repeated in the same words, it stays one problem. Without a time,
-/// its beginning did not get through: at its end people read of it for the first time.
+/// A notice that was delivered and whose condition is still open, with the text of its first delivery: repeated with the same text, it stays one
+/// problem. Without a time, its beginning was not delivered: the notice of its end is the first that people get.
 #[derive(Default)]
 pub(super) struct Ledger(BTreeMap<String, (Notice, Option<Instant>)>);
 
@@ -46,7 +46,7 @@ impl Ledger {
         }
     }
 
-    /// These did not get through.
+    /// These were not delivered.
     pub(super) fn failed(&mut self, group: Group) {
         let begun = group.into_iter().filter(|one| one.2 == Phase::Begins);
         self.0

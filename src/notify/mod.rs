@@ -1,8 +1,8 @@
-//! Telling people of troubles: channels out of the process (a problem in Dynatrace, a webhook), each with a task of its own.
+//! Notifications: channels to the outside (a problem in Dynatrace, a webhook), one task for each.
 //!
-//! A channel is shown the troubles there are now and compares them with what it has sent (`ledger`); so nothing queues up, and what it
-//! could not tell it tells later, as it is then. Conditions of one kind that open together are one post. It never makes anybody wait, never
-//! changes anything, and no type here could hold a token value. What is wrong with a channel is for others to tell.
+//! A channel gets the open errors of this moment and compares them with what it has sent (`ledger`). So nothing queues up, and failed
+//! notifications are sent later in their current state. Conditions of one kind that open together are one post. Nothing waits for a channel, a
+//! channel changes nothing, and no type here can hold a token value. The failure of a channel is reported through the other channels.
 
 mod ledger;
 mod render;
@@ -27,7 +27,7 @@ use rotation::retry;
 
 use crate::labels::Labels;
 
-/// What opens within this time of the first is posted together: the secrets of one outage are looked at one after the other.
+/// Conditions that open within this time of the first are posted together: the secrets of one outage are examined one after the other.
 const GATHER: Duration = Duration::from_secs(3);
 
 /// A problem in Dynatrace is sent again so often: three times within the time after which the event ends automatically.
@@ -36,11 +36,11 @@ const REFRESH: Duration = Duration::from_secs(5 * 60);
 /// What people get to read about one open error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The word.
+    /// The name of the event.
     pub event: EventName,
     /// The sentence.
     pub message: String,
-    /// Whose trouble it is; none = a service's or the daemon's.
+    /// The secret that it concerns; none = a service or the daemon.
     pub secret: Option<String>,
     /// Where.
     pub environment: Option<String>,
@@ -52,11 +52,11 @@ pub struct Notice {
     pub advice: Option<String>,
     /// Since when.
     pub since: Timestamp,
-    /// Who tells.
+    /// The instance that reports it.
     pub instance: String,
 }
 
-/// The troubles of this moment. Two with the same key are the same trouble.
+/// The errors that are open at this moment, each by its key.
 pub type Troubles = BTreeMap<String, Notice>;
 
 /// A completed rotation. No value.
@@ -66,7 +66,7 @@ pub struct Rotated {
     pub secret: String,
     /// Its environment, or its account for platform tokens.
     pub environment: String,
-    /// By which a route is chosen.
+    /// The labels by which a route is chosen.
     pub labels: Labels,
     /// Where the value is: `MOUNT/PATH#FIELD,FIELD`.
     pub place: String,
@@ -85,14 +85,14 @@ pub enum Phase {
     Over,
 }
 
-/// A notice that did not get through. No sentence holds a token value or a webhook's URL.
+/// A notice that was not delivered. Its message contains no token value and no URL of a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// `Refused` concerns one notice, everything else the channel.
     pub kind: ErrorKind,
     /// The sentence.
     pub what: String,
-    /// The other side's wish to be left alone.
+    /// How long the receiver asks us to wait (`Retry-After`).
     pub retry_after: Option<Duration>,
 }
 
@@ -117,18 +117,18 @@ impl From<CallError> for Failure {
 pub type Send =
     Arc<dyn Fn(Value) -> BoxFuture<'static, Result<(), Failure>> + std::marker::Send + Sync>;
 
-/// A way to people.
+/// A notification channel.
 #[derive(Clone)]
 pub struct Channel {
-    /// The word in metrics.
+    /// Its name in metrics.
     pub name: &'static str,
-    /// The name in conditions and configuration.
+    /// Its name in conditions and configuration.
     pub title: String,
     render: Render,
     send: Send,
 }
 
-/// What a channel makes of notices.
+/// How a channel groups notices into messages.
 #[derive(Clone, Copy)]
 enum Render {
     /// One message for each.
@@ -173,13 +173,13 @@ impl Channel {
     /// Posts a completed rotation, once.
     ///
     /// # Errors
-    /// It did not get through.
+    /// It was not delivered.
     pub async fn post_rotated(&self, rotated: &Rotated) -> Result<(), Failure> {
         (self.send)(render::rotated(rotated)).await
     }
 
-    /// Tells what there is to tell until nobody shows troubles, and then once more what is left. `report` hears how each
-    /// attempt ended; none = nothing is left of what could not be sent.
+    /// Sends notices until the sender of the open errors is dropped, and then once more what is pending. `report` gets the outcome of each
+    /// attempt; none = everything that had failed was delivered.
     pub async fn run(
         self,
         mut shown: watch::Receiver<Troubles>,
@@ -211,7 +211,7 @@ impl Channel {
         }
     }
 
-    /// Waits for what belongs to the same message, unless nothing new is there or nobody shows troubles any longer.
+    /// Waits for what belongs to the same message, unless there is nothing new or the sender of the open errors was dropped.
     async fn gather(&self, ledger: &Ledger, shown: &mut watch::Receiver<Troubles>) {
         let is_new = {
             let troubles = shown.borrow();
@@ -265,7 +265,7 @@ impl Channel {
         }
     }
 
-    /// Tells everything that is due now; the last failure, if there was one. What concerns the channel ends the round.
+    /// Sends everything that is due now. Returns the last failure, if there was one. A failure of the channel itself ends the round.
     async fn round(
         &self,
         ledger: &mut Ledger,
@@ -299,7 +299,7 @@ impl Channel {
     }
 }
 
-/// The pause after a failure: with backoff, but short enough to keep a problem open, unless the other side asks for more.
+/// The pause after a failure: with backoff, but short enough to keep a problem open, unless the receiver asks for more.
 fn pause(failures: u32, wish: Option<Duration>, dice: u64) -> Duration {
     retry::wait(failures, None, dice)
         .min(REFRESH)

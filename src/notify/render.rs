@@ -1,4 +1,4 @@
-//! A notice as each channel wants it. Pure.
+//! A notice in the format of each channel. Pure.
 
 use serde_json::{Map, Value, json};
 
@@ -15,11 +15,11 @@ const TIMEOUT: u32 = 15;
 /// The longest value of a property that Dynatrace takes, and the longest sentence of a post, in characters.
 const LONGEST: usize = 4096;
 
-/// So many names of secrets stand in the text of a post about several.
+/// The text of a post about several secrets has at most so many names.
 const SHOWN: usize = 20;
 
 /// An event that opens a problem, or keeps it open; its end is not sent, it closes by its time-out. Nothing in it may change while a
-/// trouble lasts. What several replicas see of a secret is the same trouble, so the instance is named only in others.
+/// condition is open. Several replicas report the same condition of a secret, so the instance is named only in conditions that concern no secret.
 pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
     if phase == Phase::Over {
         return None;
@@ -54,7 +54,7 @@ pub(super) fn event(notice: &Notice, phase: Phase) -> Option<Value> {
     }))
 }
 
-/// A post at the beginning and at the end: `text` as Slack and its like show it, and the parts for machines. Of several notices of one kind,
+/// A post at the beginning and at the end: `text`, which Slack and similar services show, and the parts for machines. Of several notices of one kind,
 /// each with its own secret, one post.
 pub(super) fn post(notices: &[&Notice], phase: Phase) -> Option<Value> {
     let [notice] = notices else {
@@ -188,7 +188,7 @@ fn headline(notice: &Notice) -> String {
     }
 }
 
-/// What others said cannot call a whole channel (`<!channel>`) or pass for a link.
+/// Text from outside must not notify a whole channel (`<!channel>`) or look like a link.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -1,5 +1,5 @@
-//! Posting JSON to a webhook. Its URL is a secret: it stands in no error and no log line, and nothing of the answer but its status is
-//! told, since a body may repeat it.
+//! Posting JSON to a webhook. Its URL is a secret: no error and no log line contains it, and only the status of the answer is
+//! reported, because a body may repeat it.
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode, Url};

@@ -341,7 +341,7 @@ impl Audited {
         }
     }
 
-    /// What this kind of finding says of it; none = nothing. One that is disabled or has expired is no danger.
+    /// What this kind of finding says of it; none = nothing. One that is disabled or has expired is not a danger.
     fn detail(&self, kind: FindingKind, needs_rights: bool, now: Timestamp) -> Option<String> {
         let usable = self.info.enabled && !self.is_expired(now);
         let is = |it: bool, detail: &str| it.then(|| detail.to_owned());

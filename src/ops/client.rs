@@ -33,7 +33,7 @@ pub struct Answer {
 /// Asks the daemon that listens at `listen` for `path`.
 ///
 /// # Errors
-/// A sentence: nobody listens, or what answers is no ops listener.
+/// A sentence: nobody listens, or the server is not an ops listener.
 pub async fn ask(listen: SocketAddr, path: &str) -> Result<Answer, String> {
     send(listen, Request::get(path)).await
 }

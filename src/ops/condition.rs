@@ -93,7 +93,7 @@ impl Condition {
         self.environment(environment)
     }
 
-    /// Does this about it, which the kind alone does not tell.
+    /// Sets what to do, where the kind alone does not say it.
     pub fn advise(mut self, what_to_do: impl Into<String>) -> Self {
         self.what_to_do = what_to_do.into();
         self
@@ -192,7 +192,7 @@ pub const KINDS: &[Kind] = &[
     kind(
         EventName::RotationStuck,
         "a rotation failed for a cause that a retry does not remove; `reason` is its stable code",
-        "the next rotation that succeeds: at the next due time, by `dtrotate rotate NAME`, or after a change of its configuration",
+        "a rotation that succeeds: at the next due time, by `dtrotate rotate NAME`, after a change of its configuration, or automatically where the refusal could not be recorded; or a sweep finds that the value works again",
         "DtrotateRotationStuck",
     ),
     kind(
@@ -203,7 +203,7 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         EventName::SecretFailing,
-        "runs over a secret have failed for 5 minutes, so neither its value nor its old tokens are looked after",
+        "runs over a secret have failed for 5 minutes, so it is not rotated, and its old tokens are not retired",
         "a run over the secret succeeds",
         NEEDS_HUMAN,
     ),
@@ -275,7 +275,7 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         EventName::ManagementTokenExpiring,
-        "an environment's management token expires within 14 days (a fifth of its lifetime, if that is less) and is no rotated secret",
+        "an environment's management token expires within 14 days (a fifth of its lifetime, if that is less) and is not a secret that dtrotate rotates",
         "a management token that lives longer is in Vault",
         NEEDS_HUMAN,
     ),
@@ -341,14 +341,14 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         EventName::SecretChangedElsewhere,
-        "someone deleted a version of the secret in the moment of its rotation",
+        "someone deleted a version of the secret while it was being rotated",
         "the next rotation: at the next due time or by `dtrotate rotate NAME`",
         NEEDS_HUMAN,
     ),
     kind(
         EventName::InternalError,
-        "a fault of dtrotate ended a run",
-        "a later run over the secret comes to its end; it is retried automatically",
+        "an internal error of dtrotate ended a run",
+        "a later run over the secret ends normally; it is retried automatically",
         NEEDS_HUMAN,
     ),
     Kind {

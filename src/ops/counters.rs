@@ -69,7 +69,7 @@ impl Counters {
             .or_default() += 1;
     }
 
-    /// An attempt to tell people ended.
+    /// An attempt to deliver a notification ended.
     pub fn notified(&self, channel: &'static str, ok: bool) {
         let outcome = if ok { "succeeded" } else { "failed" };
         let mut counted = self.lock();

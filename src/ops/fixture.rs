@@ -67,7 +67,7 @@ fn failure(reason: &str, message: &str, retry_at: Option<Timestamp>) -> Option<F
     })
 }
 
-/// One secret in every state but unreadable, and one trouble that is no secret's.
+/// One secret in every state but unreadable, and one condition that concerns no secret.
 pub fn status() -> Status {
     let mut healthy = secret("dynatrace/healthy", State::Healthy);
     let labels = [("team", "checkout"), ("contact", "#on<call>")];

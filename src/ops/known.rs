@@ -30,7 +30,7 @@ const REVERTS: SignedDuration = SignedDuration::from_hours(7 * 24);
 const BY_HAND: &str = "Consumers are locked out now: enable the token in Dynatrace or put a working one into Vault, as the message says. \
     `dtrotate rotate` does not replace what a person disabled or put there.";
 /// What to do about a refusal that is tried again.
-const RETRIED: &str = "Remove the cause that the message names. It is tried again automatically, less and less often.";
+const RETRIED: &str = "Remove the cause that the message names. It is retried automatically, less and less often (at most an hour apart).";
 
 /// Why a document cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +184,7 @@ impl<'a> Known<'a> {
             return None;
         } else {
             let message = format!(
-                "this secret could not be worked on since {:.0}: {}",
+                "every run over this secret has failed since {:.0}: {}",
                 failing.since, error.what
             );
             Condition::new(EventName::SecretFailing, message, failing.since)
@@ -203,7 +203,7 @@ impl<'a> Known<'a> {
     fn unannounced(&self, record: &Record) -> Option<Condition> {
         let announcement = record.announcement.as_ref().filter(|_| self.configured)?;
         let message = format!(
-            "the rotation of {:.0} to {} could not be announced: a route of [[notify.route]] does not take the post",
+            "the rotation of {:.0} to {} could not be announced: a route of [[notify.route]] does not accept the post",
             announcement.at, announcement.token
         );
         let condition = Condition::new(

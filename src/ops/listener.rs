@@ -202,7 +202,10 @@ impl Server {
             "/healthz" => match self.source.idle() {
                 idle if idle < ALIVE => plain(StatusCode::OK, "alive".to_owned()),
                 idle => {
-                    let text = format!("the main loop has not turned for {} s", idle.as_secs());
+                    let text = format!(
+                        "the main loop has made no progress for {} s",
+                        idle.as_secs()
+                    );
                     plain(StatusCode::SERVICE_UNAVAILABLE, text)
                 }
             },
@@ -223,7 +226,8 @@ impl Server {
                 )
             }
             path if is_detail(path) && !self.may_see(request, peer) => {
-                let text = "this is shown to loopback alone; see [ops] details".to_owned();
+                let text =
+                    "this is shown only to this machine (loopback); see [ops] details".to_owned();
                 plain(StatusCode::FORBIDDEN, text)
             }
             path if is_detail(path) && query.problem().is_some() => {

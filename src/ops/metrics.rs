@@ -40,7 +40,7 @@ const METRICS: [Metric; 30] = [
     ),
     Metric::gauge(
         "dtrotate_main_loop_idle_seconds",
-        "How long ago the main loop turned.",
+        "Time since the main loop last ran.",
         |series, picture| {
             series.one(Some(picture.idle.as_secs_f64()));
         },
@@ -105,7 +105,7 @@ const METRICS: [Metric; 30] = [
     ),
     Metric::counter(
         "dtrotate_notifications_total",
-        "Attempts to tell people of a trouble, by channel and outcome.",
+        "Attempts to deliver a notification, by channel and outcome.",
         |series, picture| {
             for channel in ["dynatrace", "webhook", "route"] {
                 for outcome in ["succeeded", "failed"] {
@@ -118,7 +118,7 @@ const METRICS: [Metric; 30] = [
     ),
     Metric::gauge(
         "dtrotate_troubles",
-        "What needs a human now, by the word of its ERROR line.",
+        "Open conditions that need a human, by the event of their ERROR line.",
         troubles,
     ),
     Metric::gauge(
@@ -249,7 +249,7 @@ const METRICS: [Metric; 30] = [
     ),
     Metric::gauge(
         "dtrotate_held_tokens",
-        "Former tokens of the secret whose grace is extended since they are still used.",
+        "Former tokens of the secret whose grace is extended because they are still used.",
         |series, picture| {
             series.each(picture, |secret| {
                 let held = secret

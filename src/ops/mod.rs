@@ -55,7 +55,7 @@ pub trait Source: Send + Sync + 'static {
     fn outlook(&self, secrets: &[Secret]) -> Outlook;
     /// The last rotations of these secrets, as far as they are known within a second.
     fn rotations(&self, secrets: &[Secret]) -> BoxFuture<'static, BTreeMap<String, Vec<Rotation>>>;
-    /// Asks the daemon to read a secret's journal document again, since a command has changed it. Ready when that is done.
+    /// Asks the daemon to read a secret's journal document again, because a command has changed it. Ready when that is done.
     fn recheck(&self, secret: &str) -> BoxFuture<'static, Recheck>;
 }
 

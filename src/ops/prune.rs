@@ -51,7 +51,7 @@ pub enum Protection {
     Personal,
     /// It is younger than `--min-age`.
     TooYoung,
-    /// Its service does not tell when it was created.
+    /// Its service does not say when it was created.
     AgeUnknown,
 }
 

@@ -1,4 +1,4 @@
-//! The last rotations of one secret, as its history tells them.
+//! The last rotations of one secret, from its history.
 
 use jiff::Timestamp;
 

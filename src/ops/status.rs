@@ -1,4 +1,4 @@
-//! The picture itself: plain data, the same for the status page, `/status` and `dtrotate status --json`. docs/status.md tells its shape.
+//! The picture itself: plain data, the same for the status page, `/status` and `dtrotate status --json`. docs/status.md describes its fields.
 //!
 //! No field of it could hold a token value: an id is a [`TokenId`](rotation::token::TokenId), which cuts a value to its public part, and a sentence comes from an
 //! error or a journal document, which hold none.
@@ -23,7 +23,7 @@ pub struct Status {
     pub schema: u32,
     /// When the picture was taken.
     pub at: Timestamp,
-    /// The daemon that told; none = read from the journal, without a daemon.
+    /// The daemon that answered; none = read from the journal, without a daemon.
     pub daemon: Option<Daemon>,
     /// Vault and the environments, as far as the daemon uses them. Empty without a daemon.
     pub services: Vec<Service>,
@@ -40,7 +40,7 @@ pub struct Status {
     pub part: Part,
     /// The secrets, by name.
     pub secrets: Vec<Secret>,
-    /// Pruned tokens that `dtrotate status` was asked for; a daemon does not tell of them.
+    /// Pruned tokens that `dtrotate status` was asked for; a daemon does not publish them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pruned: Vec<Pruned>,
 }
@@ -148,7 +148,7 @@ impl Default for Part {
     }
 }
 
-/// The daemon that told.
+/// The daemon that answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Daemon {
     /// Its version.

@@ -22,7 +22,7 @@ pub struct Query {
     pub labels: Vec<Label>,
     /// `state=`.
     pub state: Option<State>,
-    /// The same, of a word that is no state.
+    /// The same, of a word that is not a state.
     pub unknown_state: Option<String>,
     /// `page=`, from 1.
     pub page: Page,
@@ -165,7 +165,7 @@ fn names(secrets: &[Secret], which: impl Fn(&Secret) -> bool) -> BTreeSet<&str> 
     chosen.map(|secret| secret.name.as_str()).collect()
 }
 
-/// What is no label is one that no secret has.
+/// A text that is not a label counts as one that no secret has.
 fn label(text: &str) -> Label {
     text.parse().unwrap_or_else(|_| Label {
         name: text.to_owned(),

@@ -304,7 +304,7 @@ fn around_blackout(input: &Input<'_>, guarded: Due, end: Timestamp, expires: Tim
             ),
             ..guarded
         },
-        // It is due already, or too late for that: a blackout is no reason to let a token expire.
+        // It is due already, or too late for that: a blackout must not let a token expire.
         None => guarded,
     }
 }

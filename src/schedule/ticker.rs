@@ -293,7 +293,7 @@ impl Plan {
     }
 
     /// Whether the wall clock moved differently from the monotonic one since the last poll: someone
-    /// set it, or the machine slept (the monotonic clock of Linux stands still then).
+    /// set it, or the machine slept (the monotonic clock of Linux stops then).
     fn stepped(&self, now: Timestamp, monotonic: Duration) -> bool {
         self.polled.is_some_and(|(wall, steady)| {
             let passed = SignedDuration::try_from(monotonic.saturating_sub(steady));

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// The name space of the MESSAGE_ID of an event, drawn once; it must never change (docs/logs.md tells how to compute one).
+/// The name space of the MESSAGE_ID of an event, drawn once; it must never change (docs/operations.md says how to compute one).
 const EVENTS: Uuid = uuid::uuid!("2a02656d-7b17-4286-81d9-d137b1c53328");
 
 /// The journal. Writing blocks while it is full, as writing to stderr does.
@@ -73,7 +73,7 @@ fn priority(level: &Loudness) -> &'static str {
     }
 }
 
-/// How a rotation ended, of the events that tell of an end.
+/// How a rotation ended, for the events that report an end.
 fn outcome(event: &str) -> Option<&str> {
     match event.strip_prefix("rotation_") {
         Some("started" | "recovered") | None => None,

@@ -21,12 +21,12 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line that tells of `event`.
+    /// A line that reports `event`.
     pub fn new(event: EventName, message: impl Into<String>) -> Self {
         Line::of(Report::new(event, message))
     }
 
-    /// A line that tells of what the machine reported.
+    /// A line with what the machine reported.
     pub fn of(report: Report) -> Self {
         Line {
             report,
@@ -88,7 +88,7 @@ impl Line {
         self
     }
 
-    /// The line that reports the end of what this one reported: the same event, not loud.
+    /// The line that reports the end of what this one reported: the same event at INFO.
     pub fn over(mut self, since: Timestamp) -> Self {
         self.report.level = Level::Info;
         let message = &self.report.message;
@@ -105,7 +105,7 @@ impl Line {
         self
     }
 
-    /// What it tells of.
+    /// The event that it reports.
     pub fn report(&self) -> &Report {
         &self.report
     }

@@ -80,7 +80,7 @@ impl Format {
     }
 }
 
-/// Starts logging to stderr. `level` is ours; other crates never speak above `info`, since their debug lines may show headers.
+/// Starts logging to stderr. `level` is ours; other crates never speak above `info`, because their debug lines may show headers.
 /// Called a second time (the configuration is known now), it changes level only.
 pub fn start(format: Format, level: &str, instance: &str) {
     let _ = INSTANCE.set(instance.to_owned());

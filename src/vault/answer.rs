@@ -206,7 +206,7 @@ fn success(call: &Call, answer: Answer) -> Verdict {
         return Verdict::Answer(answer);
     }
     let text = format!(
-        "Vault took the write, but warned that it did not follow it to the letter ({}); it must be read back",
+        "Vault accepted the write, but warned that it did not follow it exactly ({}); it must be read back",
         answer.words()
     );
     Verdict::Fail(Trouble::new(call.error(ErrorKind::Unclear, text)))

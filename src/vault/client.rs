@@ -1,4 +1,4 @@
-//! An authenticated call: the token of the session, and the one thing that may be repeated: a call that got a 403 since the token
+//! An authenticated call: the token of the session, and the one thing that may be repeated: a call that got a 403 because the token
 //! was dead, once, with a new one.
 
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ impl Vault {
         self.0.session.end(&self.0.wire).await;
     }
 
-    /// What the calls show about Vault as a whole. It changes once per trouble, not once per secret.
+    /// What the calls show about Vault as a whole. It changes once per outage, not once per secret.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.0.wire.state.watch()
     }
@@ -70,7 +70,7 @@ impl Vault {
         })
     }
 
-    /// Asks `sys/health`, then whether our token works, and tells what came of it; the watchers of [`Vault::health`] see it, too.
+    /// Asks `sys/health`, then whether our token works, and returns the result; the watchers of [`Vault::health`] see it as well.
     pub async fn probe(&self) -> Health {
         match self.0.wire.health().await {
             Err(trouble) => {
@@ -91,7 +91,7 @@ impl Vault {
         self.0.wire.clock()
     }
 
-    /// What our token may do at each of these API paths (`secret/data/x`), as `sys/capabilities-self` tells.
+    /// What our token may do at each of these API paths (`secret/data/x`), as `sys/capabilities-self` reports them.
     pub async fn capabilities(
         &self,
         paths: &[String],

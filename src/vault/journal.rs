@@ -174,7 +174,7 @@ impl KvJournal {
             (None, None) => Err(self.error(
                 ErrorKind::Refused,
                 INSTALLATION,
-                "its field `installation` is missing or no short identifier",
+                "its field `installation` is missing or not a short identifier",
             )),
         }
     }
@@ -223,7 +223,7 @@ impl KvJournal {
                 Service::Vault,
                 ErrorKind::Refused,
                 format!(
-                    "the journal's mount {} is KV version 1; the journal needs version 2, since its check-and-set is what keeps two \
+                    "the journal's mount {} is KV version 1; the journal needs version 2, because its check-and-set is what keeps two \
                      replicas apart",
                     self.mount
                 ),

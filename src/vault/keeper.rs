@@ -107,7 +107,7 @@ impl Session {
                     tracing::warn!(
                         event = "vault_login",
                         ttl_seconds = ttl.as_secs(),
-                        "the Vault token nears its end and cannot be renewed beyond it; replace it within {} s",
+                        "the Vault token expires soon and cannot be renewed beyond that; replace it within {} s",
                         ttl.as_secs()
                     );
                 }
@@ -139,7 +139,7 @@ impl Session {
         true
     }
 
-    /// Logs in again while the old token still works; it is left to expire, since calls under way use it.
+    /// Logs in again while the old token still works; it is left to expire, because calls under way use it.
     async fn replace(&self, wire: &Wire, token: &Token) -> bool {
         let asked = Instant::now();
         let mut flight = self.flight.lock().await;

@@ -44,7 +44,7 @@ pub(super) async fn read(
     Ok(read_over(vault, at, version, false).await?.read)
 }
 
-/// Reads the latest version, and tells when it will be deleted.
+/// Reads the latest version, and when it will be deleted.
 pub(super) async fn read_with_end(
     vault: &Vault,
     at: &SecretPath,
@@ -126,7 +126,7 @@ async fn read_over(
         }
         (200 | 404, _) => {
             vault.mounts().doubt(&at.mount);
-            let text = "the answer has not the form of a KV version 2 engine";
+            let text = "unexpected response format: not that of a KV version 2 engine";
             Err(call.error(ErrorKind::Transient, text))
         }
         _ => Err(answer.refuse(&call)),
@@ -150,7 +150,7 @@ fn absent(
     Err(answer.refuse(call))
 }
 
-/// Writes the whole map if the latest version is `cas`, and tells the new version.
+/// Writes the whole map if the latest version is `cas`, and returns the new version.
 pub(super) async fn write(
     vault: &Vault,
     at: &SecretPath,
@@ -160,7 +160,7 @@ pub(super) async fn write(
     Ok(write_with_end(vault, at, cas, data).await?.0)
 }
 
-/// The same, and tells when the new version will be deleted.
+/// The same, and also returns when the new version will be deleted.
 pub(super) async fn write_with_end(
     vault: &Vault,
     at: &SecretPath,
@@ -168,7 +168,7 @@ pub(super) async fn write_with_end(
     data: &Map<String, Value>,
 ) -> Result<(u64, Option<Timestamp>), CallError> {
     let path = Engine::V2.data_path(at);
-    // Built by hand, since `json!` would copy the values into memory that is not wiped.
+    // Built by hand, because `json!` would copy the values into memory that is not wiped.
     let mut body = Zeroizing::new(format!(r#"{{"options":{{"cas":{cas}}},"data":"#).into_bytes());
     let mut call = Call::post(path, &Value::Null);
     call.what = format!("write {}", call.path);
@@ -191,8 +191,7 @@ pub(super) async fn write_with_end(
     })) = answer.data()
     else {
         vault.mounts().forget(&at.mount);
-        let text =
-            "Vault took the write, but not as a KV version 2 engine does; was the mount replaced?";
+        let text = "Vault accepted the write, but not as a KV version 2 engine does; was the mount replaced?";
         return Err(call.error(ErrorKind::Unclear, text));
     };
     Ok((version, retention::ends(&deletion_time)))

@@ -130,7 +130,7 @@ async fn by_request(
     Ok((header, Lease::new(from, ttl, ttl, auth.renewable)))
 }
 
-/// Vault's own word against the credentials; an answer that is no refusal but lacks what is due is no word at all.
+/// Vault's own word against the credentials; an answer that is not a refusal but is incomplete decides nothing.
 fn refused(call: &Call, status: u16, words: &str) -> CallError {
     let kind = match status {
         400..=499 => ErrorKind::Unauthorized,
@@ -139,7 +139,7 @@ fn refused(call: &Call, status: u16, words: &str) -> CallError {
     call.error(kind, format!("Vault answered {status}: {words}"))
 }
 
-/// What `auth/token/lookup-self` tells; only at the start of a token's use, since a standby may show it frozen.
+/// What `auth/token/lookup-self` returns; only at the start of a token's use, because a standby may show it frozen.
 #[derive(Deserialize)]
 struct LookUp {
     #[serde(default)]
@@ -205,7 +205,7 @@ pub(super) fn dead(call: &Call, login: &Login) -> CallError {
 
 fn header(call: &Call, value: &TokenValue) -> Result<HeaderValue, CallError> {
     http::sensitive(value.expose()).ok_or_else(|| {
-        let text = "the token holds a character that no header can carry";
+        let text = "the token contains a character that is not allowed in a header";
         call.error(ErrorKind::Unauthorized, text)
     })
 }

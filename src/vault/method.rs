@@ -152,7 +152,7 @@ impl Login {
                 secret_id.origin()
             ),
             (Login::Kubernetes { .. }, 403) => {
-                "; Vault says so, too, when it cannot ask the Kubernetes API, and then it heals automatically".to_owned()
+                "; Vault also answers this while it cannot reach the Kubernetes API, and then dtrotate recovers automatically".to_owned()
             }
             (Login::Jwt { jwt, .. }, 400 | 403) => format!("; the JWT is in {}", jwt.origin()),
             _ => String::new(),

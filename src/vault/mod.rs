@@ -51,7 +51,7 @@ pub use state::{Down, Health};
 pub use wrapped::suspicions;
 pub use writers::Writers;
 
-/// What a [`Vault`] needs to know. No `Debug`, since a token may stand in it.
+/// What a [`Vault`] needs to know. No `Debug`, because a token may stand in it.
 #[derive(Clone, PartialEq)]
 pub struct VaultOptions {
     /// One or more nodes of the same cluster. Without a path, or with the prefix below which a proxy serves the API.
@@ -74,6 +74,6 @@ pub enum SetupError {
     #[error("no Vault address is given")]
     NoAddress,
     /// The namespace cannot stand in a header.
-    #[error("the Vault namespace holds a character that no header can carry")]
+    #[error("the Vault namespace contains a character that is not allowed in a header")]
     Namespace,
 }

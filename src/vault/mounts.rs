@@ -1,4 +1,4 @@
-//! Which engine stands behind a mount. Asked once per mount; a wrong guess would be fatal, since a KV v1 engine stores a version 2
+//! Which engine stands behind a mount. Asked once per mount; a wrong guess would be fatal, because a KV v1 engine stores a version 2
 //! request literally.
 
 use std::collections::HashMap;
@@ -82,7 +82,7 @@ struct Mount {
 }
 
 impl Vault {
-    /// The engine behind `mount`, as `sys/internal/ui/mounts` tells; any right below the mount is enough to ask.
+    /// The engine behind `mount`, as `sys/internal/ui/mounts` reports it; any right below the mount is enough to ask.
     /// `Refused` = there is none, or it is no KV engine, or the token has no right at all below it.
     pub async fn engine(&self, mount: &str) -> Result<Engine, CallError> {
         if let Some(engine) = self.mounts().get(mount) {

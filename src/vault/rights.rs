@@ -102,7 +102,7 @@ pub(super) fn config_path(mount: &str) -> String {
     format!("{mount}/config")
 }
 
-/// What Vault tells of the token in use.
+/// What Vault reports about the token in use.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct OwnToken {
     /// Its policies.
@@ -166,7 +166,7 @@ impl Vault {
         rights
     }
 
-    /// What Vault tells of the token in use, logging in if there is none.
+    /// What Vault reports about the token in use, logging in if there is none.
     pub async fn own_token(&self) -> Result<OwnToken, CallError> {
         let call = super::login::look_up();
         let answer = self.call(&call).await?;

@@ -176,7 +176,7 @@ async fn read_v1(
         }
         (200, _) => {
             vault.mounts().doubt(&at.mount);
-            Err(call.error(ErrorKind::Transient, "the answer has not the expected form"))
+            Err(call.error(ErrorKind::Transient, "unexpected response format"))
         }
         _ => Err(answer.refuse(&call)),
     }
@@ -209,10 +209,10 @@ async fn write_v1(
     match version_v1(vault, at).await {
         Ok(now) if now == ours => Ok(ours),
         Ok(_) => Err(unclear(
-            "the write was taken, but something else is there now",
+            "the write was accepted, but something else is stored there now",
         )),
         Err(error) => Err(unclear(&format!(
-            "the write was taken, but could not be read back ({error})"
+            "the write was accepted, but could not be read back ({error})"
         ))),
     }
 }

@@ -1,6 +1,6 @@
 //! Holds the token in use and replaces it when it is dead. What keeps it alive is in `keeper`.
 //!
-//! There is one login at a time: whoever finds the token dead waits for it, and all who waited share its outcome. After a failed
+//! There is one login at a time: every call that finds the token dead waits for it, and all who waited share its outcome. After a failed
 //! login the next one waits with backoff, unless the credentials have changed, so that a thousand secrets do not become a thousand
 //! logins. An old token is used until a new one is there.
 
@@ -78,7 +78,7 @@ impl Session {
         }
     }
 
-    /// Finds out about a token that got a 403. The text of a 403 does not tell a dead token from a policy; a look-up does.
+    /// Finds out about a token that got a 403. The text of a 403 does not distinguish a dead token from a policy; a look-up does.
     pub(super) async fn suspect(&self, wire: &Wire, token: &Token) -> Result<Suspect, CallError> {
         let asked = Instant::now();
         let mut flight = self.flight.lock().await;

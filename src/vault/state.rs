@@ -44,7 +44,7 @@ pub enum Health {
     },
 }
 
-/// Holds the [`Health`] and tells watchers when it changes: not for every failure, but when it becomes available, unavailable, or
+/// Holds the [`Health`] and notifies watchers when it changes: not for every failure, but when it becomes available, unavailable, or
 /// unavailable for another reason.
 pub(super) struct State(watch::Sender<Health>);
 

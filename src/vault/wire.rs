@@ -94,7 +94,7 @@ impl Call {
     /// A POST of texts that may be secret.
     pub(super) fn form(path: impl Into<String>, fields: &[(&'static str, TokenValue)]) -> Self {
         let mut call = Call::post(path, &Value::Null);
-        // Built by hand, since `json!` would copy the values into memory that is not wiped.
+        // Built by hand, because `json!` would copy the values into memory that is not wiped.
         let mut body = Zeroizing::new(Vec::from(b"{"));
         for (number, (name, value)) in fields.iter().enumerate() {
             let comma = if number == 0 { "" } else { "," };
@@ -115,7 +115,7 @@ impl Call {
 
     /// The error for an answer whose data is not what Vault documents.
     pub(super) fn unexpected(&self) -> CallError {
-        self.error(ErrorKind::Transient, "the answer has not the expected form")
+        self.error(ErrorKind::Transient, "unexpected response format")
     }
 
     /// The path as it stands in the URL, or the error for one that no server takes as it stands.
@@ -193,7 +193,7 @@ impl Wire {
     }
 
     /// Makes the call, at one node after another until Vault has spoken, beginning with the one that answered last.
-    /// An error that concerns every secret is recorded in the state; a success is not, since it may be an answer of 403.
+    /// An error that concerns every secret is recorded in the state; a success is not, because it may be an answer of 403.
     pub(super) async fn exchange(
         &self,
         call: &Call,

@@ -131,7 +131,7 @@ impl Wrapped<'_> {
         call.effect = Effect::Write;
         let Some(header) = http::sensitive(self.token.expose()) else {
             return Err(unusable(
-                "the wrapping token holds a character that no header can carry",
+                "the wrapping token contains a character that is not allowed in a header",
             ));
         };
         let before = self.state();

@@ -214,7 +214,7 @@ fn p7_folders_that_cannot_be_meant_are_refused() {
     );
     refuses(
         &secret("discover = \"apps\"\nscopes = [\"metrics.read\"]\ncreate = «true"),
-        "what is discovered exists: create has no effect with discover",
+        "create has no effect with discover: the secrets that discover finds already exist",
     );
     let twice = secret(
         "discover = \"apps\"\n[[secret]]\nschedule = \"@daily\"\ndiscover = \"apps/inner/\"",

@@ -159,7 +159,7 @@ fn wrong_types() {
 
 #[test]
 fn a_secret_in_single_brackets() {
-    let message = "a secret is a table of its own under [[secret]], with two brackets";
+    let message = "each secret is a separate table under [[secret]], with two brackets";
     refuses(&format!("{VAULT}{PROD}[«secret]\npath = \"a\"\n"), message);
 }
 
@@ -497,7 +497,7 @@ fn routes() {
     );
     refuses_table(
         "[notify.«route]\nurl_file = \"u\"",
-        "this is a table of its own under [[notify.route]], with two brackets",
+        "this is a separate table under [[notify.route]], with two brackets",
     );
 }
 
@@ -957,7 +957,7 @@ fn platform_tokens() {
         ),
         (
             "verify = «\"enviroment\"",
-            "\"enviroment\" is no way to verify a token (expected \"auto\", \"listed\", \"environment\", \"documents\", \"workflows\", \"settings\", \
+            "\"enviroment\" is not a way to verify a token (expected \"auto\", \"listed\", \"environment\", \"documents\", \"workflows\", \"settings\", \
              \"permissions\", \"user\" or a call such as \"GET /platform/document/v1/documents\"); did you mean \"environment\"?",
         ),
     ] {

@@ -32,7 +32,7 @@ fn the_first_token_has_the_rights_and_the_name_of_the_configuration() {
 fn p7_rights_that_must_not_or_cannot_be_given_are_refused() {
     refuses_in_secret(
         "create = «true",
-        "create needs scopes: which rights shall the first token have?",
+        "create requires `scopes`, the rights of the first token",
     );
     refuses_in_secret(
         "scopes = [\"metrics.read\", «\"apiTokens.write\"]",
@@ -84,7 +84,7 @@ fn p7_rights_that_must_not_or_cannot_be_given_are_refused() {
     );
     refuses(
         &master("create = «true\nscopes = [\"apiTokens.read\", \"apiTokens.write\"]"),
-        "the management token itself cannot be created: without it nothing can be. Put the first one there by hand",
+        "the management token itself cannot be created, because it creates all others. Put the first one there by hand",
     );
 }
 

@@ -188,7 +188,7 @@ async fn no_rotation_waits_for_a_webhook_that_is_down_and_the_last_one_is_announ
     schedule(&mut world, 0, "0 0 1 1 *");
     daemon.signal("-HUP");
     until("the reload", async || daemon.events("config_reloaded") == 1).await;
-    until("it to come to rest", async || world.is_quiet().await).await;
+    until("it to become idle", async || world.is_quiet().await).await;
     // What should have been delivered by now needs a human.
     let mut record = world.record(0).await;
     record["announcement"]["until"] = json!("2020-01-01T00:00:00Z");

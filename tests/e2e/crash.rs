@@ -314,10 +314,7 @@ async fn run(site: &Arc<Site>, life: Life, tag: &str, case: &Case) -> Result<Opt
     drop(daemon);
     let mut broken = world.broken().await;
     if !over {
-        broken.push(format!(
-            "it did not come to rest: {}",
-            world.record(0).await
-        ));
+        broken.push(format!("it did not become idle: {}", world.record(0).await));
     }
     let limit = promised(&world, case.fate) + ALLOWANCE;
     if took > limit {

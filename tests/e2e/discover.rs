@@ -92,7 +92,7 @@ async fn what_holds_a_token_of_the_environment_is_rotated_as_if_it_were_written_
     let (code, text) = world.command(&["check", "--all"]).await;
     assert_eq!(code, Some(0), "{text}");
     let sentence =
-        "discover secret/dynatrace/apps/#token: 8 of 10 secrets below the folder are looked into";
+        "discover secret/dynatrace/apps/#token: 8 of 10 secrets below the folder are examined";
     assert!(flat(&text).contains(sentence), "{text}");
 
     let mut daemon = world.start("e2e");

@@ -310,7 +310,7 @@ async fn run(life: Life, site: &Arc<Site>, tag: &str, case: &Case) -> Result<Res
     };
     if !over {
         let record = world.record(0).await;
-        broken.push(format!("it did not come to rest: {record}"));
+        broken.push(format!("it did not become idle: {record}"));
     }
     let errors = world.errors();
     match (errors.as_slice(), needs_human) {

@@ -62,7 +62,7 @@ async fn p9_swapped_answers_touch_no_foreign_token_and_store_no_foreign_value() 
     let quiet = within(Duration::from_secs(60), async || world.is_quiet().await).await;
     assert!(
         quiet,
-        "it does not come to rest: {}",
+        "it does not become idle: {}",
         unfinished(&world).await
     );
     drop(daemon);

@@ -1,5 +1,5 @@
-//! Telling people: a problem in Dynatrace and a post to a webhook when a trouble begins, a post when it ends; and whatever is wrong with
-//! these ways disturbs no rotation and shows in none of the lines.
+//! Notifications: a problem in Dynatrace and a post to a webhook when a condition opens, a post when it is resolved; and a channel that
+//! fails disturbs no rotation and shows no secret in a line of the log.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ impl Sink {
     }
 }
 
-/// Two secrets that rotate every two seconds, and both ways of telling people; `scopes` are those of the small token.
+/// Two secrets that rotate every two seconds, and both channels of notification; `scopes` are those of the small token.
 async fn telling(url: &str, scopes: &[&str]) -> World {
     let mut world = World::new(2).await;
     let token = world.dynatrace.seed(Seed::new("notify").scopes(scopes));

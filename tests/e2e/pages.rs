@@ -250,7 +250,8 @@ async fn a_user_of_the_script_moves_in_ten_lines() {
     assert_eq!(file.expect("the configuration").lines().count(), 10);
 }
 
-/// Cron sets no variables: the configuration that the page shows is all that a pass has.
+/// Cron sets no variables: the configuration and the line that the page shows are all that a pass has. Cron mails what a job prints: a pass without
+/// a problem prints nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_line_for_the_crontab_needs_no_variable() {
     let reader = Reader::with_management_token().await;
@@ -270,17 +271,25 @@ async fn the_line_for_the_crontab_needs_no_variable() {
     fs::write(at("dtrotate.toml"), config).expect("the configuration");
     fs::write(at("vault-token"), &reader.token).expect("the token");
     fs::set_permissions(at("vault-token"), PermissionsExt::from_mode(0o600)).expect("its mode");
-    let command = between(" root /usr/bin/dtrotate ", "\n");
-    let mut dtrotate = Command::new(program());
-    dtrotate
-        .arg("--config")
-        .arg(at("dtrotate.toml"))
-        .args(command.split_whitespace())
-        .env_clear();
-    let output = tokio::task::spawn_blocking(move || dtrotate.output()).await;
-    let output = output.expect("a thread").expect("dtrotate");
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{log}");
+    let line = between(" root ", "\n");
+    let (variable, command) = line.split_once(" /usr/bin/dtrotate ").expect("a command");
+    let variable = variable.split_once('=').expect("a variable");
+    let pass = async |variables: Vec<(&str, &str)>| {
+        let mut dtrotate = Command::new(program());
+        dtrotate
+            .arg("--config")
+            .arg(at("dtrotate.toml"))
+            .args(command.split_whitespace())
+            .env_clear()
+            .envs(variables);
+        let output = tokio::task::spawn_blocking(move || dtrotate.output()).await;
+        let output = output.expect("a thread").expect("dtrotate");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        log
+    };
+    assert_eq!(pass(vec![variable]).await, "");
+    let log = pass(vec![]).await;
     assert!(log.contains("pass_completed"), "{log}");
 }
 
@@ -392,11 +401,7 @@ async fn the_client_and_the_token_of_an_account_are_put_into_vault() {
 async fn the_management_token_is_put_into_vault() {
     let reader = Reader::new().await;
     reader
-        .follows_section(
-            "docs/operations.md",
-            "Before: Vault and Dynatrace",
-            &["typed"],
-        )
+        .follows_section("docs/operations.md", "Prerequisites", &["typed"])
         .await;
     assert_eq!(reader.token("dynatrace/master").await, "typed");
 }

@@ -145,7 +145,7 @@ async fn a_vault_that_hangs_stops_neither_watchdog_nor_signals() {
         systemd.hears("WATCHDOG=1").await;
         assert!(
             began.elapsed() < Duration::from_secs(4),
-            "the loop stands still"
+            "the loop is blocked"
         );
     }
     let began = Instant::now();

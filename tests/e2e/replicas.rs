@@ -33,7 +33,7 @@ async fn assert_once(world: &World) {
     }
 }
 
-/// Everything comes to rest: no more rotations, what retires is gone.
+/// Everything becomes idle: no more rotations, what retires is gone.
 async fn assert_rests(world: &mut World) {
     world.set("defaults.schedule", "0 0 1 1 *");
     let daemon = world.start("rest");

@@ -1,5 +1,5 @@
 //! The soak: three replicas, secrets that rotate every few seconds, random kills and freezes, random faults over every call, for as long as
-//! `SOAK_SECONDS` says; then everything must come to rest, and the figures are printed. `SOAK_SEED` chooses the dice (they are printed; the
+//! `SOAK_SECONDS` says; then everything must become idle, and the figures are printed. `SOAK_SEED` chooses the dice (they are printed; the
 //! machine's own timing is no part of them). A short run is part of every test run, `make soak` is the long one.
 
 use std::collections::BTreeSet;
@@ -368,7 +368,7 @@ impl Soak {
                 |group: &Group| group.issuer.tokens().len() == group.secrets.len() + group.others;
             self.groups.iter().all(retired) && self.world.is_quiet().await
         });
-        assert!(rests.await, "it does not come to rest");
+        assert!(rests.await, "it does not become idle");
     }
 
     pub fn print(&self, broken: &[String]) {

@@ -304,7 +304,7 @@ impl Scene {
         }
     }
 
-    /// What is broken when everything has come to rest.
+    /// What is broken when everything has become idle.
     async fn broken(&mut self) -> Vec<String> {
         if self.verb == Verb::Create {
             self.daemons.iter().for_each(|daemon| daemon.signal("-HUP"));
@@ -313,7 +313,7 @@ impl Scene {
         let mut broken = vec![];
         if !rests {
             let record = self.world.record(0).await;
-            broken.push(format!("P2: it does not come to rest: {record}"));
+            broken.push(format!("P2: it does not become idle: {record}"));
         }
         if !self.is_done().await {
             broken.push("what was done did not last".to_owned());

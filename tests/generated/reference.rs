@@ -15,7 +15,7 @@ const HEAD: &str = "\
 # Unknown keys are refused. `dtrotate check --offline` reports every mistake with its line; `dtrotate check` then verifies every
 # permission at Vault and Dynatrace.
 #
-# This file never holds credentials. They are in files of their own; a relative path is looked up in $CREDENTIALS_DIRECTORY
+# This file never holds credentials. They are in separate files; a relative path is looked up in $CREDENTIALS_DIRECTORY
 # (systemd's LoadCredential=) and then in the folder of this file.
 #
 # Files conf.d/*.toml beside this one are merged into it. A [defaults] table there applies to the secrets of its file.

@@ -300,9 +300,7 @@ impl PruneRun {
             PrunedState::Ordered if self.when_seen(cx).now < settled => Some(format!(
                 "{id} is being disabled right now, or the command that did it was interrupted; run this again after {settled:.0}"
             )),
-            _ => seen
-                .is_none()
-                .then(|| format!("{id} is not there any longer")),
+            _ => seen.is_none().then(|| format!("{id} no longer exists")),
         };
         if let Some(why) = refused {
             return finish(PruneResult::Refused(why));

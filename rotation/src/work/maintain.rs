@@ -48,7 +48,7 @@ pub fn close_document(cx: &Context<'_>) -> Decision<()> {
         Some(id) => format!(
             "{name} left the configuration and its former tokens are gone; {id} stays as it is and is no longer rotated"
         ),
-        None => format!("{name} left the configuration, and nothing of it is left to be finished"),
+        None => format!("{name} left the configuration, and none of its work is unfinished"),
     };
     let report = Report::new(EventName::SecretReleased, message).token(current);
     let closed = cx.write(|record| {
@@ -69,7 +69,7 @@ pub fn forget(cx: &Context<'_>, id: &TokenId) -> Step {
         ));
     }
     let message = format!(
-        "{id} was dropped from the retiring tokens by a command; it is left as it is at Dynatrace"
+        "{id} was dropped from the retiring tokens by a command; at Dynatrace it is unchanged"
     );
     let report = Report::new(EventName::RetirementBlocked, message)
         .token(id)

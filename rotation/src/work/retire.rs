@@ -64,7 +64,7 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
     let id = &entry.id;
     if let Some(other) = ownership::other_holder(cx, id) {
         let message = format!(
-            "{id} is due for retirement but is also the current token of {other}; it was not disabled. Give each secret a token of its own"
+            "{id} is due for retirement but is also the current token of {other}; it was not disabled. Give each secret a separate token"
         );
         let report = Report::new(EventName::TokenShared, message).token(id);
         return Ok(postpone(cx, entry).report(report).into());

@@ -39,7 +39,7 @@ pub fn order(cx: &Context<'_>, request: &RevokeRequest) -> Decision<()> {
         let retires = cx.record.retiring(&known.token);
         if known.token != wanted.token && retires.is_none_or(|entry| entry.revoked.is_none()) {
             return Err(Step::refuse(format!(
-                "the revocation of {} (ordered by {} at {:.0}) is not finished yet; `dtrotate status {}` says what keeps it",
+                "the revocation of {} (ordered by {} at {:.0}) is not finished yet; `dtrotate status {}` says why",
                 known.token,
                 known.by,
                 known.at,

@@ -228,7 +228,7 @@ fn ordered_rights(cx: &Context<'_>, old: Option<&Current>) -> Decision<Vec<Strin
     let scopes = scopes.unwrap_or_default();
     if manages_tokens(&scopes) && !plan.manages_tokens {
         let message = format!(
-            "no token is made for {} with the rights {}: rights to manage tokens are given to the management token alone; correct `scopes`",
+            "no token is created for {} with the rights {}: rights to manage tokens are given only to the management token; correct `scopes`",
             cx.place(),
             scopes.join(", ")
         );

@@ -32,7 +32,7 @@ pub fn next(cx: &Context<'_>, named: Option<&TokenId>) -> Decision<Step> {
         Ok(Lookup::NotFound) => {
             cx.view.not_found_is_trusted()?;
             return Ok(Step::refuse(format!(
-                "it is too late: {id} is gone at Dynatrace"
+                "too late to undo: {id} is gone at Dynatrace"
             )));
         }
     }
@@ -153,7 +153,7 @@ fn wanted<'a>(cx: &Context<'a>, named: Option<&TokenId>) -> Decision<&'a Retirin
     }
     if entry.state == RetiringState::Deleting {
         return Err(Step::refuse(format!(
-            "it is too late: {} is being deleted",
+            "too late to undo: {} is being deleted",
             entry.id
         )));
     }
@@ -208,7 +208,7 @@ fn nothing_left(cx: &Context<'_>) -> String {
             format!("there is no previous token to bring back: {name} was never rotated")
         }
         None => format!(
-            "there is no previous token left to bring back; `dtrotate history {name}` tells when the last one was deleted"
+            "there is no previous token left to bring back; `dtrotate history {name}` shows when the last one was deleted"
         ),
     }
 }

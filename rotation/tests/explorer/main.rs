@@ -3,7 +3,7 @@
 //! change things by hand, and an adversary who edits documents and names.
 //!
 //! It is the specification made to run: every state that can be reached within a scenario's budget of faults is visited once, the promises
-//! are checked in each, and from every state in which nobody is at work the world must come to rest. A violation is printed with a
+//! are checked in each, and from every state in which nobody is at work the system must become idle. A violation is printed with a
 //! shortest trace. A rule of the protocol that is switched off (`mutation`) must show.
 //!
 //! `make test` runs every scenario with a small budget, `make explore` with the full one.

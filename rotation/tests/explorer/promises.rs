@@ -29,7 +29,7 @@ fn dead_value(world: &World) -> Option<String> {
     (!world.works(current) && !token.spoiled).then(|| format!("P1: T{current} in Vault is dead"))
 }
 
-/// Nobody is at work. Left alone with one healthy daemon, the world must come to rest in a good state.
+/// Nobody is at work. Left alone with one healthy daemon, the system must become idle in a good state.
 pub fn come_to_rest(
     setting: &Setting,
     world: &World,

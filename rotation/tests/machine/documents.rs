@@ -142,7 +142,7 @@ fn a_fence_that_is_refused_again_and_again_ends_the_run() {
     assert!(world.tokens.contains_key(&id("ORPHAN")));
 }
 
-/// A runner that never answers what was asked: the run does not come to rest.
+/// A runner that never answers what was asked: the run does not end.
 #[test]
 fn k12_a_run_that_does_not_come_to_rest_is_an_internal_error() {
     let mut request = settle();
@@ -156,7 +156,7 @@ fn k12_a_run_that_does_not_come_to_rest_is_an_internal_error() {
         }
     };
     assert!(
-        matches!(&result, RunResult::InternalError(what) if what.contains("did not come to rest"))
+        matches!(&result, RunResult::InternalError(what) if what.contains("did not end within"))
     );
     let events: Vec<_> = run
         .take_reports()

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum ErrorBody {
     /// No body.
     Empty,
-    /// A sentence that is no JSON.
+    /// A sentence that is not JSON.
     Text,
     /// The error envelope of the environments.
     Json,

@@ -17,7 +17,7 @@ pub(crate) fn created(body: &Value, id: &str) -> Reply {
     }
 }
 
-/// 201 for something that is no token.
+/// 201 for something that is not a token.
 pub(crate) fn accepted(body: &Value) -> Reply {
     Reply::json(201, JSON, body)
 }
@@ -89,7 +89,7 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Refuses a body of another media type (415) and one that is no JSON object (400). `null` is the same as absent, and
+    /// Refuses a body of another media type (415) and one that is not a JSON object (400). `null` is the same as absent, and
     /// unknown fields are ignored: Dynatrace's own tools send both.
     pub(crate) fn read(incoming: &Incoming) -> Result<Fields, Reply> {
         if incoming.media_type().as_deref() != Some("application/json") {

@@ -80,7 +80,7 @@ impl Inspector<'_> {
         usable
     }
 
-    /// What the environment tells of its management token; an environment that has ended its API tokens tells nothing.
+    /// What the environment reports about its management token; an environment that has ended its API tokens reports nothing.
     async fn api_token(&self, environment: &str) -> Option<TokenInfo> {
         let issuer = self.wired.issuers.get(environment)?;
         let info = issuer.inner().environment()?.management_info().await;

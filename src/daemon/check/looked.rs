@@ -40,8 +40,8 @@ pub(super) fn other_fields(looked: &mut Looked<'_>, data: &SecretData, value: &T
         .collect();
     if !others.is_empty() {
         let text = format!(
-            "{} holds another value than {}; a rotation puts the new token into both, and the other one is not retired. Make a secret of \
-             its own for a field with a token of its own",
+            "{} holds another value than {}; a rotation puts the new token into both, and the other one is not retired. Use a \
+             separate [[secret]] for a field with a separate token",
             others.join(", "),
             fields[0]
         );

@@ -18,7 +18,7 @@ const VAULT: &str = "Vault";
 pub(super) type Engines = BTreeMap<String, Engine>;
 
 impl Inspector<'_> {
-    /// Whether Vault lets us in.
+    /// Whether the login to Vault succeeds.
     pub(super) async fn vault(&self, findings: &mut Findings) -> bool {
         let own = match self.wired.own_token().await {
             Ok(own) => own,
@@ -31,10 +31,10 @@ impl Inspector<'_> {
         findings.add(
             Grade::Ok,
             VAULT,
-            format!("lets us in; the policies of the token: {policies}"),
+            format!("login succeeded; token policies: {policies}"),
         );
         if own.policies.iter().any(|policy| policy == "root") {
-            let text = "this is a root token, so nothing is proved about the rights that are needed; give dtrotate a token of its own \
+            let text = "this is a root token, so nothing is proved about the rights that are needed; give dtrotate a separate token \
                         with config/vault-policy.hcl";
             findings.add(Grade::Warn, VAULT, text);
         }
@@ -143,7 +143,7 @@ impl Inspector<'_> {
         limits
     }
 
-    /// Proves every right; tells the paths below which nothing can be read.
+    /// Proves every right; returns the paths below which nothing can be read.
     pub(super) async fn rights(
         &self,
         engines: &Engines,
@@ -195,7 +195,7 @@ impl Inspector<'_> {
         denied
     }
 
-    /// Every rule that is needed, and who needs it. A mount that tells nothing of itself is taken for KV version 2.
+    /// Every rule that is needed, and who needs it. A mount whose version is not known counts as KV version 2.
     fn needed(&self, engines: &Engines) -> BTreeMap<Right, BTreeSet<String>> {
         let engine = |mount: &str| engines.get(mount).copied().unwrap_or(Engine::V2);
         let mut needed: BTreeMap<Right, BTreeSet<String>> = BTreeMap::new();
@@ -261,7 +261,7 @@ impl Inspector<'_> {
                     let all = listed.len();
                     let number = listed.iter().filter_map(|path| finder.secret(path)).count();
                     let text = format!(
-                        "{number} of {all} secrets below the folder are looked into: neither excluded, nor with a table of their own"
+                        "{number} of {all} secrets below the folder are examined: neither excluded, nor with a separate table"
                     );
                     findings.add(Grade::Ok, &about, text);
                 }

@@ -30,8 +30,8 @@ impl Entry {
         let changed = self.changed;
         // The settings changed while it was under way: it did not see them.
         let outdated = changed.is_some_and(|at| self.started.is_some_and(|began| began < at));
-        // What it found by the new settings is no reason to try again by them.
-        // A move is accepted by a command alone, and one that was taken back needs no rotation.
+        // A failure that was found with the new settings must not trigger another retry.
+        // Only a command accepts a move, and a move that was taken back needs no rotation.
         let stuck = failure.filter(|it| it.retry_at.is_none() && it.reason != Reason::Moved);
         let tried = |at| stuck.is_some_and(|failure| outdated || failure.at < at);
         self.nudged |= changed.is_some_and(tried);
@@ -78,7 +78,7 @@ impl Entry {
                 self.wake = *retry_at;
                 self.not_before = *retry_at;
                 if retry_at.is_none() {
-                    // A refusal is asked again less and less often.
+                    // A refused call is repeated less and less often.
                     let wait = retry::wait(self.tries, None, fastrand::u64(..));
                     let calm = now.checked_add(wait).unwrap_or(now);
                     self.tries += 1;

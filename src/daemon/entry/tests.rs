@@ -114,7 +114,7 @@ fn a_retry_keeps_its_due_time_until_the_next_one_comes() {
         Some((due, Trigger::Schedule))
     );
     entry.ended(&unavailable(), known(|_| {}), at("11T03:00"));
-    // Long after: neither missed nor skipped, since it was begun in time.
+    // Long after: neither missed nor skipped, because it was begun in time.
     assert_eq!(entry.plan_next(at("11T20:00"), start), None);
     assert_eq!(wished(&mut entry, "11T20:00"), Some((due, Trigger::Retry)));
     assert!(!entry.stale(at("12T02:59")));

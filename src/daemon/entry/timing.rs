@@ -11,7 +11,7 @@ use rotation::request::RotationRequest;
 use super::{Entry, Planned};
 
 impl Entry {
-    /// What it is due for was overtaken, or is not known.
+    /// The due time is not known, or a later one has passed.
     pub fn stale(&self, now: Timestamp) -> bool {
         self.due.is_none() || self.is_overtaken(now)
     }
@@ -105,7 +105,7 @@ impl Entry {
     /// whose jitter is running.
     pub fn alarm(&self, now: Timestamp) -> Option<Timestamp> {
         let due = self.due.as_ref().filter(|due| {
-            // The engine reports a firing that lies ahead.
+            // The engine reports a future firing.
             due.trigger != due::Trigger::Schedule || due.instant <= now
         });
         let pause = self.paused(now);

@@ -1,5 +1,5 @@
-//! The stop of a command, by a signal or because its time is up. As in a daemon nothing more is begun, what is in flight comes to a safe
-//! place and gives its claim back, and the command ends within its time.
+//! The stop of a command, by a signal or because its time limit is reached. As in a daemon no further work begins, the work in progress reaches a
+//! safe point and releases its claim, and the command ends within its time limit.
 
 use std::io;
 use std::time::Duration;

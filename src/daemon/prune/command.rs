@@ -242,7 +242,7 @@ impl<'a> Pruner<'a> {
         let record = self.office.wired.pruned.read().await?;
         let Some(token) = record.find(id).cloned() else {
             return Ok(Restored::Refused(format!(
-                "{id} is no token that `dtrotate prune` disabled; for an old token of a secret name the secret: `dtrotate undo NAME --token ID`"
+                "{id} is not a token that `dtrotate prune` disabled; for an old token of a secret name the secret: `dtrotate undo NAME --token ID`"
             )));
         };
         let places = self.settings.issuers();

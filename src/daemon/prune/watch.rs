@@ -25,7 +25,7 @@ use super::round::{Round, round};
 /// A pass makes no more rounds than this over what fails.
 const TRIES: u32 = 3;
 
-const WHAT_TO_DO: &str = "`dtrotate undo --token ID` enables it again and gives it its name back; or delete it in Dynatrace. Either ends this.";
+const WHAT_TO_DO: &str = "`dtrotate undo --token ID` enables it again and restores its name; or delete it in Dynatrace. Either ends this.";
 
 /// What is known of pruned tokens between two rounds.
 pub(in super::super) struct Pruning {
@@ -118,7 +118,7 @@ impl Rounds {
             Condition::new(EventName::RetirementBlocked, message, since).environment(service)
         };
         let blocked = self.blocked.iter().map(|(id, (since, why))| {
-            let message = format!("a pruned token cannot be deleted: {why}; it is left as it is");
+            let message = format!("a pruned token cannot be deleted: {why}; it is unchanged");
             let mut condition = new(message, *since).subject(id.as_str());
             WHAT_TO_DO.clone_into(&mut condition.what_to_do);
             condition
@@ -129,7 +129,7 @@ impl Rounds {
         });
         let failing = lasting.map(|(since, tries, error)| {
             let message = format!(
-                "tokens of {service} that `dtrotate prune` disabled cannot be deleted since {since:.0} ({tries} attempts): {}",
+                "tokens of {service} that `dtrotate prune` disabled have not been deleted since {since:.0} ({tries} attempts): {}",
                 error.what
             );
             let left = self.next.saturating_duration_since(Instant::now());

@@ -232,7 +232,7 @@ pub(super) fn read_minted(answer: &Answer) -> Result<Minted, CallError> {
 pub(super) fn read_page(answer: &Answer) -> Result<Page, CallError> {
     let page: RawPage = answer.json()?;
     if page.active_gate_tokens.is_none() && page.total_count.is_none() {
-        return Err(answer.odd("it is no listing"));
+        return Err(answer.odd("it is not a listing"));
     }
     let tokens = page.active_gate_tokens.unwrap_or_default().into_iter();
     let tokens = tokens.map(|token| {

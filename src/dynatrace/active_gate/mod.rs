@@ -281,7 +281,7 @@ impl Shared {
                 None => return Ok(all),
             }
         }
-        Err(self.no_listing("does not come to an end"))
+        Err(self.no_listing("does not end"))
     }
 
     async fn look_up(&self, id: &TokenId, via: Via) -> Result<TokenInfo, CallError> {
@@ -291,10 +291,7 @@ impl Shared {
         let info = api::read_info(&answer)?;
         match info.id == *id {
             true => Ok(info),
-            false => Err(answer.odd(&format!(
-                "it tells about another token, {}",
-                shown(&info.id)
-            ))),
+            false => Err(answer.odd(&format!("it is about another token, {}", shown(&info.id)))),
         }
     }
 

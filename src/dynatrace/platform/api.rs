@@ -198,12 +198,12 @@ impl PlatformToken {
     }
 }
 
-/// Reads a page. One that does not say which it is and how many tokens there are is no listing.
+/// Reads a page. One that does not say which it is and how many tokens there are is not a listing.
 pub(super) fn read_page(answer: &Answer) -> Result<Page, CallError> {
     let page: RawPage = answer.json()?;
     let (Some(number), Some(total), Some(results)) = (page.page_number, page.total, page.results)
     else {
-        return Err(answer.odd("it is no listing"));
+        return Err(answer.odd("it is not a listing"));
     };
     let items = results.into_iter().map(|token| {
         let item = token.into_item();

@@ -1,5 +1,5 @@
 //! The complete listing of an account. Absence from it may prove that a token is gone, so what repeats, stops short or changes while it is read
-//! is no listing.
+//! is not a listing.
 
 use std::collections::BTreeSet;
 

@@ -209,12 +209,12 @@ impl Shared {
         found.cloned().ok_or_else(|| self.not_listed(id))
     }
 
-    /// A value shows its id; one that does not is no platform token.
+    /// A value shows its id; one that does not is not a platform token.
     fn id_of(&self, value: &TokenValue) -> Result<TokenId, CallError> {
         let wrong = match (value.id(), flaw(value)) {
             (Some(id), None) => return Ok(id),
             (_, Some(flaw)) => flaw,
-            (None, None) => "is no platform token",
+            (None, None) => "is not a platform token",
         };
         // No token has such a value, so none is known by it.
         Err(CallError {
@@ -427,7 +427,7 @@ impl TokenIssuer for Account {
     }
 
     /// The answer to a second deletion is an error whose status is not documented: the listing decides. So it does where something in between
-    /// may have answered, since a token that is believed to be gone is never looked at again.
+    /// may have answered, because a token that is believed to be gone is never looked at again.
     async fn delete(&self, id: &TokenId) -> Result<(), CallError> {
         let deleted = self.0.change(id, &self.0.api.delete(id)).await;
         match deleted {

@@ -1,6 +1,6 @@
 //! Access tokens of the single sign-on, for an OAuth client whose credentials are in Vault.
 //!
-//! One flight for all: whoever waits for a token takes the outcome of the request that is under way. A token is held in memory only and renewed
+//! One flight for all: every call that waits for a token takes the outcome of the request that is under way. A token is held in memory only and renewed
 //! when two thirds of its life are over. The client is read again, once, when it is refused: a person may have replaced it.
 
 use std::future::Future;
@@ -262,7 +262,7 @@ fn issued_at(token: &TokenValue, life: Option<u64>) -> Option<Timestamp> {
     let claims: Claims = serde_json::from_slice(&claims).ok()?;
     let start = || claims.exp?.checked_sub(i64::try_from(life?).ok()?);
     let at = Timestamp::from_second(claims.iat.or_else(start)?).ok()?;
-    // The epoch, or a life without an end, is no time of issue.
+    // The epoch, or a life without an end, is not a time of issue.
     (at > Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24)).then_some(at)
 }
 

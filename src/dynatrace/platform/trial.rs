@@ -73,7 +73,7 @@ pub const WORDS: [&str; 6] = [
 pub(super) enum Shown {
     /// The value works.
     Works,
-    /// It was not accepted, or lacks a right: that cannot be told apart. The status.
+    /// It was not accepted, or lacks a right: these two cannot be distinguished. The status.
     Refused(u16),
 }
 

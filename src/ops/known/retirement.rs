@@ -36,7 +36,7 @@ impl Known<'_> {
         let error = entry.or(rotation).or(run);
         let id = &order.token;
         let holder = format!(
-            "another secret holds it (`dtrotate status {id}` shows which), or a process is at work"
+            "another secret holds it (`dtrotate status {id}` shows which), or another process is working on it"
         );
         let error = error.unwrap_or(&holder);
         let message = format!(

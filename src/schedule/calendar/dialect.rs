@@ -44,7 +44,7 @@ pub(super) fn refuse_time_zone(whole: Part<'_>) -> Result<(), CronError> {
     Err(CronError::new(
         part,
         format!(
-            "the time zone has a key of its own: write `timezone = \"{}\"` and \
+            "the time zone has a separate key: write `timezone = \"{}\"` and \
              `schedule = \"{}\"`",
             zone.shown(),
             rest.shown()
@@ -61,7 +61,7 @@ pub(super) fn nickname(whole: Part<'_>) -> Result<Cron, CronError> {
         });
     }
     let message = if word == "@reboot" {
-        "`@reboot` is no time; with `missed = \"run\"` (the default) a run that was missed while \
+        "`@reboot` is not a time; with `missed = \"run\"` (the default) a run that was missed while \
          the daemon was down is made up for at its start, and `dtrotate rotate NAME` rotates now"
             .to_owned()
     } else if word.starts_with("@every") {

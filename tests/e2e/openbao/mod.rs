@@ -162,7 +162,7 @@ impl OpenBao {
         self.http.clone()
     }
 
-    /// A call with the root token whose body is no JSON; it must succeed.
+    /// A call with the root token whose body is not JSON; it must succeed.
     pub async fn bytes(&self, method: Method, path: &str, body: Vec<u8>) -> Vec<u8> {
         let url = format!("{}/v1/{path}", self.address);
         let request = self.http.request(method, url).body(body);

@@ -84,7 +84,7 @@ fn disabled(world: &PruneWorld, call: &Late) -> Option<&'static str> {
         .then_some("P4: a token that was used after the plan was made was disabled")
 }
 
-/// Nobody is at work. Left alone with one healthy daemon, the world must come to rest in a good state.
+/// Nobody is at work. Left alone with one healthy daemon, the system must become idle in a good state.
 pub fn come_to_rest(
     case: &Case,
     world: &PruneWorld,
