@@ -30,6 +30,24 @@ pub struct NameDigest(String);
 
 const OPEN: &str = "[dtrotate:";
 
+/// What the mark of a pruned token has in the place of a secret's identity, which is hexadecimal and so never this.
+const PRUNED: &str = "prune";
+
+impl Epoch {
+    /// What all pruned tokens of an installation share in their marks.
+    pub fn pruned(installation: &str) -> Epoch {
+        Epoch {
+            installation: installation.to_owned(),
+            secret: PRUNED.to_owned(),
+        }
+    }
+
+    /// It is a secret's identity. That of pruned tokens is none, whoever they belonged to.
+    pub fn is_a_secrets(&self) -> bool {
+        self.secret != PRUNED
+    }
+}
+
 impl Marker {
     /// The marker of an adopted token of this secret.
     pub fn adopted(epoch: &Epoch) -> Marker {
@@ -60,11 +78,15 @@ impl Marker {
         (base.to_owned(), found)
     }
 
+    /// The marker of a secret at the end of a token's name. The mark of a pruned token says nothing of a secret.
+    pub fn of_a_secret(name: &str) -> Option<Marker> {
+        let marker = Marker::split(name).1;
+        marker.filter(|marker| marker.epoch.is_a_secrets())
+    }
+
     /// The marker at the end of a token's name, if it is one of `epoch`.
     pub fn of(name: &str, epoch: &Epoch) -> Option<Marker> {
-        Marker::split(name)
-            .1
-            .filter(|marker| marker.epoch == *epoch)
+        Marker::of_a_secret(name).filter(|marker| marker.epoch == *epoch)
     }
 }
 

@@ -139,7 +139,7 @@ fn never_touched(cx: &Context<'_>, info: &TokenInfo) -> Option<String> {
     if let Some(why) = manages(cx, info) {
         return Some(format!("{} {why}", info.id));
     }
-    let (_, marker) = Marker::split(&info.name);
+    let marker = Marker::of_a_secret(&info.name);
     let other = marker.filter(|marker| marker.epoch != cx.record.epoch)?;
     Some(format!(
         "the name of {} bears the marker {other} of another secret",

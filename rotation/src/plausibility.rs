@@ -37,6 +37,13 @@ fn contradiction(cx: &Context<'_>) -> Option<String> {
             record.epoch.installation
         ));
     }
+    if !record.epoch.is_a_secrets() {
+        return Some(
+            "its identity is that of all pruned tokens, so each of them would be taken for one of this secret. Delete it; what is there is \
+             recorded again"
+                .to_owned(),
+        );
+    }
     if record.name != *name {
         return Some(format!(
             "it is the document of {}, copied. Delete it; what is there is recorded again",

@@ -23,9 +23,6 @@ pub use command::{PruneCommand, PruneOutcome, PruneResult};
 pub use order::PruneOrder;
 pub use run::{PruneGoal, PruneRun};
 
-/// What a mark has in the place of a secret's identity, which is hexadecimal and so never this.
-const PLACE: &str = "prune";
-
 /// The document of all pruned tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PruneRecord {
@@ -182,10 +179,7 @@ impl PruneContext<'_> {
 /// The mark of a token that is pruned at this time.
 pub fn mark(installation: &str, at: Timestamp) -> Marker {
     Marker {
-        epoch: Epoch {
-            installation: installation.to_owned(),
-            secret: PLACE.to_owned(),
-        },
+        epoch: Epoch::pruned(installation),
         attempt: u64::try_from(at.as_second()).unwrap_or_default(),
     }
 }
@@ -193,7 +187,7 @@ pub fn mark(installation: &str, at: Timestamp) -> Marker {
 /// When this installation marked a token of this name; none = the name bears no mark of it.
 pub fn marked_at(name: &str, installation: &str) -> Option<Timestamp> {
     let marker = Marker::split(name).1?;
-    let ours = marker.epoch.installation == installation && marker.epoch.secret == PLACE;
+    let ours = marker.epoch == Epoch::pruned(installation);
     let seconds = i64::try_from(marker.attempt).ok().filter(|_| ours)?;
     Timestamp::from_second(seconds).ok()
 }

@@ -122,7 +122,7 @@ fn wait_for_a_person(cx: &Context<'_>, reason: Reason) -> Decision<()> {
 
 /// It bears a marker of this installation, and which secrets have documents is not known yet.
 fn needs_epochs(cx: &Context<'_>, info: &TokenInfo) -> bool {
-    let marker = Marker::split(&info.name).1;
+    let marker = Marker::of_a_secret(&info.name);
     let ours = marker.is_some_and(|it| it.epoch.installation == cx.record.epoch.installation);
     cx.is_new && ours && cx.env().epochs.is_none()
 }
@@ -130,7 +130,7 @@ fn needs_epochs(cx: &Context<'_>, info: &TokenInfo) -> bool {
 /// The identity of a token that bears our installation's marker is taken over, so that a deleted document comes back with its history of
 /// attempts; but only if no other document has it (rule A8).
 fn resume_epoch(cx: &Context<'_>, record: &mut Record, info: &TokenInfo) -> Fact<bool> {
-    let Some(marker) = Marker::split(&info.name).1.filter(|_| cx.is_new) else {
+    let Some(marker) = Marker::of_a_secret(&info.name).filter(|_| cx.is_new) else {
         return Ok(false);
     };
     let ours = marker.epoch.installation == record.epoch.installation;

@@ -13,6 +13,7 @@ mod lifecycle;
 mod newer_words;
 mod ownership;
 mod pause;
+mod pruned;
 mod revoke;
 mod rights;
 mod switched_off;
