@@ -5,7 +5,7 @@
 //! - [`plan`], [`token`], [`marker`], [`capabilities`]: what to rotate, and what a token is.
 //! - [`record`] with [`claim`], [`retiring`], [`ledger`], [`pause`], [`announcement`], [`revocation`] and [`reason`]: the journal document. [`history`] is the one for people.
 //! - [`request`]: what a run is started with. [`command`]: what it asks for, and the outcome of each command.
-//! - `view`: what is known, and what an action voids. `observe`, `ownership`, [`policy`], `plausibility`: what follows from it.
+//! - `view`: what is known, and what an action voids. `observe`, `genuine`, `ownership`, [`policy`], `plausibility`: what follows from it.
 //! - `context`, `transition`, `backstop`: what a decision is made from, the changes of the document, and the expiry of former tokens.
 //! - `work`: rotate, store, undo, retire, revoke, pause, clean up, adopt, relocate, maintain. `order`: which is next. [`machine`]: one run.
 //! - [`prune`]: tokens of no secret that a person wants gone.
@@ -21,6 +21,7 @@ mod context;
 pub mod error;
 pub mod event;
 mod failure;
+mod genuine;
 pub mod history;
 mod index;
 pub mod ledger;

@@ -3,6 +3,7 @@
 use super::capabilities::Proof;
 use super::command::{Command, RunResult, SecretSnapshot, ValueRef};
 use super::context::Context;
+use super::genuine::{Genuine, genuine, is_named, proven_in};
 use super::ownership::{Kinship, kinship};
 use super::policy;
 use super::record::{Current, Reason, Retiring, RetiringState, Trigger};
@@ -57,6 +58,9 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
     }
     let is_revoked = record.is_revoked(&info.id);
     let is_known = record.is_current(&info.id) || record.retiring(&info.id).is_some();
+    if !is_revoked && let Some(not) = not_genuine(cx, &info)? {
+        return Ok(not);
+    }
     // One that is revoked before it was recorded is recorded first.
     let is_rolled_back = !is_revoked && record.retiring(&info.id).is_some();
     if is_rolled_back
@@ -80,19 +84,93 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
     if record.is_current(&info.id) {
         return Ok(SecretState::Current(info));
     }
-    Ok(match kinship(record, &info.name) {
-        Some(Kinship::Open(_) | Kinship::Claimed(_) | Kinship::Unknown(_)) if !cx.is_new => {
-            SecretState::UncommittedStore(info)
+    let is_ours = match kinship(record, &info.name).filter(|_| !cx.is_new) {
+        // It was verified before it was stored, and nobody else ever had it.
+        Some(Kinship::Open(_) | Kinship::Claimed(_)) => true,
+        // People may have had it, and put a part of it there.
+        Some(Kinship::Unknown(_)) => {
+            cx.env().capabilities.proof == Proof::Listed || cx.view.value_is_proven()?
         }
-        _ => foreign(cx, info)?,
+        Some(Kinship::Copy) | None => false,
+    };
+    match is_ours {
+        true => Ok(SecretState::UncommittedStore(info)),
+        false => foreign(cx, info),
+    }
+}
+
+/// The value shows the id of the current or of a retiring token and is not its value, or nothing shows that it is; none = it is, or the
+/// token is neither. A revoked one is replaced in any case.
+fn not_genuine(cx: &Context<'_>, info: &TokenInfo) -> Fact<Option<SecretState>> {
+    let proof = cx.env().capabilities.proof;
+    let current = cx.record.current.as_ref().filter(|it| it.id == info.id);
+    let entry = cx.record.retiring(&info.id);
+    let known_from = match (current, entry) {
+        (Some(current), _) => Some(current.version),
+        (None, Some(entry)) => proven_in(entry),
+        (None, None) => return Ok(None),
+    };
+    Ok(match (genuine(cx, info, known_from)?, current) {
+        (Genuine::Yes, _) => None,
+        (Genuine::No, _) => Some(not_its_value(cx, info, known_from)),
+        // No call ever proved its value, or none is possible now: that it is the recorded one is all that there is.
+        (Genuine::Unknown, Some(current))
+            if proof == Proof::Listed || current.unproven || current.named || !info.enabled =>
+        {
+            None
+        }
+        (Genuine::Unknown, Some(_)) => Some(not_its_value(cx, info, None)),
+        (Genuine::Unknown, None) => Some(unproven_former(cx, info)),
     })
+}
+
+/// The value shows the id of a token of this secret, and the rest of it is wrong.
+fn not_its_value(cx: &Context<'_>, info: &TokenInfo, whole_in: Option<u64>) -> SecretState {
+    if let Some(current) = given_up(cx) {
+        return SecretState::Missing(current.clone());
+    }
+    let (id, name) = (&info.id, &cx.plan().name);
+    let whole = whole_in.map_or(String::new(), |version| {
+        format!(" (version {version} of the secret has it)")
+    });
+    let replace = cx.record.recorded().map_or(String::new(), |current| {
+        format!(
+            ", or run `dtrotate rotate {name} --yes` to replace it by a new one with the rights of {}",
+            current.id
+        )
+    });
+    SecretState::Blocked(
+        Reason::TokenUnknown,
+        format!(
+            "the value in {} shows the id of {id}, and the rest of it is not that token's value, so it does not work: put the whole value \
+             there{whole}{replace}",
+            cx.place()
+        ),
+    )
+}
+
+/// A former token that someone put back, as far as its id shows.
+fn unproven_former(cx: &Context<'_>, info: &TokenInfo) -> SecretState {
+    let (id, name) = (&info.id, &cx.plan().name);
+    let why = match (cx.env().capabilities.proof, info.enabled) {
+        (Proof::Listed, _) => "no call can show that for this kind of token",
+        (_, true) => "no call with it succeeds",
+        (_, false) => "it is disabled, so its value cannot be tried",
+    };
+    SecretState::Blocked(
+        Reason::TokenUnproven,
+        format!(
+            "nothing proves that the value in {} is that of {id}, a former token that someone put back: {why}, and no version of the secret has \
+             it to compare. If it is, run `dtrotate adopt {name} --token {id}`; otherwise put another value there",
+            cx.place()
+        ),
+    )
 }
 
 /// A token that a person put there: its owner and its rights are taken over, so the value itself must be proven (rule A9), or a person names
 /// the token.
 fn foreign(cx: &Context<'_>, info: TokenInfo) -> Fact<SecretState> {
-    let named = matches!(&cx.request.goal, Goal::Adopt(id) if *id == info.id);
-    if named || cx.view.value_is_proven()? {
+    if is_named(cx, &info) || cx.view.value_is_proven()? {
         return Ok(SecretState::Foreign(info));
     }
     let (name, id) = (&cx.plan().name, &info.id);
@@ -133,6 +211,12 @@ fn is_vacant(cx: &Context<'_>, secret: &SecretSnapshot) -> Fact<bool> {
     Ok(true)
 }
 
+/// A person who asks for a rotation may say that the value is none that anybody needs: the recorded token, whose rights the next one gets.
+fn given_up<'a>(cx: &Context<'a>) -> Option<&'a Current> {
+    let is_asked = matches!(&cx.request.goal, Goal::Rotate(it) if it.accept_recorded_rights);
+    cx.record.recorded().filter(|_| is_asked)
+}
+
 /// The environment does not know the value.
 fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
     let recorded = cx.record.recorded();
@@ -141,10 +225,7 @@ fn unknown_value(cx: &Context<'_>, value: &ValueRef) -> SecretState {
         Trigger::Command | Trigger::Sweep => same,
         _ => None,
     };
-    // A person who asks for a rotation may say that the value is none that anybody needs.
-    let is_asked = matches!(&cx.request.goal, Goal::Rotate(it) if it.accept_recorded_rights);
-    let given_up = recorded.filter(|_| is_asked);
-    if let Some(current) = replaced.or(given_up) {
+    if let Some(current) = replaced.or(given_up(cx)) {
         return SecretState::Missing(current.clone());
     }
     let name = &cx.plan().name;

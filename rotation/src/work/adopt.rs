@@ -8,6 +8,7 @@ use crate::command::{Command, RunResult, TokenAction};
 use crate::context::{AfterWrite, Change, Context, Decision, Step};
 use crate::event::{EventName, Report};
 use crate::failure;
+use crate::genuine::is_named;
 use crate::marker::Marker;
 use crate::observe::{SecretState, secret_state};
 use crate::ownership::MAX_JUMP;
@@ -66,17 +67,18 @@ pub fn record_secret(cx: &Context<'_>) -> Decision<()> {
     Err(Change::new(record).report(report).into())
 }
 
-/// A person named this token because nothing proves it.
-fn is_named(cx: &Context<'_>, info: &TokenInfo) -> bool {
-    matches!(&cx.request.goal, Goal::Adopt(id) if *id == info.id)
-}
-
 /// A person wants this token recorded, whose value is in Vault.
 pub fn named(cx: &Context<'_>, id: &TokenId) -> Decision<Step> {
     let state = secret_state(cx)?;
     let info = match state {
         SecretState::Current(info) if info.id == *id => return Ok(Step::done()),
-        SecretState::Foreign(info) | SecretState::UncommittedStore(info) if info.id == *id => info,
+        SecretState::Foreign(info)
+        | SecretState::UncommittedStore(info)
+        | SecretState::RolledBack(info)
+            if info.id == *id =>
+        {
+            info
+        }
         SecretState::Blocked(_, message) => return Ok(Step::refuse(message)),
         _ => {
             return Ok(Step::refuse(format!(
@@ -266,7 +268,8 @@ fn enable(cx: &Context<'_>, info: &TokenInfo) -> Decision<()> {
 /// A person put a retiring token back: it is the current one again, and the other one retires.
 fn accept_rollback(cx: &Context<'_>, info: &TokenInfo, version: u64) -> Change {
     let mut record = cx.draft();
-    let current = Current::recorded(info, version, &record);
+    let mut current = Current::recorded(info, version, &record);
+    current.named |= is_named(cx, info);
     let former = transition::make_current(cx, &mut record, current);
     transition::note_revert(&mut record, &info.id, version, cx.now);
     // A claim to clean up ends with this; a rotation continues with the value as it is now.

@@ -215,11 +215,13 @@ fn is_stuck_by_its_value(record: &Record) -> bool {
     stuck.is_some_and(|failure| failure.reason.is_of_the_value())
 }
 
-/// The value shows the id of the token that the document has as the current one, or as the one that was revoked without another.
+/// The value is that of the token that the document has as the current one, or as the one that was revoked without another, as far as its id
+/// shows: Dynatrace knows no such token any more.
 fn is_recorded(cx: &Context<'_>) -> bool {
     let value = cx.view.known_secret().and_then(|secret| secret.id());
     let recorded = cx.record.recorded();
-    recorded.is_some_and(|recorded| value == Some(&recorded.id))
+    let is_gone = cx.view.known_value() == Some(&Lookup::NotFound);
+    is_gone && recorded.is_some_and(|recorded| value == Some(&recorded.id))
 }
 
 /// Why the value in Vault does not work, as a sentence; none = it works, or that is not known.

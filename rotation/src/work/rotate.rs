@@ -70,7 +70,8 @@ fn prepare(cx: &Context<'_>) -> Decision<Step> {
             write_attempt(cx, Some(old), true)
         }
         SecretState::Missing(recorded) => {
-            let is_value = cx.view.held(cx.record)? == Some(&recorded.id);
+            let is_shown = cx.view.held(cx.record)? == Some(&recorded.id);
+            let is_value = is_shown && *cx.view.value()? == Lookup::NotFound;
             let old = recorded_rights(cx, recorded, is_value)?;
             // One that is not the value may live, and retires.
             write_attempt(cx, Some(old), !is_value)

@@ -312,7 +312,7 @@ fn a17_an_incomplete_listing_proves_no_absence() {
 }
 
 /// What platform tokens can do: listed only, proven by a trial, re-dated.
-const REDATED: Capabilities = Capabilities {
+pub const REDATED: Capabilities = Capabilities {
     rename: false,
     redate: true,
     read_by_id: false,

@@ -20,5 +20,6 @@ mod switched_off;
 mod undo;
 mod unprovable;
 mod usage;
+mod values;
 mod watermark;
 mod world;
