@@ -69,13 +69,19 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
     {
         return Ok(SecretState::RolledBack(info));
     }
-    // Whoever disabled a revoked one: it is replaced.
+    // Whoever disabled a revoked one: it is replaced. So is the current one by a command, once dtrotate may have disabled it itself.
+    let went_back = record.health.went_back_at.is_some() && record.is_current(&info.id);
+    let is_replaced = is_revoked || went_back && cx.wanted().1 == Trigger::Command;
     let looked_at = TokenInfo {
-        enabled: info.enabled || is_revoked,
+        enabled: info.enabled || is_replaced,
         ..info.clone()
     };
     let unfit = policy::unfit(&looked_at, cx.place(), cx.plan().manages_tokens);
     if let Some((reason, message)) = unfit {
+        let message = match reason == Reason::TokenDisabled && went_back {
+            true => disabled_before_the_restore(cx, &info),
+            false => message,
+        };
         return Ok(SecretState::Blocked(reason, message));
     }
     if is_revoked && is_known {
@@ -146,6 +152,17 @@ fn not_its_value(cx: &Context<'_>, info: &TokenInfo, whole_in: Option<u64>) -> S
              there{whole}{replace}",
             cx.place()
         ),
+    )
+}
+
+/// Vault was restored, and its value is a token that is disabled: nobody can say by whom.
+fn disabled_before_the_restore(cx: &Context<'_>, info: &TokenInfo) -> String {
+    let name = &cx.plan().name;
+    format!(
+        "{} in {} is disabled: by dtrotate, because Vault was restored from a backup and it was a former token by then, or by a person. It is not \
+         replaced automatically: run `dtrotate rotate {name}` to replace it, or enable it in Dynatrace",
+        info.id,
+        cx.place()
     )
 }
 

@@ -321,21 +321,35 @@ pub fn next_attempt(record: &mut Record) -> Option<u64> {
     Some(record.attempts.attempt)
 }
 
-/// Dynatrace knows a later attempt than the journal: Vault was restored from a backup, or the document was lost.
-pub fn went_back(cx: &Context<'_>, record: &mut Record, seen: u64) -> Report {
+/// Dynatrace knows a later attempt than the journal: Vault was restored from a backup, or the document was lost. `newer` are the tokens that
+/// show it.
+pub fn went_back(cx: &Context<'_>, record: &mut Record, seen: u64, newer: &[&TokenInfo]) -> Report {
     let known = record.attempts.attempt;
     let until = cx.now.after(cx.plan().settle);
     record.health.hold_until = Some(until);
     record.health.went_back_at = Some(cx.now.wall);
     record.attempts.attempt = seen;
     record.attempts.unaccounted_through = seen;
+    let newer = named(newer.iter().map(|token| &token.id));
     Report::new(
         EventName::VaultWentBack,
         format!(
             "Dynatrace knows attempt {seen} of this secret, but the journal only {known}: Vault was restored from a backup, or the document \
-             was lost. Nothing is disabled before {until:.0}. Check that consumers use the value that is in Vault now"
+             was lost. Nothing is disabled before {until:.0}. Check that consumers use the value that is in Vault now, and not a token that the journal \
+             does not know: {newer}"
         ),
     )
+}
+
+/// A few of these tokens, as text.
+fn named<'a>(ids: impl ExactSizeIterator<Item = &'a TokenId>) -> String {
+    const NAMED: usize = 5;
+    let further = ids.len().saturating_sub(NAMED);
+    let named: Vec<_> = ids.take(NAMED).map(TokenId::as_str).collect();
+    match further {
+        0 => named.join(", "),
+        _ => format!("{} and {further} more", named.join(", ")),
+    }
 }
 
 /// The rejected write once more, if only pause or announcement was changed by whoever wrote in between (rule A14).

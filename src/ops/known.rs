@@ -8,7 +8,7 @@ use rotation::error::{CallError, ErrorKind, Service};
 use rotation::event::EventName;
 use rotation::pause::Pause;
 use rotation::plan::{Coordinates, Desired};
-use rotation::record::{Reason, Record};
+use rotation::record::{Origin, Reason, Record};
 use rotation::retiring::Retiring;
 use rotation::size;
 
@@ -218,9 +218,22 @@ impl<'a> Known<'a> {
     fn went_back(&self, record: &Record) -> Option<Condition> {
         let found = record.health.went_back_at?;
         let hold = record.health.hold_until.unwrap_or(found);
+        // Found by their marker since then: a consumer may have got one of them before the restore.
+        let found_by_marker =
+            |entry: &&Retiring| entry.origin == Origin::Marker && entry.since >= found;
+        let newer = record.retiring.iter().filter(found_by_marker);
+        let newer: Vec<_> = newer.map(|entry| entry.id.as_str()).collect();
+        let newer = match newer.is_empty() {
+            true => String::new(),
+            false => format!(
+                ", and none of the tokens that were made later and retire now: {}",
+                newer.join(", ")
+            ),
+        };
         let message = format!(
             "Vault was restored from a backup, or the journal document was lost (found at {found:.0}). Nothing is disabled before {hold:.0}. Check \
-             that consumers use the value that is in Vault now; `dtrotate rotate {}` replaces it and resolves this",
+             that consumers use the value that is in Vault now{newer}; `dtrotate rotate {}` replaces it, also where its token is disabled, and \
+             resolves this",
             self.name
         );
         let condition = Condition::new(EventName::VaultWentBack, message, found);

@@ -222,7 +222,7 @@ fn commit_uncommitted_store(cx: &Context<'_>, info: &TokenInfo, version: u64) ->
         due = due.max(open.and_then(|open| open.due));
         transition::close_attempt(&mut record, attempt);
         if attempt > record.attempts.attempt {
-            went_back = Some(transition::went_back(cx, &mut record, attempt));
+            went_back = Some(transition::went_back(cx, &mut record, attempt, &[info]));
         }
     }
     let current = Current::recorded(info, version, &record);

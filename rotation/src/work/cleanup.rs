@@ -257,12 +257,15 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<()> {
     let known = retiring.chain(record.current_id());
     let known: BTreeSet<_> = known.chain(&record.attempts.left_alone).collect();
     let mut highest = 0;
-    let (mut ours, mut copies) = (vec![], vec![]);
+    let (mut ours, mut copies, mut newer) = (vec![], vec![], vec![]);
     for token in tokens.iter().filter(|token| !known.contains(&token.id)) {
         match kinship(record, &token.name) {
             Some(Kinship::Unknown(n)) => {
                 // The highest number counts at once, however many tokens wait: it must not be given out again.
                 highest = highest.max(n);
+                if n > record.attempts.attempt {
+                    newer.push(token);
+                }
                 match is_protected(cx, token) {
                     true => copies.push(token),
                     false => ours.push(token),
@@ -288,7 +291,7 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<()> {
     let mut draft = cx.draft();
     let mut reports = vec![];
     if went_back {
-        reports.push(transition::went_back(cx, &mut draft, highest));
+        reports.push(transition::went_back(cx, &mut draft, highest, &newer));
     }
     for token in copies {
         // Since the listing another replica may have deleted a token of this secret that the document knew.

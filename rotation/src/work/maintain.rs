@@ -192,21 +192,25 @@ pub fn check_validity(cx: &Context<'_>) -> Decision<()> {
             accept_recorded_rights: false,
         }));
     }
-    if health.invalid.is_some() || stuck {
-        return Ok(());
-    }
-    let report = Report::new(EventName::CurrentInvalid, message.clone());
     let invalid = Invalid {
-        since: cx.now.wall,
+        since: health.invalid.as_ref().map_or(cx.now.wall, |it| it.since),
         message,
         by_hand: match &state {
             SecretState::Blocked(Reason::TokenUnknown, _) => !is_recorded(cx),
+            SecretState::Blocked(Reason::TokenDisabled, _) => health.went_back_at.is_none(),
             SecretState::Blocked(..) => true,
             _ => false,
         },
     };
+    // It was reported already; what it says is kept true.
+    let known = health.invalid.is_some() || stuck;
+    if known && health.invalid.as_ref().is_none_or(|it| *it == invalid) {
+        return Ok(());
+    }
+    let report = Report::new(EventName::CurrentInvalid, &invalid.message);
+    let report = (!known).then(|| report.token(cx.record.current_id()));
     let write = cx.write(|record| record.health.invalid = Some(invalid));
-    Err(write.report(report.token(cx.record.current_id())).into())
+    Err(write.reports(report).into())
 }
 
 /// It is stuck for a reason that reading its value again can resolve.

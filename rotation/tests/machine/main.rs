@@ -14,6 +14,7 @@ mod newer_words;
 mod ownership;
 mod pause;
 mod pruned;
+mod restored;
 mod revoke;
 mod rights;
 mod switched_off;
