@@ -84,6 +84,21 @@ pub struct Attempt {
     /// The digest of the name that it orders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<NameDigest>,
+    /// What its token cannot be older than.
+    #[serde(flatten)]
+    pub begin: Begin,
+}
+
+/// When an attempt began. Vault may be restored to a time before a number was given out, which is then given out once more: a token that is older
+/// than the attempt with its number is not this attempt's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Begin {
+    /// When it began, by its holder's clock; none = an older version did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
+    /// When a token that is minted at that moment expires; none = never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 /// An attempt that may have left a token behind: the outcome of its mint or its store is not known.
@@ -98,6 +113,9 @@ pub struct OpenAttempt {
     /// The digest of the name that it ordered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<NameDigest>,
+    /// What its token cannot be older than.
+    #[serde(flatten)]
+    pub begin: Begin,
     /// The due instant that it was to serve: served after all, if its token turns out to have been stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
@@ -190,6 +208,7 @@ impl Attempt {
             base: self.base,
             since,
             digest: self.digest.clone(),
+            begin: self.begin,
             due,
             missed: None,
             unknown: Map::new(),

@@ -90,11 +90,11 @@ pub fn secret_state(cx: &Context<'_>) -> Fact<SecretState> {
     if record.is_current(&info.id) {
         return Ok(SecretState::Current(info));
     }
-    let is_ours = match kinship(record, &info.name).filter(|_| !cx.is_new) {
+    let is_ours = match kinship(record, &info).filter(|_| !cx.is_new) {
         // It was verified before it was stored, and nobody else ever had it.
         Some(Kinship::Open(_) | Kinship::Claimed(_)) => true,
         // People may have had it, and put a part of it there.
-        Some(Kinship::Unknown(_)) => {
+        Some(Kinship::Earlier(_) | Kinship::Unknown(_)) => {
             cx.env().capabilities.proof == Proof::Listed || cx.view.value_is_proven()?
         }
         Some(Kinship::Copy) | None => false,

@@ -1,16 +1,25 @@
 //! Whose is a token (promise P9)? Only what was read in this run from the service that knows counts: the marker in its name at Dynatrace,
 //! or its value in a version of this secret. An id, an entry of the journal or a single answer is evidence, never proof.
 
+use jiff::SignedDuration;
+
 use super::capabilities::Proof;
 use super::context::Context;
 use super::marker::{Marker, NameDigest};
-use super::record::{Origin, Record, Retiring};
+use super::plausibility::AHEAD;
+use super::record::{Begin, Origin, Record, Retiring};
 use super::retiring::Backstop;
 use super::token::{TokenId, TokenInfo, manages_tokens};
 use super::view::{Fact, Lookup};
 
 /// A number that is further above the document's, or above that of the value that was read, than this was not given out by us.
 pub const MAX_JUMP: u64 = 100_000;
+
+/// A token is older than an attempt only if it is by more than the clocks of this machine and of the services may differ: a wrong "older" would keep
+/// an orphan for its grace and report a restore that was none.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(AHEAD.as_secs() as i64);
+/// Within this a token is as old as the attempt that made it. In between it may be either, so it is not deleted at once.
+const SAME_TIME: SignedDuration = SignedDuration::from_secs(2);
 
 /// What a token whose name bears this secret's marker is to this secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +28,8 @@ pub enum Kinship {
     Open(u64),
     /// It was ordered by the attempt under the claim.
     Claimed(u64),
+    /// It has number and name of an attempt that began after it was made: Vault was restored to before that number was given out first.
+    Earlier(u64),
     /// It may be one of ours that the document does not know: of a later attempt, of one before this document, or a late mint.
     Unknown(u64),
     /// Its number is accounted for and its name is another, or its number was never given out: somebody copied a marked name.
@@ -26,7 +37,8 @@ pub enum Kinship {
 }
 
 /// What this token is to this secret; none = its name does not bear the secret's marker.
-pub fn kinship(record: &Record, name: &str) -> Option<Kinship> {
+pub fn kinship(record: &Record, info: &TokenInfo) -> Option<Kinship> {
+    let name = &info.name;
     let n = Marker::of(name, &record.epoch)?.attempt;
     let attempts = &record.attempts;
     // 0 marks an adopted token: it is unknown only to a document that was recreated.
@@ -35,9 +47,16 @@ pub fn kinship(record: &Record, name: &str) -> Option<Kinship> {
     let matches = |digest: Option<&NameDigest>| digest.is_none_or(|it| *it == NameDigest::of(name));
     let claimed = record.claimed_attempt().filter(|attempt| attempt.n == n);
     let open = record.open.iter().find(|open| open.attempt == n);
+    let made_by = |begin: &Begin, ours| match older_by(info, begin) > CLOCKS_DIFFER {
+        true => Kinship::Earlier(n),
+        false => ours,
+    };
     let (ordered, ours) = match (claimed, open, attempts.ledger.digest(n)) {
-        (Some(attempt), _, _) => (attempt.digest.as_ref(), Kinship::Claimed(n)),
-        (None, Some(open), _) => (open.digest.as_ref(), Kinship::Open(n)),
+        (Some(attempt), _, _) => (
+            attempt.digest.as_ref(),
+            made_by(&attempt.begin, Kinship::Claimed(n)),
+        ),
+        (None, Some(open), _) => (open.digest.as_ref(), made_by(&open.begin, Kinship::Open(n))),
         (None, None, Some(digest)) => (Some(digest), Kinship::Unknown(n)),
         (None, None, None) => {
             let accounted = n > attempts.unaccounted_through && n <= attempts.attempt;
@@ -53,12 +72,28 @@ pub fn kinship(record: &Record, name: &str) -> Option<Kinship> {
     })
 }
 
+/// By how much a token is older than the begin of an attempt, as far as is known. Where a service does not return when a token was made, its
+/// expiry shows it: nobody moved that of a token that was never recorded.
+fn older_by(info: &TokenInfo, begin: &Begin) -> SignedDuration {
+    let by = match (info.created, begin.began, info.expires, begin.expires) {
+        (Some(created), Some(began), ..) => Some(created.duration_until(began)),
+        (None, _, Some(expires), Some(least)) => Some(expires.duration_until(least)),
+        _ => None,
+    };
+    by.unwrap_or_default()
+}
+
+/// It may be older than the attempt that has its number and name.
+pub fn may_be_older(info: &TokenInfo, begin: &Begin) -> bool {
+    older_by(info, begin) > SAME_TIME
+}
+
 /// Is this retiring token, as just read, this secret's own, so that it may be disabled or deleted? The inner error says why not.
 pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Fact<Result<(), String>> {
     if let Some(why) = never_touched(cx, info) {
         return Ok(Err(why));
     }
-    if !info.personal && bears_our_marker(cx.record, entry, &info.name) {
+    if !info.personal && bears_our_marker(cx.record, entry, info) {
         return Ok(Ok(()));
     }
     let ours = match end(cx, entry, info) {
@@ -114,7 +149,7 @@ fn versions(entry: &Retiring) -> impl Iterator<Item = u64> + use<> {
 /// Only a trial of its value can prove it, and a trial looks like a use of the token.
 pub fn takes_a_trial(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> bool {
     cx.env().capabilities.proof == Proof::Probe
-        && !bears_our_marker(cx.record, entry, &info.name)
+        && !bears_our_marker(cx.record, entry, info)
         && !cx.view.version_was_proven(&entry.id)
 }
 
@@ -149,14 +184,15 @@ fn never_touched(cx: &Context<'_>, info: &TokenInfo) -> Option<String> {
 
 /// The name bears this secret's marker, and it is the name that the token had when it was put here. An entry of an older version, which
 /// remembers no name, must have a number that is not accounted for.
-fn bears_our_marker(record: &Record, entry: &Retiring, name: &str) -> bool {
+fn bears_our_marker(record: &Record, entry: &Retiring, info: &TokenInfo) -> bool {
+    let name = &info.name;
     match &entry.digest {
         Some(digest) => {
             let marker = Marker::of(name, &record.epoch);
             marker.is_some_and(|marker| marker.attempt <= record.attempts.attempt)
                 && *digest == NameDigest::of(name)
         }
-        None => !matches!(kinship(record, name), None | Some(Kinship::Copy)),
+        None => !matches!(kinship(record, info), None | Some(Kinship::Copy)),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::announcement::Announcement;
-pub use super::claim::{Attempt, Claim, OpenAttempt, Trigger, Work};
+pub use super::claim::{Attempt, Begin, Claim, OpenAttempt, Trigger, Work};
 use super::ledger::AttemptLedger;
 use super::marker::{Epoch, Marker, NameDigest};
 use super::pause::Pause;

@@ -328,15 +328,22 @@ pub fn went_back(cx: &Context<'_>, record: &mut Record, seen: u64, newer: &[&Tok
     let until = cx.now.after(cx.plan().settle);
     record.health.hold_until = Some(until);
     record.health.went_back_at = Some(cx.now.wall);
-    record.attempts.attempt = seen;
-    record.attempts.unaccounted_through = seen;
+    let why = match seen > known {
+        true => {
+            format!("Dynatrace knows attempt {seen} of this secret, but the journal only {known}")
+        }
+        false => format!(
+            "Dynatrace has a token of this secret's attempt {seen} that is older than the attempt to which the journal gave that number"
+        ),
+    };
+    record.attempts.attempt = seen.max(known);
+    record.attempts.unaccounted_through = record.attempts.attempt;
     let newer = named(newer.iter().map(|token| &token.id));
     Report::new(
         EventName::VaultWentBack,
         format!(
-            "Dynatrace knows attempt {seen} of this secret, but the journal only {known}: Vault was restored from a backup, or the document \
-             was lost. Nothing is disabled before {until:.0}. Check that consumers use the value that is in Vault now, and not a token that the journal \
-             does not know: {newer}"
+            "{why}: Vault was restored from a backup, or the document was lost. Nothing is disabled before {until:.0}. Check that consumers use the \
+             value that is in Vault now, and not a token that the journal does not know: {newer}"
         ),
     )
 }

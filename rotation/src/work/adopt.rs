@@ -11,7 +11,7 @@ use crate::failure;
 use crate::genuine::is_named;
 use crate::marker::Marker;
 use crate::observe::{SecretState, secret_state};
-use crate::ownership::MAX_JUMP;
+use crate::ownership::{Kinship, MAX_JUMP, kinship};
 use crate::record::{Claim, Current, Reason, Record, Trigger, Work};
 use crate::request::{Goal, RotationRequest};
 use crate::token::{TokenId, TokenInfo, in_brackets};
@@ -218,10 +218,13 @@ fn commit_uncommitted_store(cx: &Context<'_>, info: &TokenInfo, version: u64) ->
     let mut due = record.claim.take().as_ref().and_then(Claim::due);
     let mut went_back = None;
     if let Some(Marker { attempt, .. }) = Marker::of(&info.name, &cx.record.epoch) {
-        let open = record.open.iter().find(|open| open.attempt == attempt);
-        due = due.max(open.and_then(|open| open.due));
-        transition::close_attempt(&mut record, attempt);
-        if attempt > record.attempts.attempt {
+        let is_earlier = matches!(kinship(cx.record, info), Some(Kinship::Earlier(_)));
+        if !is_earlier {
+            let open = record.open.iter().find(|open| open.attempt == attempt);
+            due = due.max(open.and_then(|open| open.due));
+            transition::close_attempt(&mut record, attempt);
+        }
+        if is_earlier || attempt > record.attempts.attempt {
             went_back = Some(transition::went_back(cx, &mut record, attempt, &[info]));
         }
     }

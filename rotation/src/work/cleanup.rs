@@ -54,10 +54,12 @@ pub fn next(cx: &Context<'_>) -> Decision<()> {
             false => Ok(()),
         };
     };
+    // First, while the attempts are open whose numbers may have been given out before.
+    settle_unknown(cx, &listing.tokens)?;
     for open in &record.open {
         settle_open(cx, open, listing)?;
     }
-    settle_unknown(cx, &listing.tokens)
+    Ok(())
 }
 
 /// When the next listing can settle something about this open attempt.
@@ -104,7 +106,7 @@ fn tokens_of<'a>(
 ) -> impl Iterator<Item = &'a TokenInfo> {
     let ours = Some(Kinship::Open(open.attempt));
     let tokens = listing.tokens.iter();
-    tokens.filter(move |token| kinship(record, &token.name) == ours)
+    tokens.filter(move |token| kinship(record, token) == ours)
 }
 
 /// A token of an open attempt is there.
@@ -122,9 +124,11 @@ fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Deci
             });
         }
     }
-    // Without the name that was ordered, only the number says whose it is: it retires, and is proven again before it is ended.
+    // Without the name that was ordered only the number says whose it is, and one that may be older than the attempt may be an earlier attempt's of
+    // that number: it retires, and is proven again before it is ended.
     let is_held = ownership::other_holder(cx, &token.id).is_some();
-    let deletable = open.digest.is_some() && !is_held && !is_protected(cx, token);
+    let is_sure = open.digest.is_some() && !ownership::may_be_older(token, &open.begin);
+    let deletable = is_sure && !is_held && !is_protected(cx, token);
     Err(match orphan_decision(cx, open, &token.id)? {
         Orphan::Wait => return Ok(()),
         // It was stored: what it was to serve is served, whatever was written after it.
@@ -137,7 +141,7 @@ fn settle_found(cx: &Context<'_>, open: &OpenAttempt, token: &TokenInfo) -> Deci
         // The listing may be older than this run: what is deleted is read once more.
         Orphan::Delete => match read_token(cx, &token.id)? {
             Ok(Lookup::Found(info)) => {
-                if kinship(cx.record, &info.name) != Some(Kinship::Open(open.attempt)) {
+                if kinship(cx.record, &info) != Some(Kinship::Open(open.attempt)) {
                     return Ok(());
                 }
                 Command::Change(TokenAction::Delete, token.id.clone()).into()
@@ -259,8 +263,8 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<()> {
     let mut highest = 0;
     let (mut ours, mut copies, mut newer) = (vec![], vec![], vec![]);
     for token in tokens.iter().filter(|token| !known.contains(&token.id)) {
-        match kinship(record, &token.name) {
-            Some(Kinship::Unknown(n)) => {
+        match kinship(record, token) {
+            Some(Kinship::Unknown(n) | Kinship::Earlier(n)) => {
                 // The highest number counts at once, however many tokens wait: it must not be given out again.
                 highest = highest.max(n);
                 if n > record.attempts.attempt {
@@ -282,15 +286,18 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<()> {
     };
     ours.truncate(room.min(SLICE));
     copies.truncate(record.room_to_leave_alone());
-    let went_back = highest > record.attempts.attempt;
-    if ours.is_empty() && copies.is_empty() && !went_back {
+    if ours.is_empty() && copies.is_empty() && newer.is_empty() {
         return Ok(());
     }
     let secret = cx.view.secret(record)?;
     let (version, held) = (secret.version(), secret.id());
+    ours.retain(|token| held != Some(&token.id));
+    let is_earlier =
+        |token: &&TokenInfo| matches!(kinship(record, token), Some(Kinship::Earlier(_)));
+    newer.extend(ours.iter().copied().filter(is_earlier));
     let mut draft = cx.draft();
     let mut reports = vec![];
-    if went_back {
+    if !newer.is_empty() {
         reports.push(transition::went_back(cx, &mut draft, highest, &newer));
     }
     for token in copies {
@@ -302,7 +309,7 @@ fn settle_unknown(cx: &Context<'_>, tokens: &[TokenInfo]) -> Decision<()> {
             reports.push(copy_report(token));
         }
     }
-    for token in ours.into_iter().filter(|token| held != Some(&token.id)) {
+    for token in ours {
         transition::put_into_grace(cx, &mut draft, Leaving::marked(token, version));
         reports.push(found_report(token));
     }

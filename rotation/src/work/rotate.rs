@@ -15,7 +15,7 @@ use crate::ownership;
 use crate::plan::Plan;
 use crate::policy;
 use crate::reading::read_token;
-use crate::record::{Attempt, Current, Reason, Record, Trigger};
+use crate::record::{Attempt, Begin, Current, Reason, Record, Trigger};
 use crate::token::{MintRequest, TokenId, in_brackets, manages_tokens};
 use crate::transition;
 use crate::view::Lookup;
@@ -262,6 +262,10 @@ fn attempt(cx: &Context<'_>, order: &Order, base: u64, old: Option<TokenId>) -> 
         base,
         old,
         digest: Some(NameDigest::of(&ordered_name(cx, order))),
+        begin: Begin {
+            began: Some(cx.now.wall),
+            expires: order.lifetime.map(|lifetime| cx.now.after(lifetime)),
+        },
     }
 }
 

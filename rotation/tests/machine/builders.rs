@@ -12,8 +12,8 @@ use rotation::plan::{
     AtMaxGrace, Desired, Kind, Lifetime, Place, Plan, StillUsed, Terms, Verification,
 };
 use rotation::record::{
-    Attempt, Claim, Current, Failure, Origin, Reason, Record, Retiring, RetiringState, Trigger,
-    Work,
+    Attempt, Begin, Claim, Current, Failure, Origin, Reason, Record, Retiring, RetiringState,
+    Trigger, Work,
 };
 use rotation::request::{
     Clock, Goal, Hints, Holder, Known, Now, RotationRequest, RunEnv, RunRequest,
@@ -164,6 +164,7 @@ pub fn abandoned_rotation(n: u64, base: u64) -> Claim {
                 base,
                 old: Some(id("CUR")),
                 digest: Some(NameDigest::of(&marked("job", n))),
+                begin: Begin::default(),
             }),
         },
         holder: "i".into(),

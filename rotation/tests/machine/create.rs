@@ -186,6 +186,7 @@ fn p2_a_token_that_was_made_for_an_empty_path_and_given_up_is_deleted_after_sett
         base: 0,
         since: at(0),
         digest: Some(rotation::marker::NameDigest::of(&marked("job", 4))),
+        begin: Default::default(),
         due: None,
         missed: None,
         unknown: Default::default(),

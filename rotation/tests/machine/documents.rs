@@ -122,6 +122,7 @@ fn a_fence_that_is_refused_again_and_again_ends_the_run() {
         base: 2,
         old: Some(id("CUR")),
         digest: Some(NameDigest::of(&marked("job", 4))),
+        begin: Default::default(),
     };
     let document = world.edit();
     document.attempts.attempt = 4;
@@ -361,6 +362,7 @@ fn a8_a_document_that_contradicts_itself_is_not_worked_by() {
         base: 1,
         old: Some(id("OLD")),
         digest: None,
+        begin: Default::default(),
     };
     check(
         &|it| it.open = vec![attempt.opened(None, at(-5))],

@@ -5,7 +5,7 @@ use rotation::error::ErrorKind;
 use rotation::event::{EventName, Level};
 use rotation::listing_needs_work;
 use rotation::marker::{Marker, NameDigest};
-use rotation::record::{Attempt, Reason, RetiringState};
+use rotation::record::{Attempt, Begin, Reason, RetiringState};
 use rotation::request::RunRequest;
 use rotation::token::{TokenInfo, Trial};
 
@@ -337,6 +337,7 @@ fn a4_a_copy_of_an_open_attempts_name_is_not_deleted_with_it() {
         base: 1,
         old: Some(id("OLD")),
         digest: Some(NameDigest::of(&marked("job", 4))),
+        begin: Begin::default(),
     };
     let document = world.edit();
     document.attempts.attempt = 4;

@@ -194,6 +194,7 @@ fn k13_a_refused_deletion_of_an_orphan_does_not_block_the_retirements() {
         base: 1,
         old: Some(id("OLD")),
         digest: Some(rotation::marker::NameDigest::of(&minted("A", 4).name)),
+        begin: Default::default(),
     };
     world.edit().attempts.attempt = 4;
     world.edit().open = vec![attempt.opened(None, at(-100))];

@@ -301,6 +301,7 @@ impl World {
             scopes: order.scopes.clone(),
             expires: order.expires,
             traits: order.traits.clone(),
+            created: Some(self.now().wall),
             ..crate::builders::plain(&text, &order.name)
         });
         self.hand_out(&text)
