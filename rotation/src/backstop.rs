@@ -267,11 +267,6 @@ fn restored(cx: &Context<'_>, backstop: &Backstop) -> Option<Timestamp> {
     original.filter(|original| *original > backstop.at)
 }
 
-/// It has expired, and that is final.
-pub fn has_ended(cx: &Context<'_>, info: &TokenInfo) -> bool {
-    !cx.env().capabilities.redate && is_expired(info, cx.now.wall)
-}
-
 pub fn is_expired(info: &TokenInfo, now: Timestamp) -> bool {
     info.expires.is_some_and(|end| end <= now)
 }

@@ -97,7 +97,6 @@ pub fn prove(cx: &Context<'_>, entry: &Retiring, info: &TokenInfo) -> Fact<Resul
         return Ok(Ok(()));
     }
     let ours = match end(cx, entry, info) {
-        Some(backstop) if backstop.is_moved() && !cx.env().history => true,
         Some(backstop) if backstop.is_moved() || entry.named => is_shown(cx, entry)?,
         _ => stood_in_a_version(cx, entry)?,
     };
@@ -196,8 +195,9 @@ fn bears_our_marker(record: &Record, entry: &Retiring, info: &TokenInfo) -> bool
     }
 }
 
-/// The backstop that ended it: it is disabled or expired, and expires at exactly that time. It was proven before that was set, and where it was
-/// moved nobody else chooses it. That a version shows the token, too, is asked where older versions are kept. Only where a token cannot be marked by its name.
+/// The backstop that ended it: it is disabled or expired, and expires at exactly that time. The document says so, and anybody who can write it could
+/// copy the expiry of any token, so it counts only beside a version of this secret that shows the token. Only where a token cannot be marked by its
+/// name.
 fn end<'a>(cx: &Context<'_>, entry: &'a Retiring, info: &TokenInfo) -> Option<&'a Backstop> {
     let ended = !info.enabled || info.expires.is_some_and(|end| end <= cx.now.wall);
     let can_be = ended && !cx.env().capabilities.rename;

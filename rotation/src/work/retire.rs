@@ -115,7 +115,7 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
                 let end = backstop.at.max(transition::another_grace(cx));
                 cx.write_entry(id, |entry| entry.due = end)
             }
-            _ if backstop::has_ended(cx, &info) => ended_unproven(cx, id),
+            _ if backstop::is_expired(&info, cx.now.wall) => ended_unproven(cx, id),
             _ => unproven(cx, id, &why),
         }
         .into());

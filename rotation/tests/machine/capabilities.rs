@@ -578,13 +578,55 @@ fn p9_an_entry_that_says_how_a_token_was_proven_proves_nothing() {
         }];
         let mut world = World::new(before);
         world.add(strangers);
-        for second in [0, 100, 1500] {
+        for second in [0, 100] {
             let ended = world.run_at(second, redated(Goal::Settle));
             assert_eq!(ended.effects(), Vec::<&Command>::new(), "at {second}");
         }
-        let failure = world.entry("STRANGERS").failure.clone().unwrap();
-        assert_eq!(failure.reason, EntryReason::Unproven);
+        // One that is alive and was named ends by its expiry in any case.
+        let failure = world.entry("STRANGERS").failure.clone();
+        let reason = failure.map(|failure| failure.reason);
+        assert_eq!(reason, (!enabled).then_some(EntryReason::Unproven));
+        // It expires, and nothing is left to end.
+        let ended = world.run_at(5000, redated(Goal::Settle));
+        assert_eq!(ended.effects(), Vec::<&Command>::new());
+        assert_eq!(world.document().retiring, []);
     }
+}
+
+/// Without older versions nothing but the document says how it ended: it is left to expire, and reported.
+#[test]
+fn p9_without_older_versions_a_backstop_in_a_document_proves_nothing() {
+    let moved = Backstop {
+        confirmed: true,
+        ..Backstop::new(at(900), Some(at(9000)))
+    };
+    let parked = TokenInfo {
+        enabled: false,
+        created: None,
+        expires: Some(at(900)),
+        ..plain("STRANGERS", "dashboard")
+    };
+    let mut before = record();
+    before.retiring = vec![Retiring {
+        backstop: Some(moved),
+        ..retiring(&parked, RetiringState::Quarantine, -500, -400)
+    }];
+    let mut world = World::new(before);
+    world.add(parked);
+    let without = || {
+        let mut request = redated(Goal::Settle);
+        request.env.history = false;
+        request
+    };
+    let ended = world.run_at(0, without());
+    assert_eq!(ended.errors(), [EventName::RetirementBlocked]);
+    assert_eq!(ended.effects(), Vec::<&Command>::new());
+    // It expires by its own expiry, and what was reported ends.
+    let ended = world.run_at(4000, without());
+    assert_eq!(ended.effects(), Vec::<&Command>::new());
+    assert_eq!(ended.events(), [EventName::RetirementBlocked]);
+    assert_eq!(world.document().retiring, []);
+    assert!(world.tokens.contains_key(&id("STRANGERS")));
 }
 
 /// Owner, resource and tags are cloned, and a token that came back with others is not stored.
