@@ -213,6 +213,8 @@ pub enum EntryReason {
     StillUsed,
     /// The environment could not be reached or gave no clear answer.
     Unavailable,
+    /// It is another secret's current token as well.
+    Shared,
     /// What a newer version wrote.
     #[serde(untagged)]
     Newer(NewerWord),
@@ -226,13 +228,14 @@ impl EntryReason {
             EntryReason::Refused => Reason::RetirementRefused.as_str(),
             EntryReason::StillUsed => "still_used",
             EntryReason::Unavailable => Reason::Unavailable.as_str(),
+            EntryReason::Shared => "shared",
             EntryReason::Newer(word) => word.as_str(),
         }
     }
 
-    /// Only a person resolves it.
+    /// Only a person resolves it. A token that another secret holds as well retires after that secret's next rotation.
     pub fn needs_human(&self) -> bool {
-        *self != EntryReason::Unavailable
+        !matches!(self, EntryReason::Unavailable | EntryReason::Shared)
     }
 }
 
@@ -296,6 +299,12 @@ impl Retiring {
                  is over"
             ),
         }
+    }
+
+    /// Its grace is extended because another secret holds it as well.
+    pub fn shared(&self) -> Option<&EntryFailure> {
+        let failure = self.failure.as_ref();
+        failure.filter(|failure| failure.reason == EntryReason::Shared)
     }
 
     /// Since when its grace is extended because it is still in use; none = it is not, or the grace is over.

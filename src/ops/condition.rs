@@ -375,8 +375,8 @@ pub const KINDS: &[Kind] = &[
     Kind {
         event: EventName::RetirementHeld,
         severity: Severity::Warning,
-        raised: "the grace of an old token is extended because it is still in use",
-        resolved: "it is no longer in use, or `consumer_cut_off` at `max_grace`",
+        raised: "the grace of an old token is extended because it is still in use, or (reason `shared`) because another secret holds it as well",
+        resolved: "it is no longer in use, or `consumer_cut_off` at `max_grace`; the other secret has a token of its own",
         alert: "DtrotateTokenStillUsed",
     },
 ];

@@ -66,8 +66,13 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         let message = format!(
             "{id} is due for retirement but is also the current token of {other}; it was not disabled. Give each secret a separate token"
         );
+        return Ok(shared(cx, id, &message).into());
+    }
+    if entry.shared().is_some() {
+        let message = format!("resolved: {id} is no other secret's current token any more");
         let report = Report::new(EventName::TokenShared, message).token(id);
-        return Ok(postpone(cx, entry).report(report).into());
+        let write = cx.write_entry(id, |entry| entry.failure = None);
+        return Ok(write.report(report.at(Level::Info)).into());
     }
     let info = match read_token(cx, id)? {
         Ok(Lookup::Found(info)) => info,
@@ -343,6 +348,18 @@ pub fn unproven(cx: &Context<'_>, id: &TokenId, why: &str) -> Change {
     let write = cx.write_entry(id, |entry| {
         let due = failure::retry_entry_at(cx, entry, None);
         if transition::fail_entry(entry, EntryReason::Unproven, &message, due, cx.now) {
+            report.level = Level::Debug;
+        }
+    });
+    write.report(report)
+}
+
+/// Another secret holds it: said once, and examined again after another grace.
+fn shared(cx: &Context<'_>, id: &TokenId, message: &str) -> Change {
+    let mut report = Report::new(EventName::TokenShared, message).token(id);
+    let write = cx.write_entry(id, |entry| {
+        let due = transition::another_grace(cx);
+        if transition::fail_entry(entry, EntryReason::Shared, message, due, cx.now) {
             report.level = Level::Debug;
         }
     });

@@ -9,7 +9,7 @@ use rotation::record::{EntryReason, Origin, Retiring, RetiringState};
 use rotation::request::{CurrentTokens, Goal, RunRequest};
 use rotation::token::TokenInfo;
 
-use crate::builders::{id, marked, minted, plain, request, retiring, settle, value};
+use crate::builders::{at, id, marked, minted, plain, request, retiring, settle, value};
 use crate::world::{Version, World};
 
 /// An entry as an attacker writes it: due, in any state, with every kind of claimed origin.
@@ -124,12 +124,27 @@ fn a2_another_secrets_current_token_is_left_alone() {
         let mut current = CurrentTokens::default();
         current.insert(id("OLD"), vec!["b".into()]);
         request.env.current_tokens = Arc::new(current);
-        for second in [0, 500, 4000] {
+        // Said once, and shown for as long as it lasts.
+        for (second, said) in [(0, 1), (500, 0), (4000, 0)] {
             let ended = world.run_at(second, request.clone());
             assert_eq!(ended.effects(), Vec::<&Command>::new());
-            assert_eq!(ended.events(), [EventName::TokenShared]);
+            assert_eq!(ended.events(), vec![EventName::TokenShared; said]);
+            let shared = world.entry("OLD").shared().cloned().unwrap();
+            assert_eq!(shared.since, at(0));
+            assert!(shared.message.contains("current token of b"));
         }
         assert!(world.token("OLD").enabled);
+        // The other secret was rotated.
+        request.env.current_tokens = Arc::default();
+        let ended = world.run_at(8000, request);
+        assert_eq!(ended.reports[0].event, EventName::TokenShared);
+        assert_eq!(ended.reports[0].level, Level::Info);
+        assert!(
+            world
+                .document()
+                .retiring(&id("OLD"))
+                .is_none_or(|it| it.shared().is_none())
+        );
     }
 }
 

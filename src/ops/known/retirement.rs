@@ -84,6 +84,13 @@ impl Known<'_> {
                     .subject(entry.id.as_str());
                 all.push(self.about_secret(condition.warning()));
             }
+            if let Some(shared) = entry.shared() {
+                let condition =
+                    Condition::new(EventName::RetirementHeld, &shared.message, shared.since)
+                        .reason(shared.reason.as_str())
+                        .subject(entry.id.as_str());
+                all.push(self.about_secret(condition.warning()));
+            }
             all.extend(self.retirement_overdue(record, entry));
         }
         all.extend(self.left_elsewhere(record));
@@ -93,6 +100,7 @@ impl Known<'_> {
     fn retirement_overdue(&self, record: &Record, entry: &Retiring) -> Option<Condition> {
         let failure = entry.failure.as_ref();
         let reported = failure.is_some_and(|failure| failure.reason.needs_human())
+            || entry.shared().is_some()
             || entry.base_url != record.coordinates.base_url;
         let rests = (!self.enabled || self.pause().is_some()) && !entry.is_revoked_alive();
         let nothing_begins = entry.is_newer() || self.configured && rests;
