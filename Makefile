@@ -130,12 +130,14 @@ endif
 ifneq ($(filter aarch64-%,$(TARGET)),)
 export JEMALLOC_SYS_WITH_LG_PAGE ?= 16
 endif
+PROFILE ?= release
+OUT ?= target/static/dtrotate
 # Packed relocations make the file half a megabyte smaller; glibc 2.36, which is linked in, understands them.
 STATIC := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 .PHONY: static
 static: ## the release binary without any library, target/static/dtrotate
-	RUSTFLAGS='$(STATIC)' $(CARGO) build --locked --release --bin dtrotate --target $(TARGET)
-	install -D target/$(TARGET)/release/dtrotate target/static/dtrotate
+	RUSTFLAGS='$(STATIC)' $(CARGO) build --locked --profile $(PROFILE) --bin dtrotate --target $(TARGET)
+	install -D target/$(TARGET)/$(PROFILE:dev=debug)/dtrotate $(OUT)
 
 .PHONY: archive
 archive: static ## the static program with its files, target/dist/dtrotate-VERSION-linux-ARCH.tar.gz
@@ -178,6 +180,16 @@ test-package: deb world ## lintian; installs, upgrades, removes and purges the p
 test-portable: archive ## the static program on a system with another glibc and NSS modules, with DNS answering and failing
 	TREE="$$(scripts/debian trixie python3-minimal libnss-mdns libnss-resolve libnss-myhostname)" \
 		scripts/inside tests/packaging/portable.sh
+
+# Where Rust cannot add the target there is nothing to run: the workflow files build and check it on machines for arm64.
+.PHONY: test-arm64
+test-arm64: world ## the program for arm64, cross-compiled and run under qemu
+	if rustup target add aarch64-unknown-linux-gnu; then \
+		$(CARGO) fetch --locked --target aarch64-unknown-linux-gnu; \
+		TREE="$$(scripts/debian bookworm gcc libc6-dev make gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static jq)" \
+		CARGO_HOME="$(CARGO_HOME)" SHOW="$$(rustc --print sysroot):/usr/local/rust $(CARGO_HOME)/registry:$(CARGO_HOME)/registry" \
+			scripts/inside tests/packaging/arm64.sh; \
+	else echo "test-arm64: this Rust cannot add the target; nothing was run"; fi
 
 .PHONY: test-deploy
 test-deploy: ## Kubernetes, Compose, workflows, issue forms and SBOM against their schemas

@@ -112,7 +112,7 @@ vocabulary! {
     RotationSkipped "rotation_skipped" Info "A missed rotation was skipped as configured (`missed = \"skip\"`).",
     RotationRecovered "rotation_recovered" Info "Resumed an interrupted rotation of another (or a previous) process.",
     RotationStuck "rotation_stuck" Error "A rotation needs a person; the message says what to do."
-        "Remove the cause that the message names, then run `dtrotate rotate NAME`. Otherwise it is tried again at the next due time; a cause in the value or its token is examined with each sweep, and a refusal that could not be recorded is retried automatically.",
+        "Remove the cause that the message names, then run `dtrotate rotate NAME`. Otherwise it is tried again at the next due time; its value is examined again with each sweep.",
     MintAnswerMismatch "mint_answer_mismatch" Error "The answer to creating a token belongs to another request; nothing was stored. The value of our new token may have reached someone else."
         "Find out what mixes up answers between dtrotate and Dynatrace (a proxy, a load balancer). The token that was created is found by its marker and deleted.",
     OrphanFound "orphan_found" Warn "A token bears our marker but is in no journal document. At INFO it is retired after the full grace; at WARN it is a copy and left alone."

@@ -246,6 +246,6 @@ fn drop_in_files(main: &Path, context: &Context) -> Vec<PathBuf> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.ends_with(".toml") && !name.starts_with('.')
     });
-    files.sort();
+    files.sort_unstable();
     files
 }

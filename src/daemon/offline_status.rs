@@ -30,7 +30,7 @@ pub fn journal_place(settings: &Settings) -> JournalPlace {
         .iter()
         .map(ToString::to_string)
         .collect();
-    vault.sort();
+    vault.sort_unstable();
     JournalPlace {
         vault,
         namespace: settings.vault.namespace.clone(),
@@ -96,7 +96,7 @@ pub async fn read(settings: &Settings, instance: &str) -> Result<Status, OpenErr
     for record in &removed {
         leftover(record, instance, now).map(&mut take);
     }
-    secrets.sort_by(|a, b| a.name.cmp(&b.name));
+    secrets.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(Status::new(now).with(conditions, secrets))
 }
 

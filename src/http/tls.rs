@@ -142,7 +142,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BuildEr
                 .map(std::fs::DirEntry::path)
                 .filter(|path| path.is_file())
                 .collect();
-            files.sort();
+            files.sort_unstable();
             files
         }
     };

@@ -405,7 +405,7 @@ impl Status {
     pub fn worst_first(&self) -> Vec<&Secret> {
         let troubled = troubled(&self.troubles);
         let mut secrets: Vec<&Secret> = self.secrets.iter().collect();
-        secrets.sort_by_key(|secret| {
+        secrets.sort_unstable_by_key(|secret| {
             let calm = !troubled.contains(secret.name.as_str());
             (calm, secret.state, &secret.name)
         });

@@ -72,7 +72,7 @@ impl What {
 
 /// In the order of time, at one instant by secret.
 pub fn sort(all: &mut [Upcoming]) {
-    all.sort_by(|one, other| {
+    all.sort_unstable_by(|one, other| {
         (one.at, &one.secret, one.event).cmp(&(other.at, &other.secret, other.event))
     });
 }

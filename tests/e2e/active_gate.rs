@@ -9,6 +9,7 @@ use simulator::{
     Action, ActiveGate, Change, Operation, PlatformSeed, Rule, Seed, TokenChange, TokenInfo,
 };
 
+use crate::commands::flat;
 use crate::task_pages::followed;
 use crate::world::{Kind, Site, World, now, until};
 
@@ -19,10 +20,6 @@ async fn world() -> World {
 }
 
 /// What a command wrote, without its line breaks.
-fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// The token with this id, if it is there.
 fn there(world: &World, id: &str) -> Option<TokenInfo> {
     let all = world.dynatrace.active_gate_tokens();

@@ -4,6 +4,7 @@
 use serde_json::json;
 use simulator::{Action, Operation, Rule, Seed};
 
+use crate::commands::flat;
 use crate::world::{Kind, Site, World, until};
 
 async fn world(secrets: usize) -> World {
@@ -11,10 +12,6 @@ async fn world(secrets: usize) -> World {
 }
 
 /// What a command wrote, without its line breaks.
-fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[tokio::test]
 async fn p1_to_p3_a_token_is_rotated_and_retired() {
     let world = world(1).await;

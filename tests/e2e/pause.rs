@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use simulator::{Action, Operation, Rule};
 
+use crate::commands::flat;
 use crate::world::{LONG, World, until};
 
 async fn status(world: &World, name: &str) -> Value {
@@ -22,7 +23,7 @@ async fn p4_nothing_of_a_paused_secret_is_begun_by_anybody_until_it_is_resumed()
         .await;
     assert_eq!(code, Some(0), "{text}");
     assert!(
-        text.starts_with(&format!("{name}: paused\n")) && text.contains("release 7.4"),
+        text.starts_with(&format!("{name}: paused\n")) && flat(&text).contains("release 7.4"),
         "{text}"
     );
     world.set("defaults.schedule", "* * * * * *");

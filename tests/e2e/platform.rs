@@ -9,6 +9,7 @@ use simulator::{
     Account, Action, Answer, Change, Operation, PlatformSeed, PlatformToken, Rule, Seed,
 };
 
+use crate::commands::flat;
 use crate::world::{CLIENT_SCOPES, Issuer, Kind, Site, World, now, until};
 
 async fn world(secrets: usize) -> World {
@@ -30,10 +31,6 @@ fn owner(world: &World) -> &str {
 }
 
 /// What a command wrote, without its line breaks.
-fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 async fn current(world: &World, number: usize) -> PlatformToken {
     let id = world.current_id(number).await;
     account(world).token(&id).expect("the current token")

@@ -67,8 +67,14 @@ async fn a_signal_lets_what_is_in_flight_end_and_begins_nothing_more() {
 async fn a_run_that_waits_for_its_first_call_ends_without_one() {
     let mut world = patient(3).await;
     world.set("limits.concurrency", 2);
-    let create = Rule::on(Operation::CreateToken).always();
-    let held = world.dynatrace.fault(create.then(Action::Hold));
+    let mut current = vec![];
+    for number in 0..3 {
+        current.push(world.current_id(number).await);
+    }
+    let first = Rule::on(Operation::LookupToken).always();
+    let first =
+        first.matching(move |call| call.subject.as_ref().is_some_and(|it| current.contains(it)));
+    let held = world.dynatrace.fault(first.then(Action::Hold));
     let mut command = world.start_command("rotate", &["rotate", "--all", "--json"]);
     assert!(held.wait_held(2, LONG).await);
     command.signal("-TERM");

@@ -36,6 +36,7 @@ check "it rotates" within 120 told rotation_succeeded
 check "it deletes an old token" within 120 told token_deleted
 check "without an ERROR" not told ERROR
 kill -TERM "$daemon"
-check "it stops" wait "$daemon"
+wait "$daemon"
+check "it stops" test "$?" = 0
 ((failures == 0)) || tail --lines=30 check.log log
 finish

@@ -489,7 +489,7 @@ fn the_advice_about_a_dead_value_and_about_a_refusal_follows_the_cause() {
     assert_eq!(conditions[0].next_try, Some(at(1)));
     let text = &conditions[0].what_to_do;
     assert!(
-        text.contains("tried again automatically") && !text.contains("next due time"),
+        text.contains("retried automatically") && !text.contains("next due time"),
         "{text}"
     );
 }
