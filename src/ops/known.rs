@@ -223,12 +223,17 @@ impl<'a> Known<'a> {
             |entry: &&Retiring| entry.origin == Origin::Marker && entry.since >= found;
         let newer = record.retiring.iter().filter(found_by_marker);
         let newer: Vec<_> = newer.map(|entry| entry.id.as_str()).collect();
-        let newer = match newer.is_empty() {
-            true => String::new(),
-            false => format!(
-                ", and none of the tokens that were made later and retire now: {}",
-                newer.join(", ")
-            ),
+        let newer = match newer.as_slice() {
+            [] => String::new(),
+            [first, rest @ ..] => {
+                let further = match rest.len() {
+                    0 => String::new(),
+                    number => format!(" and {number} more"),
+                };
+                format!(
+                    ", and none of the tokens that were made later and retire now: {first}{further}"
+                )
+            }
         };
         let message = format!(
             "Vault was restored from a backup, or the journal document was lost (found at {found:.0}). Nothing is disabled before {hold:.0}. Check \

@@ -219,8 +219,8 @@ fn is_stuck_by_its_value(record: &Record) -> bool {
     stuck.is_some_and(|failure| failure.reason.is_of_the_value())
 }
 
-/// The value is that of the token that the document has as the current one, or as the one that was revoked without another, as far as its id
-/// shows: Dynatrace knows no such token any more.
+/// The value shows the id of the token that the document has as the current one, or as the one that was revoked without another, and Dynatrace
+/// no longer knows that token.
 fn is_recorded(cx: &Context<'_>) -> bool {
     let value = cx.view.known_secret().and_then(|secret| secret.id());
     let recorded = cx.record.recorded();

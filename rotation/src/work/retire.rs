@@ -69,7 +69,7 @@ fn advance(cx: &Context<'_>, entry: &Retiring) -> Decision<Step> {
         return Ok(shared(cx, id, &message).into());
     }
     if entry.shared().is_some() {
-        let message = format!("resolved: {id} is no other secret's current token any more");
+        let message = format!("resolved: {id} is no longer the current token of another secret");
         let report = Report::new(EventName::TokenShared, message).token(id);
         let write = cx.write_entry(id, |entry| entry.failure = None);
         return Ok(write.report(report.at(Level::Info)).into());

@@ -271,6 +271,13 @@ fn p10_a_retirement_that_is_not_done_is_reported_after_five_minutes() {
     let (conditions, _) = evaluate(&known(&late));
     assert_eq!(conditions[0].reason.as_deref(), Some("overdue"));
     assert_eq!(conditions[0].next_try, Some(at(10)));
+    // Another secret holds it as well: that is a warning, for as long as it lasts.
+    late.retiring[0].failure.as_mut().unwrap().reason = EntryReason::Shared;
+    let (conditions, _) = evaluate(&known(&late));
+    assert_eq!(kinds(&conditions), ["retirement_held"]);
+    assert_eq!(conditions[0].severity, Severity::Warning);
+    assert_eq!(conditions[0].reason.as_deref(), Some("shared"));
+    assert_eq!(conditions[0].since, at(-30));
     // Vault was restored from a backup: nothing is retired for a while.
     late.retiring[0] = retiring(at(-30));
     late.health.hold_until = Some(at(5));
