@@ -26,6 +26,7 @@ pub mod foreground;
 mod grouped_listing;
 mod histories;
 mod holders;
+mod in_use;
 pub mod job;
 mod journal_index;
 mod journal_refresh;
