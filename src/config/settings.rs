@@ -96,6 +96,9 @@ pub struct OAuthPlace {
     pub secret_field: String,
 }
 
+/// Where the ActiveGate tokens of an environment are, below its URL.
+pub const ACTIVE_GATES: &str = "/api/v2/activeGateTokens";
+
 /// What issues tokens: an environment, an environment as the issuer of ActiveGate tokens, or an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerPlace {
@@ -200,7 +203,7 @@ impl Environment {
     pub fn active_gates(&self) -> Option<IssuerPlace> {
         (!self.is_cluster()).then(|| IssuerPlace {
             service: format!("activegate {}", self.client.name),
-            base_url: format!("{}/api/v2/activeGateTokens", self.client.base_url),
+            base_url: format!("{}{ACTIVE_GATES}", self.client.base_url),
             settle: self.settle,
         })
     }

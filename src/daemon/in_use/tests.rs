@@ -5,10 +5,15 @@ use simulator::{PlatformSeed, Seed, Simulator};
 
 use super::super::foreground::Foreground;
 use super::super::foreground::named_token::NamedToken;
-use super::super::{assemble, audit};
+use super::super::{assemble, audit, journal_index};
 use super::*;
 use crate::config::{Options, load};
 use crate::ops::audit::Relation;
+use crate::ops::audit::tests::token;
+use rotation::marker::Epoch;
+use rotation::plan::Coordinates;
+use rotation::ports::Journal;
+use rotation::record::{Current, Record};
 
 const ACCOUNT: &str = "0f5c3b1e-1c5e-4a3c-9d4b-4d2f3c1a7b10";
 
@@ -159,4 +164,62 @@ async fn p9_nothing_is_ended_where_a_token_in_use_is_not_known() {
     assert!(of(classic).manages_tokens().await.unwrap());
     let error = of(held).manages_tokens().await.unwrap_err();
     assert!(error.what.contains("environment fleet"), "{error}");
+}
+
+fn record(name: &str, place: Coordinates, current: Option<&TokenId>) -> Record {
+    let epoch = Epoch {
+        installation: "i".into(),
+        secret: name.into(),
+    };
+    let now = crate::clock::now();
+    let mut record = Record::blank(name, epoch.clone(), place, now);
+    record.current = current.map(|id| Current::new(&token(id.as_str(), name), 1, &epoch));
+    record
+}
+
+#[tokio::test]
+async fn p3_whoever_may_still_need_a_token_holds_it() {
+    let world = world().await;
+    let wired = assemble::assemble(&world.settings).unwrap();
+    let held = &world.ids[2];
+    let place = world.settings.secrets[0].plan.coordinates.clone();
+    let at = |path: &str| Coordinates {
+        path: path.into(),
+        ..place.clone()
+    };
+    let kv = world.simulator.kv();
+    let value = kv.get("secret", "held").unwrap().1;
+    kv.put("secret", "left", value);
+    kv.put("secret", "reused", json!({ "token": "dt0c01.NEW.SECRET" }));
+    let gone = TokenId::new("dt0c01.GONE");
+    let mut left = record("left", at("left"), Some(held));
+    left.closed_at = Some(crate::clock::now());
+    let mut moved = record("moved", at("left"), Some(&gone));
+    moved.closed_at = left.closed_at;
+    moved.renamed_to = Some("x".into());
+    for record in [
+        // It is stuck: its value was never recorded.
+        record("held", place.clone(), None),
+        // It left the configuration.
+        left,
+        // Another daemon has it, and has not stored another value.
+        record("elsewhere", at("left"), Some(held)),
+        moved,
+        record("deleted", at("deleted"), Some(&gone)),
+        record("reused", at("reused"), Some(&gone)),
+    ] {
+        wired.ledger.write(&record.name, 0, &record).await.unwrap();
+    }
+    let url = place.base_url.as_str();
+    let mut all = journal_index::held_tokens(&wired, &world.settings, [url].into()).await;
+    let index = all.remove(url).unwrap().unwrap();
+    let names = |id: &TokenId| -> Vec<String> {
+        let names = index.get(id).into_iter().flatten();
+        let mut names: Vec<String> = names.map(|name| name.to_string()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(held), ["elsewhere", "held", "left"]);
+    assert!(names(&gone).is_empty());
+    assert_eq!(names(&TokenId::new("dt0c01.NEW")), ["reused"]);
 }
