@@ -10,7 +10,7 @@ use rotation::pause::Pause;
 use rotation::request::after;
 
 use super::outcome::Task;
-use super::rotate::{self, Results, choose};
+use super::rotate::{self, Results, choose_to_change};
 use super::selection::Selection;
 use super::{Arguments, Exit, output};
 
@@ -68,7 +68,7 @@ impl Targets {
         settings: &'a Settings,
         verb: [&str; 2],
     ) -> Result<Vec<&'a SecretSettings>, Exit> {
-        let secrets = choose(&self.selection, &settings.secrets)?;
+        let secrets = choose_to_change(&self.selection, settings)?;
         if !self.yes {
             rotate::confirm(
                 secrets.len(),

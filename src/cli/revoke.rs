@@ -250,9 +250,18 @@ impl Unknown<'_> {
             exit
         };
         let named = NamedToken::new(self.foreground, environment, token).map_err(failed)?;
+        self.is_unused(options, token, &named)?;
         let looked = limit.read(named.look_up()).await.map_err(in_time)?;
         let info = looked.map_err(failed)?;
-        if limit.read(named.manages_tokens()).await.map_err(in_time)? {
+        let manages = limit.read(named.manages_tokens()).await.map_err(in_time)?;
+        let manages = manages.or_else(|error| {
+            let who = "it is a management token";
+            match options.without_replacement {
+                true => Ok(false),
+                false => Err(in_doubt(who, &error)),
+            }
+        })?;
+        if manages {
             output::complain(&format!(
                 "{token} is in use as a management token and no secret rotates it: put another one into Vault first, or list it as a [[secret]]"
             ));
@@ -282,7 +291,7 @@ impl Unknown<'_> {
         Ok(Exit::Success)
     }
 
-    /// Where it is, if it is known that no secret holds it.
+    /// Where it is.
     fn environment<'o>(&self, options: &'o Options, token: &TokenId) -> Result<&'o str, Exit> {
         let Some(environment) = &options.environment else {
             let mut secrets = self.settings.secrets.iter();
@@ -294,7 +303,20 @@ impl Unknown<'_> {
             output::complain(&format!("there is no environment {environment}"));
             return Err(Exit::Usage);
         }
-        let here = |secret: &SecretSettings| secret.plan.coordinates.environment == *environment;
+        Ok(environment)
+    }
+
+    /// No secret holds it, as far as the values could be read.
+    fn is_unused(
+        &self,
+        options: &Options,
+        token: &TokenId,
+        named: &NamedToken<'_>,
+    ) -> Result<(), Exit> {
+        let here = |secret: &SecretSettings| {
+            let environment = &secret.plan.coordinates.environment;
+            named.may_be_used_in(environment)
+        };
         let unread = self.known.unread().find(|(secret, _)| here(secret));
         let doubt = match unread {
             Some((secret, error)) => Some((secret.plan.name.as_str(), error)),
@@ -303,15 +325,20 @@ impl Unknown<'_> {
                 .first()
                 .map(|error| ("a secret to discover", error)),
         };
-        if let Some((who, error)) = doubt.filter(|_| !options.without_replacement) {
-            output::complain(&format!(
-                "nothing was changed, because it is not known whether {who} holds {token}: {}. With --without-replacement the token is ended nevertheless",
-                error.what
-            ));
-            return Err(Exit::of(error));
+        match doubt.filter(|_| !options.without_replacement) {
+            Some((who, error)) => Err(in_doubt(&format!("{who} holds {token}"), error)),
+            None => Ok(()),
         }
-        Ok(environment)
     }
+}
+
+/// Someone may need the token that is to be ended.
+fn in_doubt(who: &str, error: &CallError) -> Exit {
+    output::complain(&format!(
+        "nothing was changed, because it is not known whether {who}: {}. With --without-replacement the token is ended nevertheless",
+        error.what
+    ));
+    Exit::of(error)
 }
 
 /// What to do about a token that no secret knows and whose environment was not named.

@@ -84,7 +84,7 @@ pub(super) fn rotate(arguments: &Arguments, options: &Options) -> Result<Exit, E
 impl Options {
     /// The secrets that are meant. One that is switched off is meant only by its full name.
     fn choose<'a>(&self, settings: &'a Settings) -> Result<Vec<&'a SecretSettings>, Exit> {
-        let mut chosen = choose(&self.selection, &settings.secrets)?;
+        let mut chosen = choose_to_change(&self.selection, settings)?;
         chosen.retain(|secret| secret.enabled || self.selection.names_in_full(&secret.plan.name));
         if chosen.is_empty() && !self.all {
             output::complain("all secrets that match are switched off (`enabled = false`)");
@@ -202,6 +202,22 @@ pub(super) fn choose<'a>(
     })?;
     Ok(chosen.into_iter().map(Arc::as_ref).collect())
 }
+
+/// The same for a command that changes secrets: nothing is done without one.
+pub(super) fn choose_to_change<'a>(
+    selection: &Selection,
+    settings: &'a Settings,
+) -> Result<Vec<&'a SecretSettings>, Exit> {
+    if settings.secrets.is_empty() && !settings.discoveries.is_empty() {
+        output::complain(NONE_DISCOVERED);
+        return Err(Exit::Usage);
+    }
+    choose(selection, &settings.secrets)
+}
+
+/// What is said where all secrets are to be found by `discover`.
+const NONE_DISCOVERED: &str = "no secret is known yet: what the folders of `discover` hold becomes known with the first sweep of a daemon \
+    (`dtrotate run`) or with a pass (`dtrotate run --once`); run one of them first";
 
 /// Prints what becomes of each secret as soon as it is known, and ranks it.
 pub(super) struct Results {

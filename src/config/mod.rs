@@ -54,8 +54,8 @@ pub use problem::Problems;
 pub use schema::schema;
 pub use section::variable;
 pub use settings::{
-    Account, Environment, Field, IssuerPlace, Notify, NotifyDynatrace, NotifyRoute, NotifyWebhook,
-    OAuthPlace, SecretSettings, Settings, SharedSettings,
+    ACTIVE_GATES, Account, Environment, Field, IssuerPlace, Notify, NotifyDynatrace, NotifyRoute,
+    NotifyWebhook, OAuthPlace, SecretSettings, Settings, SharedSettings,
 };
 pub use table::{KeyDoc, Role, TableDoc};
 pub use tables::{Daemon, Journal, Limits, Log, LogFormat, Ops, is_repeated, tables};

@@ -1,6 +1,6 @@
 //! What a valid configuration says, as plain data with every default filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
@@ -96,6 +96,9 @@ pub struct OAuthPlace {
     pub secret_field: String,
 }
 
+/// Where the ActiveGate tokens of an environment are, below its URL.
+pub const ACTIVE_GATES: &str = "/api/v2/activeGateTokens";
+
 /// What issues tokens: an environment, an environment as the issuer of ActiveGate tokens, or an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerPlace {
@@ -145,6 +148,33 @@ impl Settings {
         environment.is_some_and(|it| !it.is_cluster()) || accounts.any(|it| it.service == service)
     }
 
+    /// The places of all tokens with which someone may work in this environment: its own, its ActiveGate tokens and the platform tokens of its account.
+    /// Tables with the same address have the same places, whatever they are called.
+    fn places_of(&self, environment: &str) -> BTreeSet<String> {
+        let Some(own) = self.environments.get(environment) else {
+            return BTreeSet::new();
+        };
+        let account = own.account.as_ref();
+        let account = account.and_then(|name| self.accounts.get(name));
+        let issuers = [Some(own.issuer()), own.active_gates()];
+        let issuers = issuers.into_iter().flatten();
+        let issuers = issuers.chain(account.map(Account::issuer));
+        // Hosts and ids of accounts have no case.
+        issuers
+            .map(|issuer| issuer.base_url.to_ascii_lowercase())
+            .collect()
+    }
+
+    /// A value that is used in this environment may be a token of one of these issuers.
+    pub fn may_use_tokens_of(&self, environment: &str, services: &[String]) -> bool {
+        let places = self.places_of(environment);
+        let mut issuers = self.issuers().into_iter();
+        issuers.any(|issuer| {
+            let place = issuer.base_url.to_ascii_lowercase();
+            services.contains(&issuer.service) && places.contains(&place)
+        })
+    }
+
     /// A secret, or a folder in which secrets are found, has tokens of this issuer.
     pub fn issues(&self, service: &str) -> bool {
         let mut folders = self.discoveries.iter();
@@ -173,7 +203,7 @@ impl Environment {
     pub fn active_gates(&self) -> Option<IssuerPlace> {
         (!self.is_cluster()).then(|| IssuerPlace {
             service: format!("activegate {}", self.client.name),
-            base_url: format!("{}/api/v2/activeGateTokens", self.client.base_url),
+            base_url: format!("{}{ACTIVE_GATES}", self.client.base_url),
             settle: self.settle,
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 
 use crate::bounded_file;
 use crate::config::{self, Settings};
@@ -323,6 +323,15 @@ impl Wired {
             }
         }
         ids
+    }
+
+    /// The ids of all management tokens, each with its environment; or why one cannot be read.
+    pub async fn read_management_token_ids(&self) -> Vec<(&str, Result<TokenId, CallError>)> {
+        let environments = self.issuers.iter().filter_map(|(name, issuer)| {
+            let environment = issuer.inner().environment()?;
+            Some(async move { (name.as_str(), environment.read_management_token_id().await) })
+        });
+        join_all(environments).await
     }
 
     /// Keeps the Vault token alive until `stop`.

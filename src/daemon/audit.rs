@@ -11,11 +11,10 @@ use crate::ops::audit::{Audited, ManagedTokens, Pruned};
 use rotation::error::{CallError, ErrorKind, Service};
 use rotation::plan::Plan;
 use rotation::ports::{Journal, JournalRead};
-use rotation::token::{TokenId, TokenInfo};
 
 use super::assemble::{self, Wired};
 use super::foreground::OpenError;
-use super::journal_index;
+use super::in_use::{self, ManagementTokens};
 
 /// Documents read at the same time.
 const AT_ONCE: usize = 16;
@@ -56,14 +55,19 @@ pub(super) async fn audit(
         .map(|it| (it.plan.name.as_str(), &*it.plan))
         .collect();
     let new = read_journal(&configured, wired, &mut managed, &mut incomplete).await?;
-    for plan in new.iter().filter(|plan| services.contains(&plan.service)) {
-        match journal_index::value(wired, plan).await {
+    for (plan, value) in in_use::values(wired, settings, new, services).await {
+        match value {
             Ok(id) => id
                 .into_iter()
                 .for_each(|id| managed.add_current(&plan.name, id)),
             Err(error) => incomplete.push(error),
         }
     }
+    let management = ManagementTokens::read(wired, settings, services).await;
+    for id in management.ids {
+        managed.add_management(id);
+    }
+    incomplete.extend(management.unread);
     match wired.pruned.read().await {
         Ok(record) => {
             let installation = installation.as_deref().unwrap_or_default();
@@ -81,13 +85,11 @@ pub(super) async fn audit(
     }
     let mut listed = vec![];
     for service in services {
-        match list(wired, service).await {
-            Ok((management, tokens)) => {
-                management
-                    .into_iter()
-                    .for_each(|id| managed.add_management(id));
-                listed.push((service, tokens));
-            }
+        let tokens = async { wired.issuer(service)?.inner().inventory().await };
+        match tokens.await {
+            Ok(tokens) => listed.push((service, tokens)),
+            // It cannot be listed without its management token, which is reported.
+            Err(error) if incomplete.iter().any(|known| known.what == error.what) => {}
             Err(error) => incomplete.push(error),
         }
     }
@@ -104,8 +106,8 @@ pub(super) async fn audit(
     })
 }
 
-/// Notes what the documents know, those of secrets that left the configuration included. Returns the secrets that have none: their tokens are
-/// known by the values in Vault alone.
+/// Notes what the documents know, those of secrets that left the configuration included. Returns the secrets whose token no document knows: it is
+/// known by the value in Vault alone.
 async fn read_journal<'a>(
     configured: &BTreeMap<&str, &'a Plan>,
     wired: &Wired,
@@ -129,7 +131,9 @@ async fn read_journal<'a>(
     while let Some((name, read)) = reads.next().await {
         match read? {
             JournalRead::Present { record, .. } => {
-                managed.add(&record, configured.contains_key(name.as_str()));
+                let plan = configured.get(name.as_str());
+                managed.add(&record, plan.is_some());
+                new.extend(plan.filter(|_| record.current.is_none()));
             }
             JournalRead::Absent { .. } => new.extend(configured.get(name.as_str())),
             JournalRead::Unreadable { why } => {
@@ -141,17 +145,4 @@ async fn read_journal<'a>(
         }
     }
     Ok(new)
-}
-
-/// The management token of an environment, and all tokens.
-async fn list(
-    wired: &Wired,
-    service: &str,
-) -> Result<(Option<TokenId>, Vec<TokenInfo>), CallError> {
-    let issuer = wired.issuer(service)?.inner();
-    let management = match issuer.environment() {
-        Some(environment) => Some(environment.management_info().await?.id),
-        None => None,
-    };
-    Ok((management, issuer.inventory().await?))
 }

@@ -162,7 +162,8 @@ impl Entry {
 
     /// The token that it held when that was last known; the outer none = that was never known.
     pub fn held(&self) -> Option<Option<&TokenId>> {
-        self.held.as_ref().map(Option::as_ref)
+        let recorded = self.held.as_ref()?.as_ref();
+        Some(recorded.or(self.unrecorded.as_ref()))
     }
 
     /// Takes note of what was read of its document, without a run.
@@ -225,6 +226,7 @@ impl Entry {
         if !self.plan.coordinates.same_place(&settings.plan.coordinates) {
             // Another place holds another token.
             self.held = None;
+            self.unrecorded = None;
         }
         let was_off = self.settings.as_ref().is_some_and(|old| !old.enabled);
         if was_off && settings.enabled {
@@ -256,6 +258,13 @@ impl Entry {
             None => true,
         };
         self.settings.is_none() && self.known.as_ref().is_some_and(over)
+    }
+
+    /// The token that it held when it left the configuration, which stays as it is.
+    pub fn last_token(&self) -> Option<TokenId> {
+        let record = self.record()?;
+        let moved = record.renamed_to.is_some();
+        record.current_id().filter(|_| !moved).cloned()
     }
 
     /// The next look may come at once, but no sooner than a retry may.

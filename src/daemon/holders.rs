@@ -1,13 +1,14 @@
 //! Which secret holds which token, as far as that is known: an old token that is the current one of another secret is never retired. Kept by
 //! difference.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rotation::request::CurrentTokens;
 use rotation::token::TokenId;
 
 use super::queue::Key;
+use crate::config::ACTIVE_GATES;
 
 /// What a secret holds: none = not known yet; then none = nothing.
 pub type Held = Option<Option<TokenId>>;
@@ -20,11 +21,23 @@ pub struct Holders {
     index: CurrentTokens,
     /// How many secrets of an environment are not known yet, by its URL.
     unknown: BTreeMap<Arc<str>, usize>,
+    /// Those of `secrets` that are in nobody's configuration here: their documents are closed, and show a current token.
+    left: BTreeSet<Key>,
+}
+
+/// A secret that is in nobody's configuration here, with the URL of its environment and the token that it holds.
+pub type LeftSecret = (Key, String, TokenId);
+
+/// The environment of an issuer: a value may also be a token of the other kind.
+fn environment(base_url: &str) -> &str {
+    base_url.strip_suffix(ACTIVE_GATES).unwrap_or(base_url)
 }
 
 impl Holders {
     /// Notes what a secret of the environment at `base_url` holds.
     pub fn set(&mut self, name: &Key, base_url: &str, held: Option<Option<&TokenId>>) {
+        self.left.remove(name);
+        let base_url = environment(base_url);
         let same = self.secrets.get(name).is_some_and(|(url, known)| {
             &**url == base_url && known.as_ref().map(Option::as_ref) == held
         });
@@ -51,8 +64,30 @@ impl Holders {
         self.secrets.insert(name.clone(), (url, held));
     }
 
-    /// A secret is gone from the configuration.
+    /// A secret left the configuration, and its last token stays as it is.
+    pub fn leave(&mut self, (name, base_url, token): LeftSecret) {
+        self.set(&name, &base_url, Some(Some(&token)));
+        self.left.insert(name);
+    }
+
+    /// These secrets left the configuration, and no others.
+    pub fn set_left(&mut self, all: Vec<LeftSecret>) {
+        for name in std::mem::take(&mut self.left) {
+            if !all.iter().any(|(left, ..)| *left == name) {
+                self.remove(&name);
+            }
+        }
+        all.into_iter().for_each(|secret| self.leave(secret));
+    }
+
+    /// It left the configuration, and still holds a token.
+    pub fn is_left(&self, name: &str) -> bool {
+        self.left.contains(name)
+    }
+
+    /// A secret holds nothing that is known here.
     pub fn remove(&mut self, name: &str) {
+        self.left.remove(name);
         let Some((url, held)) = self.secrets.remove(name) else {
             return;
         };
@@ -73,7 +108,11 @@ impl Holders {
     /// The tokens that the secrets hold; none while that is not known of one in the environment at this URL: it may be the very token that is
     /// to retire.
     pub fn index(&self, base_url: &str) -> Option<CurrentTokens> {
-        let unknown = self.unknown.get(base_url).copied().unwrap_or_default();
+        let unknown = self
+            .unknown
+            .get(environment(base_url))
+            .copied()
+            .unwrap_or_default();
         (unknown == 0).then(|| self.index.clone())
     }
 }
@@ -107,6 +146,30 @@ mod tests {
         assert_eq!(before.get(&id("X")).unwrap().len(), 2, "a copy stays");
         all.remove("b");
         assert!(holders(&all, "X").is_empty());
+    }
+
+    #[test]
+    fn p3_a_secret_that_left_holds_its_token_as_long_as_its_document_says_so() {
+        let mut all = Holders::default();
+        let left = |name: &str, token| (Key::from(name), URL.to_owned(), id(token));
+        all.set(&"a".into(), URL, Some(Some(&id("X"))));
+        all.leave(left("b", "X"));
+        assert_eq!(holders(&all, "X"), ["a", "b"]);
+        all.set_left(vec![left("b", "X"), left("c", "Y")]);
+        assert_eq!(holders(&all, "X"), ["a", "b"]);
+        all.set_left(vec![left("c", "Y")]);
+        assert_eq!(holders(&all, "X"), ["a"]);
+        // It is in the configuration again.
+        all.set(&"c".into(), URL, Some(None));
+        all.set_left(vec![]);
+        assert!(holders(&all, "Y").is_empty() && !all.is_left("c"));
+    }
+
+    #[test]
+    fn a_value_of_the_other_kind_of_the_same_environment_counts() {
+        let mut all = Holders::default();
+        all.set(&"gate".into(), &format!("{URL}{ACTIVE_GATES}"), None);
+        assert!(all.index(URL).is_none());
     }
 
     #[test]

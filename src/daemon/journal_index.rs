@@ -9,12 +9,12 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use crate::config::Settings;
 use crate::credential;
 use rotation::error::{CallError, ErrorKind, Service};
-use rotation::plan::Plan;
+use rotation::plan::{Coordinates, Plan};
 use rotation::ports::{Journal, JournalRead, SecretPath, SecretRead, SecretStore, TokenIssuer};
 use rotation::request::{CurrentTokens, Epochs};
 use rotation::token::{TokenId, TokenValue};
 
-use super::assemble::{Ledger, Wired};
+use super::assemble::{Ledger, Store, Wired};
 
 /// Documents read at the same time.
 const READS: usize = 16;
@@ -22,41 +22,50 @@ const READS: usize = 16;
 /// The current tokens of all secrets at one URL, or why they are not all known.
 pub(super) type HeldTokens = Result<Arc<CurrentTokens>, CallError>;
 
-/// The current tokens of all configured secrets at these URLs.
+/// The current tokens of all secrets at these URLs, and of the secrets that are in nobody's configuration here.
 pub(super) async fn held_tokens<'a>(
     wired: &Wired,
     settings: &'a Settings,
     urls: BTreeSet<&'a str>,
 ) -> BTreeMap<&'a str, HeldTokens> {
     let mut all = BTreeMap::new();
+    if urls.is_empty() {
+        return all;
+    }
+    let left = left_tokens(wired, settings).await;
     for url in urls {
+        let issuers = settings.issuers().into_iter();
+        let here = issuers.filter(|issuer| issuer.base_url == url);
+        let services: Vec<String> = here.map(|issuer| issuer.service).collect();
         let plans = settings.secrets.iter().map(|secret| &secret.plan);
-        let here = plans.filter(|plan| plan.coordinates.base_url == url);
+        let here = plans
+            .filter(|plan| settings.may_use_tokens_of(&plan.coordinates.environment, &services));
         let reads = here.map(async |plan| {
             let id = held(wired, plan).await?;
             Ok::<_, CallError>((id, plan.name.as_str().into()))
         });
         let held = stream::iter(reads).buffer_unordered(READS);
-        let held: Result<Vec<_>, CallError> = held.try_collect().await;
-        let index = held.map(|held| {
+        let held: Result<Vec<(Option<TokenId>, Arc<str>)>, CallError> = held.try_collect().await;
+        let index = held.and_then(|held| {
+            let left = left.clone()?.into_iter().map(|(id, name)| (Some(id), name));
             let mut index = CurrentTokens::default();
-            for (id, name) in held {
+            for (id, name) in held.into_iter().chain(left) {
                 if let Some(id) = id {
                     index.entry(id).or_default().push(name);
                 }
             }
-            Arc::new(index)
+            Ok(Arc::new(index))
         });
         all.insert(url, index);
     }
     all
 }
 
-/// The token that a secret holds: by its document, or by its value where it was never recorded.
+/// The token that a secret holds: by its document, or by its value where the document knows none.
 async fn held(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>, CallError> {
     let name = &plan.name;
     match wired.ledger.read(name).await? {
-        JournalRead::Present { record, .. } => {
+        JournalRead::Present { record, .. } if record.current.is_some() => {
             return Ok(record.current.map(|current| current.id));
         }
         JournalRead::Unreadable { why } => {
@@ -65,9 +74,61 @@ async fn held(wired: &Wired, plan: &Plan) -> Result<Option<TokenId>, CallError> 
             );
             return Err(CallError::new(Service::Vault, ErrorKind::Refused, what));
         }
-        JournalRead::Absent { .. } => {}
+        JournalRead::Present { .. } | JournalRead::Absent { .. } => {}
     }
     value(wired, plan).await
+}
+
+/// The tokens of secrets that are in nobody's configuration here: they left it, or another daemon with the same journal has them.
+async fn left_tokens(
+    wired: &Wired,
+    settings: &Settings,
+) -> Result<Vec<(TokenId, Arc<str>)>, CallError> {
+    let names = match wired.ledger.list().await {
+        Ok(names) => names,
+        // A person may be allowed to read documents and not to list them.
+        Err(error) if error.kind == ErrorKind::Refused => return Ok(vec![]),
+        Err(error) => return Err(error),
+    };
+    let secrets = settings.secrets.iter().map(|secret| &secret.plan);
+    let configured: BTreeSet<&str> = secrets.clone().map(|plan| plan.name.as_str()).collect();
+    let others = names
+        .iter()
+        .filter(|name| !configured.contains(name.as_str()));
+    let reads = others.map(async |name| {
+        let JournalRead::Present { record, .. } = wired.ledger.read(name).await? else {
+            return Ok(None);
+        };
+        let place = &record.coordinates;
+        let same = |plan: &Arc<Plan>| plan.coordinates.same_place(place);
+        let token = record.current_id().filter(|_| record.renamed_to.is_none());
+        let Some(token) = token.filter(|_| !secrets.clone().any(same)) else {
+            return Ok(None);
+        };
+        let held = last_token(&wired.store, place, token).await;
+        Ok::<_, CallError>(held.map(|id| (id, name.as_str().into())))
+    });
+    let reads: Vec<_> = reads.collect();
+    let reads = stream::iter(reads).buffer_unordered(READS);
+    let held: Vec<Option<_>> = reads.try_collect().await?;
+    Ok(held.into_iter().flatten().collect())
+}
+
+/// The token that a secret in nobody's configuration holds, whose document shows `token`. Its value decides where it can be read; the
+/// policies of this process may end with the configuration.
+pub(super) async fn last_token(
+    store: &Store,
+    place: &Coordinates,
+    token: &TokenId,
+) -> Option<TokenId> {
+    match store.read(&SecretPath::from(place)).await {
+        Ok(SecretRead::Present { data, .. }) => {
+            let value = place.fields.first().and_then(|field| data.value(field))?;
+            Some(value.id().unwrap_or_else(|| token.clone()))
+        }
+        Ok(SecretRead::Deleted { .. } | SecretRead::Absent) => None,
+        Err(_) => Some(token.clone()),
+    }
 }
 
 /// The value of a secret in Vault.

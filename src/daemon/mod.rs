@@ -26,6 +26,7 @@ pub mod foreground;
 mod grouped_listing;
 mod histories;
 mod holders;
+mod in_use;
 pub mod job;
 mod journal_index;
 mod journal_refresh;
@@ -76,7 +77,6 @@ use crate::schedule::ticker::{GroupId, Groups, Ticker};
 use rotation::error::{CallError, ErrorKind};
 use rotation::event::EventName;
 use rotation::request::Epochs;
-use rotation::runner::Ended;
 
 use announcements::Announcements;
 pub use assemble::AssembleError;
@@ -171,7 +171,7 @@ struct Daemon {
     turns: mpsc::UnboundedReceiver<waits::Turn>,
     /// Runs that have waited and want a worker again.
     continuing: VecDeque<(String, oneshot::Sender<()>)>,
-    runs: JoinSet<(Key, Ended)>,
+    runs: JoinSet<worker::EndedRun>,
     running: HashMap<tokio::task::Id, Key>,
     ticker: Ticker,
     groups: HashMap<GroupId, Vec<Key>>,
@@ -197,7 +197,7 @@ struct Daemon {
     /// The values that are looked at.
     values: Slices,
     /// Documents without a secret that are closed.
-    closed_documents: BTreeSet<String>,
+    closed_documents: BTreeMap<String, orphaned_documents::Closed>,
     next_retention_check: Instant,
     next_survey: Instant,
     next_rescan: Instant,
@@ -263,7 +263,7 @@ impl Daemon {
             pruning: prune::watch::Pruning::default(),
             documents: Slices::default(),
             values: Slices::default(),
-            closed_documents: BTreeSet::new(),
+            closed_documents: BTreeMap::new(),
             next_retention_check: Instant::now(),
             next_survey: Instant::now(),
             next_rescan: Instant::now(),

@@ -4,7 +4,7 @@
 //! that at no moment two are at work, and a crash between the two writes is finished by whoever looks next. A document whose secret left the
 //! configuration finishes its retirements by its own coordinates and is then closed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,15 @@ use rotation::plan::{Coordinates, Plan};
 use rotation::ports::{Journal, JournalRead};
 use rotation::record::Record;
 use rotation::request::JournalSnapshot;
+use rotation::token::TokenId;
 
 use super::Daemon;
-use super::assemble::Ledger;
+use super::assemble::{Ledger, Store};
 use super::background::Apply;
 use super::conditions::{Subject, journal_refused};
 use super::entry::Entry;
+use super::holders::LeftSecret;
+use super::journal_index;
 
 /// A document that another installation's configuration left behind is found within this.
 const SURVEY: Duration = Duration::from_secs(3600);
@@ -43,6 +46,14 @@ struct Wanted {
     renamed_from: Option<String>,
 }
 
+/// A closed document.
+#[derive(Clone)]
+pub(super) struct Closed {
+    coordinates: Coordinates,
+    /// The token that the secret held when it left the configuration; none = it held none, or continues under another name.
+    token: Option<TokenId>,
+}
+
 /// What the journal holds beside the documents of the configured secrets.
 #[derive(Default)]
 struct Found {
@@ -50,7 +61,9 @@ struct Found {
     /// What is wrong with documents.
     conditions: Vec<Condition>,
     /// Closed documents, which need not be read again.
-    closed: BTreeSet<String>,
+    closed: BTreeMap<String, Closed>,
+    /// The secrets of closed documents that still hold a token.
+    left: Vec<LeftSecret>,
     /// A document could not be read now.
     is_incomplete: bool,
 }
@@ -64,12 +77,14 @@ impl Daemon {
         self.next_survey = Instant::now() + SURVEY;
         let wanted = wanted(&self.settings);
         let closed = self.closed_documents.clone();
-        let (ledger, services) = (
-            self.office.wired.ledger.clone(),
-            self.office.services.clone(),
-        );
+        let (wired, services) = (self.office.wired.clone(), self.office.services.clone());
         self.background.begin("survey", async move {
-            let found = survey(&ledger, &wanted, &closed).await;
+            let found = async {
+                let mut found = survey(&wired.ledger, &wanted, closed).await?;
+                found.left = left_secrets(&wired.store, &wanted, &found.closed).await;
+                Ok(found)
+            };
+            let found = found.await;
             services.called("", "journal", found.as_ref().err());
             Box::new(move |daemon: &mut Daemon| daemon.surveyed(found)) as Apply
         });
@@ -101,6 +116,9 @@ impl Daemon {
 
     fn adopt_orphans(&mut self, found: Found) {
         self.closed_documents = found.closed;
+        let mut left = found.left;
+        left.retain(|(name, ..)| !self.roster.contains_key(name));
+        self.holders.set_left(left);
         let mut conditions = found.conditions;
         // Those of a secret that was here before are found by its own runs.
         conditions.retain(|it| {
@@ -215,7 +233,7 @@ fn blocked(record: &Record, message: String) -> Condition {
 async fn survey(
     ledger: &Ledger,
     wanted: &[Wanted],
-    closed: &BTreeSet<String>,
+    mut closed: BTreeMap<String, Closed>,
 ) -> Result<Found, CallError> {
     let mut found = Found::default();
     let names: BTreeSet<String> = ledger.list().await?.into_iter().collect();
@@ -226,9 +244,11 @@ async fn survey(
         }
     }
     let configured: BTreeSet<&str> = wanted.iter().map(|secret| secret.name.as_str()).collect();
-    found.closed = closed.intersection(&names).cloned().collect();
+    closed.retain(|name, _| names.contains(name));
+    found.closed = closed;
     let mut left: Vec<String> = names.iter().cloned().collect();
-    left.retain(|name| !closed.contains(name) && !configured.contains(name.as_str()));
+    let is_known = |name: &String| found.closed.contains_key(name);
+    left.retain(|name| !is_known(name) && !configured.contains(name.as_str()));
     let reads = left.into_iter().map(|name| async move {
         let read = ledger.read(&name).await;
         (name, read)
@@ -252,7 +272,7 @@ async fn survey(
             }
         };
         if record.closed_at.is_some() {
-            found.closed.insert(name.clone());
+            found.closed.insert(name.clone(), Closed::of(&record));
             if let Some(next) = record
                 .renamed_to
                 .filter(|next| configured.contains(next.as_str()))
@@ -278,6 +298,37 @@ async fn survey(
         }
     }
     Ok(found)
+}
+
+impl Closed {
+    fn of(record: &Record) -> Self {
+        let moved = record.renamed_to.is_some();
+        Closed {
+            coordinates: record.coordinates.clone(),
+            token: record.current_id().filter(|_| !moved).cloned(),
+        }
+    }
+}
+
+/// The secrets that left the configuration and still hold a token. One whose place another secret has is that secret.
+async fn left_secrets(
+    store: &Store,
+    wanted: &[Wanted],
+    closed: &BTreeMap<String, Closed>,
+) -> Vec<LeftSecret> {
+    let left = closed.iter().filter_map(|(name, closed)| {
+        let token = closed.token.as_ref()?;
+        let place = &closed.coordinates;
+        let same = |secret: &Wanted| secret.coordinates.same_place(place);
+        (!wanted.iter().any(same)).then_some((name, place, token))
+    });
+    let reads = left.map(async |(name, place, token)| {
+        let held = journal_index::last_token(store, place, token).await?;
+        Some((name.as_str().into(), place.base_url.clone(), held))
+    });
+    let reads: Vec<_> = reads.collect();
+    let held = stream::iter(reads).buffer_unordered(AT_ONCE);
+    held.filter_map(std::future::ready).collect().await
 }
 
 fn unreadable(name: &str, why: &str) -> Condition {

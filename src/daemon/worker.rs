@@ -12,18 +12,20 @@ use crate::ops::condition::Condition;
 use crate::schedule::ticker::GroupId;
 use crate::telemetry::Line;
 use rotation::command::RunResult;
+use rotation::error::CallError;
 use rotation::event::EventName;
 use rotation::marker::Epoch;
 use rotation::plan::Plan;
 use rotation::record::Record;
 use rotation::request::{Epochs, Goal, Hints, Holder, Known};
 use rotation::runner::Ended;
+use rotation::token::TokenId;
 
 use super::entry::Entry;
 use super::foreground;
 use super::job::Start;
 use super::queue::Key;
-use super::{Daemon, RESCAN, clocks, pass};
+use super::{Daemon, RESCAN, clocks, journal_index, pass};
 
 impl Daemon {
     /// A group's due time came: its secrets are asked for their own.
@@ -184,7 +186,7 @@ impl Daemon {
         let handle = self.runs.spawn(async move {
             let clock = clocks::state(&office, &plan.service).await;
             let start = Start {
-                plan,
+                plan: plan.clone(),
                 holder,
                 installation,
                 goal: match (released, wish) {
@@ -211,7 +213,15 @@ impl Daemon {
             if is_pass {
                 pass::date_claim(&office, &task_name, &mut ended.result).await;
             }
-            (task_name, ended)
+            let without_record = ended.journal.as_ref().is_some_and(|known| {
+                let record = known.record.as_ref();
+                record.is_none_or(|record| record.current.is_none())
+            });
+            let unrecorded = match without_record && !released {
+                true => Some(journal_index::value(&office.wired, &plan).await),
+                false => None,
+            };
+            (task_name, ended, unrecorded)
         });
         self.running.insert(handle.id(), name);
     }
@@ -219,11 +229,19 @@ impl Daemon {
     /// Notes which token a secret holds.
     pub(super) fn note_holder(&mut self, name: &str) {
         match self.roster.get_key_value(name) {
-            Some((key, entry)) if entry.settings.is_some() => {
+            Some((key, entry)) => {
                 let base_url = &entry.plan.coordinates.base_url;
-                self.holders.set(key, base_url, entry.held());
+                match entry.settings {
+                    Some(_) => self.holders.set(key, base_url, entry.held()),
+                    // What is known of a document without a secret is enough: nothing waits for it.
+                    None => {
+                        let held = entry.current();
+                        self.holders.set(key, base_url, Some(held.as_ref()));
+                    }
+                }
             }
-            _ => self.holders.remove(name),
+            None if self.holders.is_left(name) => {}
+            None => self.holders.remove(name),
         }
     }
 
@@ -273,9 +291,9 @@ impl Daemon {
     /// A run ended.
     pub(super) fn collect(
         &mut self,
-        ended: Result<(tokio::task::Id, (Key, Ended)), tokio::task::JoinError>,
+        ended: Result<(tokio::task::Id, EndedRun), tokio::task::JoinError>,
     ) {
-        let (name, ended) = match ended {
+        let (name, ended, unrecorded) = match ended {
             Ok((id, ended)) => {
                 self.running.remove(&id);
                 ended
@@ -298,6 +316,7 @@ impl Daemon {
                         journal: None,
                         reports: vec![],
                     },
+                    None,
                 )
             }
         };
@@ -315,6 +334,9 @@ impl Daemon {
             note_change(epochs, entry, foreground::record(&ended));
         }
         entry.ended(&ended.result, ended.journal, now);
+        if let Some(value) = unrecorded {
+            entry.note_unrecorded(value, now);
+        }
         if dirty {
             entry.hurry(now);
         }
@@ -323,6 +345,10 @@ impl Daemon {
             self.progress.insert(service.clone(), Instant::now());
         }
         if entry.is_finished() {
+            if let Some(token) = entry.last_token() {
+                let base_url = entry.plan.coordinates.base_url.clone();
+                self.holders.leave((name.clone(), base_url, token));
+            }
             self.roster.remove(&name);
         } else {
             self.plan(&name, now);
@@ -380,6 +406,9 @@ fn note_change(epochs: &mut Arc<Epochs>, before: &Entry, after: Option<&Record>)
     }
 }
 
+/// A run that ended: its secret, how, and the token whose value the secret holds where its document knows none.
+pub(super) type EndedRun = (Key, Ended, Option<Result<Option<TokenId>, CallError>>);
+
 /// The identity of the document of a secret.
 fn identity(entry: &Entry) -> Option<Epoch> {
     entry.record().as_deref().and_then(open_identity).cloned()
@@ -397,7 +426,6 @@ mod tests {
     use rotation::reason::Reason;
     use rotation::record::Failure;
     use rotation::request::JournalSnapshot;
-    use rotation::token::TokenId;
 
     use super::super::fixture::daemon;
     use super::*;

@@ -217,6 +217,16 @@ impl Answer {
             Body::Other(bytes) if bytes.trim_ascii_start().starts_with(b"[") => {
                 Err(self.odd("it is a list"))
             }
+            _ => self.any_json(),
+        }
+    }
+
+    /// The same for a body that may also be a list.
+    ///
+    /// # Errors
+    /// As [`Answer::json`].
+    pub(super) fn any_json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
+        match &self.body {
             Body::Other(bytes) => {
                 serde_json::from_slice(bytes).map_err(|error| self.odd(unreadable(&error)))
             }

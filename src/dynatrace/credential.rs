@@ -74,12 +74,14 @@ impl Credential {
         Ok((now.value != refused.value).then_some(now))
     }
 
-    /// The id that the value shows, if it was read.
+    /// The id that the value shows; none = it shows none, or it could not be read when that was last tried.
     pub(super) async fn id(&self) -> Option<TokenId> {
-        match &*self.last.lock().await {
-            Some(Ok(held)) => held.value.id(),
-            _ => None,
-        }
+        let last = self.last.lock().await.clone();
+        let held = match last {
+            Some(last) => last,
+            None => self.get().await,
+        };
+        held.ok()?.value.id()
     }
 
     /// Forgets the value, so that the next call reads it again.
@@ -171,6 +173,18 @@ mod tests {
                 .all(|one| one.unwrap().unwrap().value.expose() == "new")
         );
         assert_eq!(reads.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn the_id_is_known_before_the_first_call_and_a_failure_is_not_repeated_for_it() {
+        let (reads, credential) = counted(&["dt0c01.A.SECRET"]);
+        let id = credential.id().await;
+        assert_eq!(id, Some(TokenId::new("dt0c01.A")));
+        assert_eq!(credential.id().await, id);
+        assert_eq!(reads.load(Ordering::SeqCst), 1);
+        let (reads, credential) = counted(&["!"]);
+        assert!(credential.id().await.is_none() && credential.id().await.is_none());
+        assert_eq!(reads.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]

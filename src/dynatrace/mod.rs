@@ -168,6 +168,18 @@ impl Dynatrace {
         self.credential.id().await
     }
 
+    /// The id of the management token: as its value shows it, else as the environment reports it.
+    ///
+    /// # Errors
+    /// It cannot be read, or the environment does not report it.
+    pub async fn read_management_token_id(&self) -> Result<TokenId, CallError> {
+        let held = self.credential.get().await?;
+        match held.value.id() {
+            Some(id) => Ok(id),
+            None => Ok(self.management_info().await?.id),
+        }
+    }
+
     /// The next call reads the management token again: after it was rotated, and on a reload.
     pub fn forget_management_token(&self) {
         self.credential.forget();

@@ -226,6 +226,22 @@ async fn a_folder_of_platform_tokens_takes_values_of_its_kind_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p7_a_command_says_that_no_secret_is_known_before_the_first_sweep() {
+    let mut world = listening_world(1).await;
+    app(&world, "a").await;
+    world.set("secret", vec![table("discover = \"dynatrace/apps/\"")]);
+    for command in ["rotate", "pause"] {
+        let (code, results, text) = world.command_and_stderr(&[command, "--all"]).await;
+        assert_eq!((code, results.as_str()), (Some(2), ""), "{text}");
+        let text = flat(&text);
+        assert!(
+            text.contains("no secret is known yet") && text.contains("run --once"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p1_a_token_in_a_folder_is_known_whether_a_daemon_has_found_it_or_not() {
     let world = folder_world().await;
     let current = async |name: &str| {

@@ -11,6 +11,7 @@ use rotation::event::EventName;
 use rotation::record::Reason;
 use rotation::request::JournalSnapshot;
 use rotation::retry;
+use rotation::token::TokenId;
 
 use super::super::at_rest::Document;
 use super::Entry;
@@ -114,6 +115,20 @@ impl Entry {
             // The next run reads the document: what it decides by the new settings depends on that.
             self.set_document(None);
             self.hurry(now);
+        }
+    }
+
+    /// Takes note of the token whose value it holds, which its document does not know: such a secret may be stuck, and needs its token nevertheless.
+    pub fn note_unrecorded(&mut self, value: Result<Option<TokenId>, CallError>, now: Timestamp) {
+        match value {
+            Ok(id) => self.unrecorded = id,
+            // What may not be read has nothing that could be known.
+            Err(error) if error.kind == ErrorKind::Refused => {}
+            Err(_) => {
+                self.held = None;
+                let soon = now.checked_add(UNREADABLE).unwrap_or(now);
+                self.wake = Some(self.wake.map_or(soon, |wake| wake.min(soon)));
+            }
         }
     }
 

@@ -364,3 +364,25 @@ fn k15_a_run_that_waited_serves_every_due_time_that_passed_meanwhile() {
     assert_eq!(wish.due, Some(at("14T03:00")));
     assert_eq!(wish.trigger, Trigger::Schedule);
 }
+
+#[test]
+fn p3_a_secret_that_never_got_a_record_holds_the_token_whose_value_it_has() {
+    let (now, id) = (at("10T12:00"), TokenId::new("dt0c01.A"));
+    let done = RunResult::Done { wake: None };
+    let mut entry = entry(Missed::Run);
+    assert_eq!(entry.held(), Some(None));
+    entry.note_unrecorded(Ok(Some(id.clone())), now);
+    assert_eq!(entry.held(), Some(Some(&id)));
+    // The document is read again, and knows no more than before; what is current for `status` stays.
+    entry.ended(&done, known(|_| {}), now);
+    assert_eq!(entry.held(), Some(Some(&id)));
+    assert_eq!(entry.current(), None);
+    // Not knowing is not the same as holding nothing, and does not last.
+    let error = CallError::new(Service::Vault, ErrorKind::Transient, "sealed");
+    entry.note_unrecorded(Err(error), now);
+    assert_eq!(entry.held(), None);
+    assert!(entry.wake.is_some_and(|wake| wake > now));
+    entry.ended(&done, known(|_| {}), now);
+    entry.note_unrecorded(Ok(None), now);
+    assert_eq!(entry.held(), Some(None));
+}

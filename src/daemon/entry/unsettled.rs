@@ -6,6 +6,7 @@ use crate::ops::known::{Failing, Unusable};
 use rotation::pause::Pause;
 use rotation::record::Reason;
 use rotation::request::{ClaimObservation, Listing};
+use rotation::token::TokenId;
 
 use super::super::values::KnownValue;
 
@@ -47,6 +48,8 @@ pub struct Unsettled {
     pub(super) failing: Option<Failing>,
     /// What is known of the latest version of the secret.
     pub value: KnownValue,
+    /// The token whose value it holds although its document knows none.
+    pub(super) unrecorded: Option<TokenId>,
 }
 
 /// Nothing is out of the ordinary.
@@ -69,4 +72,5 @@ pub(super) static SETTLED: Unsettled = Unsettled {
     unusable: None,
     failing: None,
     value: KnownValue::NOTHING,
+    unrecorded: None,
 };

@@ -7,12 +7,17 @@ use rotation::plan::Kind;
 use rotation::ports::TokenIssuer;
 use rotation::token::{TokenId, TokenInfo};
 
+use crate::config::Settings;
+
 use super::super::assemble::{Issuer, Wired};
+use super::super::in_use::ManagementTokens;
 use super::Foreground;
 
 /// A token of an environment.
 pub struct NamedToken<'f> {
     wired: &'f Wired,
+    settings: &'f Settings,
+    service: String,
     issuer: &'f Arc<Issuer>,
     id: &'f TokenId,
 }
@@ -40,7 +45,13 @@ impl<'f> NamedToken<'f> {
         let service = service.unwrap_or_else(|| environment.to_owned());
         let wired = &foreground.office.wired;
         let issuer = wired.issuer(&service)?;
-        Ok(NamedToken { wired, issuer, id })
+        Ok(NamedToken {
+            wired,
+            settings,
+            service,
+            issuer,
+            id,
+        })
     }
 
     /// Reads it.
@@ -53,10 +64,23 @@ impl<'f> NamedToken<'f> {
         self.issuer.capabilities().disable
     }
 
-    /// It is in use for managing tokens.
-    pub async fn manages_tokens(&self) -> bool {
-        let ids = self.wired.management_token_ids(None).await;
-        ids.contains(self.id)
+    /// It is in use for managing tokens, by whichever table.
+    ///
+    /// # Errors
+    /// A management token that may be this one cannot be read.
+    pub async fn manages_tokens(&self) -> Result<bool, CallError> {
+        let services = std::slice::from_ref(&self.service);
+        let management = ManagementTokens::read(self.wired, self.settings, services).await;
+        if management.ids.contains(self.id) {
+            return Ok(true);
+        }
+        management.complete().map(|_| false)
+    }
+
+    /// A value of this environment may be a token of the same service.
+    pub fn may_be_used_in(&self, environment: &str) -> bool {
+        let services = std::slice::from_ref(&self.service);
+        self.settings.may_use_tokens_of(environment, services)
     }
 
     /// Disables it, or deletes it where that is wanted or nothing else is possible.

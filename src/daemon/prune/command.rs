@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 use crate::config::{IssuerPlace, Settings};
@@ -18,15 +17,13 @@ use rotation::token::TokenId;
 use super::super::assemble;
 use super::super::foreground::OpenError;
 use super::super::foreground::stopping::Stopper;
+use super::super::in_use::{self, ManagementTokens};
 use super::super::job::Office;
-use super::super::{audit, clocks, journal_index};
+use super::super::{audit, clocks};
 use super::disable::{self, Disabling};
 use super::drive::{Driver, Stop};
 
 pub use super::disable::Outcome;
-
-/// Secrets read at the same time.
-const READS: usize = 16;
 
 /// A command about pruned tokens: its clients, and who gave it.
 pub struct Pruner<'a> {
@@ -180,8 +177,11 @@ impl<'a> Pruner<'a> {
                 return Err(CallError::new(Service::Dynatrace, ErrorKind::Refused, what));
             }
             let held = self.held(service).await?;
+            let services = std::slice::from_ref(service);
+            let management = ManagementTokens::read(&self.office.wired, self.settings, services);
+            let management = management.await.complete()?;
             let work = Disabling {
-                driver: self.driver(&place, &installation, &held)?,
+                driver: self.driver(&place, &installation, &held, &management)?,
                 by: &self.by,
             };
             for batch in chosen.chunks(disable::BATCH) {
@@ -197,19 +197,14 @@ impl<'a> Pruner<'a> {
     }
 
     /// The tokens that the secrets hold in Vault at this moment.
-    async fn held(&self, service: &str) -> Result<CurrentTokens, CallError> {
-        let plans = self.settings.secrets.iter().map(|secret| &secret.plan);
-        let here = plans.filter(|plan| plan.service == service);
-        let reads = here.map(async |plan| {
-            let id = journal_index::value(&self.office.wired, plan).await?;
-            Ok::<_, CallError>((id, plan.name.as_str().into()))
-        });
-        let reads = stream::iter(reads).buffer_unordered(READS);
-        let held: Vec<_> = reads.try_collect().await?;
+    async fn held(&self, service: &String) -> Result<CurrentTokens, CallError> {
+        let plans = self.settings.secrets.iter().map(|secret| &*secret.plan);
+        let services = std::slice::from_ref(service);
+        let values = in_use::values(&self.office.wired, self.settings, plans, services).await;
         let mut index = CurrentTokens::default();
-        for (id, name) in held {
-            if let Some(id) = id {
-                index.entry(id).or_default().push(name);
+        for (plan, id) in values {
+            if let Some(id) = id? {
+                index.entry(id).or_default().push(plan.name.as_str().into());
             }
         }
         Ok(index)
@@ -220,6 +215,7 @@ impl<'a> Pruner<'a> {
         place: &'d IssuerPlace,
         installation: &'d str,
         held: &'d CurrentTokens,
+        management: &'d [TokenId],
     ) -> Result<Driver<'d>, CallError> {
         Ok(Driver {
             office: &self.office,
@@ -228,6 +224,7 @@ impl<'a> Pruner<'a> {
             installation,
             quarantine: self.settings.quarantine,
             held,
+            management,
             confirmed: &NOTHING,
         })
     }
@@ -257,7 +254,7 @@ impl<'a> Pruner<'a> {
         };
         let installation = self.office.wired.ledger.installation().await?;
         let held = CurrentTokens::default();
-        let driver = self.driver(&place, &installation, &held)?;
+        let driver = self.driver(&place, &installation, &held, &[])?;
         let runs = vec![(id.clone(), PruneRun::restore(token.clone()))];
         let result = match dry_run {
             true => {

@@ -30,6 +30,8 @@ pub(super) struct Driver<'a> {
     pub(super) quarantine: Duration,
     /// The tokens that secrets hold.
     pub(super) held: &'a CurrentTokens,
+    /// The tokens with which dtrotate manages others.
+    pub(super) management: &'a [TokenId],
     /// The tokens whose deletion a person confirms.
     pub(super) confirmed: &'a BTreeSet<TokenId>,
 }
@@ -49,12 +51,6 @@ pub(super) struct Driven {
 pub(super) enum Stop {
     Change(Box<Edit>),
     End(PruneResult),
-}
-
-/// What several steps have in common.
-struct Around {
-    clock_agrees: bool,
-    management: Vec<TokenId>,
 }
 
 impl Driver<'_> {
@@ -96,20 +92,17 @@ impl Driver<'_> {
     /// Carries these runs out until each wants to change the document, or ends.
     pub(super) async fn advance(&self, runs: Runs) -> Vec<(TokenId, PruneRun, Stop)> {
         let agrees = clocks::state(self.office, &self.place.service).await;
-        let around = Around {
-            clock_agrees: agrees == request::Clock::Agrees,
-            management: self.office.wired.management_token_ids(None).await,
-        };
+        let clock_agrees = agrees == request::Clock::Agrees;
         let calls = runs.into_iter().map(async |(id, mut run)| {
-            let stop = self.advance_one(&id, &mut run, &around).await;
+            let stop = self.advance_one(&id, &mut run, clock_agrees).await;
             (id, run, stop)
         });
         stream::iter(calls).buffered(AT_ONCE).collect().await
     }
 
-    async fn advance_one(&self, id: &TokenId, run: &mut PruneRun, around: &Around) -> Stop {
+    async fn advance_one(&self, id: &TokenId, run: &mut PruneRun, clock_agrees: bool) -> Stop {
         loop {
-            let outcome = match run.step(&self.context(id, around)) {
+            let outcome = match run.step(&self.context(id, clock_agrees)) {
                 PruneCommand::Change(edit) => return Stop::Change(edit),
                 PruneCommand::Finish(result) => return Stop::End(result),
                 PruneCommand::LookUp => PruneOutcome::Seen(look_up(self.issuer, id).await),
@@ -124,17 +117,17 @@ impl Driver<'_> {
         }
     }
 
-    fn context(&self, id: &TokenId, around: &Around) -> PruneContext<'_> {
+    fn context(&self, id: &TokenId, clock_agrees: bool) -> PruneContext<'_> {
         let holder = self.held.get(id).and_then(|names| names.first());
         PruneContext {
             now: clock::now(),
-            clock_agrees: around.clock_agrees,
+            clock_agrees,
             installation: self.installation,
             base_url: Some(&self.place.base_url),
             quarantine: self.quarantine,
             settle: self.place.settle,
             holder: holder.map(|name| &**name),
-            is_management: around.management.contains(id),
+            is_management: self.management.contains(id),
             confirmed: self.confirmed.contains(id),
         }
     }

@@ -19,6 +19,7 @@ use rotation::token::TokenId;
 use super::super::Daemon;
 use super::super::background::Apply;
 use super::super::conditions::{Subject, journal_refused};
+use super::super::in_use::ManagementTokens;
 use super::drive::Driver;
 use super::round::{Round, round};
 
@@ -246,18 +247,22 @@ impl Daemon {
             let error = CallError::new(Service::Vault, ErrorKind::Transient, what);
             return self.pruned(service, Err(error));
         };
-        let (office, quarantine) = (self.office.clone(), self.settings.quarantine);
+        let (office, settings) = (self.office.clone(), self.settings.clone());
         let name = service.to_owned();
         self.background
             .begin(&format!("prune {service}"), async move {
                 let round = async {
+                    let services = std::slice::from_ref(&name);
+                    let management = ManagementTokens::read(&office.wired, &settings, services);
+                    let management = management.await.complete()?;
                     let driver = Driver {
                         office: &office,
                         place: &place,
                         issuer: office.wired.issuer(&name)?,
                         installation: &installation,
-                        quarantine,
+                        quarantine: settings.quarantine,
                         held: &held,
+                        management: &management,
                         confirmed: &BTreeSet::new(),
                     };
                     round(&driver).await

@@ -183,8 +183,9 @@ impl Shared {
                 .wire(route)?
                 .send(&call, &held.value, Via::Pool)
                 .await?;
-            match answer.check(&[route.scope(Need::Read)]) {
-                Ok(()) => {
+            let listed = answer.check(&[route.scope(Need::Read)]);
+            match listed.and_then(|()| api::read_page(&answer)) {
+                Ok(_) => {
                     *self.route.lock().unwrap_or_else(PoisonError::into_inner) = Some(route);
                     return Ok(route);
                 }

@@ -219,3 +219,46 @@ fn the_scopes_that_are_missing_are_named_to_the_letter() {
         [api::PLATFORM_SCOPES[2]]
     );
 }
+
+#[tokio::test]
+async fn p9_whatever_answers_in_the_place_of_the_api_is_no_answer() {
+    for body in ["<html>Sign in</html>", "", "{}", "[]", "null", "\"ok\""] {
+        let fake = crate::dynatrace::tests::fake::Fake::always(200, body).await;
+        let world = world().await;
+        for (manager, ..) in world.managers() {
+            let options = Options {
+                name: "prod".into(),
+                base_url: BaseUrl::new(&fake.url).unwrap(),
+                api: Api::V2,
+                http: http::Options {
+                    timeout: Duration::from_secs(10),
+                    ..http::Options::default()
+                },
+            };
+            let value: Arc<str> = manager.into();
+            let read = move || std::future::ready(Ok(TokenValue::new(&*value)));
+            let environment = Dynatrace::new(&options, read).unwrap();
+            let apps = Some(&options.base_url);
+            let gates = ActiveGates::of(&environment, apps, &options.http).unwrap();
+            let value = TokenValue::new("dt0g02.VICTIM.CANARY");
+            let id = value.id().unwrap();
+            let trial = TrialOptions {
+                environment: "prod",
+                by: &rotation::plan::Verification::Auto,
+            };
+            let error = gates.check_access().await.unwrap_err();
+            assert!(error.what.contains("not the API's"), "{error}");
+            assert_eq!(error.kind, ErrorKind::Transient);
+            assert_eq!(kind(gates.look_up(&id).await), ErrorKind::Transient);
+            assert_eq!(
+                kind(gates.look_up_value(&value).await),
+                ErrorKind::Transient
+            );
+            assert_eq!(
+                kind(gates.verify(&value, None, trial).await),
+                ErrorKind::Transient
+            );
+            assert_eq!(kind(gates.list_marked().await), ErrorKind::Transient);
+        }
+    }
+}

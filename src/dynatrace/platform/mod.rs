@@ -31,7 +31,7 @@ pub use slots::OwnerLoad;
 use slots::Slots;
 use sso::Sso;
 pub use sso::{OAuthClient, unusable_client};
-use trial::Shown;
+use trial::{Shown, TrialCall};
 pub use trial::{Trials, WORDS as TRIAL_WORDS};
 
 /// The scopes that the OAuth client needs, no more: a request for one that it does not hold is refused as a whole.
@@ -243,7 +243,7 @@ impl Shared {
     async fn attempt(
         &self,
         value: &TokenValue,
-        call: &Call,
+        call: &TrialCall,
         trial: TrialOptions<'_>,
     ) -> Result<Shown, CallError> {
         self.trials.attempt(trial.environment, call, value).await
@@ -254,7 +254,7 @@ impl Shared {
         &self,
         control: Option<&TokenValue>,
         refused: u16,
-        call: &Call,
+        call: &TrialCall,
         trial: TrialOptions<'_>,
     ) -> Result<bool, CallError> {
         let Some((control, id)) = control.and_then(|value| Some((value, value.id()?))) else {

@@ -41,6 +41,28 @@ async fn p7_a_page_instead_of_an_answer_changes_nothing_and_shows_nothing() {
 }
 
 #[tokio::test]
+async fn p9_a_success_without_the_content_of_an_answer_is_none() {
+    for body in ["", "{}", "[]", "null", "\"ok\"", r#"{"status":"up"}"#] {
+        let fake = Fake::always(200, body).await;
+        for api in [Api::V2, Api::V1, Api::Cluster] {
+            let env = environment(&fake.url, api, MANAGEMENT);
+            for (operation, result) in every_operation(&env).await {
+                // A change is answered without a body.
+                if body.is_empty() && matches!(operation, "disable" | "delete") {
+                    continue;
+                }
+                let expected = match operation {
+                    "mint" | "disable" | "delete" => Unclear,
+                    _ => Transient,
+                };
+                assert_eq!(kind(result), expected, "{api:?} {operation}: {body}");
+            }
+            assert_eq!(kind(env.management_info().await), Transient);
+        }
+    }
+}
+
+#[tokio::test]
 async fn p5_an_error_that_repeats_every_value_shows_none() {
     let message = format!("bad {MANAGEMENT}, {SUBJECT} and {OPAQUE}");
     let one = serde_json::json!({"error": {"code": 400, "message": message,
