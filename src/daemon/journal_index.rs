@@ -45,7 +45,7 @@ pub(super) async fn held_tokens<'a>(
             Ok::<_, CallError>((id, plan.name.as_str().into()))
         });
         let held = stream::iter(reads).buffer_unordered(READS);
-        let held: Result<Vec<(Option<TokenId>, Arc<str>)>, CallError> = held.try_collect().await;
+        let held: Result<Vec<(Option<TokenId>, _)>, CallError> = held.try_collect().await;
         let index = held.and_then(|held| {
             let left = left.clone()?.into_iter().map(|(id, name)| (Some(id), name));
             let mut index = CurrentTokens::default();
