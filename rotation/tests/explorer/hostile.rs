@@ -234,6 +234,26 @@ pub fn scenarios() -> Vec<Scenario> {
             ..BASE
         },
         Scenario {
+            name: "a value that was cut short",
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::CutShort],
+            ..BASE
+        },
+        Scenario {
+            name: "re-dated: a value that was cut short",
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::CutShort],
+            capabilities: REDATED,
+            ..BASE
+        },
+        Scenario {
+            name: "unprovable: a value that was cut short",
+            budget: Budget { person: 1, ..NONE },
+            interventions: &[Intervention::CutShort],
+            capabilities: UNPROVABLE,
+            ..BASE
+        },
+        Scenario {
             name: "another secret's token in this secret",
             strangers: true,
             budget: Budget { person: 2, ..NONE },

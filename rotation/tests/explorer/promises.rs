@@ -24,9 +24,25 @@ pub fn violation(scenario: &Scenario, world: &World) -> Option<String> {
 }
 
 fn dead_value(world: &World) -> Option<String> {
-    let current = world.current()?;
+    let Some(current) = world.current() else {
+        return ended_by_a_mistake(world);
+    };
     let token = &world.tokens[usize::from(current)];
     (!world.works(current) && !token.spoiled).then(|| format!("P1: T{current} in Vault is dead"))
+}
+
+/// A value that was cut short is nobody's: consumers have the one before it, and nothing is concluded from the id that is left.
+fn ended_by_a_mistake(world: &World) -> Option<String> {
+    let last = world.versions.last()?;
+    let whole = world.versions.iter().rev().find(|it| !it.forged)?;
+    let token = &world.tokens[usize::from(whole.token)];
+    let ended = last.forged && !whole.deleted && !(token.exists && token.enabled);
+    (ended && !token.spoiled).then(|| {
+        format!(
+            "P1: T{} was ended for a value that was cut short",
+            whole.token
+        )
+    })
 }
 
 /// Nobody is at work. Left alone with one healthy daemon, the system must become idle in a good state.

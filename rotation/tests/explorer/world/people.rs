@@ -26,6 +26,8 @@ pub enum Intervention {
     PlantNumber,
     /// Writes a value that shows the id of somebody else's token.
     ForgeValue,
+    /// Writes a part of the value of a token of this secret, so that only its id is right.
+    CutShort,
     /// Puts another secret's current token into this secret.
     ShareToken,
     /// Pauses the secret, by a command.
@@ -124,6 +126,14 @@ impl World {
                     w.served.fill(0);
                     w.put(STRANGERS, true);
                 });
+            }
+            Intervention::CutShort => {
+                for token in tokens.filter(|token| self.tokens[usize::from(*token)].stored) {
+                    with(format!("writes a part of the value of T{token}"), &|w| {
+                        w.served.fill(0);
+                        w.put(token, true);
+                    });
+                }
             }
             Intervention::ShareToken => with("puts another secret's token there".into(), &|w| {
                 w.served.fill(0);
