@@ -32,9 +32,9 @@ fn contradiction(cx: &Context<'_>) -> Option<String> {
     let installation = &env.fresh_epoch.installation;
     if record.epoch.installation != *installation {
         return Some(format!(
-            "it belongs to the installation {}, and this one is {installation}. If `_installation` was lost, set `[journal] installation`; if \
-             the document was copied, delete it",
-            record.epoch.installation
+            "it belongs to the installation {}, and this one is {installation}. If the journal's document \
+             `_installation` was lost, restore its older version or write installation={} into it and restart; if this document was copied, delete it",
+            record.epoch.installation, record.epoch.installation
         ));
     }
     if !record.epoch.is_a_secrets() {
