@@ -14,9 +14,6 @@ pub struct CallLimit {
     services: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// A call that may be made. It ends when this is dropped.
-pub struct Permit(#[expect(dead_code, reason = "it is only held")] OwnedSemaphorePermit);
-
 impl CallLimit {
     /// At most `most` calls at the same time.
     pub fn new(most: usize) -> Self {
@@ -31,8 +28,8 @@ impl CallLimit {
         self.most + self.most / 2
     }
 
-    /// Waits until this environment or account may be called; first come, first served.
-    pub async fn permit(&self, service: &str) -> Option<Permit> {
+    /// Waits until this environment or account may be called, for as long as the permit is held; first come, first served.
+    pub async fn permit(&self, service: &str) -> Option<OwnedSemaphorePermit> {
         let calls = {
             let mut services = lock(&self.services);
             let new = || Arc::new(Semaphore::new(self.most));
@@ -42,7 +39,7 @@ impl CallLimit {
                 .clone()
         };
         // It is never closed.
-        calls.acquire_owned().await.ok().map(Permit)
+        calls.acquire_owned().await.ok()
     }
 }
 

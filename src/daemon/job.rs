@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ use rotation::request::{
 use rotation::runner::{self, Ended, RunContext};
 
 use super::assemble::{Issuer, Wired};
-use super::call_limit::{CallLimit, Permit};
+use super::call_limit::CallLimit;
 use super::conditions::Conditions;
 use super::lock;
 use super::services::Services;
@@ -187,7 +187,7 @@ struct Around<'a> {
     /// It has called Dynatrace.
     has_called: AtomicBool,
     /// It may call Dynatrace now.
-    permit: Mutex<Option<Permit>>,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
     began: Instant,
 }
 

@@ -215,15 +215,9 @@ impl World {
 }
 
 fn service(command: &Command) -> Service {
-    match command {
-        Command::ReadJournal
-        | Command::WriteJournal { .. }
-        | Command::ReadSecret
-        | Command::ConfirmSecret
-        | Command::ReadVersion(_)
-        | Command::Store { .. }
-        | Command::Fence { .. } => Service::Vault,
-        _ => Service::Dynatrace,
+    match command.calls_dynatrace() {
+        true => Service::Dynatrace,
+        false => Service::Vault,
     }
 }
 
